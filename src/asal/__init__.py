@@ -1,0 +1,45 @@
+"""asal: choose the few images that are worth a label, at a cost that does not grow with the pool.
+
+    from asal import Session, Plan, Record, Project
+
+Everything here is imported when it is first touched: `import asal` itself takes milliseconds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from asal.build import Project as Project
+    from asal.core import Candidates as Candidates
+    from asal.core import Round as Round
+    from asal.core import Selection as Selection
+    from asal.errors import UserError as UserError
+    from asal.events import Record as Record
+    from asal.session import Plan as Plan
+    from asal.session import Session as Session
+
+_HOMES = {
+    "Candidates": "core",
+    "Plan": "session",
+    "Project": "build",
+    "Record": "events",
+    "Round": "core",
+    "Selection": "core",
+    "Session": "session",
+    "UserError": "errors",
+}
+
+__all__ = ["Candidates", "Plan", "Project", "Record", "Round", "Selection", "Session", "UserError"]  # noqa: F822
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'asal' has no attribute '{name}'")
+    import importlib
+
+    return getattr(importlib.import_module(f"asal.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(_HOMES)

@@ -1,0 +1,75 @@
+"""Answers as people and programs give them, checked before a single one is written."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from asal.errors import UserError, unknown
+
+Answers: TypeAlias = Mapping[int, int | str | None] | Iterable[tuple[int, int | str | None]]
+
+
+def checked(answers: Answers, images: int, classes: Sequence[str]) -> list[tuple[int, int | None]]:
+    """Return (id, class number) pairs, with None for "can't tell".
+
+    Args:
+        answers: id → label, or (id, label) pairs; a label is a class's number or name, or None.
+        images: how many the pool holds.
+        classes: their names, in order.
+
+    Raises:
+        UserError: what is no id of the pool, an id that comes twice, or what is no class.
+
+    >>> checked({4: "dog", 2: 0, 3: None}, images=5, classes=["cat", "dog"])
+    [(4, 1), (2, 0), (3, None)]
+    >>> checked({4: "dgo"}, images=5, classes=["cat", "dog"])
+    Traceback (most recent call last):
+    ...
+    asal.errors.UserError: a class goes by one of these names: cat, dog: 'dgo' is none; did you mean 'dog'?
+    """
+    numbers: dict[int, int | None] = {}
+    for pair in answers.items() if isinstance(answers, Mapping) else answers:
+        image, label = _pair(pair)
+        if not 0 <= image < images:
+            raise UserError(
+                f"an image's id is between 0 and {images - 1}", came=str(image), remedy="pass ids that `ask` returned"
+            )
+        if image in numbers:
+            raise UserError("an image is answered once", came=f"image {image} comes twice", remedy="pass it once")
+        numbers[image] = _number(image, label, classes)
+    return list(numbers.items())
+
+
+def _pair(pair: Any) -> tuple[int, Any]:
+    try:
+        image, label = pair
+        return operator.index(image), label
+    except (TypeError, ValueError):
+        raise UserError(
+            "an answer is a whole number, the image's id, and a label",
+            came=repr(pair),
+            remedy="pass {id: label} or (id, label) pairs",
+        ) from None
+
+
+def _number(image: int, label: Any, classes: Sequence[str]) -> int | None:
+    if label is None:
+        return None
+    if isinstance(label, str):
+        if label not in classes:
+            raise unknown("class", label, classes)
+        return list(classes).index(label)
+    try:
+        number = operator.index(label)
+    except TypeError:
+        number = -1
+    if 0 <= number < len(classes):
+        return number
+    name = str(label)
+    raise UserError(
+        f"a label is a class's number, 0 … {len(classes) - 1}, or its name",
+        came=f"{label!r} for image {image}",
+        remedy=f"pass the name as text: '{name}'" if name in classes else f"the classes are {', '.join(classes)}",
+    )

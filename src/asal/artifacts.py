@@ -1,0 +1,213 @@
+"""Folders and files that are whole or not there, and that say what they were made from.
+
+A derived folder is named by the hash of what went into it. It is filled under a temporary name
+that the next attempt finds again (so that work resumes), synced, and renamed when it is whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from asal.errors import BusyError, DamageError, UserError
+
+FORMAT = 1  # of every derived folder; raised when an older asal could not read a newer folder
+MANIFEST = "part.json"
+SCRATCH = ".scratch"  # inside a folder under construction: checkpoints, dropped when it is whole
+
+
+def fingerprint(facts: Mapping[str, Any]) -> str:
+    """Return 12 hex digits that change when any of the facts changes, whatever their order.
+
+    >>> fingerprint({"a": 1, "b": [2]}) == fingerprint({"b": [2], "a": 1})
+    True
+    """
+    text = json.dumps(facts, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def sha256(path: Path) -> str:
+    """Return the sha256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a file so that a reader sees the old bytes or the new ones, never a half; and so does a crash."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with scratch.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        scratch.replace(path)
+        sync(path.parent)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def write_json(path: Path, facts: Mapping[str, Any]) -> None:
+    """Write facts as readable JSON, whole or not at all."""
+    write(path, (json.dumps(facts, indent=1, ensure_ascii=False, default=str) + "\n").encode())
+
+
+def sync(folder: Path) -> None:
+    """Make a folder's list of names survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file that asal wrote.
+
+    Raises:
+        DamageError: the file is not JSON any more.
+    """
+    try:
+        facts = json.loads(path.read_text())
+    except (ValueError, UnicodeDecodeError) as error:
+        raise damaged(path, f"it is not readable JSON ({error})") from None
+    if not isinstance(facts, dict):
+        raise damaged(path, "it holds no JSON object")
+    return facts
+
+
+def damaged(path: Path, what: str) -> DamageError:
+    """Return the error for a file that is not what was written, with the folder whose removal mends it."""
+    home = next((p for p in (path, *path.parents) if (p / MANIFEST).exists()), path.parent)
+    return DamageError(
+        "a stored file is read only as it was written",
+        came=f"{path}: {what}",
+        remedy=f"delete {home} and run the same command again: only that is made anew",
+    )
+
+
+@contextmanager
+def building(folder: Path, facts: Mapping[str, Any]) -> Iterator[Path]:
+    """Fill `folder` under a temporary name and make it appear when the block ends well.
+
+    Where the block fails or the process dies, the half-made folder stays for the next attempt, as long as
+    it was made from the same facts. Work files belong under `SCRATCH` and go when the folder is whole.
+    """
+    partial = folder.with_name(f"{folder.name}.partial")
+    made_from = partial / SCRATCH / "facts.json"
+    if partial.exists() and not (
+        made_from.exists() and read_json(made_from) == json.loads(json.dumps(facts, default=str))
+    ):
+        shutil.rmtree(partial)
+    (partial / SCRATCH).mkdir(parents=True, exist_ok=True)
+    write_json(made_from, facts)
+    with telling_of_disk(partial):
+        yield partial
+        seal(partial, facts)
+    if folder.exists():
+        shutil.rmtree(folder)
+    partial.replace(folder)
+    sync(folder.parent)
+
+
+def seal(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Drop the scratch, and write the manifest with the sha256 and size of every file."""
+    shutil.rmtree(folder / SCRATCH, ignore_errors=True)
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST)
+    for path in files:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    listing = {str(p.relative_to(folder)): {"sha256": sha256(p), "bytes": p.stat().st_size} for p in files}
+    write_json(folder / MANIFEST, {"format": FORMAT, **facts, "files": listing})
+    for sub in {p.parent for p in files} | {folder}:
+        sync(sub)
+
+
+def is_whole(folder: Path) -> bool:
+    """Say whether the folder was finished."""
+    return (folder / MANIFEST).exists()
+
+
+def manifest(folder: Path) -> dict[str, Any]:
+    """Return what a finished folder was made from."""
+    facts = read_json(folder / MANIFEST)
+    if facts.get("format") != FORMAT:
+        raise UserError(
+            f"this asal reads folders of format {FORMAT}",
+            came=f"{folder} has format {facts.get('format')}",
+            remedy="use the asal that wrote it, or delete the folder and prepare again",
+        )
+    return facts
+
+
+def verify(folder: Path, *, contents_up_to: int = 2**31) -> None:
+    """Check a finished folder against its manifest: every size, and every sha256 while they are cheap.
+
+    Args:
+        contents_up_to: bytes; a folder larger than this is checked by its files' sizes alone.
+
+    Raises:
+        DamageError: names the first file that is missing or changed, and the remedy.
+    """
+    files = manifest(folder)["files"]
+    hashing = sum(entry["bytes"] for entry in files.values()) <= contents_up_to
+    for name, entry in files.items():
+        path = folder / name
+        if not path.exists():
+            raise damaged(path, "it is missing")
+        if path.stat().st_size != entry["bytes"]:
+            raise damaged(path, f"it has {path.stat().st_size} bytes and was written with {entry['bytes']}")
+        if hashing and sha256(path) != entry["sha256"]:
+            raise damaged(path, "its sha256 is not the one it was written with")
+
+
+@contextmanager
+def telling_of_disk(place: Path) -> Iterator[None]:
+    """Turn a full disk or a read-only folder into an error that says so."""
+    try:
+        yield
+    except OSError as error:
+        reasons = {
+            28: "the disk is full",
+            122: "the disk quota is used up",
+            30: "the file system is read-only",
+            13: "writing is not permitted",
+        }
+        if error.errno not in reasons:
+            raise
+        raise UserError(
+            "asal needs room to write",
+            came=f"{error.filename or place}: {reasons[error.errno]}",
+            remedy="free some space or choose another folder, then run the same command: it resumes",
+        ) from None
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Be the only process at work in a folder. The lock goes with the process, however it ends.
+
+    Raises:
+        BusyError: another process is at work there.
+    """
+    import filelock
+
+    with telling_of_disk(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(folder / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise BusyError(
+                "one process at a time works in a folder",
+                came=f"another one is at work in {folder}",
+                remedy="wait for it to end, or stop it",
+            ) from None
+    try:
+        yield
+    finally:
+        lock.release()

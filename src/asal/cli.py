@@ -1,0 +1,208 @@
+"""The command line: parse, one call, print. Whatever it can do, the library can."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from asal.errors import UserError
+
+app = typer.Typer(
+    name="asal",
+    help="Choose the few images that are worth a label, at a cost that does not grow with the pool.\n\n"
+    "Two ways through: **init, prepare, run, report** with your own images or a spec file, or **demo** to see it all "
+    "in minutes. Every command can be cut and called again: it goes on where it was.",
+    rich_markup_mode="markdown",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+console = Console()
+errors = Console(stderr=True)
+
+SpecPath = Annotated[
+    Path, typer.Argument(help="A spec (TOML), or a project folder that holds asal.toml.", metavar="SPEC")
+]
+ProjectOption = Annotated[
+    Optional[Path],  # noqa: UP045  typer reads it at run time
+    typer.Option(
+        "--project", help="Where pool, generator and features are kept. [default: a folder named as the spec]"
+    ),
+]
+JobsOption = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Runs side by side, each with one thread.")]
+CORES = os.cpu_count() or 1
+
+
+@app.callback()
+def _options(debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False) -> None:
+    if debug:
+        os.environ["ASAL_DEBUG"] = "1"
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where everything goes.")] = Path("demo"), jobs: JobsOption = CORES
+) -> None:
+    """Compare four strategies on scikit-learn's digits: data, generator, index, runs and report in minutes."""
+    from asal.demo import demo as whole_way
+    from asal.report import report as write_report
+    from asal.terminal import watching
+
+    with watching(console) as watch:
+        whole_way(folder, jobs, watch, console.print)
+    _print_paths(write_report(folder))
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="The project folder to make.")],
+    images: Annotated[Path, typer.Option("--images", help="A folder of image files; sub-folders are classes, if any.")],
+    size: Annotated[int, typer.Option("--size", min=8, help="Pixels; images are resized and cropped to squares.")] = 64,
+    gray: Annotated[bool, typer.Option("--gray", help="One channel instead of three.")] = False,
+) -> None:
+    """Start a project with your own images: writes FOLDER/asal.toml, which explains every setting."""
+    from asal.init import start
+
+    written = start(folder, images, size, gray)
+    console.print(f"Wrote {written}. Next: asal prepare {folder}", highlight=False)
+
+
+@app.command()
+def prepare(spec: SpecPath, project: ProjectOption = None) -> None:
+    """Take the images in, train the generator and the encoders, store the features, build the index. Once."""
+    from asal.build import Project
+    from asal.spec import load
+    from asal.terminal import watching
+
+    settings = load(spec)
+    with watching(console) as watch:
+        Project(_root(spec, project, settings.name), settings, watch=watch).prepare()
+    status(_root(spec, project, settings.name))
+
+
+@app.command()
+def run(
+    spec: SpecPath,
+    out: Annotated[Path, typer.Option("--out", help="The run folder; called again, it goes on.")],
+    strategies: Annotated[str, typer.Option("--strategies", help="Names, by commas. [default: all of the spec]")] = "",
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Paired repetitions: seeds 0 … N − 1.")] = 5,
+    jobs: JobsOption = CORES,
+    threads: Annotated[
+        int, typer.Option("--threads", min=1, help="Threads of each run; part of the run's settings.")
+    ] = 1,
+    project: ProjectOption = None,
+) -> None:
+    """Compare strategies over paired seeds, with answers that are already known."""
+    from asal.build import Project
+    from asal.experiment import Job, begin
+    from asal.fleet import run_all
+    from asal.spec import load
+    from asal.terminal import watching
+
+    settings = load(spec)
+    root = _root(spec, project, settings.name)
+    names = [name.strip() for name in strategies.split(",") if name.strip()] or list(settings.strategies)
+    with watching(console) as watch:
+        opened = Project(root, settings, watch=watch)
+        opened.prepare(names)
+        begin(opened, names, range(seeds), out, threads)
+        run_all([Job(root, settings, name, seed, out) for seed in range(seeds) for name in names], jobs, watch, threads)
+    console.print(f"Done. Next: asal report {out}", highlight=False)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="A run folder.", metavar="DIR")],
+    baseline: Annotated[str, typer.Option("--baseline", help="What differences are taken to. [default: random]")] = "",
+) -> None:
+    """Write the curves, tables and pictures of a run: one HTML page, SVG, PNG and CSV."""
+    from asal.report import report as write_report
+
+    _print_paths(write_report(folder, baseline=baseline or None))
+
+
+@app.command(name="list")
+def list_parts(kind: Annotated[str, typer.Argument(help="One kind, such as strategies. [default: all]")] = "") -> None:
+    """List the parts of every kind, one line each."""
+    from asal.build import REGISTRIES
+    from asal.errors import unknown
+
+    if kind and kind not in REGISTRIES:
+        raise unknown("kind of parts", kind, REGISTRIES)
+    for title, registry in REGISTRIES.items():
+        if kind in ("", title):
+            table = Table("name", "what it is", title=title, title_justify="left", box=None, pad_edge=False)
+            for name in registry:
+                table.add_row(name, registry[name].summary)
+            console.print(table, "")
+
+
+@app.command()
+def status(folder: Annotated[Path, typer.Argument(help="A project folder.", metavar="PROJECT")] = Path()) -> None:
+    """Show what a project folder holds: images, parts, features, and what is still to be made."""
+    from asal.status import summary
+
+    table = Table("folder", "state", "what is in it", box=None, pad_edge=False)
+    for row in summary(folder):
+        table.add_row(*row)
+    console.print(table if table.row_count else f"{folder} holds nothing that asal made.")
+
+
+@app.command()
+def doctor(
+    folder: Annotated[Optional[Path], typer.Argument(help="A project folder to check byte by byte.")] = None,  # noqa: UP045
+) -> None:
+    """Show what is installed and which device is used; check whether a project folder is whole."""
+    from asal import machine
+    from asal.devices import here
+    from asal.status import damage
+
+    facts = machine.facts()
+    for name, value in {**facts["versions"], **facts["hardware"], "device": here(), "commit": facts["commit"]}.items():
+        console.print(f"{name:18} {value if value is not None else 'not there'}", highlight=False)
+    wrong = damage(folder) if folder else []
+    for error in wrong:
+        _print_error(error)
+    if folder:
+        console.print(
+            f"{folder}: {f'{len(wrong)} folders are damaged' if wrong else 'every file is as it was written'}"
+        )
+    raise typer.Exit(1 if wrong else 0)
+
+
+def _root(spec: Path, project: Path | None, name: str) -> Path:
+    return project or (spec if spec.is_dir() else Path(name))
+
+
+def _print_paths(paths: object) -> None:
+    for path in paths:  # type: ignore[attr-defined]
+        console.print(str(path), highlight=False, soft_wrap=True)
+
+
+def _print_error(error: UserError) -> None:
+    errors.print(f"[bold red]error[/] {error.rule}", highlight=False, soft_wrap=True)
+    for word, text in (("came", error.came), ("remedy", error.remedy)):
+        errors.print(f"  [dim]{word:6}[/] ", end="", highlight=False)
+        errors.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def main() -> None:
+    """Run the command line; errors that a user can mend come in three lines."""
+    # Threads that spin while they wait make two busy programs on one machine ten times slower, not two.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        app()
+    except UserError as error:
+        if os.environ.get("ASAL_DEBUG"):
+            raise
+        _print_error(error)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        errors.print("stopped; the same command goes on from here")
+        sys.exit(130)

@@ -1,0 +1,233 @@
+"""The vocabulary of asal: what flows between its parts. Read this file first.
+
+Shapes are written once, here: n images, q queries, k classes or neighbours, d feature dimensions,
+z latent dimensions, and h × w × c pixels. Every array that is passed in is read-only by habit:
+no part writes into what it was given. A part is anything that fits one of the protocols below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from asal.errors import UserError
+from asal.meter import Meter
+
+if TYPE_CHECKING:  # torch is heavy, and half of asal (the record, the report, the help) needs none of it
+    from torch import Tensor
+
+Ids: TypeAlias = npt.NDArray[np.int64]  # (n,)         an image's number in the pool, for ever
+Labels: TypeAlias = npt.NDArray[np.int64]  # (n,)         a class's number, 0 … k − 1
+Images: TypeAlias = npt.NDArray[np.uint8]  # (n, h, w, c) as stored: 0 … 255, c = 1 or 3
+Features: TypeAlias = npt.NDArray[np.float32]  # (n, d)
+Probs: TypeAlias = npt.NDArray[np.float64]  # (n, k)       rows sum to one
+Scores: TypeAlias = npt.NDArray[np.float64]  # (n,)         higher = ask sooner, everywhere
+
+NO_IDS: Ids = np.empty(0, np.int64)
+
+
+def as_ids(ids: npt.ArrayLike) -> Ids:
+    """Return `ids` as a flat int64 array."""
+    return np.asarray(ids, np.int64).reshape(-1)
+
+
+class Pool(Protocol):
+    """Images that can be read by id, in any order, for ever under the same number."""
+
+    @property
+    def fingerprint(self) -> str: ...
+    @property
+    def shape(self) -> tuple[int, int, int]: ...  # (h, w, c)
+    def __len__(self) -> int: ...
+    def read(self, ids: Ids) -> Images: ...
+
+
+class Model(Protocol):
+    """A trained classifier."""
+
+    def predict(self, images: Images) -> Probs: ...
+    def embed(self, images: Images) -> Features:
+        """Return the input of the last layer."""
+        ...
+
+    def logits(self, batch: Tensor) -> Tensor:
+        """Map float images (n, c, h, w) in [−1, 1] to (n, k), differentiably."""
+        ...
+
+
+class Learner(Protocol):
+    """Trains a classifier from scratch."""
+
+    def fit(self, images: Images, labels: Labels, classes: int, rng: np.random.Generator) -> Model: ...
+
+
+class Generator(Protocol):
+    """Draws images from latents; trained once, on the pool's images alone."""
+
+    @property
+    def latent_dim(self) -> int: ...
+    def decode(self, latents: Tensor) -> Tensor:
+        """Map latents (n, z) to float images (n, c, h, w) in [−1, 1], differentiably."""
+        ...
+
+
+class Extractor(Protocol):
+    """Maps images to the space in which likeness is measured."""
+
+    @property
+    def dim(self) -> int: ...
+    def __call__(self, images: Images) -> Features: ...
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The answer of an index: for each query its nearest images, nearest first."""
+
+    ids: Ids  # (q, k)
+    distances: Scores  # (q, k) euclidean
+
+
+class Index(Protocol):
+    """Finds the stored images nearest to a query; speaks ids, never rows."""
+
+    def search(self, queries: Features, k: int, *, without: Ids = NO_IDS) -> Neighbours:
+        """Return the k nearest images that are not in `without`; fewer only if fewer are left."""
+        ...
+
+
+class Vectors(Protocol):
+    """The pool's stored features, by id."""
+
+    def read(self, ids: Ids) -> Features: ...
+
+
+class Tools(Protocol):
+    """What a strategy declared in its `needs`, opened when it is first touched."""
+
+    @property
+    def generator(self) -> Generator: ...
+    @property
+    def extractor(self) -> Extractor: ...
+    @property
+    def vectors(self) -> Vectors: ...
+    @property
+    def index(self) -> Index: ...
+
+
+Score: TypeAlias = Callable[[Any], Any]  # probabilities (n, k) → scores (n,), for numpy arrays and torch tensors alike
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Every image of the pool but the closed ones: what is taken is small, so that is what is held."""
+
+    size: int
+    closed: Ids = field(default_factory=lambda: NO_IDS)  # sorted, distinct
+
+    def __post_init__(self) -> None:
+        closed = np.unique(as_ids(self.closed))
+        if closed.size and (closed[0] < 0 or closed[-1] >= self.size):
+            raise UserError(
+                f"an image's id is between 0 and {self.size - 1}",
+                came=f"{closed[0]} … {closed[-1]} among the closed ids",
+                remedy="pass ids of this pool",
+            )
+        object.__setattr__(self, "closed", closed)
+
+    def __len__(self) -> int:
+        return self.size - len(self.closed)
+
+    def has(self, ids: Ids) -> npt.NDArray[np.bool_]:
+        """Say for each id whether it may still be asked. Cost: O(n log closed)."""
+        inside = (ids >= 0) & (ids < self.size)
+        return inside & ~np.isin(ids, self.closed)
+
+    def sample(self, n: int, rng: np.random.Generator) -> Ids:
+        """Draw n distinct open ids, all equally likely. Cost: O(n + closed), whatever the pool's size."""
+        if n > len(self):
+            raise not_enough(n, len(self))
+        ranks = rng.choice(len(self), size=n, replace=False, shuffle=True)
+        # The rank-th open id is rank + (closed ids at or below it): closed[i] − i open ids lie before closed[i].
+        open_before = self.closed - np.arange(len(self.closed))
+        return as_ids(ranks + np.searchsorted(open_before, ranks, side="right"))
+
+    def blocks(self, size: int = 4096) -> Iterator[Ids]:
+        """Yield every open id in ascending order, block by block. Cost: linear in the pool."""
+        for start in range(0, self.size, size):
+            ids = np.arange(start, min(start + size, self.size), dtype=np.int64)
+            ids = ids[self.has(ids)]
+            if ids.size:
+                yield ids
+
+
+def not_enough(n: int, left: int) -> UserError:
+    """Return the error for a batch that the pool cannot fill."""
+    return UserError(
+        "a batch holds images that nobody has been asked about",
+        came=f"{n} were wanted and {left} are left",
+        remedy=f"ask for {left} or fewer, or add images to the pool",
+    )
+
+
+@dataclass(frozen=True)
+class Round:
+    """All that a strategy may look at: the pool, what is known of it, and the present classifier."""
+
+    number: int
+    pool: Pool
+    labelled: Ids
+    labels: Labels
+    model: Model
+    tools: Tools
+    skipped: Ids = field(default_factory=lambda: NO_IDS)  # "can't tell": never asked again, never trained on
+    meter: Meter = field(default_factory=Meter)
+
+    def __post_init__(self) -> None:
+        closed = np.concatenate([self.labelled, self.skipped])
+        object.__setattr__(self, "candidates", Candidates(len(self.pool), closed))
+
+    candidates: Candidates = field(init=False)
+
+    def predict(self, ids: Ids) -> Probs:
+        """Return the classifier's probabilities for pool images, and count the evaluations."""
+        with self.meter.part("io"):
+            images = self.pool.read(ids)
+        with self.meter.part("score"):
+            self.meter.evaluations += len(ids)
+            return self.model.predict(images)
+
+    def features(self, ids: Ids) -> Features:
+        """Return the stored features of pool images."""
+        with self.meter.part("io"):
+            return self.tools.vectors.read(ids)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a strategy picked: distinct ids, sooner first, and where each pick came from."""
+
+    ids: Ids
+    scores: Scores
+    notes: Sequence[Mapping[str, Any]] = ()  # one a pick, JSON-ready, or none at all
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ids", as_ids(self.ids))
+        object.__setattr__(self, "scores", np.asarray(self.scores, np.float64).reshape(-1))
+        if len(np.unique(self.ids)) != len(self.ids):
+            raise ValueError(f"a selection's ids are distinct: {sorted(self.ids.tolist())} holds one twice")
+        if len(self.scores) != len(self.ids):
+            raise ValueError(f"a selection has one score an id: {len(self.scores)} for {len(self.ids)}")
+        if not np.isfinite(self.scores).all():
+            raise ValueError("scores must be finite: a NaN would sort at random")
+        if self.notes and len(self.notes) != len(self.ids):
+            raise ValueError(f"a selection has one note an id or none: {len(self.notes)} for {len(self.ids)}")
+
+
+class Strategy(Protocol):
+    """Chooses n images to ask about. Keyword options are its own; state it has none."""
+
+    def __call__(self, now: Round, n: int, rng: np.random.Generator, /, **options: Any) -> Selection: ...

@@ -1,0 +1,263 @@
+"""What was asked and answered: an append-only table of events, and the state that they fold into.
+
+Nothing in the record is ever changed or deleted; a correction is one more event. Resuming is reading.
+
+>>> with Record.open("sqlite://") as record:
+...     _ = record.append([Event("skipped", image=3), Event("answered", image=8, label=1, by="Ada")], after=0)
+...     [(event.seq, event.kind, event.image) for event in record.read()]
+[(1, 'skipped', 3), (2, 'answered', 8)]
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+
+from asal.errors import BusyError, DamageError, UserError
+
+FORMAT = 1  # of a record; raised when an older asal could not read a newer record
+PATIENCE = 20.0  # seconds that a writer waits for another one's transaction to end
+
+NOTHING: MappingProxyType[Any, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of the record. `seq` and `at` are given to it when it is written.
+
+    Kinds, and what they carry:
+        opened     body: format, asal (its version), pool (fingerprint), images, classes, seed
+        asked      body: ids, scores, notes, n, strategy, labelled, seconds, evaluations, because (or null)
+        answered   image, label, by
+        skipped    image, by: "can't tell"
+        corrected  image, label (null: it is skipped from now on), by
+    """
+
+    kind: str
+    round: int = 0
+    image: int | None = None
+    label: int | None = None
+    by: str | None = None
+    body: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
+    seq: int = 0  # 1, 2, 3 …
+    at: str = ""  # UTC, ISO 8601
+
+
+TABLE = sa.Table(
+    "events",
+    sa.MetaData(),
+    # The writer chooses seq: of two that have read the same past one fails, and no half of a batch comes in between.
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("at", sa.String, nullable=False),
+    sa.Column("kind", sa.String, nullable=False),
+    sa.Column("round", sa.Integer, nullable=False),
+    sa.Column("image", sa.BigInteger),
+    sa.Column("label", sa.Integer),
+    sa.Column("by", sa.String),
+    sa.Column("body", sa.Text, nullable=False),
+)
+
+
+class Record:
+    """The events of one project or run, in a database. What `append` has returned from survives a power cut."""
+
+    def __init__(self, name: str, engine: sa.Engine) -> None:
+        self.name, self._engine = name, engine
+        weakref.finalize(self, engine.dispose)  # a record that nobody closed is one file after all
+
+    @classmethod
+    def open(cls, where: str | Path) -> Record:
+        """Open a record, or begin one where there is none.
+
+        Args:
+            where: a file (SQLite; its folder must exist), or any SQLAlchemy URL:
+                `postgresql://user@host/name`, or `sqlite://` for one in memory, which is lost when it is closed.
+
+        Raises:
+            UserError: it cannot be opened there.
+            DamageError: the file is not a record, or not whole any more.
+        """
+        url = _url(where)
+        name = url.render_as_string(hide_password=True)
+        if url.get_backend_name() == "sqlite" and url.database:
+            name = url.database
+        with _explaining(name):
+            record = cls(name, _engine(url, name))
+            # PostgreSQL lets two IF NOT EXISTS collide; then the other one has made the table.
+            with suppress(sa.exc.IntegrityError), record._engine.begin() as connection:
+                connection.execute(sa.schema.CreateTable(TABLE, if_not_exists=True))
+        return record
+
+    def append(self, events: Sequence[Event], *, after: int) -> list[Event]:
+        """Write events behind the one that was read last, all of them or none; return them as they were written.
+
+        Args:
+            events: without `seq` and `at`, which they are given here.
+            after: the `seq` of the last event that the writer knows of.
+
+        Raises:
+            BusyError: somebody has written since; nothing of these events was.
+            UserError: the disk is full, or writing is not permitted.
+        """
+        at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        written, rows = [], []
+        for seq, event in enumerate(events, after + 1):
+            text = _text(event.body)
+            written.append(replace(event, seq=seq, at=at, body=self._body(text, seq)))  # just as it will be read
+            rows.append({name: getattr(written[-1], name) for name in Event.__slots__} | {"body": text})
+        if rows:
+            with _explaining(self.name), self._engine.begin() as connection:
+                connection.execute(sa.insert(TABLE), rows)
+        return written
+
+    def read(self, after: int = 0) -> list[Event]:
+        """Return the events behind number `after`, oldest first.
+
+        Raises:
+            DamageError: the record is not whole any more.
+        """
+        query = sa.select(*(TABLE.c[name] for name in Event.__slots__)).where(TABLE.c.seq > after)
+        with _explaining(self.name), self._engine.connect() as connection:
+            rows = connection.execute(query.order_by(TABLE.c.seq)).all()
+        events = []
+        for seq, (kind, number, image, label, by, text, found, at) in enumerate(rows, after + 1):
+            if found != seq:
+                raise _damaged(self.name, f"event {seq} is missing")
+            events.append(Event(kind, number, image, label, by, self._body(text, seq), seq, at))
+        return events
+
+    def _body(self, text: str, seq: int) -> Mapping[str, Any]:
+        if text == "{}":
+            return NOTHING
+        try:
+            return dict(json.loads(text))
+        except (TypeError, ValueError) as error:
+            raise _damaged(self.name, f"event {seq} is not readable ({error})") from None
+
+    def close(self) -> None:
+        """Let go of the database. A closed SQLite record is one file, which can be copied."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Record:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+def _text(body: Mapping[str, Any]) -> str:
+    return json.dumps(dict(body), default=_plain, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+
+
+def _plain(value: Any) -> Any:
+    """Turn the numpy numbers and arrays of a strategy's notes, and read-only mappings, into what JSON knows."""
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else dict(value)
+
+
+def _url(where: str | Path) -> sa.URL:
+    if isinstance(where, str) and "://" in where:
+        try:
+            url = sa.make_url(where)
+        except sa.exc.ArgumentError:
+            raise UserError(
+                "a record lives in a file or at a database URL",
+                came=f"'{where}' is neither",
+                remedy="pass a path, or a URL such as postgresql://user@host/name",
+            ) from None
+        # SQLAlchemy still takes psycopg2 for the plain name; asal's extra brings psycopg 3.
+        return url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
+    path = Path(where).absolute()
+    if not path.parent.is_dir():
+        raise UserError(
+            "a record needs a folder to lie in", came=f"{path.parent} is none", remedy="make it, or correct the path"
+        )
+    return sa.URL.create("sqlite", database=str(path))
+
+
+def _engine(url: sa.URL, name: str) -> sa.Engine:
+    if url.get_backend_name() != "sqlite":
+        try:
+            return sa.create_engine(url, pool_pre_ping=True)
+        except (ModuleNotFoundError, sa.exc.NoSuchModuleError) as error:
+            raise UserError(
+                "a record needs its database's driver", came=f"{name}: {error}", remedy="pip install 'asal[postgres]'"
+            ) from None
+    patience = {"timeout": PATIENCE, "check_same_thread": False}
+    if url.database in (None, "", ":memory:"):  # one connection, or every thread would see an empty table of its own
+        return sa.create_engine(url, connect_args=patience, poolclass=sa.QueuePool, pool_size=1, max_overflow=0)
+    engine = sa.create_engine(url, connect_args=patience)
+    sa.event.listen(engine, "connect", _durable)
+    return engine
+
+
+def _durable(connection: sqlite3.Connection, _: object) -> None:
+    """Let readers read while one writes (WAL), and let every commit reach the disk (FULL)."""
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA journal_mode=WAL")
+
+
+TROUBLE = {  # SQLite's primary result codes → what the user is told
+    sqlite3.SQLITE_FULL: "the disk is full",
+    sqlite3.SQLITE_READONLY: "writing is not permitted",
+    sqlite3.SQLITE_PERM: "writing is not permitted",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened for writing",
+    sqlite3.SQLITE_IOERR: "the disk reports an error",
+}
+DAMAGE = {
+    sqlite3.SQLITE_CORRUPT: "the database file is damaged",
+    sqlite3.SQLITE_NOTADB: "it is not a database",
+    sqlite3.SQLITE_ERROR: "it is not a record of asal",
+}
+
+
+@contextmanager
+def _explaining(name: str) -> Iterator[None]:
+    """Turn the database's errors into the user's, by their codes."""
+    try:
+        yield
+    except sa.exc.IntegrityError:
+        raise _busy(f"another process has written to {name} since it was last read") from None
+    except UnicodeDecodeError as error:  # from SQLite's own message about a text
+        raise _damaged(name, f"a text in it is not readable ({error})") from None
+    except (sa.exc.DBAPIError, sqlite3.Error) as error:  # the bare kind comes from `_durable`
+        cause = getattr(error, "orig", error)
+        undecodable = isinstance(cause, sqlite3.Error) and not hasattr(
+            cause, "sqlite_errorcode"
+        )  # by Python, not SQLite
+        code = sqlite3.SQLITE_CORRUPT if undecodable else getattr(cause, "sqlite_errorcode", -1) & 0xFF
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise _busy(f"another process has held {name} for {PATIENCE:g} seconds") from None
+        if code in DAMAGE:
+            raise _damaged(name, f"{DAMAGE[code]} ({cause})") from None
+        raise UserError(
+            "a record must be open to writing",
+            came=f"{name}: {TROUBLE.get(code, str(cause).strip().partition(chr(10))[0])}",
+            remedy="mend that, then run the same command again: what was acknowledged is kept",
+        ) from None
+
+
+def _busy(came: str) -> BusyError:
+    return BusyError(
+        "one process at a time writes to a record",
+        came=came,
+        remedy="read it again and answer what is still open: what was acknowledged is kept",
+    )
+
+
+def _damaged(name: str, what: str) -> DamageError:
+    return DamageError(
+        "a record is read only as it was written",
+        came=f"{name}: {what}",
+        remedy="put a copy from before the damage in its place, or start a new record",
+    )

@@ -1,0 +1,283 @@
+"""Sessions whose answers are already known: strategies × seeds, paired, resumable at any point.
+
+    DIR/run.json                        what is compared, on what, and where
+    DIR/<strategy>/seed-<s>/labels.db   that run's record: from it, everything below can be made again
+    DIR/<strategy>/seed-<s>/rows.jsonl  one row a round
+    DIR/<strategy>/seed-<s>/pairs.npz   synthetic images and their matches, where the strategy makes any
+
+Runs of one seed are paired: the same initial images and the same initial weights, whatever the strategy.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from asal import artifacts, machine
+from asal.build import Project, check
+from asal.core import Images, Labels, Model, Round, Selection
+from asal.errors import UserError
+from asal.events import Record
+from asal.meter import Meter
+from asal.oracles.stored import Stored
+from asal.pool import StoredPool
+from asal.progress import Watch
+from asal.scores import scores
+from asal.session import Batch, Session
+from asal.spec import Spec
+
+TRIES = 1_000  # draws of the initial images before a class is called too rare
+PAIRS = 10  # columns of the picture of synthetic images and their matches
+
+
+def begin(project: Project, chosen: Sequence[str], seeds: Sequence[int], out: Path, threads: int = 1) -> None:
+    """Check what could go wrong before hours are spent, and write `run.json`, or find it fitting.
+
+    Raises:
+        UserError: the budget, the initial images or the classes do not fit the pool, or the folder holds another run.
+    """
+    spec, oracle = project.spec, project.oracle("pool")
+    _check_protocol(spec, len(project.pool), oracle)
+    project.test  # noqa: B018  a missing test set is said now
+    facts = {
+        "name": spec.name,
+        "spec": spec.model_dump(mode="json"),
+        "spec_hash": spec.hash,
+        "pool": project.pool.fingerprint,
+        "classes": list(oracle.classes),
+        "strategies": list(chosen),
+        "seeds": list(seeds),
+        "threads": threads,
+        "protocol": spec.protocol.model_dump(mode="json"),
+        **machine.facts(),
+    }
+    there = out / "run.json"
+    if there.exists():
+        facts = _joined(artifacts.read_json(there), facts, out)
+    with artifacts.telling_of_disk(out):
+        out.mkdir(parents=True, exist_ok=True)
+        artifacts.write_json(there, facts)
+
+
+def _check_protocol(spec: Spec, pool: int, oracle: Stored) -> None:
+    protocol = spec.protocol
+    if protocol.budget > pool:
+        raise UserError(
+            "a budget is at most the pool",
+            came=f"budget = {protocol.budget} of {pool} images",
+            remedy="lower `budget` under [protocol]",
+        )
+    if protocol.draw == "covering" and protocol.initial < len(oracle.classes):
+        raise UserError(
+            "the initial images hold every class",
+            came=f"initial = {protocol.initial} for {len(oracle.classes)} classes",
+            remedy="raise `initial`, or set draw = 'random', under [protocol]",
+        )
+    present = np.unique(oracle.answer(np.arange(pool)))
+    if (present >= 0).sum() < 2:
+        raise UserError(
+            "an experiment tells two or more classes apart",
+            came=f"the pool holds only {[oracle.classes[i] for i in present if i >= 0]}",
+            remedy="keep more classes under [pool]",
+        )
+
+
+def _joined(there: Mapping[str, Any], now: Mapping[str, Any], out: Path) -> dict[str, Any]:
+    """Return the facts of a run folder that grows by strategies and seeds; refuse any other change."""
+    differing = [key for key in ("pool", "classes", "threads") if there[key] != now[key]]
+    before, after = there["spec"], now["spec"]
+    differing += [f"[{key}]" for key in after if key != "strategies" and before.get(key) != after[key]]
+    common = set(before["strategies"]) & set(after["strategies"])
+    differing += [f"[strategies.{k}]" for k in sorted(common) if before["strategies"][k] != after["strategies"][k]]
+    if differing:
+        raise UserError(
+            "a run folder belongs to one spec",
+            came=f"{out} was begun with another: {', '.join(differing)} differ",
+            remedy="restore the spec, or choose another folder with --out",
+        )
+    return {
+        **now,
+        "strategies": list(dict.fromkeys([*there["strategies"], *now["strategies"]])),
+        "seeds": sorted({*there["seeds"], *now["seeds"]}),
+    }
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: a strategy and a seed. Everything in it travels between processes."""
+
+    root: Path
+    spec: Spec
+    strategy: str
+    seed: int
+    out: Path
+
+    @property
+    def name(self) -> str:
+        return f"{self.strategy}, seed {self.seed}"
+
+    @property
+    def folder(self) -> Path:
+        return self.out / self.strategy / f"seed-{self.seed}"
+
+
+def run_one(job: Job, watch: Watch) -> None:
+    """Do one run to its end, from wherever it stands.
+
+    A row is written between asking and answering. Whatever dies in between, the record's open batch is asked again,
+    the classifier is trained again to the same weights, and the rows come out the same.
+    """
+    project = Project(job.root, job.spec)
+    protocol = job.spec.protocol
+    oracle, exam = project.oracle("pool"), Exam.of(project)
+    plan = project.plan(job.strategy, oracle.classes, job.seed, first=Initial(oracle, protocol.draw, job.seed))
+    with artifacts.alone(job.folder), Record.open(job.folder / "labels.db") as record:
+        session = Session(project.pool, record, plan, project.tools(job.strategy))
+        rows = Rows(job.folder / "rows.jsonl")
+        while (labels := len(session.labelled)) < protocol.budget:
+            if session.left == 0 and not session.state.waiting:
+                break  # the rest of the pool could not be told
+            wanted = protocol.batch if session.state.number or session.state.waiting else protocol.initial
+            batch = session.ask(min(wanted, protocol.budget - labels, session.left or wanted))
+            if batch.round and not rows.has(batch.round):
+                rows.add(_row(job, session, batch, exam))
+            session.tell(_answers(oracle, batch))
+            watch(job.name, labels, protocol.budget, rows.note)
+        if not rows.has(session.state.number):
+            rows.add(_row(job, session, None, exam))
+        watch(job.name, protocol.budget, protocol.budget, rows.note)
+        save_pairs(project, record, job)
+
+
+def _answers(oracle: Stored, batch: Batch) -> list[tuple[int, int | None]]:
+    told = oracle.answer(batch.ids).tolist()
+    return [(int(image), label if label >= 0 else None) for image, label in zip(batch.ids, told, strict=True)]
+
+
+@dataclass(frozen=True)
+class Exam:
+    """The test set, which nothing but `accuracy` sees."""
+
+    pool: StoredPool
+    labels: Labels
+
+    @classmethod
+    def of(cls, project: Project) -> Exam:
+        """Open the test set of a project, leaving out images without a label."""
+        return cls(project.test, project.oracle("test").answer(np.arange(len(project.test))))
+
+    def accuracy(self, model: Model) -> float:
+        """Return the share of test images whose likeliest class is their own."""
+        ids = np.flatnonzero(self.labels >= 0)
+        right = 0
+        for block in np.array_split(ids, -(-len(ids) // 4096)):
+            right += int((model.predict(self.pool.read(block)).argmax(1) == self.labels[block]).sum())
+        return right / len(ids)
+
+
+def _row(job: Job, session: Session, batch: Batch | None, exam: Exam) -> dict[str, Any]:
+    """Return what is written of a round; without a batch it is the last one, which asks nothing."""
+    meter = Meter()
+    with meter.part("train"):
+        model = session.model()
+    mean_score, seconds, evaluations = None, meter.split(), 0
+    if batch is not None:
+        asked = session.state.rounds[-1]
+        measure = scores[job.spec.protocol.score].make
+        mean_score = round(float(measure(model.predict(session.pool.read(batch.ids))).mean()), 6)
+        seconds, evaluations = dict(asked.seconds), asked.evaluations
+    return {
+        "strategy": job.strategy,
+        "seed": job.seed,
+        "round": session.state.number,
+        "labels": len(session.labelled),
+        "accuracy": round(exam.accuracy(model), 6),
+        "mean_score": mean_score,
+        "class_counts": list(session.counts.values()),
+        "evaluations": evaluations,
+        "seconds": seconds,
+    }
+
+
+class Rows:
+    """The rows of one run, one JSON object a line; a line that a crash cut short is dropped."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        whole = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+        self._rows = {row["round"]: row for row in map(json.loads, whole)}
+        artifacts.write(path, b"".join(line + b"\n" for line in whole))
+
+    def has(self, number: int) -> bool:
+        """Say whether this round's row is written."""
+        return number in self._rows
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Append a row; when this returns it is on the disk."""
+        with artifacts.telling_of_disk(self.path), self.path.open("ab") as file:
+            file.write(json.dumps(row).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self._rows[row["round"]] = dict(row)
+
+    @property
+    def note(self) -> str:
+        """The latest accuracy, in words."""
+        return f"accuracy {self._rows[max(self._rows)]['accuracy']:.3f}" if self._rows else ""
+
+
+@dataclass(frozen=True)
+class Initial:
+    """Draws the first batch: the same for every strategy of a seed."""
+
+    oracle: Stored
+    draw: str
+    seed: int
+
+    def __call__(self, now: Round, n: int, rng: np.random.Generator) -> Selection:
+        """Draw at random: until every class is there ("covering", our choice), or once ("random")."""
+        for _ in range(TRIES if self.draw == "covering" else 1):
+            ids = now.candidates.sample(n, rng)
+            missing = set(range(len(self.oracle.classes))) - set(self.oracle.answer(ids).tolist())
+            if not missing:
+                return Selection(ids, np.zeros(n))
+        names = ", ".join(f"'{self.oracle.classes[number]}'" for number in sorted(missing))
+        raise UserError(
+            "the initial images hold every class, or a classifier could not learn it",
+            came=f"{n} images of seed {self.seed} hold none of {names}",
+            remedy="raise `initial`, set draw = 'covering', or keep fewer classes",
+        )
+
+
+def save_pairs(project: Project, record: Record, job: Job) -> None:
+    """Write `pairs.npz`: the surest pick of each of a few rounds, beside the synthetic image that led to it."""
+    path = job.folder / "pairs.npz"
+    picks = [
+        (event.body["ids"][0], event.body["notes"][0])
+        for event in record.read() if event.kind == "asked" and event.body["notes"] and "latent" in event.body["notes"][0]
+    ]  # fmt: skip
+    if path.exists() or not picks:
+        return
+    import torch
+
+    from asal.tensors import to_images
+
+    places = np.linspace(0, len(picks) - 1, min(PAIRS, len(picks))).round().astype(int)
+    ids = np.array([picks[place][0] for place in places], np.int64)
+    notes = [picks[place][1] for place in places]
+    with torch.inference_mode():
+        synthetic: Images = to_images(project.generator.decode(torch.tensor([note["latent"] for note in notes])))
+    arrays: dict[str, Any] = {
+        "synthetic": synthetic, "matched": project.pool.read(ids), "ids": ids, "labels": project.oracle("pool").answer(ids),
+        "scores": np.array([note["synthetic_score"] for note in notes]),
+        "match_scores": np.array([note["score"] for note in notes]),
+    }  # fmt: skip
+    scratch = path.with_suffix(".part.npz")
+    np.savez_compressed(scratch, **arrays)
+    scratch.replace(path)

@@ -1,0 +1,36 @@
+"""Images → the space in which likeness is measured: found once for every image of the pool.
+
+A kind of features is a frozen dataclass: its fields are the options of a spec, `train` fills a folder (with nothing,
+where there is nothing to learn) and can be cut at any moment, `load` opens it as an extractor.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from asal.core import Extractor, Pool
+from asal.progress import Watch
+from asal.registry import Registry
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from asal.devices import Device
+
+features = Registry("kind of features", "asal.features")
+
+
+class Critic(Protocol):
+    """What features need of a generator: its critic's last hidden layer."""
+
+    @property
+    def hidden_dim(self) -> int: ...
+    def hidden(self, batch: Tensor) -> Tensor: ...
+
+
+class Trainable(Protocol):
+    """What every registered kind of features can do."""
+
+    def train(self, pool: Pool, folder: Path, seed: int, device: Device, watch: Watch) -> None: ...
+    def load(self, folder: Path, shape: tuple[int, int, int], critic: Critic | None) -> Extractor: ...

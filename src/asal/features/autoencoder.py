@@ -1,0 +1,117 @@
+"""The code of an auto-encoder trained on the pool."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+import torch.nn.functional as F
+from annotated_types import Ge, Gt
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from asal import artifacts
+from asal.checkpoint import load_state, load_weights, save_state, save_weights
+from asal.core import Features, Images, Pool
+from asal.devices import Device, here
+from asal.features import Critic, features
+from asal.nets import ConvDown, ConvUp, initialise
+from asal.progress import Watch
+from asal.rng import stream, torch_stream
+from asal.tensors import to_batch
+
+Count = Annotated[int, Ge(1)]
+CHECKPOINT_SECONDS = 30.0  # what a kill may cost
+
+
+@features.register("autoencoder")
+@dataclass(frozen=True)
+class Autoencoder:
+    """The code of a convolutional auto-encoder trained with squared error (the paper's F_auto, section 3.2).
+
+    With `perturb` > 0 it has to draw the clean image from one that is shifted by up to so many pixels and noisy, which
+    makes the code indifferent to small perturbations, as the paper suggests. Layers, steps and the learning rate
+    are our choice.
+    """
+
+    steps: Count = 3_000
+    code: Count = 128
+    width: Count = 32
+    batch: Count = 128
+    learning_rate: Annotated[float, Gt(0)] = 1e-3
+    perturb: Annotated[int, Ge(0)] = 0  # pixels
+    precision: Literal["bf16", "float32"] = "bf16"
+
+    def train(self, pool: Pool, folder: Path, seed: int, device: Device, watch: Watch) -> None:
+        """Train on the pool's images and write `weights.safetensors`; cut and called again, it goes on."""
+        fabric = Device(device.accelerator).fabric(self.precision)  # minutes on one device: no need of several
+        fabric.launch(self._train, pool, folder, seed, watch)
+
+    def load(self, folder: Path, shape: tuple[int, int, int], critic: Critic | None) -> Encoder:
+        """Open a trained encoder."""
+        encoder, decoder = self._networks(shape)
+        load_weights(folder / "weights.safetensors", encoder=encoder, decoder=decoder)
+        return Encoder(self.code, encoder.to(here(), memory_format=torch.channels_last).eval().requires_grad_(False))
+
+    def _networks(self, shape: tuple[int, int, int]) -> tuple[nn.Module, nn.Module]:
+        trunk = ConvDown(shape[0], shape[2], self.width)
+        return nn.Sequential(trunk, nn.Linear(trunk.dim, self.code)), ConvUp(self.code, shape[0], shape[2], self.width)
+
+    def _train(self, fabric: Fabric, pool: Pool, folder: Path, seed: int, watch: Watch) -> None:
+        encoder, decoder = self._networks(pool.shape)
+        weights = torch_stream(stream(seed, "autoencoder", "weights"))
+        for net in (encoder, decoder):
+            initialise(net, weights)
+            net.to(fabric.device, memory_format=torch.channels_last)
+        draws = torch_stream(stream(seed, "autoencoder", "draws"))
+        adam = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], self.learning_rate)
+        state = {"encoder": encoder, "decoder": decoder, "adam": adam, "draws": draws}
+        checkpoint = folder / artifacts.SCRATCH / "checkpoint.safetensors"
+        start, saved = load_state(checkpoint, state), time.monotonic()
+
+        for step in range(start, self.steps):
+            for group in adam.param_groups:  # down to nothing: the last steps settle
+                group["lr"] = self.learning_rate * (1 - step / self.steps)
+            ids = torch.randint(len(pool), (self.batch,), generator=draws)
+            clean = to_batch(pool.read(ids.numpy()))
+            seen = perturbed(clean, self.perturb, draws)
+            clean, seen = (fabric.to_device(b).contiguous(memory_format=torch.channels_last) for b in (clean, seen))
+            with fabric.autocast():
+                drawn = decoder(encoder(seen))
+            error = F.mse_loss(drawn.float(), clean)
+            adam.zero_grad()
+            error.backward()
+            adam.step()
+            if step % 10 == 0 or step + 1 == self.steps:
+                watch("autoencoder", step + 1, self.steps, f"squared error {error.item():.4f}")
+            if time.monotonic() - saved > CHECKPOINT_SECONDS:
+                save_state(checkpoint, step + 1, state)
+                saved = time.monotonic()
+        save_weights(folder / "weights.safetensors", encoder=encoder, decoder=decoder)
+
+
+def perturbed(batch: Tensor, pixels: int, draws: torch.Generator) -> Tensor:
+    """Return the batch (n, c, h, w) shifted by up to so many pixels each way, with noise of σ = 0.1; itself for 0."""
+    if pixels == 0:
+        return batch
+    padded = F.pad(batch, (pixels,) * 4, mode="replicate")
+    height, width = batch.shape[2:]
+    shifts = torch.randint(2 * pixels + 1, (len(batch), 2), generator=draws).tolist()
+    moved = [image[:, y : y + height, x : x + width] for image, (y, x) in zip(padded, shifts, strict=True)]
+    return torch.stack(moved) + 0.1 * torch.randn(batch.shape, generator=draws)
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """(n, h, w, c) → (n, code)."""
+
+    dim: int
+    net: nn.Module
+
+    @torch.inference_mode()
+    def __call__(self, images: Images) -> Features:
+        batch = to_batch(images).to(here()).contiguous(memory_format=torch.channels_last)
+        return self.net(batch).float().cpu().numpy()

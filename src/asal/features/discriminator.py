@@ -1,0 +1,49 @@
+"""The critic's last hidden layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from asal.core import Features, Images, Pool
+from asal.devices import Device
+from asal.errors import UserError
+from asal.features import Critic, features
+from asal.progress import Watch
+from asal.tensors import to_batch
+
+
+@features.register("discriminator", needs=("generator",))
+@dataclass(frozen=True)
+class Discriminator:
+    """The last hidden layer of the critic that the generator was trained against (the paper's F_disc, D_{j−1}(x))."""
+
+    def train(self, pool: Pool, folder: Path, seed: int, device: Device, watch: Watch) -> None:
+        """Learn nothing: the critic is trained already."""
+
+    def load(self, folder: Path, shape: tuple[int, int, int], critic: Critic | None) -> HiddenLayer:
+        """Return the extractor over a trained critic."""
+        if critic is None:
+            raise UserError(
+                "discriminator features come from a generator's critic",
+                came="a spec without a generator",
+                remedy="add a [generator] section",
+            )
+        return HiddenLayer(critic)
+
+
+@dataclass(frozen=True)
+class HiddenLayer:
+    """(n, h, w, c) → (n, hidden_dim)."""
+
+    critic: Critic
+
+    @property
+    def dim(self) -> int:
+        return self.critic.hidden_dim
+
+    @torch.inference_mode()
+    def __call__(self, images: Images) -> Features:
+        return self.critic.hidden(to_batch(images)).float().cpu().numpy()

@@ -1,0 +1,220 @@
+"""Principal components: the few directions in which the pool's features differ most."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from asal import artifacts
+from asal.core import Extractor, Features, Ids, Images, Scores
+from asal.errors import UserError
+from asal.progress import Watch, unwatched
+
+if TYPE_CHECKING:
+    from sklearn.decomposition import PCA, IncrementalPCA
+
+BATCH = 1024  # images whose raw features are asked for at a time
+NUMBERS = 2**27  # raw features held for a fit at most: 512 MB
+WIDE = 2048  # raw dimensions up to which the whole covariance is the quickest way
+VANISHING = 1e-6  # a deviation this far below the largest is float32 noise
+
+
+@dataclass(frozen=True)
+class Pca:
+    """A fitted projection: features less their mean, turned onto the leading directions, not scaled."""
+
+    FILE: ClassVar[str] = "pca.safetensors"
+
+    mean: Features  # (raw,)
+    components: Features  # (d, raw) orthonormal rows; the largest entry of each is positive
+    explained: Scores  # (d,) shares of the raw features' variance, descending
+    fitted_on: int  # images
+
+    @property
+    def raw(self) -> int:
+        """Dimensions before."""
+        return int(self.components.shape[1])
+
+    @property
+    def dim(self) -> int:
+        """Dimensions after."""
+        return len(self.components)
+
+    @property
+    def summary(self) -> str:
+        """One line: what was kept, and of what."""
+        kept = f"all {self.raw} dimensions, turned" if self.dim == self.raw else f"{self.dim} of {self.raw} dimensions"
+        return f"{kept}, {100 * self.explained.sum():.1f}% of the variance, fitted on {self.fitted_on} images"
+
+    def apply(self, features: Features) -> Features:
+        """Project raw features (n, raw) to (n, d)."""
+        if features.ndim != 2 or features.shape[1] != self.raw:
+            raise ValueError(f"this projection takes features of shape (n, {self.raw}), not {features.shape}")
+        return np.asarray((features - self.mean) @ self.components.T, np.float32)
+
+    def save(self, folder: Path) -> None:
+        """Write the projection into a folder, whole or not at all."""
+        from safetensors.numpy import save
+
+        arrays: dict[str, npt.NDArray[Any]] = {"mean": self.mean, "components": self.components}
+        arrays |= {"explained": self.explained, "fitted_on": np.array([self.fitted_on])}
+        artifacts.write(folder / self.FILE, save(arrays))
+
+    @classmethod
+    def load(cls, folder: Path) -> Pca:
+        """Read what `save` wrote.
+
+        Raises:
+            DamageError: the file is missing, cut short, or not a projection.
+        """
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        path = folder / cls.FILE
+        try:
+            arrays = load_file(path)
+            pca = cls(arrays["mean"], arrays["components"], arrays["explained"], int(arrays["fitted_on"][0]))
+        except FileNotFoundError:
+            raise artifacts.damaged(path, "it is missing") from None
+        except (SafetensorError, KeyError) as error:
+            raise artifacts.damaged(path, f"it is not a whole projection ({error})") from None
+        if pca.components.ndim != 2 or pca.mean.shape != (pca.raw,) or pca.explained.shape != (pca.dim,):
+            raise artifacts.damaged(path, "the shapes in it do not fit each other")
+        return pca
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """An extractor followed by a projection: again an extractor."""
+
+    extractor: Extractor
+    pca: Pca
+
+    @property
+    def dim(self) -> int:
+        return self.pca.dim
+
+    def __call__(self, images: Images) -> Features:
+        return self.pca.apply(self.extractor(images))
+
+
+def fit_pca(
+    raw: Callable[[Ids], Features],
+    n: int,
+    dim: int = 50,
+    *,
+    rng: np.random.Generator,
+    sample: int | None = 20_000,
+    watch: Watch = unwatched,
+) -> Pca:
+    """Fit principal components to the raw features of a pool's images.
+
+    Fewer than `dim` are kept where the features have no more dimensions, where there are no more images, and where
+    what is left does not vary; `Pca.summary` and `fitted_on` tell. The same stream gives the same projection.
+
+    Args:
+        raw: maps ids (m,) to raw features (m, raw); called with at most 1024 ids.
+        n: images in the pool.
+        sample: images to fit on, drawn at random; fewer where their features would not fit into 512 MB. None fits
+            on every image, batch by batch (Ross et al. 2008, "Incremental learning for robust visual tracking").
+
+    Raises:
+        UserError: fewer than two images, features that are not finite, or that are the same for every image.
+    """
+    if n < 2 or dim < 1 or (sample is not None and sample < 2):
+        raise UserError(
+            "principal components are fitted to two images or more, and at least one is kept",
+            came=f"a pool of {n}, a sample of {sample}, dim = {dim}",
+            remedy="use a larger pool or sample, and dim ≥ 1",
+        )
+    if sample is None:
+        return _incremental(raw, n, dim, watch)
+    return _sampled(raw, n, rng, (dim, sample), watch)
+
+
+def _sampled(
+    raw: Callable[[Ids], Features], n: int, rng: np.random.Generator, size: tuple[int, int], watch: Watch
+) -> Pca:
+    from sklearn.decomposition import PCA
+
+    dim, sample = size
+    order = rng.choice(n, size=min(n, sample), replace=False)
+    width = _finite(raw(order[:1])).shape[1]
+    ids = np.sort(order[: max(2, NUMBERS // width)])  # ascending reads the disk in one direction
+    features = np.empty((len(ids), width), np.float32)
+    for at in range(0, len(ids), BATCH):
+        watch("pca", at, len(ids))
+        features[at : at + BATCH] = _finite(raw(ids[at : at + BATCH]))
+    mean = features.mean(axis=0, dtype=np.float64)
+    # Off first and in float64: the covariance of float32 features with a large offset cancels to noise.
+    np.subtract(features, mean, out=features, casting="same_kind")
+    _varying(float(np.abs(features).max()), mean)
+    kept = min(dim, width, len(ids) - 1)
+    solver: Any = "covariance_eigh" if width <= WIDE else "randomized" if 4 * kept < min(features.shape) else "full"
+    fitted = PCA(kept, svd_solver=solver, random_state=int(rng.integers(2**31))).fit(features)
+    watch("pca", len(ids), len(ids))
+    return _made(fitted, mean, len(ids))
+
+
+def _incremental(raw: Callable[[Ids], Features], n: int, dim: int, watch: Watch) -> Pca:
+    from sklearn.decomposition import IncrementalPCA
+
+    fitted, mean, largest = None, np.zeros(0), 0.0
+    # A batch must hold more images than components are kept, so the last one takes in what is left over.
+    starts = range(0, max(1, n - max(BATCH, dim) + 1), max(BATCH, dim))
+    for start, end in zip(starts, [*starts[1:], n], strict=True):
+        watch("pca", start, n)
+        batches = [_finite(raw(np.arange(at, min(at + BATCH, end)))) for at in range(start, end, BATCH)]
+        features = np.concatenate(batches)
+        if fitted is None:
+            mean = features.mean(axis=0, dtype=np.float64)
+            fitted = IncrementalPCA(min(dim, features.shape[1], len(features) - 1))
+        centred = features - mean
+        largest = max(largest, float(np.abs(centred).max()))
+        with np.errstate(invalid="ignore"):  # 0 / 0 in a batch that does not vary; refused below if none does
+            fitted.partial_fit(centred, check_input=False)
+    _varying(largest, mean)
+    assert fitted is not None  # n ≥ 2
+    watch("pca", n, n)
+    return _made(fitted, mean, n)
+
+
+def _made(fitted: PCA | IncrementalPCA, shift: Scores, images: int) -> Pca:
+    """Return the projection with its signs settled and without directions in which nothing varies."""
+    deviations = np.sqrt(np.maximum(fitted.explained_variance_, 0))
+    varies = deviations > VANISHING * deviations.max()
+    components: npt.NDArray[np.float64] = fitted.components_[varies].astype(np.float64)
+    largest = np.take_along_axis(components, np.abs(components).argmax(axis=1)[:, None], axis=1)
+    return Pca(
+        mean=(shift + fitted.mean_).astype(np.float32),
+        components=np.ascontiguousarray(components * np.sign(largest), np.float32),
+        explained=fitted.explained_variance_ratio_[varies].astype(np.float64),
+        fitted_on=images,
+    )
+
+
+def _finite(features: Features) -> Features:
+    if features.ndim != 2:
+        raise ValueError(f"raw features have shape (n, raw), not {features.shape}")
+    if not np.isfinite(features).all():
+        raise UserError(
+            "features are finite numbers",
+            came="a NaN or an infinity",
+            remedy="train the feature extractor again, or choose another",
+        )
+    return features
+
+
+def _varying(largest: float, mean: Scores) -> None:
+    """Refuse features that are constant up to float32's rounding."""
+    if largest <= VANISHING * float(np.abs(mean).max()):
+        raise UserError(
+            "images are told apart by features that vary",
+            came="every image has the same features",
+            remedy="check the images and the feature extractor, or choose another",
+        )

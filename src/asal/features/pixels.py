@@ -1,0 +1,37 @@
+"""Raw pixels: the simplest space."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from asal.core import Features, Images, Pool
+from asal.devices import Device
+from asal.features import Critic, features
+from asal.progress import Watch
+
+
+@features.register("pixels")
+@dataclass(frozen=True)
+class Pixels:
+    """Gray or RGB values in 0 … 1 (the paper's F_gray and F_rgb, section 3.2)."""
+
+    def train(self, pool: Pool, folder: Path, seed: int, device: Device, watch: Watch) -> None:
+        """Learn nothing."""
+
+    def load(self, folder: Path, shape: tuple[int, int, int], critic: Critic | None) -> PixelExtractor:
+        """Return the extractor for images of this shape."""
+        return PixelExtractor(math.prod(shape))
+
+
+@dataclass(frozen=True)
+class PixelExtractor:
+    """(n, h, w, c) → (n, h · w · c)."""
+
+    dim: int
+
+    def __call__(self, images: Images) -> Features:
+        return images.reshape(len(images), self.dim).astype(np.float32) / 255

@@ -1,0 +1,97 @@
+"""Many runs at once: one process each, with a fixed number of threads of its own."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+import traceback
+from collections.abc import Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.queues import Queue
+from typing import Any
+
+from asal.errors import UserError
+from asal.experiment import Job, run_one
+from asal.progress import Watch
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+_told: Queue[Any] | None = None  # in a worker: where its progress goes
+
+
+def run_all(jobs: Sequence[Job], at_once: int, watch: Watch, threads: int = 1) -> None:
+    """Do every run, `at_once` of them side by side; what is done already costs a second.
+
+    Args:
+        threads: of each run. Sums are split by it, so it bears on the last bit of a result; `at_once` does not.
+
+    Raises:
+        UserError: the first one that a run raised, when the runs beside it have ended.
+    """
+    context = multiprocessing.get_context("spawn")
+    told: Queue[Any] = context.Queue()
+    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))  # read by a library when a worker loads it
+    try:
+        with ProcessPoolExecutor(at_once, context, _settle, (threads, told)) as workers:
+            futures = {workers.submit(_work, job): job for job in jobs}
+            _follow(set(futures), told, watch)
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def _follow(pending: set[Future[None]], told: Queue[Any], watch: Watch) -> None:
+    failed: BaseException | None = None
+    everything = set(pending)
+    while pending:
+        done, pending = wait(pending, timeout=0.1)
+        while not told.empty():
+            watch(*told.get())
+        failed = failed or next((error for future in done if (error := future.exception())), None)
+        if failed:
+            for future in everything:
+                future.cancel()
+            pending = {future for future in pending if not future.cancelled()}
+    if isinstance(failed, BrokenProcessPool):
+        raise UserError(
+            "a run's process lives until the run ends",
+            came="one was killed, perhaps for want of memory",
+            remedy="run the same command again, with fewer --jobs if memory is short: it resumes",
+        ) from None
+    if failed:
+        raise failed
+
+
+def _settle(threads: int, told: Queue[Any]) -> None:
+    """Make a worker ready: its threads, its way to tell, and its end when its parent ends."""
+    global _told  # noqa: PLW0603  the one way to hand a pool's worker something
+    import torch
+
+    _told = told
+    torch.set_num_threads(threads)
+    torch.set_num_interop_threads(1)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+
+
+def _die_with_parent() -> None:
+    """Without this, runs would outlive a killed command and hold their folders against the next one."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _work(job: Job) -> None:
+    def tell(stage: str, done: int, total: int, note: str = "") -> None:
+        if _told is not None:
+            _told.put((stage, done, total, note))
+
+    try:
+        run_one(job, tell)
+    except UserError:
+        raise
+    except Exception as error:  # its traceback does not travel otherwise
+        raise RuntimeError(f"run '{job.name}' failed:\n{traceback.format_exc()}") from error

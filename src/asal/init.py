@@ -1,0 +1,48 @@
+"""A new project for one's own images."""
+
+from __future__ import annotations
+
+import json
+import re
+from importlib import resources
+from pathlib import Path
+from string import Template
+
+from asal import artifacts
+from asal.errors import UserError
+from asal.spec import FILE, parse
+
+
+def start(folder: Path, images: Path, size: int, gray: bool) -> Path:
+    """Write `asal.toml` into the folder and return its path.
+
+    Raises:
+        UserError: there is no such folder of images, or the project has a spec already.
+    """
+    import tomllib
+
+    file = folder / FILE
+    if file.exists():
+        raise UserError(
+            "a project is started once", came=f"{file} is there", remedy="edit it, or choose another folder"
+        )
+    if not images.is_dir():
+        raise UserError("images lie in a folder", came=f"there is none at {images}", remedy="check the path")
+    if size > 32 and size & (size - 1):
+        raise UserError(
+            "the generator draws squares of 8 to 32 pixels, or of 64, 128 …",
+            came=f"--size {size}",
+            remedy="choose 28, 32, 64 or 128",
+        )
+    text = Template(resources.files("asal").joinpath("templates/asal.toml").read_text()).substitute(
+        name=re.sub(r"[^A-Za-z0-9._-]+", "-", folder.resolve().name).strip("-._") or "project",
+        path=json.dumps(str(images.resolve()), ensure_ascii=False),  # a JSON string is a TOML string
+        size=size,
+        gray=str(gray).lower(),
+        rate="two to ten steps a second on two cores, hundreds on a GPU",
+    )
+    parse(tomllib.loads(text))
+    with artifacts.telling_of_disk(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        artifacts.write(file, text.encode())
+    return file

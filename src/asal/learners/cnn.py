@@ -1,0 +1,49 @@
+"""A small convolutional network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+from annotated_types import Ge, Gt
+from torch import nn
+
+from asal.core import Images, Labels
+from asal.learners import learners
+from asal.learners.neural import NeuralModel, Recipe, train
+
+Count = Annotated[int, Ge(1)]
+
+
+@learners.register("cnn", provides=("gradient",))
+@dataclass(frozen=True)
+class Cnn:
+    """Two 3 × 3 convolutions with pooling and one hidden layer; trained from scratch in a fixed number of steps.
+
+    Our choice throughout: the paper's networks are in its supplement, which is not public.
+    """
+
+    width: Count = 32
+    hidden: Count = 128
+    dropout: Annotated[float, Ge(0)] = 0.5
+    steps: Count = 400
+    batch: Count = 64
+    learning_rate: Annotated[float, Gt(0)] = 1e-3
+    weight_decay: Annotated[float, Ge(0)] = 0.0
+
+    def fit(self, images: Images, labels: Labels, classes: int, rng: np.random.Generator) -> NeuralModel:
+        """Fit to uint8 images (n, h, w, c) and labels (n,) in 0 … classes − 1."""
+        _, height, width, channels = images.shape
+
+        def make() -> nn.Module:
+            flat = 2 * self.width * (height // 4) * (width // 4)
+            return nn.Sequential(
+                *(nn.Conv2d(channels, self.width, 3, padding=1), nn.MaxPool2d(2), nn.ReLU()),
+                *(nn.Conv2d(self.width, 2 * self.width, 3, padding=1), nn.MaxPool2d(2), nn.ReLU()),
+                *(nn.Flatten(), nn.Linear(flat, self.hidden), nn.ReLU(), nn.Dropout(self.dropout)),
+                nn.Linear(self.hidden, classes),
+            )
+
+        recipe = Recipe(self.steps, self.batch, self.learning_rate, self.weight_decay)
+        return train(make, recipe, images, labels, rng)

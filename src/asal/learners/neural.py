@@ -1,0 +1,99 @@
+"""What every learner made of a torch module shares: the trained model, and one training loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from asal.core import Features, Images, Labels, Probs
+from asal.devices import here
+from asal.errors import UserError
+from asal.tensors import to_batch
+
+AT_ONCE = 1024  # images a forward pass
+
+
+@dataclass(frozen=True)
+class NeuralModel:
+    """A trained torch module that maps float images in [−1, 1] to logits."""
+
+    net: nn.Module
+
+    def logits(self, batch: Tensor) -> Tensor:
+        """Map (n, c, h, w), wherever it is, to (n, k), differentiably."""
+        return self.net(batch.to(here()))
+
+    @torch.inference_mode()
+    def predict(self, images: Images) -> Probs:
+        """Return the softmax of the logits."""
+        blocks = [self.logits(to_batch(block)).double().softmax(1).cpu().numpy() for block in _blocks(images)]
+        return np.concatenate(blocks)
+
+    @torch.inference_mode()
+    def embed(self, images: Images) -> Features:
+        """Return what goes into the last linear layer, flat."""
+        caught: list[Tensor] = []
+        last = [m for m in self.net.modules() if isinstance(m, nn.Linear)][-1]
+        hook = last.register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0].flatten(1)))
+        try:
+            for block in _blocks(images):
+                self.logits(to_batch(block))
+        finally:
+            hook.remove()
+        return torch.cat(caught).float().cpu().numpy()
+
+
+def _blocks(images: Images) -> list[Images]:
+    return [images[start : start + AT_ONCE] for start in range(0, max(len(images), 1), AT_ONCE)]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a module is trained."""
+
+    steps: int
+    batch: int
+    learning_rate: float
+    weight_decay: float
+
+
+def train(
+    make: Callable[[], nn.Module], recipe: Recipe, images: Images, labels: Labels, rng: np.random.Generator
+) -> NeuralModel:
+    """Make a fresh module and train it by Adam on the cross entropy, with a cosine-shaped learning rate.
+
+    Modules and dropout draw from torch's global stream; it is seeded from `rng` for the time of the training and
+    put back as it was, so that nothing outside is moved and nothing outside moves the result.
+    """
+    x, y = to_batch(images).to(here()), torch.from_numpy(np.ascontiguousarray(labels)).to(here())
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(rng.integers(2**63 - 1)))
+        net = make().to(here()).train()
+        optimizer = torch.optim.Adam(net.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.steps)
+        order = torch.empty(0, dtype=torch.int64)
+        for _ in range(recipe.steps):
+            if len(order) < min(recipe.batch, len(x)):  # every image once before any twice
+                order = torch.cat([order, torch.randperm(len(x))])
+            rows, order = order[: recipe.batch], order[recipe.batch :]
+            loss = F.cross_entropy(_shaped(net(x[rows]), y), y[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+    return NeuralModel(net.eval().requires_grad_(False))
+
+
+def _shaped(logits: Tensor, y: Tensor) -> Tensor:
+    if logits.ndim != 2 or logits.shape[1] <= int(y.max()):
+        raise UserError(
+            f"a classifier gives one logit for each of at least {int(y.max()) + 1} classes",
+            came=f"an output of shape {tuple(logits.shape)}",
+            remedy="let the factory use its argument `classes`",
+        )
+    return logits

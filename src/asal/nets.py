@@ -1,0 +1,158 @@
+"""The networks that generators and encoders are made of. Sizes are pixels, widths are channels."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def halvings(size: int) -> list[int]:
+    """Return the resolutions of a strided stack, largest first, down to 4 × 4 or less (two steps at the least).
+
+    >>> halvings(28), halvings(32), halvings(8)
+    ([28, 14, 7, 3], [32, 16, 8, 4], [8, 4, 2])
+    """
+    sizes = [size]
+    while sizes[-1] > 4 or len(sizes) < 3:
+        sizes.append(sizes[-1] // 2)
+    return sizes
+
+
+class ConvDown(nn.Module):
+    """Images (n, c, s, s) → flat features (n, dim): convolutions of stride 2, no normalisation.
+
+    The public WGAN-GP critic for MNIST (Gulrajani et al. 2017, `gan_mnist.py`) has 5 × 5 kernels. Ours are 4 × 4:
+    half the arithmetic on 28 pixels, and every output of the mirrored stack sees equally many inputs.
+    """
+
+    def __init__(self, size: int, channels: int, width: int) -> None:
+        super().__init__()
+        sizes = halvings(size)
+        widths = [channels] + [width * 2**i for i in range(len(sizes) - 1)]
+        self.convs = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in zip(widths, widths[1:], strict=False))
+        self.dim = widths[-1] * sizes[-1] ** 2
+
+    def forward(self, batch: Tensor) -> Tensor:
+        for conv in self.convs:
+            batch = F.leaky_relu(conv(batch), 0.2)
+        return batch.flatten(1)
+
+
+class ConvUp(nn.Module):
+    """Latents (n, z) → images (n, c, s, s) in [−1, 1]: the mirror of `ConvDown`."""
+
+    def __init__(self, latent_dim: int, size: int, channels: int, width: int) -> None:
+        super().__init__()
+        sizes = halvings(size)[::-1]
+        widths = [width * 2**i for i in reversed(range(len(sizes) - 1))] + [channels]
+        self.start = (widths[0], sizes[0], sizes[0])
+        self.dense = nn.Linear(latent_dim, math.prod(self.start))
+        self.convs = nn.ModuleList(
+            # A transposed convolution of stride 2 maps s to 2 s; an odd size needs one row more.
+            nn.ConvTranspose2d(a, b, 4, 2, 1, output_padding=big - 2 * small)
+            for a, b, small, big in zip(widths, widths[1:], sizes, sizes[1:], strict=False)
+        )
+
+    def forward(self, latents: Tensor) -> Tensor:
+        batch = F.relu(self.dense(latents)).unflatten(1, self.start)
+        for conv in self.convs[:-1]:
+            batch = F.relu(conv(batch))
+        return torch.tanh(self.convs[-1](batch))
+
+
+class ResBlock(nn.Module):
+    """Two 3 × 3 convolutions beside a shortcut, at half or twice the resolution (Gulrajani et al. 2017, appendix)."""
+
+    def __init__(self, before: int, after: int, scale: float, *, batch_norm: bool) -> None:
+        super().__init__()
+        # The critic's penalty is one per image, and batch norm would mix images; it normalises each image instead.
+        self.norms = nn.ModuleList(
+            nn.BatchNorm2d(w) if batch_norm else nn.GroupNorm(1, w) for w in (before, after if scale > 1 else before)
+        )
+        middle = after if scale > 1 else before
+        self.first = nn.Conv2d(before, middle, 3, padding=1)
+        self.second = nn.Conv2d(middle, after, 3, padding=1)
+        self.shortcut = nn.Conv2d(before, after, 1)
+        self.scale = scale
+
+    def forward(self, batch: Tensor) -> Tensor:
+        if self.scale > 1:
+            return self._up(batch)
+        deep = self.first(F.relu(self.norms[0](batch)))
+        deep = F.avg_pool2d(self.second(F.relu(self.norms[1](deep))), 2)
+        return deep + self.shortcut(F.avg_pool2d(batch, 2))
+
+    def _up(self, batch: Tensor) -> Tensor:
+        deep = self.first(F.interpolate(F.relu(self.norms[0](batch)), scale_factor=2))
+        deep = self.second(F.relu(self.norms[1](deep)))
+        return deep + self.shortcut(F.interpolate(batch, scale_factor=2))
+
+
+class ResNetDown(nn.Module):
+    """Images (n, c, s, s) → flat features (n, dim), for s = 4 · 2^i: the residual critic without its last layer."""
+
+    def __init__(self, size: int, channels: int, width: int) -> None:
+        super().__init__()
+        steps = len(halvings(size)) - 1
+        widths = [width * min(2**i, 8) for i in range(steps + 1)]
+        self.entry = nn.Conv2d(channels, width, 3, padding=1)
+        self.blocks = nn.Sequential(
+            *(ResBlock(a, b, 0.5, batch_norm=False) for a, b in zip(widths, widths[1:], strict=False))
+        )
+        self.dim = widths[-1] * 16
+
+    def forward(self, batch: Tensor) -> Tensor:
+        return F.relu(self.blocks(self.entry(batch))).flatten(1)
+
+
+class ResNetUp(nn.Module):
+    """Latents (n, z) → images (n, c, s, s) in [−1, 1], for s = 4 · 2^i: the residual generator."""
+
+    def __init__(self, latent_dim: int, size: int, channels: int, width: int) -> None:
+        super().__init__()
+        steps = len(halvings(size)) - 1
+        widths = [width * min(2**i, 8) for i in reversed(range(steps + 1))]
+        self.dense = nn.Linear(latent_dim, widths[0] * 16)
+        self.start = (widths[0], 4, 4)
+        self.blocks = nn.Sequential(
+            *(ResBlock(a, b, 2.0, batch_norm=True) for a, b in zip(widths, widths[1:], strict=False))
+        )
+        self.exit = nn.Sequential(nn.BatchNorm2d(width), nn.ReLU(), nn.Conv2d(width, channels, 3, padding=1))
+
+    def forward(self, latents: Tensor) -> Tensor:
+        return torch.tanh(self.exit(self.blocks(self.dense(latents).unflatten(1, self.start))))
+
+
+class Critic(nn.Module):
+    """Images → one number each; `hidden` is the layer before it."""
+
+    def __init__(self, trunk: ConvDown | ResNetDown) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.head = nn.Linear(trunk.dim, 1)
+
+    def hidden(self, batch: Tensor) -> Tensor:
+        """Return the last hidden layer, (n, dim)."""
+        return self.trunk(batch)
+
+    def forward(self, batch: Tensor) -> Tensor:
+        return self.head(self.trunk(batch)).flatten()
+
+
+def generator_and_critic(size: int, channels: int, width: int, latent_dim: int) -> tuple[nn.Module, Critic]:
+    """Return an untrained pair: plain convolutions up to 32 pixels, residual blocks above."""
+    if size <= 32:
+        return ConvUp(latent_dim, size, channels, width), Critic(ConvDown(size, channels, width))
+    return ResNetUp(latent_dim, size, channels, width), Critic(ResNetDown(size, channels, width))
+
+
+def initialise(net: nn.Module, generator: torch.Generator) -> None:
+    """Draw every weight from a stream of one's own (He et al. 2015), biases zero: torch's default draws are global."""
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            nn.init.kaiming_normal_(module.weight, a=0.2, generator=generator)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)

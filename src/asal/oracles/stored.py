@@ -1,0 +1,55 @@
+"""Answers from the labels that came with the images. Nothing else in asal reads them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from asal import artifacts, pool
+from asal.core import Ids, Labels
+from asal.errors import UserError
+from asal.oracles import oracles
+
+
+class Stored:
+    """The labels of a pool folder, behind a question."""
+
+    def __init__(self, classes: tuple[str, ...], labels: Labels) -> None:
+        self.classes, self._labels = classes, labels
+
+    @classmethod
+    def open(cls, folder: Path) -> Stored:
+        """Open the labels of a pool, validation or test folder.
+
+        Raises:
+            UserError: there is no finished pool, or its images came without labels.
+            DamageError: the labels are not what was written.
+        """
+        facts = pool.made_from(folder)
+        path = folder / pool.LABELS
+        if pool.LABELS not in facts["files"]:
+            raise UserError(
+                "stored labels answer where images came with labels",
+                came=f"those in {folder} came without",
+                remedy="label them with `asal label`, or take the images from a source with labels",
+            )
+        try:
+            labels = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise artifacts.damaged(path, str(error)) from None
+        return cls(tuple(facts["classes"]), labels)
+
+    def answer(self, ids: Ids) -> Labels:
+        """Return the label of each id, −1 where the source did not say.
+
+        Raises:
+            UserError: an id that is not of this pool.
+        """
+        return np.array(self._labels[pool.checked(ids, len(self._labels))], np.int64)
+
+
+@oracles.register("stored")
+def stored(folder: Path) -> Stored:
+    """Answers at once, from the labels that came with the images."""
+    return Stored.open(folder)

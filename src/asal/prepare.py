@@ -1,0 +1,110 @@
+"""The stages that happen once, each an idempotent fill of one folder that is named by what went into it.
+
+    parts/wgan-gp-1f3a…      trained on the pool
+    parts/autoencoder-77b0…  trained on the pool
+    features/…               every image's features, compressed by PCA
+    indexes/…                whatever makes searching them quick
+
+A stage whose folder is whole is checked and left; one that was cut goes on where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from asal import artifacts
+from asal.core import Extractor, Index, Pool
+from asal.devices import Device
+from asal.features.pca import Pca, Reduced, fit_pca
+from asal.progress import Watch, unwatched
+from asal.rng import stream
+from asal.vectors import StoredVectors, write_vectors
+
+Fill = Callable[[Path], None]
+
+
+@dataclass(frozen=True)
+class Shop:
+    """Where preparation happens, and with what."""
+
+    root: Path
+    pool: Pool
+    seed: int = 0
+    device: Device = Device()
+    watch: Watch = unwatched
+
+
+def trained(shop: Shop, kind: str, part: Any, options: Mapping[str, Any], also: Fill | None = None) -> Path:
+    """Train a generator or an encoder on the pool, or find it trained, and return its folder.
+
+    Args:
+        part: has `train(pool, folder, seed, device, watch)`.
+        options: all of its options; part of the folder's name.
+        also: adds to the folder before it is sealed.
+    """
+    facts = {"kind": kind, "options": dict(options), "pool": shop.pool.fingerprint, "seed": shop.seed}
+
+    def fill(folder: Path) -> None:
+        part.train(shop.pool, folder, shop.seed, shop.device, shop.watch)
+        if also is not None:
+            also(folder)
+
+    return stage(shop.root / "parts", kind, facts, fill)
+
+
+@dataclass(frozen=True)
+class Space:
+    """A feature space: every image's place in it, and how a new image gets there."""
+
+    folder: Path
+    vectors: StoredVectors
+    extractor: Extractor
+
+
+def extracted(shop: Shop, name: str, extractor: Extractor, source: Path, dimensions: int, fit_on: int | None) -> Space:
+    """Compute the features of the whole pool, or find them computed.
+
+    Args:
+        name: what the space is called; part of the folder's name.
+        source: the folder of the trained extractor; its name stands for all that went into it.
+        dimensions: components that PCA keeps.
+        fit_on: images PCA is fitted on, drawn at random; None fits it on all, in a stream.
+    """
+    facts = {"kind": name, "extractor": source.name, "dimensions": dimensions, "fit_on": fit_on, "seed": shop.seed}
+
+    def fill(folder: Path) -> None:
+        if not (folder / Pca.FILE).exists():
+            pca = fit_pca(
+                lambda ids: extractor(shop.pool.read(ids)), len(shop.pool), dimensions, sample=fit_on,
+                rng=stream(shop.seed, "pca"), watch=shop.watch,
+            )  # fmt: skip
+            pca.save(folder)
+        reduced = Reduced(extractor, Pca.load(folder))
+        write_vectors(folder / "vectors", lambda ids: reduced(shop.pool.read(ids)), len(shop.pool), watch=shop.watch)
+
+    folder = stage(shop.root / "features", name, facts, fill)
+    return Space(folder, StoredVectors.open(folder / "vectors"), Reduced(extractor, Pca.load(folder)))
+
+
+def indexed(shop: Shop, kind: str, indexer: Any, options: Mapping[str, Any], space: Space) -> Index:
+    """Build an index over a space, or find it built, and open it."""
+    facts = {"kind": kind, "options": dict(options), "features": space.folder.name}
+    folder = stage(
+        shop.root / "indexes", kind, facts, lambda folder: indexer.build(space.vectors, folder, watch=shop.watch)
+    )
+    index: Index = indexer.load(space.vectors, folder)
+    return index
+
+
+def stage(home: Path, kind: str, facts: Mapping[str, Any], fill: Fill) -> Path:
+    """Return the folder that these facts name, filled; a whole one is checked against its manifest."""
+    folder = home / f"{kind}-{artifacts.fingerprint(facts)}"
+    if artifacts.is_whole(folder):
+        artifacts.verify(folder)
+    else:
+        with artifacts.building(folder, facts) as partial:
+            fill(partial)
+    return folder

@@ -1,0 +1,139 @@
+"""Parts by name: a new part is one file in its kind's folder and one `register` line.
+
+>>> strategies = Registry("strategy", package=None)
+>>> @strategies.register("first", cost="constant")
+... def first(now, n, rng, *, offset: int = 0):
+...     '''The first n candidates.'''
+>>> strategies["first"].summary
+'The first n candidates.'
+>>> strategies["first"].options({"offset": 3})
+{'offset': 3}
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import metadata
+from typing import Any, TypeVar
+
+from asal.errors import UserError, unknown
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Part:
+    """One registered part: what makes it, and what it declares of itself."""
+
+    kind: str
+    name: str
+    make: Callable[..., Any]
+    needs: frozenset[str]  # of a project: generator, features, index, gradient …
+    provides: frozenset[str]
+    cost: str  # in the pool's size: "constant" or "linear"
+
+    @property
+    def summary(self) -> str:
+        """The first line of its docstring."""
+        return (inspect.getdoc(self.make) or "").partition("\n")[0]
+
+    @cached_property
+    def parameters(self) -> dict[str, inspect.Parameter]:
+        """Its options: a class's constructor arguments, or a function's keyword-only ones."""
+        everything = inspect.signature(self.make).parameters
+        kinds = {inspect.Parameter.KEYWORD_ONLY}
+        if inspect.isclass(self.make):
+            kinds.add(inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        return {name: p for name, p in everything.items() if p.kind in kinds}
+
+    def options(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return every option with its value, checked against the signature; defaults where none was given.
+
+        Raises:
+            UserError: an option that the part does not have, or a value that does not fit its type.
+        """
+        for name in given:
+            if name not in self.parameters:
+                raise unknown(f"option of {self.kind} '{self.name}'", name, self.parameters)
+        return dict(self._schema(given))
+
+    def _schema(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        import pydantic  # here, because the command line's help must not wait for it
+
+        hints = typing.get_type_hints(
+            self.make.__init__ if inspect.isclass(self.make) else self.make, include_extras=True
+        )
+        fields: dict[str, Any] = {
+            name: (hints.get(name, Any), ... if p.default is inspect.Parameter.empty else p.default)
+            for name, p in self.parameters.items()
+        }
+        config = pydantic.ConfigDict(extra="forbid", protected_namespaces=(), arbitrary_types_allowed=True)
+        model = pydantic.create_model(self.name, __config__=config, **fields)
+        try:
+            checked = model(**given)
+        except pydantic.ValidationError as error:
+            raise explain(f"options of {self.kind} '{self.name}'", error) from None
+        return {name: getattr(checked, name) for name in fields}
+
+
+def explain(place: str, error: Any) -> UserError:
+    """Turn a pydantic error into the rule, what came and the remedy."""
+    first = error.errors()[0]
+    where = ".".join(str(step) for step in first["loc"]) or place
+    if first["type"] == "missing":
+        return UserError(f"the {place} need '{where}'", came="it is not there", remedy=f"add `{where} = …`")
+    return UserError(
+        f"the {place}: {first['msg'][0].lower()}{first['msg'][1:]}",
+        came=f"{where} = {first['input']!r}",
+        remedy=f"change '{where}'",
+    )
+
+
+class Registry(Mapping[str, Part]):
+    """The parts of one kind. Reading it imports every module of the kind's folder, once."""
+
+    def __init__(self, kind: str, package: str | None) -> None:
+        self.kind, self.package = kind, package
+        self._parts: dict[str, Part] = {}
+        self._loaded = package is None
+
+    def register(
+        self, name: str, *, needs: tuple[str, ...] = (), provides: tuple[str, ...] = (), cost: str = "constant"
+    ) -> Callable[[F], F]:
+        """Enter the decorated function or class under `name`."""
+
+        def enter(make: F) -> F:
+            if name in self._parts and self._parts[name].make is not make:
+                raise ValueError(f"two parts want to be the {self.kind} called '{name}'")
+            self._parts[name] = Part(self.kind, name, make, frozenset(needs), frozenset(provides), cost)
+            return make
+
+        return enter
+
+    def _load(self) -> dict[str, Part]:
+        if not self._loaded and self.package is not None:
+            self._loaded = True  # before the imports: a part may look its siblings' registry up
+            package = importlib.import_module(self.package)
+            for module in pkgutil.iter_modules(package.__path__):
+                importlib.import_module(f"{self.package}.{module.name}")
+            for entry in metadata.entry_points(group=self.package):  # parts of other distributions
+                entry.load()
+        return self._parts
+
+    def __getitem__(self, name: str) -> Part:
+        parts = self._load()
+        if name not in parts:
+            raise unknown(self.kind, name, parts)
+        return parts[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._load()))
+
+    def __len__(self) -> int:
+        return len(self._load())

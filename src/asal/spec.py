@@ -1,0 +1,167 @@
+"""A TOML file, or a plain dict, → a validated and frozen spec. What the names mean, `asal.build` knows.
+
+name = "mnist-two"
+[source]      kind = "hub", and that source's options
+[pool]        how its images are split, kept and resized
+[generator]   kind = "wgan-gp", and its options
+[features.X]  one table for each space; `kind` is X where it is not said
+[index]       kind = "exact"
+[learner]     kind = "linear"
+[protocol]    initial, batch and budget, in labels
+[strategies.X]  one table for each; `kind` is X where it is not said
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from asal.artifacts import fingerprint
+from asal.errors import UserError, unknown
+from asal.registry import explain
+
+FILE = "asal.toml"  # a project's own spec
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PartTable(_Table):
+    """A part by its kind, with the options that were given outright."""
+
+    kind: str
+    options: dict[str, Any] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather(cls, given: Any) -> Any:
+        """Put every key that is not the table's own among the part's options."""
+        if not isinstance(given, Mapping):
+            return given
+        own = {key: value for key, value in given.items() if key in cls.model_fields and key != "options"}
+        return {**own, "options": {key: value for key, value in given.items() if key not in own}}
+
+
+class SplitTable(_Table):
+    """Sizes of the pool, the validation and the test set; see `asal.ingest.Split`."""
+
+    train: Count | None = None
+    validation: Annotated[int, Field(ge=0)] = 0
+    test: Annotated[int, Field(ge=0)] | str = 0
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class PoolTable(_Table):
+    """Which of the source's images are taken, and in what form."""
+
+    split: SplitTable = SplitTable()
+    keep: tuple[str, ...] = ()  # classes; all where none is named
+    size: Count | None = None  # pixels; the images' own where not said
+    gray: bool = False
+
+
+class FeatureTable(PartTable):
+    """A space: what extracts it, and how PCA compresses it."""
+
+    dimensions: Count = 50  # the paper's
+    fit_on: Count | None = 20_000  # images drawn at random; all of them, in a stream, where fit_on = 0 is said
+
+
+class StrategyTable(PartTable):
+    """A strategy, and the space it matches in."""
+
+    features: str | None = None
+
+
+class ProtocolTable(_Table):
+    """How an experiment goes, counted in labels."""
+
+    initial: Count = 10
+    batch: Count = 10
+    budget: Count = 200
+    score: str = "entropy"  # what the new picks are measured by, whatever chose them
+    draw: Literal["covering", "random"] = "covering"  # the initial images: drawn until every class is there, or once
+
+    @model_validator(mode="after")
+    def _in_order(self) -> ProtocolTable:
+        if self.budget <= self.initial:
+            raise ValueError(f"budget = {self.budget} leaves nothing to ask after initial = {self.initial}")
+        return self
+
+
+class Spec(_Table):
+    """What was asked for; nothing derived."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    seed: Annotated[int, Field(ge=0)] = 0  # of everything that is prepared once
+    source: PartTable
+    pool: PoolTable = PoolTable()
+    generator: PartTable | None = None
+    features: dict[str, FeatureTable] = {}
+    index: PartTable = PartTable(kind="exact")
+    learner: PartTable = PartTable(kind="linear")
+    protocol: ProtocolTable = ProtocolTable()
+    strategies: dict[str, StrategyTable] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_kinds(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        named = dict(given)
+        for section in ("features", "strategies"):
+            tables = named.get(section)
+            if isinstance(tables, Mapping):
+                named[section] = {k: {"kind": k, **t} if isinstance(t, Mapping) else t for k, t in tables.items()}
+        return named
+
+    @property
+    def hash(self) -> str:
+        """12 hex digits that change with any setting."""
+        return fingerprint(self.model_dump(mode="json"))
+
+
+def parse(given: Mapping[str, Any], place: str = "the spec") -> Spec:
+    """Return the spec that a plain dict describes.
+
+    Raises:
+        UserError: a key that does not exist, one that is missing, or a value that does not fit.
+    """
+    try:
+        return Spec.model_validate(given)
+    except ValidationError as error:
+        raise _explained(error, place) from None
+
+
+def load(path: Path) -> Spec:
+    """Read a spec from a TOML file, or from the `asal.toml` of a project folder."""
+    file = path / FILE if path.is_dir() else path
+    try:
+        return parse(tomllib.loads(file.read_text()), str(file))
+    except FileNotFoundError:
+        raise UserError(
+            "a spec is a TOML file, or a project folder that holds asal.toml",
+            came=f"there is no {file}",
+            remedy="check the path, or make a project with `asal init`",
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError("a spec is written in TOML", came=f"{file}: {error}", remedy="mend that line") from None
+
+
+def _explained(error: ValidationError, place: str) -> UserError:
+    first = error.errors()[0]
+    if first["type"] != "extra_forbidden":
+        return explain(f"settings in {place}", error)
+    *parents, name = (str(step) for step in first["loc"])
+    model: Any = Spec
+    for step in parents:
+        field = model.model_fields.get(step)
+        model = field.annotation if field is not None else model
+    return unknown(f"setting of [{'.'.join(parents)}]" if parents else "section of a spec", name, model.model_fields)

@@ -1,0 +1,68 @@
+"""What a project folder holds, and whether it is whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from asal import artifacts
+from asal.errors import DamageError, UserError
+
+DERIVED = ("parts", "features", "indexes")
+IMAGES = ("pool", "validation", "test")
+
+
+def folders(root: Path) -> Iterator[Path]:
+    """Yield every derived folder of a project, whole or half-made."""
+    yield from (root / name for name in IMAGES if (root / name).is_dir())
+    for kind in DERIVED:
+        if (root / kind).is_dir():
+            yield from sorted(path for path in (root / kind).iterdir() if path.is_dir())
+
+
+def summary(root: Path) -> list[tuple[str, str, str]]:
+    """Return (what, state, detail) for everything there is."""
+    rows = []
+    for folder in folders(root):
+        name = str(folder.relative_to(root))
+        if not artifacts.is_whole(folder):
+            rows.append((name, "cut short", "goes on with the next `asal prepare`"))
+            continue
+        files = artifacts.manifest(folder)["files"]
+        megabytes = sum(entry["bytes"] for entry in files.values()) / 1e6
+        rows.append((name, "whole", f"{len(files)} files, {megabytes:,.1f} MB{_quality(folder)}{_images(folder)}"))
+    return rows
+
+
+def _quality(folder: Path) -> str:
+    path = folder / "quality.json"
+    if not path.exists():
+        return ""
+    said = artifacts.read_json(path)
+    return f"; Fréchet distance {said['frechet']:.2f}, of real images {said['frechet_real']:.2f}"
+
+
+def _images(folder: Path) -> str:
+    if folder.name not in IMAGES:
+        return ""
+    from asal.pool import StoredPool
+
+    try:
+        pool = StoredPool.open(folder)
+    except DamageError as error:
+        return f"; {error}"
+    height, width, channels = pool.shape
+    unread = f", {pool.unreadable:,} unreadable ({folder / 'unreadable.csv'})" if pool.unreadable else ""
+    return f"; {len(pool):,} images of {height} × {width} × {channels}{unread}"
+
+
+def damage(root: Path) -> list[UserError]:
+    """Check every byte of every finished folder, and return what is wrong."""
+    found: list[UserError] = []
+    for folder in folders(root):
+        if artifacts.is_whole(folder):
+            try:
+                artifacts.verify(folder, contents_up_to=2**63)
+            except UserError as error:
+                found.append(error)
+    return found

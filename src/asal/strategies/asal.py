@@ -1,0 +1,147 @@
+"""Adversarial sampling (Mayer & Timofte 2020): make up uncertain images, and find the real ones like them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from annotated_types import Ge, Gt
+
+from asal.core import Features, Generator, Ids, Images, Model, Neighbours, Round, Scores, Selection, not_enough
+from asal.rng import torch_stream
+from asal.scores import scores
+from asal.strategies import strategies
+from asal.tensors import to_images
+
+Count = Annotated[int, Ge(1)]
+
+
+@strategies.register("asal", needs=("generator", "features", "index", "gradient"))
+def asal(
+    now: Round,
+    n: int,
+    rng: np.random.Generator,
+    *,
+    paper: bool = False,
+    score: str = "entropy",
+    steps: Annotated[int, Ge(0)] = 100,
+    step_size: Annotated[float, Gt(0)] = 0.05,
+    prior: Annotated[float, Ge(0)] = 0.0,
+    restarts: Count = 1,
+    candidates: Count | None = None,
+    rerank: bool | None = None,
+) -> Selection:
+    """Synthetic images of high score, matched to real ones in feature space. Cost: that of n look-ups in the index.
+
+    Args:
+        paper: match each synthetic image to its one nearest real image, as the paper does (algorithm 1); otherwise the
+            classifier re-ranks the 20 nearest of each. Options that are given outright hold in both cases.
+        score: what is climbed, and what re-ranks.
+        steps: gradient steps on the latents (paper: 100, by Adam).
+        step_size: Adam's, in units of the latents, which are drawn from N(0, I) (the paper does not say; our choice).
+        prior: weight of ‖z‖²/2z, which holds the latents where the generator was trained (our option; paper: none).
+        restarts: latents for each image wanted; the best are kept (our option; paper: 1).
+        candidates: real images found for each synthetic one (paper: 1).
+        rerank: choose among all candidates by their own score (our option; paper: no).
+    """
+    if len(now.candidates) < n:
+        raise not_enough(n, len(now.candidates))
+    candidates = candidates or (1 if paper else 20)
+    rerank = not paper if rerank is None else rerank
+    climb = Climb(score, steps, step_size, prior)
+    with now.meter.part("generate"):
+        made = synthesise(now.model, now.tools.generator, n, restarts, climb, rng)
+    with now.meter.part("match"):
+        queries = now.tools.extractor(made.images)
+        # Of a query's first candidates + n − 1 neighbours, the others can have taken n − 1 at the most.
+        near = now.tools.index.search(queries, candidates + n - 1, without=now.candidates.closed)
+    if rerank:
+        ids, own = _best_of(now, near, candidates, n, score)
+        sources = _nearest_query(near, ids)
+    else:
+        ids, sources = nearest_untaken(near.ids, n), np.arange(n)
+        own = scores[score].make(now.predict(ids))
+    notes = [_note(made, near, int(i), int(q), float(s)) for i, q, s in zip(ids, sources, own, strict=True)]
+    return Selection(ids, own, notes)
+
+
+@dataclass(frozen=True)
+class Climb:
+    """How latents are moved towards a high score."""
+
+    score: str
+    steps: int
+    step_size: float
+    prior: float
+
+
+@dataclass(frozen=True)
+class Synthetic:
+    """Images that were made up, best first."""
+
+    latents: Features  # (n, z)
+    images: Images
+    scores: Scores
+
+
+def synthesise(
+    model: Model, generator: Generator, n: int, restarts: int, climb: Climb, rng: np.random.Generator
+) -> Synthetic:
+    """Return the n best of n · restarts images whose score was climbed through the generator (eq. 1).
+
+    max over z of score(softmax(h(G(z)))), from z ~ N(0, I), all latents in one batch. Cost: constant in the pool.
+    """
+    measure = scores[climb.score].make
+    latents = torch.randn(n * restarts, generator.latent_dim, generator=torch_stream(rng)).requires_grad_()
+    adam = torch.optim.Adam([latents], climb.step_size)
+    for _ in range(climb.steps):
+        wanted = measure(model.logits(generator.decode(latents)).softmax(1)).sum()
+        held = climb.prior * latents.square().sum() / (2 * generator.latent_dim)
+        adam.zero_grad()
+        (held - wanted).backward()
+        adam.step()
+    with torch.inference_mode():
+        images = generator.decode(latents)
+        reached = measure(model.logits(images).double().softmax(1)).cpu().numpy()
+    best = np.argsort(-reached, kind="stable")[:n]
+    return Synthetic(latents.detach().numpy()[best], to_images(images)[best], reached[best])
+
+
+def nearest_untaken(near: Ids, n: int) -> Ids:
+    """Give each query, in order, the nearest image that no query before it took.
+
+    >>> nearest_untaken(np.array([[7, 3], [7, 5]]), 2).tolist()
+    [7, 5]
+    """
+    taken: dict[int, None] = {}
+    for row in near:
+        taken.setdefault(next(int(i) for i in row if int(i) not in taken))
+    return np.fromiter(taken, np.int64, n)
+
+
+def _best_of(now: Round, near: Neighbours, candidates: int, n: int, score: str) -> tuple[Ids, Scores]:
+    """Score the union of all queries' nearest candidates, and return the n best, best first."""
+    found = near.ids.shape[1]
+    # Where queries share neighbours their union can be smaller than n; look further until it is not.
+    depth = next(k for k in range(min(candidates, found), found + 1) if len(np.unique(near.ids[:, :k])) >= n)
+    ids = np.unique(near.ids[:, :depth])
+    values = scores[score].make(now.predict(ids))
+    best = np.lexsort((ids, -values))[:n]
+    return ids[best], values[best]
+
+
+def _nearest_query(near: Neighbours, ids: Ids) -> Ids:
+    distance = np.where(near.ids[None] == ids[:, None, None], near.distances[None], np.inf)  # (n, q, k)
+    return distance.min(2).argmin(1)
+
+
+def _note(made: Synthetic, near: Neighbours, pick: int, query: int, own: float) -> dict[str, Any]:
+    at = np.flatnonzero(near.ids[query] == pick)[0]
+    return {
+        "latent": [round(float(z), 4) for z in made.latents[query]],
+        "synthetic_score": float(made.scores[query]),
+        "distance": float(near.distances[query, at]),
+        "score": own,
+    }

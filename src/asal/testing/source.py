@@ -1,0 +1,150 @@
+"""What every source of images must do.
+
+>>> import tempfile
+>>> from asal.sources.digits import Digits
+>>> for check in CHECKS.values():
+...     check(lambda folder: Digits())
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+
+from asal.errors import UserError
+from asal.sources import Raw, Record, Source
+from asal.sources.decode import Unreadable, decode
+
+Make: TypeAlias = Callable[[Path], Source]
+"""Builds the source on a few images, three or more in "train". It is given a folder to write them to, and may be
+called twice with the same one."""
+
+
+@contextmanager
+def _made(make: Make) -> Iterator[Source]:
+    with tempfile.TemporaryDirectory() as folder:
+        yield make(Path(folder))
+
+
+def _all(source: Source, split: str) -> list[Record]:
+    return list(source.records(split, np.arange(source.splits[split])))
+
+
+def _same(one: Raw, other: Raw) -> bool:
+    return np.array_equal(one, other) if isinstance(one, np.ndarray) else one == other
+
+
+def names_its_splits(make: Make) -> None:
+    """It has a split "train", and says how many images each has."""
+    with _made(make) as source:
+        assert source.splits.get("train", 0) >= 3, f"three images or more in 'train' are needed: {source.splits}"
+        for split, images in source.splits.items():
+            given = len(_all(source, split))
+            assert given == images, f"'{split}' is said to have {images} images and gives {given}"
+
+
+def names_its_classes(make: Make) -> None:
+    """Its classes are distinct, non-empty strings."""
+    with _made(make) as source:
+        names = source.classes
+        assert isinstance(names, tuple), f"classes are a tuple, not a {type(names).__name__}"
+        assert len(set(names)) == len(names), f"classes are distinct: {names}"
+        assert all(isinstance(name, str) and name for name in names), f"classes are non-empty strings: {names}"
+
+
+def labels_every_image(make: Make) -> None:
+    """Each split has one int64 label an image, from −1 to k − 1; or there are neither labels nor classes."""
+    with _made(make) as source:
+        for split, images in source.splits.items():
+            labels = source.labels(split)
+            assert (labels is None) == (not source.classes), "labels are None exactly where there are no classes"
+            if labels is None:
+                continue
+            assert labels.dtype == np.int64 and labels.shape == (images,), f"{labels.dtype} {labels.shape}"
+            assert labels.min() >= -1 and labels.max() < len(source.classes), f"{labels.min()} … {labels.max()}"
+
+
+def tells_images_apart(make: Make) -> None:
+    """No two images have the same key."""
+    with _made(make) as source:
+        keys = [record.key for split in source.splits for record in _all(source, split)]
+        assert len(set(keys)) == len(keys), f"a key stands for one image: {len(keys) - len(set(keys))} come again"
+        for key in keys:
+            key.encode()  # a key is written as UTF-8
+
+
+def gives_the_rows_asked_for(make: Make) -> None:
+    """Some rows are the same records as when all are asked for; no rows are none."""
+    with _made(make) as source:
+        everything = _all(source, "train")
+        for rows in (np.arange(1, len(everything), 2), np.array([len(everything) - 1]), np.empty(0, np.int64)):
+            some = list(source.records("train", rows))
+            assert [r.key for r in some] == [everything[row].key for row in rows], f"other records for rows {rows}"
+            assert all(_same(r.raw, everything[row].raw) for r, row in zip(some, rows, strict=True)), "other images"
+
+
+def streams(make: Make) -> None:
+    """Records come one after the other, not in a list."""
+    with _made(make) as source:
+        records = source.records("train", np.arange(source.splits["train"]))
+        assert iter(records) is records, f"records are an iterator, not a {type(records).__name__}"
+
+
+def decodes(make: Make) -> None:
+    """What it hands out can be decoded, some of it at least; what cannot has a reason."""
+    with _made(make) as source:
+        images, reasons = [], []
+        for record in _all(source, "train"):
+            try:
+                images.append(decode(record.raw, size=None, gray=False))
+            except Unreadable as error:
+                reasons.append(error.reason)
+        assert images, f"no image can be decoded: {reasons[:3]}"
+
+
+def is_the_same_twice(make: Make) -> None:
+    """The same options over the same images give the same order, labels and fingerprint."""
+    with tempfile.TemporaryDirectory() as folder:
+        one, two = make(Path(folder)), make(Path(folder))
+        assert one == two, "sources with the same options are equal"
+        assert one.fingerprint == two.fingerprint, "the fingerprint hangs on the images alone"
+        assert (one.classes, dict(one.splits)) == (two.classes, dict(two.splits)), "other classes or splits"
+        for split in one.splits:
+            assert [r.key for r in _all(one, split)] == [r.key for r in _all(two, split)], "another order"
+            assert np.array_equal(one.labels(split), two.labels(split)), "other labels"  # type: ignore[arg-type]
+
+
+def is_its_options(make: Make) -> None:
+    """It is a frozen dataclass, so that a spec can say all there is to say of it."""
+    with _made(make) as source:
+        assert dataclasses.is_dataclass(source), "a source is a dataclass: its fields are its options"
+        parameters = type(source).__dataclass_params__  # type: ignore[attr-defined]
+        assert parameters.frozen, "a source is frozen: its options say which images there are"
+
+
+def refuses_another_split(make: Make) -> None:
+    """A split that it does not have is the user's mistake, and is told so."""
+    with _made(make) as source:
+        for ask in (source.labels, lambda split: list(source.records(split, np.arange(1)))):
+            try:
+                ask("no such split")
+            except UserError:
+                continue
+            except Exception as error:
+                raise AssertionError(f"an unknown split is a UserError, not {error!r}") from error
+            raise AssertionError("an unknown split was accepted")
+
+
+CHECKS: dict[str, Callable[[Make], None]] = {
+    check.__name__: check
+    for check in (
+        names_its_splits, names_its_classes, labels_every_image, tells_images_apart, gives_the_rows_asked_for,
+        streams, decodes, is_the_same_twice, is_its_options, refuses_another_split,
+    )
+}  # fmt: skip
