@@ -109,7 +109,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as scratch:
             pool = enlarged(project.pool, n, Path(scratch))
             space = project.space(args.features)
-            vectors = write_vectors(Path(scratch) / "vectors", lambda ids, p=pool: space.extractor(p.read(ids)), n)
+            vectors = write_vectors(Path(scratch) / "vectors", lambda ids, p=pool, s=space: s.extractor(p.read(ids)), n)
             exact = Exact()
             (Path(scratch) / "index").mkdir()
             exact.build(vectors, Path(scratch) / "index")

@@ -160,7 +160,7 @@ def test_the_limit_is_an_argument() -> None:
     assert colours(PNG, limit=12 * 16).shape == (12, 16, 3)
     with pytest.raises(Unreadable, match="limit of 191"):
         colours(PNG, limit=12 * 16 - 1)
-    assert LIMIT < Image.MAX_IMAGE_PIXELS  # type: ignore[operator]  # so that what we take, Pillow does not warn of
+    assert LIMIT < Image.MAX_IMAGE_PIXELS  # so that what we take, Pillow does not warn of
 
 
 def test_files_that_are_missing_or_none(tmp_path: Path) -> None:
@@ -237,7 +237,7 @@ def test_what_was_passed_in_is_not_shared() -> None:
 
 
 FILES: dict[str, Callable[[], bytes]] = {
-    kind: lambda kind=kind: saved(Image.fromarray(COLOURS), kind)  # type: ignore[misc]
+    kind: lambda kind=kind: saved(Image.fromarray(COLOURS), kind)
     for kind in ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
 }
 

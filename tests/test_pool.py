@@ -224,7 +224,7 @@ def test_progress_is_told(tmp_path: Path) -> None:
     told: list[tuple[str, int, int, str]] = []
     ingest(
         broken_folder(tmp_path / "images", 400), tmp_path / "project", Split(None, 100), size=8,
-        watch=lambda *report: told.append(report),  # type: ignore[arg-type]
+        watch=lambda *report: told.append(report),
     )  # fmt: skip
     assert {stage for stage, *_ in told} == {"ingest pool", "ingest validation"}
     done = [done for stage, done, *_ in told if stage == "ingest pool"]

@@ -216,7 +216,7 @@ def keys(source: Source, split: str = "train") -> list[str]:
 
 def test_digits_use_the_whole_range() -> None:
     images = [record.raw for record in Digits().records("train", np.arange(100))]
-    assert np.max(images) == 255 and np.min(images) == 0  # type: ignore[arg-type]
+    assert np.max(images) == 255 and np.min(images) == 0
     assert sources["digits"].options({}) == {}
 
 
@@ -269,12 +269,12 @@ def test_arrays_in_every_accepted_form(tmp_path: Path) -> None:
     np.savez(tmp_path / "floats.npz", x_train=x / 255, y_train=np.array([7, 5, -1, 7, 5, 5]))
     for name in ("plain.npy", "packed.npz"):
         read = [record.raw for record in Arrays(str(tmp_path / name)).records("train", np.array([0, 2, 5]))]
-        assert np.array_equal(read, x[[0, 2, 5]])  # type: ignore[arg-type]
+        assert np.array_equal(read, x[[0, 2, 5]])
     assert Arrays(str(tmp_path / "plain.npy")).classes == ()
     packed, floats = Arrays(str(tmp_path / "packed.npz")), Arrays(str(tmp_path / "floats.npz"))
     assert packed.classes == ("a", "b") and floats.classes == ("5", "7")
-    assert packed.labels("train").tolist() == [1, 0, 1, 0, 1, 1]  # type: ignore[union-attr]
-    assert floats.labels("train").tolist() == [1, 0, -1, 1, 0, 0]  # type: ignore[union-attr]
+    assert packed.labels("train").tolist() == [1, 0, 1, 0, 1, 1]
+    assert floats.labels("train").tolist() == [1, 0, -1, 1, 0, 0]
     CHECKS["decodes"](lambda _: floats)
 
 
@@ -315,7 +315,7 @@ def test_a_broken_array_file_is_refused(tmp_path: Path) -> None:
 def test_hub_guesses_the_only_image_and_class_columns(tmp_path: Path) -> None:
     source = Hub(str(write_hub(tmp_path / "set", image="img", label="fine")))
     assert source.classes == ("cat", "dog", "eel")
-    assert source.labels("test").tolist() == [0, 1, 2]  # type: ignore[union-attr]
+    assert source.labels("test").tolist() == [0, 1, 2]
     assert keys(source, "test") == ["test/0", "test/1", "test/2"]
     with pytest.raises(UserError, match="'pictures'"):
         _ = Hub(str(tmp_path / "set"), image="pictures").splits
@@ -325,7 +325,7 @@ def test_hub_guesses_the_only_image_and_class_columns(tmp_path: Path) -> None:
 
 def test_hub_labels_may_be_numbers_or_absent(tmp_path: Path) -> None:
     numbers = Hub(str(write_hub(tmp_path / "numbers", names=False)))
-    assert numbers.classes == ("5", "7") and numbers.labels("test").tolist() == [0, 1, 0]  # type: ignore[union-attr]
+    assert numbers.classes == ("5", "7") and numbers.labels("test").tolist() == [0, 1, 0]
     assert Hub(str(write_hub(tmp_path / "bare", label=None))).labels("train") is None
     assert Hub(str(tmp_path / "numbers"), label="none").classes == ()
 
@@ -337,7 +337,7 @@ def test_hub_columns_need_no_features_in_the_metadata(tmp_path: Path) -> None:
     structs = [{"bytes": png(row), "path": f"{row}.png"} for row in range(4)]
     pq.write_table(pa.table({"image": structs, "label": ["b", "a", None, "b"]}), tmp_path / "train.parquet")
     source = Hub(str(tmp_path))
-    assert source.classes == ("a", "b") and source.labels("train").tolist() == [1, 0, -1, 1]  # type: ignore[union-attr]
+    assert source.classes == ("a", "b") and source.labels("train").tolist() == [1, 0, -1, 1]
     CHECKS["decodes"](lambda _: source)
 
 

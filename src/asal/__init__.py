@@ -30,7 +30,7 @@ _HOMES = {
     "UserError": "errors",
 }
 
-__all__ = ["Candidates", "Plan", "Project", "Record", "Round", "Selection", "Session", "UserError"]  # noqa: F822
+__all__ = ["Candidates", "Plan", "Project", "Record", "Round", "Selection", "Session", "UserError"]
 
 
 def __getattr__(name: str) -> Any:

@@ -73,7 +73,7 @@ def read_json(path: Path) -> dict[str, Any]:
         DamageError: the file is not JSON any more.
     """
     try:
-        facts = json.loads(path.read_text())
+        facts = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, UnicodeDecodeError) as error:
         raise damaged(path, f"it is not readable JSON ({error})") from None
     if not isinstance(facts, dict):
@@ -100,25 +100,26 @@ def building(folder: Path, facts: Mapping[str, Any]) -> Iterator[Path]:
     """
     partial = folder.with_name(f"{folder.name}.partial")
     made_from = partial / SCRATCH / "facts.json"
-    if partial.exists() and not (
-        made_from.exists() and read_json(made_from) == json.loads(json.dumps(facts, default=str))
-    ):
-        shutil.rmtree(partial)
-    (partial / SCRATCH).mkdir(parents=True, exist_ok=True)
-    write_json(made_from, facts)
     with telling_of_disk(partial):
+        same = made_from.exists() and read_json(made_from) == json.loads(json.dumps(facts, default=str))
+        if partial.exists() and not same:
+            shutil.rmtree(partial)
+        (partial / SCRATCH).mkdir(parents=True, exist_ok=True)
+        write_json(made_from, facts)
         yield partial
         seal(partial, facts)
-    if folder.exists():
-        shutil.rmtree(folder)
-    partial.replace(folder)
-    sync(folder.parent)
+        if folder.exists():
+            shutil.rmtree(folder)
+        partial.replace(folder)
+        sync(folder.parent)
+        shutil.rmtree(folder / SCRATCH)  # last: until here, a kill must find it again
 
 
 def seal(folder: Path, facts: Mapping[str, Any]) -> None:
-    """Drop the scratch, and write the manifest with the sha256 and size of every file."""
-    shutil.rmtree(folder / SCRATCH, ignore_errors=True)
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST)
+    """Write the manifest, with the sha256 and size of every file."""
+    # Hidden are the scratch, and what `write` could not finish when a process was killed.
+    everything = (p for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST)
+    files = sorted(p for p in everything if not any(step.startswith(".") for step in p.relative_to(folder).parts))
     for path in files:
         with path.open("rb") as file:
             os.fsync(file.fileno())

@@ -121,8 +121,8 @@ class Project:
     Making is idempotent and resumable, so that preparing is touching; who makes holds the folder (`artifacts.alone`).
     """
 
-    def __init__(self, root: Path, spec: Spec, device: Device = Device(), watch: Watch = unwatched) -> None:
-        self.root, self.spec, self.device, self.watch = root, spec, device, watch
+    def __init__(self, root: Path, spec: Spec, device: Device | None = None, watch: Watch = unwatched) -> None:
+        self.root, self.spec, self.device, self.watch = root, spec, device or Device(), watch
         self._spaces: dict[str, Space] = {}
         self._indexes: dict[str, Index] = {}
 

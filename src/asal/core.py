@@ -168,8 +168,10 @@ def not_enough(n: int, left: int) -> UserError:
     """Return the error for a batch that the pool cannot fill."""
     return UserError(
         "a batch holds images that nobody has been asked about",
-        came=f"{n} were wanted and {left} are left",
-        remedy=f"ask for {left} or fewer, or add images to the pool",
+        came=f"{n} were wanted and {left or 'none'} are left",
+        remedy=f"ask for {left} or fewer, or add images to the pool"
+        if left
+        else "stop here, or add images to the pool",
     )
 
 

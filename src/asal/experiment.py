@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from asal import artifacts, machine
-from asal.build import Project, check
-from asal.core import Images, Labels, Model, Round, Selection
+from asal.build import Project
+from asal.core import Labels, Model, Round, Selection
 from asal.errors import UserError
 from asal.events import Record
 from asal.meter import Meter
@@ -256,12 +256,10 @@ class Initial:
 
 
 def save_pairs(project: Project, record: Record, job: Job) -> None:
-    """Write `pairs.npz`: the surest pick of each of a few rounds, beside the synthetic image that led to it."""
+    """Write `pairs.npz`: the first pick of each of a few rounds, beside the synthetic image that led to it."""
     path = job.folder / "pairs.npz"
-    picks = [
-        (event.body["ids"][0], event.body["notes"][0])
-        for event in record.read() if event.kind == "asked" and event.body["notes"] and "latent" in event.body["notes"][0]
-    ]  # fmt: skip
+    firsts = [(e.body["ids"][0], e.body["notes"][0]) for e in record.read() if e.kind == "asked" and e.body["notes"]]
+    picks = [(image, note) for image, note in firsts if "latent" in note]
     if path.exists() or not picks:
         return
     import torch
@@ -272,12 +270,15 @@ def save_pairs(project: Project, record: Record, job: Job) -> None:
     ids = np.array([picks[place][0] for place in places], np.int64)
     notes = [picks[place][1] for place in places]
     with torch.inference_mode():
-        synthetic: Images = to_images(project.generator.decode(torch.tensor([note["latent"] for note in notes])))
+        synthetic = to_images(project.generator.decode(torch.tensor([note["latent"] for note in notes])))
     arrays: dict[str, Any] = {
-        "synthetic": synthetic, "matched": project.pool.read(ids), "ids": ids, "labels": project.oracle("pool").answer(ids),
+        "synthetic": synthetic,
+        "matched": project.pool.read(ids),
+        "ids": ids,
+        "labels": project.oracle("pool").answer(ids),
         "scores": np.array([note["synthetic_score"] for note in notes]),
         "match_scores": np.array([note["score"] for note in notes]),
-    }  # fmt: skip
+    }
     scratch = path.with_suffix(".part.npz")
     np.savez_compressed(scratch, **arrays)
     scratch.replace(path)

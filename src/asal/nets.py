@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -32,7 +33,7 @@ class ConvDown(nn.Module):
         super().__init__()
         sizes = halvings(size)
         widths = [channels] + [width * 2**i for i in range(len(sizes) - 1)]
-        self.convs = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in zip(widths, widths[1:], strict=False))
+        self.convs = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in pairwise(widths))
         self.dim = widths[-1] * sizes[-1] ** 2
 
     def forward(self, batch: Tensor) -> Tensor:
@@ -60,35 +61,45 @@ class ConvUp(nn.Module):
         batch = F.relu(self.dense(latents)).unflatten(1, self.start)
         for conv in self.convs[:-1]:
             batch = F.relu(conv(batch))
-        return torch.tanh(self.convs[-1](batch))
+        images: Tensor = self.convs[-1](batch)
+        return images.tanh()
 
 
-class ResBlock(nn.Module):
-    """Two 3 × 3 convolutions beside a shortcut, at half or twice the resolution (Gulrajani et al. 2017, appendix)."""
+class DownBlock(nn.Module):
+    """Two 3 × 3 convolutions beside a shortcut, to half the resolution (Gulrajani et al. 2017, appendix).
 
-    def __init__(self, before: int, after: int, scale: float, *, batch_norm: bool) -> None:
+    Normalised image by image: the critic's penalty is one for each image, and batch norm would mix them.
+    """
+
+    def __init__(self, before: int, after: int) -> None:
         super().__init__()
-        # The critic's penalty is one per image, and batch norm would mix images; it normalises each image instead.
-        self.norms = nn.ModuleList(
-            nn.BatchNorm2d(w) if batch_norm else nn.GroupNorm(1, w) for w in (before, after if scale > 1 else before)
-        )
-        middle = after if scale > 1 else before
-        self.first = nn.Conv2d(before, middle, 3, padding=1)
-        self.second = nn.Conv2d(middle, after, 3, padding=1)
+        self.norms = nn.ModuleList(nn.GroupNorm(1, before) for _ in range(2))
+        self.first = nn.Conv2d(before, before, 3, padding=1)
+        self.second = nn.Conv2d(before, after, 3, padding=1)
         self.shortcut = nn.Conv2d(before, after, 1)
-        self.scale = scale
 
     def forward(self, batch: Tensor) -> Tensor:
-        if self.scale > 1:
-            return self._up(batch)
         deep = self.first(F.relu(self.norms[0](batch)))
-        deep = F.avg_pool2d(self.second(F.relu(self.norms[1](deep))), 2)
-        return deep + self.shortcut(F.avg_pool2d(batch, 2))
+        deep = self.second(F.relu(self.norms[1](deep)))
+        short: Tensor = self.shortcut(F.avg_pool2d(batch, 2))
+        return F.avg_pool2d(deep, 2) + short
 
-    def _up(self, batch: Tensor) -> Tensor:
+
+class UpBlock(nn.Module):
+    """Two 3 × 3 convolutions beside a shortcut, to twice the resolution (Gulrajani et al. 2017, appendix)."""
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList(nn.BatchNorm2d(width) for width in (before, after))
+        self.first = nn.Conv2d(before, after, 3, padding=1)
+        self.second = nn.Conv2d(after, after, 3, padding=1)
+        self.shortcut = nn.Conv2d(before, after, 1)
+
+    def forward(self, batch: Tensor) -> Tensor:
         deep = self.first(F.interpolate(F.relu(self.norms[0](batch)), scale_factor=2))
         deep = self.second(F.relu(self.norms[1](deep)))
-        return deep + self.shortcut(F.interpolate(batch, scale_factor=2))
+        short: Tensor = self.shortcut(F.interpolate(batch, scale_factor=2))
+        return deep + short
 
 
 class ResNetDown(nn.Module):
@@ -99,9 +110,7 @@ class ResNetDown(nn.Module):
         steps = len(halvings(size)) - 1
         widths = [width * min(2**i, 8) for i in range(steps + 1)]
         self.entry = nn.Conv2d(channels, width, 3, padding=1)
-        self.blocks = nn.Sequential(
-            *(ResBlock(a, b, 0.5, batch_norm=False) for a, b in zip(widths, widths[1:], strict=False))
-        )
+        self.blocks = nn.Sequential(*(DownBlock(a, b) for a, b in pairwise(widths)))
         self.dim = widths[-1] * 16
 
     def forward(self, batch: Tensor) -> Tensor:
@@ -117,9 +126,7 @@ class ResNetUp(nn.Module):
         widths = [width * min(2**i, 8) for i in reversed(range(steps + 1))]
         self.dense = nn.Linear(latent_dim, widths[0] * 16)
         self.start = (widths[0], 4, 4)
-        self.blocks = nn.Sequential(
-            *(ResBlock(a, b, 2.0, batch_norm=True) for a, b in zip(widths, widths[1:], strict=False))
-        )
+        self.blocks = nn.Sequential(*(UpBlock(a, b) for a, b in pairwise(widths)))
         self.exit = nn.Sequential(nn.BatchNorm2d(width), nn.ReLU(), nn.Conv2d(width, channels, 3, padding=1))
 
     def forward(self, latents: Tensor) -> Tensor:
@@ -136,10 +143,12 @@ class Critic(nn.Module):
 
     def hidden(self, batch: Tensor) -> Tensor:
         """Return the last hidden layer, (n, dim)."""
-        return self.trunk(batch)
+        features: Tensor = self.trunk(batch)
+        return features
 
     def forward(self, batch: Tensor) -> Tensor:
-        return self.head(self.trunk(batch)).flatten()
+        verdicts: Tensor = self.head(self.trunk(batch))
+        return verdicts.flatten()
 
 
 def generator_and_critic(size: int, channels: int, width: int, latent_dim: int) -> tuple[nn.Module, Critic]:
@@ -147,6 +156,11 @@ def generator_and_critic(size: int, channels: int, width: int, latent_dim: int) 
     if size <= 32:
         return ConvUp(latent_dim, size, channels, width), Critic(ConvDown(size, channels, width))
     return ResNetUp(latent_dim, size, channels, width), Critic(ResNetDown(size, channels, width))
+
+
+def placed(net: nn.Module, device: torch.device) -> None:
+    """Move a network, its convolutions' weights laid out with channels last: twice as fast on a CPU in bf16."""
+    net.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
 
 
 def initialise(net: nn.Module, generator: torch.Generator) -> None:

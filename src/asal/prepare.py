@@ -11,7 +11,7 @@ A stage whose folder is whole is checked and left; one that was cut goes on wher
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ class Shop:
     root: Path
     pool: Pool
     seed: int = 0
-    device: Device = Device()
+    device: Device = field(default_factory=Device)
     watch: Watch = unwatched
 
 

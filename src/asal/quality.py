@@ -55,9 +55,9 @@ def draw(generator: Generator, n: int, rng: np.random.Generator) -> Images:
 
 
 def frechet(a: Features, b: Features) -> float:
-    """Return the Fréchet distance of two samples (n, d) and (m, d), each seen as a Gaussian (Heusel et al. 2017, eq. 6).
+    """Return the Fréchet distance of two samples (n, d), (m, d), each seen as a Gaussian (Heusel et al. 2017, eq. 6).
 
-    ‖μ_a − μ_b‖² + tr(Σ_a + Σ_b − 2 (Σ_a Σ_b)^½); the last trace is the sum of the square roots of Σ_a Σ_b's eigenvalues.
+    ‖μ_a − μ_b‖² + tr(Σ_a + Σ_b − 2 (Σ_a Σ_b)^½), the last trace by the square roots of Σ_a Σ_b's eigenvalues.
     """
     gap = a.mean(0, dtype=np.float64) - b.mean(0, dtype=np.float64)
     cov_a, cov_b = (np.cov(x.astype(np.float64), rowvar=False) for x in (a, b))

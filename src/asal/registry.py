@@ -47,10 +47,8 @@ class Part:
     def parameters(self) -> dict[str, inspect.Parameter]:
         """Its options: a class's constructor arguments, or a function's keyword-only ones."""
         everything = inspect.signature(self.make).parameters
-        kinds = {inspect.Parameter.KEYWORD_ONLY}
-        if inspect.isclass(self.make):
-            kinds.add(inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        return {name: p for name, p in everything.items() if p.kind in kinds}
+        by_place = inspect.isclass(self.make)  # a function's positional arguments are what a round gives it
+        return {name: p for name, p in everything.items() if by_place or p.kind is inspect.Parameter.KEYWORD_ONLY}
 
     def options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return every option with its value, checked against the signature; defaults where none was given.

@@ -14,11 +14,11 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from asal import artifacts
-from asal.checkpoint import load_state, load_weights, save_state, save_weights
+from asal.checkpoint import Part, load_state, load_weights, save_state, save_weights
 from asal.core import Features, Images, Pool
 from asal.devices import Device, here
 from asal.features import Critic, features
-from asal.nets import ConvDown, ConvUp, initialise
+from asal.nets import ConvDown, ConvUp, initialise, placed
 from asal.progress import Watch
 from asal.rng import stream, torch_stream
 from asal.tensors import to_batch
@@ -48,13 +48,14 @@ class Autoencoder:
     def train(self, pool: Pool, folder: Path, seed: int, device: Device, watch: Watch) -> None:
         """Train on the pool's images and write `weights.safetensors`; cut and called again, it goes on."""
         fabric = Device(device.accelerator).fabric(self.precision)  # minutes on one device: no need of several
-        fabric.launch(self._train, pool, folder, seed, watch)
+        fabric.launch(self._train, pool, folder, seed, watch)  # type: ignore[arg-type]  # its hint knows no arguments
 
     def load(self, folder: Path, shape: tuple[int, int, int], critic: Critic | None) -> Encoder:
         """Open a trained encoder."""
         encoder, decoder = self._networks(shape)
         load_weights(folder / "weights.safetensors", encoder=encoder, decoder=decoder)
-        return Encoder(self.code, encoder.to(here(), memory_format=torch.channels_last).eval().requires_grad_(False))
+        placed(encoder, here())
+        return Encoder(self.code, encoder.eval().requires_grad_(False))
 
     def _networks(self, shape: tuple[int, int, int]) -> tuple[nn.Module, nn.Module]:
         trunk = ConvDown(shape[0], shape[2], self.width)
@@ -65,10 +66,10 @@ class Autoencoder:
         weights = torch_stream(stream(seed, "autoencoder", "weights"))
         for net in (encoder, decoder):
             initialise(net, weights)
-            net.to(fabric.device, memory_format=torch.channels_last)
+            placed(net, fabric.device)
         draws = torch_stream(stream(seed, "autoencoder", "draws"))
         adam = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], self.learning_rate)
-        state = {"encoder": encoder, "decoder": decoder, "adam": adam, "draws": draws}
+        state: dict[str, Part] = {"encoder": encoder, "decoder": decoder, "adam": adam, "draws": draws}
         checkpoint = folder / artifacts.SCRATCH / "checkpoint.safetensors"
         start, saved = load_state(checkpoint, state), time.monotonic()
 
@@ -114,4 +115,5 @@ class Encoder:
     @torch.inference_mode()
     def __call__(self, images: Images) -> Features:
         batch = to_batch(images).to(here()).contiguous(memory_format=torch.channels_last)
-        return self.net(batch).float().cpu().numpy()
+        code: Tensor = self.net(batch)
+        return code.float().cpu().numpy()

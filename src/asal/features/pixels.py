@@ -34,4 +34,4 @@ class PixelExtractor:
     dim: int
 
     def __call__(self, images: Images) -> Features:
-        return images.reshape(len(images), self.dim).astype(np.float32) / 255
+        return images.reshape(len(images), self.dim).astype(np.float32) / np.float32(255)

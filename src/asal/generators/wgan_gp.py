@@ -20,7 +20,7 @@ from asal.core import Pool
 from asal.devices import Device, here
 from asal.errors import UserError
 from asal.generators import Adversary, generators
-from asal.nets import Critic, generator_and_critic, initialise
+from asal.nets import Critic, generator_and_critic, initialise, placed
 from asal.progress import Watch
 from asal.rng import stream, torch_stream
 from asal.tensors import to_batch
@@ -57,14 +57,15 @@ class WganGp:
         """
         _check_size(pool)
         fabric = device.fabric(self.precision)
-        fabric.launch(self._train, pool, folder, seed, watch)
+        fabric.launch(self._train, pool, folder, seed, watch)  # type: ignore[arg-type]  # its hint knows no arguments
 
     def load(self, folder: Path, shape: tuple[int, int, int]) -> Adversary:
         """Open a trained pair; the generator is the averaged one."""
         drawer, critic = self._networks(shape)
         load_weights(folder / "weights.safetensors", generator=drawer, critic=critic)
         for net in (drawer, critic):
-            net.to(here(), memory_format=torch.channels_last).eval().requires_grad_(False)
+            placed(net, here())
+            net.eval().requires_grad_(False)
         return Adversary(self.latent_dim, drawer, critic.hidden, critic.trunk.dim, here())
 
     def _networks(self, shape: tuple[int, int, int]) -> tuple[nn.Module, Critic]:
@@ -101,7 +102,7 @@ class WganGp:
         weights = torch_stream(stream(seed, "generator", "weights"))
         for net in (generator, critic):
             initialise(net, weights)
-            net.to(fabric.device, memory_format=torch.channels_last)
+            placed(net, fabric.device)
         betas = (0.5 if shape[0] <= 32 else 0.0, 0.9)
         return Duel(
             generator, critic,
@@ -133,10 +134,12 @@ class WganGp:
 
     def _reals(self, fabric: Fabric, pool: Pool, duel: Duel) -> Tensor:
         ids = torch.randint(len(pool), (self.batch,), generator=duel.draws)
-        return fabric.to_device(to_batch(pool.read(ids.numpy()))).contiguous(memory_format=torch.channels_last)
+        real: Tensor = fabric.to_device(to_batch(pool.read(ids.numpy())))
+        return real.contiguous(memory_format=torch.channels_last)
 
     def _latents(self, fabric: Fabric, duel: Duel) -> Tensor:
-        return fabric.to_device(torch.randn(self.batch, self.latent_dim, generator=duel.draws))
+        latents: Tensor = fabric.to_device(torch.randn(self.batch, self.latent_dim, generator=duel.draws))
+        return latents
 
 
 @dataclass(frozen=True)
@@ -164,7 +167,8 @@ def gradient_penalty(critic: nn.Module, real: Tensor, fake: Tensor, share: Tenso
     share = share.to(real).view(-1, 1, 1, 1)
     between = (share * real + (1 - share) * fake).requires_grad_()
     (slope,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
-    return ((slope.float().flatten(1).norm(dim=1) - 1) ** 2).mean()
+    steepness: Tensor = slope.float().flatten(1).norm(dim=1)
+    return (steepness - 1).square().mean()
 
 
 def descend(fabric: Fabric, optimizer: torch.optim.Optimizer, loss: Tensor) -> None:

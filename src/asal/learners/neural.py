@@ -26,7 +26,8 @@ class NeuralModel:
 
     def logits(self, batch: Tensor) -> Tensor:
         """Map (n, c, h, w), wherever it is, to (n, k), differentiably."""
-        return self.net(batch.to(here()))
+        logits: Tensor = self.net(batch.to(here()))
+        return logits
 
     @torch.inference_mode()
     def predict(self, images: Images) -> Probs:

@@ -106,4 +106,4 @@ def resolve(path: str) -> Callable[..., Any]:
 
 
 def _rows(images: Images) -> Features:
-    return images.reshape(len(images), -1).astype(np.float32) / 255
+    return images.reshape(len(images), -1).astype(np.float32) / np.float32(255)

@@ -22,7 +22,7 @@ class Digits:
 
     @cached_property
     def _set(self) -> Any:
-        from sklearn.datasets import load_digits  # type: ignore[import-untyped]  # here: seconds to import
+        from sklearn.datasets import load_digits  # here: seconds to import
 
         return load_digits()
 

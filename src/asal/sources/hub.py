@@ -127,7 +127,7 @@ class Hub:
 
 def _library() -> Any:
     try:
-        import datasets  # type: ignore[import-untyped]
+        import datasets
     except ImportError:
         raise UserError(
             "the source 'hub' reads with the `datasets` library",

@@ -19,7 +19,7 @@ Count = Annotated[int, Ge(1)]
 
 
 @strategies.register("asal", needs=("generator", "features", "index", "gradient"))
-def asal(
+def asal(  # noqa: PLR0913  its options are the method's
     now: Round,
     n: int,
     rng: np.random.Generator,
@@ -134,7 +134,8 @@ def _best_of(now: Round, near: Neighbours, candidates: int, n: int, score: str) 
 
 def _nearest_query(near: Neighbours, ids: Ids) -> Ids:
     distance = np.where(near.ids[None] == ids[:, None, None], near.distances[None], np.inf)  # (n, q, k)
-    return distance.min(2).argmin(1)
+    queries: Ids = distance.min(2).argmin(1)
+    return queries
 
 
 def _note(made: Synthetic, near: Neighbours, pick: int, query: int, own: float) -> dict[str, Any]:

@@ -1,0 +1,115 @@
+"""What every kind of features must do: give each image its place in the space, the same one each time.
+
+`CHECKS[name](make)` raises AssertionError where the features fail. `make` is called without arguments and returns an
+untrained kind of features (`asal.features.Trainable`) whose options let it train in a fraction of a second: see
+`asal.testing.training`, whose checks are among these. A critic is given to all, as those that need one expect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import TypeAlias
+
+import numpy as np
+
+from asal.core import Extractor, Images
+from asal.devices import here
+from asal.features import Trainable
+from asal.generators import Adversary
+from asal.nets import generator_and_critic, initialise
+from asal.rng import stream, torch_stream
+from asal.testing import training
+from asal.testing.training import toy_pool, train, workshop
+
+Make: TypeAlias = Callable[[], Trainable]
+Shape: TypeAlias = tuple[int, int, int]
+
+
+@lru_cache(4)
+def toy_adversary(shape: Shape) -> Adversary:
+    """Return an untrained generator and its critic, the same each time."""
+    drawer, critic = generator_and_critic(shape[0], shape[2], 4, 4)
+    for net in (drawer, critic):
+        initialise(net, torch_stream(stream(0, "toy critic")))
+        net.to(here()).eval().requires_grad_(False)
+    return Adversary(4, drawer, critic.hidden, critic.trunk.dim, here())
+
+
+@contextmanager
+def trained(make: Make, shape: Shape = (8, 8, 1)) -> Iterator[Extractor]:
+    """Train it on toy images of this shape, and open it."""
+    with workshop() as folder:
+        train(make(), folder, pool=toy_pool(shape))
+        yield make().load(folder, shape, toy_adversary(shape))
+
+
+def images(n: int, shape: Shape = (8, 8, 1)) -> Images:
+    """Return the first n toy images."""
+    return toy_pool(shape).read(np.arange(n))
+
+
+def keeps_to_its_dimension(make: Make) -> None:
+    """Images (n, h, w, c), gray or RGB, one or many, become finite float32 (n, dim)."""
+    for shape in ((8, 8, 1), (8, 8, 3)):
+        with trained(make, shape) as extract:
+            for n in (1, 7):
+                found = extract(images(n, shape))
+                assert found.shape == (n, extract.dim), f"{n} images became {found.shape}, and dim is {extract.dim}"
+                assert found.dtype == np.float32, f"features are float32, not {found.dtype}"
+                assert np.isfinite(found).all(), "a feature is no finite number"
+
+
+def minds_no_batches(make: Make) -> None:
+    """An image has the same features alone, among three, and among all."""
+    pixels = images(12)
+    with trained(make) as extract:
+        together = extract(pixels)
+        for size in (1, 3, 5):
+            parts = np.concatenate([extract(pixels[at : at + size]) for at in range(0, len(pixels), size)])
+            apart = float(np.abs(parts - together).max() / np.abs(together).max())
+            assert apart < 1e-4, f"in batches of {size}, features differ by {apart:.3g} of the largest"
+
+
+def tells_images_apart(make: Make) -> None:
+    """Different images have different features."""
+    pixels = np.unique(images(12), axis=0)
+    with trained(make) as extract:
+        found = extract(pixels)
+    assert len(np.unique(found, axis=0)) == len(pixels), "two different images have the same features"
+
+
+def is_the_same_when_loaded_again(make: Make) -> None:
+    """The same image has the same features, twice over, and from whatever process opens the folder."""
+    shape = toy_pool().shape
+    with workshop() as folder:
+        train(make(), folder)
+        one, two = (make().load(folder, shape, toy_adversary(shape)) for _ in range(2))
+        first, again, other = one(images(9)), one(images(9)), two(images(9))
+    assert np.array_equal(first, again), "the same images have other features the second time"
+    assert np.array_equal(first, other), "opened twice, it gives different features"
+
+
+def leaves_images_alone(make: Make) -> None:
+    """It does not write into the images, and can read those that may not be written."""
+    pixels = images(6).copy()
+    before = pixels.copy()
+    with trained(make) as extract:
+        extract(pixels)
+        assert np.array_equal(pixels, before), "it wrote into the images"
+        pixels.setflags(write=False)
+        try:
+            extract(pixels)
+        except Exception as error:
+            raise AssertionError(f"images that may not be written into are not taken: {error}") from error
+
+
+CHECKS: dict[str, Callable[[Make], None]] = {
+    **training.CHECKS,
+    "keeps to its dimension": keeps_to_its_dimension,
+    "minds no batches": minds_no_batches,
+    "tells images apart": tells_images_apart,
+    "is the same when loaded again": is_the_same_when_loaded_again,
+    "leaves images alone": leaves_images_alone,
+}

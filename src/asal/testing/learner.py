@@ -1,0 +1,188 @@
+"""What every learner must do: train from scratch on what it is given, and answer with probabilities.
+
+`CHECKS[name](make)` raises AssertionError where the learner fails. `make` is called without arguments and returns the
+learner's registered part, `learners[name]`: what it provides is held against it. Options are bound to its `make`, as in
+`replace(part, make=partial(part.make, steps=50))`; they should let it learn sixty toy images in a fraction of a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+
+from asal.core import Images, Labels, Learner, Model
+from asal.errors import UserError
+from asal.registry import Part
+from asal.rng import stream
+from asal.tensors import to_batch
+from asal.testing.training import global_streams
+from asal.testing.worlds import toy_world
+
+Make: TypeAlias = Callable[[], Part]
+
+SHAPE = (8, 8, 1)
+CLASSES = 3
+
+
+def toy_set(n: int = 60, first: int = 0) -> tuple[Images, Labels]:
+    """Return n toy images of three classes that are easily told apart, and their labels."""
+    world = toy_world(images=200, classes=CLASSES, shape=SHAPE)
+    ids = np.arange(first, first + n)
+    return world.pool.read(ids), world.truth[ids]
+
+
+def _learner(make: Make) -> Learner:
+    learner: Learner = make().make()
+    return learner
+
+
+def _fit(learner: Learner, n: int = 60, *, seed: int = 0, keep: int = CLASSES) -> Model:
+    """Train on toy images of the first `keep` classes; the model knows of all three."""
+    images, labels = toy_set(n)
+    kept = labels < keep
+    return learner.fit(images[kept], labels[kept], CLASSES, stream(seed, "toy learner"))
+
+
+def gives_probabilities(make: Make) -> None:
+    """Images (n, h, w, c) become float64 (n, k), not negative, whose rows sum to one; one image or many."""
+    model = _fit(_learner(make))
+    for n in (1, 50):
+        _probable(model, n, "three classes")
+
+
+def _probable(model: Model, n: int, when: str) -> None:
+    probs = model.predict(toy_set(n, first=60)[0])
+    assert probs.shape == (n, CLASSES), f"{when}: {n} images became {probs.shape}, of {CLASSES} classes"
+    assert probs.dtype == np.float64, f"{when}: probabilities are float64, not {probs.dtype}"
+    assert np.isfinite(probs).all(), f"{when}: a probability is not finite"
+    assert (probs >= 0).all(), f"{when}: a probability is negative"
+    assert np.allclose(probs.sum(axis=1), 1, atol=1e-6), f"{when}: a row sums to {probs.sum(axis=1).max():.6g}"
+
+
+def knows_classes_without_a_label(make: Make) -> None:
+    """Where no label is of the last class, or of all but the first, there are still probabilities for all."""
+    for keep, when in ((2, "the last class is missing"), (1, "only one class is there")):
+        try:
+            model = _fit(_learner(make), keep=keep)
+        except UserError:
+            assert keep == 1, "labels of two classes are enough to be fitted to"
+            continue  # some classifiers cannot be fitted to one class, and say so
+        except Exception as error:
+            raise AssertionError(f"{when}: {type(error).__name__}: {error}") from error
+        _probable(model, 20, when)
+
+
+def learns(make: Make) -> None:
+    """It tells classes apart that are easily told apart, on images that it has not seen."""
+    images, labels = toy_set(100, first=60)
+    right = float((_fit(_learner(make)).predict(images).argmax(axis=1) == labels).mean())
+    assert right >= 0.9, f"it is right on {right:.2f} of images that are easily told apart"
+
+
+def same_stream_same_model(make: Make) -> None:
+    """The same stream gives the same model, whatever was drawn from the global streams of numpy and torch."""
+    images, _ = toy_set(50, first=60)
+    found = []
+    for seed in (1, 2):
+        with global_streams(seed):
+            found.append(_fit(_learner(make)).predict(images))
+    assert np.array_equal(*found), "fitted twice from the same stream, it gives other probabilities"
+
+
+def moves_no_global_stream(make: Make) -> None:
+    """Nothing outside can tell that a classifier was trained and used."""
+    with global_streams(7):
+        before = np.random.get_state(), torch.get_rng_state()
+        _fit(_learner(make)).predict(toy_set(5)[0])
+        after = np.random.get_state(), torch.get_rng_state()
+    assert str(before[0]) == str(after[0]), "it moved numpy's global stream"
+    assert torch.equal(before[1], after[1]), "it moved torch's global stream"
+
+
+def starts_from_scratch(make: Make) -> None:
+    """What it was fitted to before makes no difference, and a model stays as it is when the next is fitted."""
+    learner, (images, _) = _learner(make), toy_set(50, first=60)
+    model = _fit(learner)
+    first = model.predict(images)
+    _fit(learner, n=20, seed=1, keep=2)
+    assert np.array_equal(model.predict(images), first), "a later fit changed an earlier model"
+    assert np.array_equal(_fit(learner).predict(images), first), "it remembers what it was fitted to before"
+
+
+def judges_each_alone(make: Make) -> None:
+    """An image's probabilities do not hang on the images beside it, nor on how often one asks."""
+    model, (images, _) = _fit(_learner(make)), toy_set(12, first=60)
+    together = model.predict(images)
+    assert np.array_equal(model.predict(images), together), "asked again, it gives other probabilities"
+    alone = np.concatenate([model.predict(image[None]) for image in images])
+    apart = float(np.abs(alone - together).max())
+    assert apart < 1e-5, f"alone, a probability differs by {apart:.3g}: is batch norm or dropout in training mode?"
+
+
+def embeds(make: Make) -> None:
+    """Images (n, h, w, c) become finite float32 (n, d), one d for all, that tell them apart."""
+    model, (images, _) = _fit(_learner(make)), toy_set(9)
+    found = model.embed(images)
+    assert found.ndim == 2, f"an embedding is flat: nine images became {found.shape}"
+    assert len(found) == 9, f"nine images became {len(found)} embeddings"
+    assert found.dtype == np.float32, f"embeddings are float32, not {found.dtype}"
+    assert np.isfinite(found).all(), "an embedding is not finite"
+    assert len(np.unique(found, axis=0)) > 1, "all images have the same embedding"
+    assert np.allclose(model.embed(images[:1]), found[:1], atol=1e-4), "an embedding hangs on the images beside it"
+
+
+def keeps_its_promise_of_a_gradient(make: Make) -> None:
+    """Who provides "gradient" has logits whose softmax is `predict`, with a gradient; who does not refuses clearly."""
+    part = make()
+    model, (images, _) = _fit(part.make()), toy_set(10, first=60)
+    batch = to_batch(images).requires_grad_()
+    if "gradient" not in part.provides:
+        try:
+            model.logits(batch)
+        except UserError:
+            return
+        except Exception as error:
+            raise AssertionError(f"logits without a gradient end in {type(error).__name__}: {error}") from error
+        raise AssertionError("it has logits, and does not declare that it provides a gradient")
+    logits = model.logits(batch)
+    assert logits.shape == (10, CLASSES), f"ten images became logits of {tuple(logits.shape)}"
+    apart = np.abs(logits.detach().double().softmax(1).cpu().numpy() - model.predict(images)).max()
+    assert apart < 1e-5, f"the softmax of the logits is {apart:.3g} off the probabilities"
+    assert logits.requires_grad, "the logits do not hang on the images"
+    (slope,) = torch.autograd.grad(logits[:, 0].sum(), batch)
+    assert bool(slope.isfinite().all()), "the gradient is not finite"
+    assert bool((slope.flatten(1).abs().amax(1) > 0).any()), "the gradient is zero"
+
+
+def leaves_arguments_alone(make: Make) -> None:
+    """It writes into no argument, and takes arrays that may not be written into."""
+    images, labels = (array.copy() for array in toy_set(30))
+    kept = images.copy(), labels.copy()
+    model = _learner(make).fit(images, labels, CLASSES, stream(0, "toy learner"))
+    model.predict(images), model.embed(images)
+    assert np.array_equal(images, kept[0]), "it wrote into the images"
+    assert np.array_equal(labels, kept[1]), "it wrote into the labels"
+    for array in (images, labels):
+        array.setflags(write=False)
+    try:
+        model = _learner(make).fit(images, labels, CLASSES, stream(0, "toy learner"))
+        model.predict(images), model.embed(images)
+    except Exception as error:
+        raise AssertionError(f"arrays that may not be written into are not taken: {error}") from error
+
+
+CHECKS: dict[str, Callable[[Make], Any]] = {
+    "gives probabilities": gives_probabilities,
+    "knows classes without a label": knows_classes_without_a_label,
+    "learns": learns,
+    "same stream, same model": same_stream_same_model,
+    "moves no global stream": moves_no_global_stream,
+    "starts from scratch": starts_from_scratch,
+    "judges each alone": judges_each_alone,
+    "embeds": embeds,
+    "keeps its promise of a gradient": keeps_its_promise_of_a_gradient,
+    "leaves arguments alone": leaves_arguments_alone,
+}

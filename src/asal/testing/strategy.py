@@ -1,0 +1,285 @@
+"""What every strategy must do: pick distinct images that nobody was asked about, whatever the round is like.
+
+`CHECKS[name](make)` raises AssertionError where the strategy fails. `make` is called without arguments and returns the
+strategy's registered part, `strategies[name]`: what it declares of its needs and its cost is held against it. Options are
+bound to its `make`, as in `replace(part, make=partial(part.make, steps=5))`; it is called some fifty times.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import sys
+import tracemalloc
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from asal.core import NO_IDS, Ids, Round, Selection, as_ids
+from asal.errors import UserError
+from asal.registry import Part
+from asal.rng import stream
+from asal.testing.rounds import Counting, Cut, Declared, Setting, Sure, Tiled, Tripwire, Unsure, setting
+from asal.testing.training import global_streams
+
+Make: TypeAlias = Callable[[], Part]
+
+LABELLED = as_ids([0, 1, 2, 3, 4, 5])
+
+
+def choose(part: Part, now: Round, n: int, *path: str | int) -> Selection:
+    """Call a strategy on the stream of this path; what it raises is a failure."""
+    try:
+        chosen: Selection = part.make(now, n, stream(0, "check", *path))
+    except (AssertionError, Cut):
+        raise
+    except Exception as error:
+        raise AssertionError(f"asked for {n} of {len(now.candidates)}: {type(error).__name__}: {error}") from error
+    return chosen
+
+
+def _in_order(now: Round, chosen: Selection, n: int) -> Ids:
+    ids = chosen.ids
+    assert isinstance(ids, np.ndarray) and ids.dtype == np.int64, f"ids are an array of int64: {ids!r}"  # noqa: PT018
+    assert len(ids) == n, f"{n} images were wanted and {len(ids)} came"
+    assert len(np.unique(ids)) == n, f"an id comes twice: {sorted(ids.tolist())}"
+    assert ((ids >= 0) & (ids < len(now.pool))).all(), f"an id is not of the pool: {ids.tolist()}"
+    assert not np.isin(ids, now.labelled).any(), f"an image is labelled already: {np.intersect1d(ids, now.labelled)}"
+    assert not np.isin(ids, now.skipped).any(), f"an image was skipped before: {np.intersect1d(ids, now.skipped)}"
+    return ids
+
+
+def _same(a: Selection, b: Selection, when: str) -> None:
+    assert np.array_equal(a.ids, b.ids), f"{when}: {a.ids.tolist()} became {b.ids.tolist()}"
+    assert np.array_equal(a.scores, b.scores), f"{when}: the scores differ"
+    assert list(a.notes) == list(b.notes), f"{when}: the notes differ"
+
+
+def picks_n_open_images(make: Make) -> None:
+    """It returns exactly n distinct ids of unlabelled images, from one to all that are left."""
+    with setting() as at:
+        labelled = as_ids(range(0, len(at.pool), 2))
+        now = at.round(labelled)
+        for n in (1, 4, len(now.candidates)):
+            _in_order(now, choose(make(), now, n, n), n)
+
+
+def refuses_more_than_are_left(make: Make) -> None:
+    """Asked for more images than are left, it raises a UserError."""
+    with setting() as at:
+        for labelled in (as_ids(range(len(at.pool) - 3)), as_ids(range(len(at.pool)))):
+            now = at.round(labelled)
+            try:
+                chosen = make().make(now, len(now.candidates) + 1, stream(0, "check"))
+            except UserError:
+                continue
+            except Exception as error:
+                raise AssertionError(f"one more than are left ends in {type(error).__name__}: {error}") from error
+            raise AssertionError(f"one more than are left was answered with {len(chosen.ids)} images")
+
+
+def asks_no_skipped_again(make: Make) -> None:
+    """An image that nobody could tell is not asked again."""
+    with setting() as at:
+        rest = np.setdiff1d(np.arange(len(at.pool)), LABELLED)
+        now = at.round(LABELLED, skipped=rest[5:])
+        _in_order(now, choose(make(), now, 5), 5)
+
+
+def same_stream_same_answer(make: Make) -> None:
+    """The same round and stream give the same ids, scores and notes, whatever the global streams are at."""
+    with setting() as at:
+        now = at.round(LABELLED)
+        found = []
+        for seed in (1, 2):
+            with global_streams(seed):
+                found.append(choose(make(), now, 5))
+        _same(*found, "called again on the same stream")
+
+
+def moves_no_global_stream(make: Make) -> None:
+    """Nothing outside can tell that it drew random numbers."""
+    import torch
+
+    with setting() as at, global_streams(7):
+        now = at.round(LABELLED)
+        before = str(np.random.get_state()), torch.get_rng_state()
+        choose(make(), now, 5)
+        assert str(np.random.get_state()) == before[0], "it moved numpy's global stream"
+        assert torch.equal(torch.get_rng_state(), before[1]), "it moved torch's global stream"
+
+
+def minds_no_order(make: Make) -> None:
+    """In what order images were labelled or skipped makes no difference."""
+    with setting() as at:
+        now = at.round(LABELLED, skipped=as_ids([30, 20, 25]))
+        turned = replace(
+            now, labelled=now.labelled[::-1].copy(), labels=now.labels[::-1].copy(), skipped=np.sort(now.skipped)
+        )
+        _same(choose(make(), now, 6), choose(make(), turned, 6), "with the labelled and skipped in another order")
+
+
+def exhausts_the_pool(make: Make) -> None:
+    """Round after round, every image is asked about once, to the last."""
+    with setting(images=28) as at:
+        labelled = as_ids([3, 4, 5])
+        while left := len(at.pool) - len(labelled):
+            now = at.round(labelled, number=len(labelled))
+            ids = _in_order(now, choose(make(), now, min(7, left), len(labelled)), min(7, left))
+            labelled = np.concatenate([labelled, ids])
+        assert np.array_equal(np.sort(labelled), np.arange(len(at.pool))), "not every image was asked about once"
+
+
+def survives_one_class(make: Make) -> None:
+    """It picks n images where all labels so far are of one class."""
+    with setting() as at:
+        now = at.round(np.flatnonzero(at.truth == 1)[:5])
+        _in_order(now, choose(make(), now, 5), 5)
+
+
+def survives_a_model_that_says_nothing(make: Make) -> None:
+    """It picks n images where the classifier is sure of all of them, or as unsure of one as of the other."""
+    with setting() as at:
+        now = at.round(LABELLED)
+        for model in (Sure(now.model), Unsure(now.model)):
+            chosen = choose(make(), replace(now, model=model), 5)
+            _in_order(now, chosen, 5)
+            assert np.isfinite(chosen.scores).all(), f"a score is not finite: {chosen.scores}"
+
+
+def says_where_its_picks_come_from(make: Make) -> None:
+    """There is one finite score a pick, and notes, if any, are one a pick and can be written as JSON."""
+    with setting() as at:
+        chosen = choose(make(), at.round(LABELLED), 5)
+    assert chosen.scores.shape == (5,), f"five picks have scores of shape {chosen.scores.shape}"
+    assert np.isfinite(chosen.scores).all(), f"a score is not finite: {chosen.scores}"
+    assert len(chosen.notes) in (0, 5), f"five picks have {len(chosen.notes)} notes"
+    try:
+        json.dumps(list(chosen.notes), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise AssertionError(f"the notes cannot be written as JSON: {error}") from error
+
+
+def leaves_arguments_alone(make: Make) -> None:
+    """Ids, labels, images, features and the classifier are as they were; arrays may be protected from writing."""
+    with setting() as at:
+        now = at.round(LABELLED.copy(), skipped=as_ids([9, 8]))
+        kept = _contents(at, now)
+        choose(make(), now, 5)
+        for name, value in _contents(at, now).items():
+            assert value == kept[name], f"it wrote into {name}"
+        for array in (now.labelled, now.labels, now.skipped, now.candidates.closed):
+            array.setflags(write=False)
+        choose(make(), now, 5)
+
+
+def _contents(at: Setting, now: Round) -> dict[str, Any]:
+    everything = np.arange(len(at.pool))
+    return {
+        "the labelled ids": now.labelled.tolist(),
+        "the labels": now.labels.tolist(),
+        "the skipped ids": now.skipped.tolist(),
+        "the candidates": now.candidates.closed.tolist(),
+        "the pool": at.pool.read(everything).tolist(),
+        "the features": at.tools.vectors.read(everything).tolist(),
+        "the classifier": now.model.predict(at.pool.read(everything)).tolist(),
+    }
+
+
+def keeps_no_state(make: Make) -> None:
+    """Cut anywhere and called again, or called on other rounds in between, it gives the same answer."""
+    with setting() as at:
+        now = at.round(LABELLED)
+        part = make()
+        first, before = choose(part, now, 5), _globals(part.make)
+        choose(part, at.round(as_ids(range(20)), skipped=as_ids([30]), number=2), 9, "another round")
+        _same(first, choose(part, now, 5), "after another round")
+        wire = Tripwire()
+        choose(part, wire.across(now), 5)
+        for place in sorted({1, 2, 3, wire.touched // 2, wire.touched} & set(range(1, wire.touched + 1))):
+            with suppress(Cut):
+                choose(part, Tripwire(place).across(now), 5)
+                raise AssertionError(f"it swallowed the exception that cut it at {place} of {wire.touched}")
+            _same(first, choose(part, now, 5), f"after a cut at {place} of {wire.touched}")
+        changed = [name for name, value in _globals(part.make).items() if before.get(name) != value]
+    assert not changed, f"it keeps something from call to call: {', '.join(changed)}"
+
+
+def _globals(make: Callable[..., Any]) -> dict[str, str]:
+    function: Any = make.func if isinstance(make, functools.partial) else make
+    values: dict[str, Any] = {**vars(sys.modules[function.__module__])} if hasattr(function, "__module__") else {}
+    if inspect.isfunction(function):
+        values |= {"its defaults": (function.__defaults__, function.__kwdefaults__), "its attributes": vars(function)}
+        values |= inspect.getclosurevars(function).nonlocals
+    return {name: repr(value) for name, value in values.items() if not name.startswith("__")}
+
+
+def counts_its_evaluations(make: Make) -> None:
+    """Every pool image that goes through the classifier is on the meter: strategies are compared by it."""
+    with setting() as at:
+        now = at.round(LABELLED)
+        model = Counting(now.model)
+        now = replace(now, model=model)
+        choose(make(), now, 5)
+    counted = now.meter.evaluations
+    assert counted == model.predicted, f"the classifier saw {model.predicted} images, and the meter says {counted}"
+
+
+def uses_what_it_declares(make: Make) -> None:
+    """It touches no tool, and no gradient of the classifier, that it did not name in its needs."""
+    part = make()
+    with setting() as at:
+        now = at.round(LABELLED)
+        declared = Declared(part.needs, now.tools, now.model)
+        choose(part, replace(now, tools=declared, model=declared), 5)
+
+
+def costs_what_it_says(make: Make) -> None:
+    """If its cost is constant, a pool twenty times as large takes no more images, evaluations or memory."""
+    part = make()
+    assert part.cost in ("constant", "linear"), f"a cost is 'constant' or 'linear', not {part.cost!r}"
+    if part.cost == "linear":
+        return
+    with setting(images=500) as at:
+        small, large = (_cost(part, Tiled(at, tiles)) for tiles in (20, 400))
+    for what, before, after in zip(("images read", "evaluations", "features read"), small, large, strict=False):
+        assert after <= 2 * before + 10, f"{what} grow with the pool: {before} of 10,000 and {after} of 200,000 images"
+    grown = large[-1] - small[-1]
+    assert grown < 190_000, f"memory grows with the pool: by {grown} bytes for 190,000 images more"
+
+
+def _cost(part: Part, tiled: Tiled) -> tuple[int, int, int, int]:
+    """Return images read, evaluations, features read, and the peak of memory in bytes."""
+    now = tiled.round(LABELLED)
+    choose(part, now, 5, "to warm up")  # what is imported and cached at the first call is no cost of the pool
+    tiled.images = tiled.features = now.meter.evaluations = 0
+    tracemalloc.start()
+    try:
+        choose(part, now, 5)
+        return tiled.images, now.meter.evaluations, tiled.features, tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+CHECKS: dict[str, Callable[[Make], None]] = {
+    "picks n open images": picks_n_open_images,
+    "refuses more than are left": refuses_more_than_are_left,
+    "asks no skipped again": asks_no_skipped_again,
+    "same stream, same answer": same_stream_same_answer,
+    "moves no global stream": moves_no_global_stream,
+    "minds no order": minds_no_order,
+    "exhausts the pool": exhausts_the_pool,
+    "survives one class": survives_one_class,
+    "survives a model that says nothing": survives_a_model_that_says_nothing,
+    "says where its picks come from": says_where_its_picks_come_from,
+    "leaves arguments alone": leaves_arguments_alone,
+    "keeps no state": keeps_no_state,
+    "counts its evaluations": counts_its_evaluations,
+    "uses what it declares": uses_what_it_declares,
+    "costs what it says": costs_what_it_says,
+}
+__all__ = ["CHECKS", "NO_IDS", "Make", "choose"]

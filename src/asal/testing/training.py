@@ -1,0 +1,170 @@
+"""What every trained part must do, be it a generator or an encoder: learn from images alone, and stand being cut.
+
+`CHECKS[name](make)` raises AssertionError where the part fails. `make` is called without arguments and returns the
+part, the same options each time; they should let it train on 8 × 8 gray images in a fraction of a second and tell of
+its progress four times or more. A part that learns nothing, and so tells of none, passes.
+
+The module of a part that can be cut holds `CHECKPOINT_SECONDS`, how long it goes without saving; a check sets it to 0.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+
+from asal.artifacts import SCRATCH
+from asal.core import Ids, Images, Pool
+from asal.devices import Device
+from asal.progress import Watch, unwatched
+from asal.testing.worlds import ToyPool, toy_world
+
+Files: TypeAlias = dict[str, bytes]  # by their path in the part's folder
+
+
+class Trainable(Protocol):
+    """What generators and kinds of features share."""
+
+    def train(self, pool: Pool, folder: Path, seed: int, device: Device, watch: Watch) -> None: ...
+
+
+Make: TypeAlias = Callable[[], Trainable]
+
+
+@lru_cache(8)
+def toy_pool(shape: tuple[int, int, int] = (8, 8, 1)) -> ToyPool:
+    """Return forty toy images of three classes."""
+    return toy_world(images=40, shape=shape).pool
+
+
+@contextmanager
+def workshop() -> Iterator[Path]:
+    """Give a folder as `asal.artifacts.building` does."""
+    with tempfile.TemporaryDirectory() as home:
+        (Path(home) / SCRATCH).mkdir()
+        yield Path(home)
+
+
+def train(part: Trainable, folder: Path, *, pool: Pool | None = None, seed: int = 0, watch: Watch = unwatched) -> Files:
+    """Train on the toy pool, and return what is in the folder then, but the scratch."""
+    part.train(pool or toy_pool(), folder, seed, Device("cpu"), watch)
+    paths = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+    return {str(path): (folder / path).read_bytes() for path in sorted(paths) if SCRATCH not in path.parts}
+
+
+class ImagesAlone:
+    """A pool that has what the protocol says and not one attribute more."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.__pool = pool
+        self.fingerprint, self.shape = pool.fingerprint, pool.shape
+
+    def __len__(self) -> int:
+        return len(self.__pool)
+
+    def read(self, ids: Ids) -> Images:
+        """Return the images of these ids."""
+        return self.__pool.read(ids)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise AssertionError(f"training looks for '{name}' in the pool: it may see images and nothing else")
+
+
+def sees_images_alone(make: Make) -> None:
+    """Training reads images of the pool, and looks for nothing else there: no label, no path, no test set."""
+    with workshop() as folder:
+        train(make(), folder, pool=ImagesAlone(toy_pool()))
+
+
+def same_seed_same_files(make: Make) -> None:
+    """The same seed gives the same bytes, and another seed gives others."""
+    with workshop() as one, workshop() as two, workshop() as three:
+        first = train(make(), one)
+        assert train(make(), two) == first, "trained twice from one seed, the files differ"
+        assert not first or train(make(), three, seed=1) != first, "trained from another seed, the files are the same"
+
+
+def hangs_on_no_global_stream(make: Make) -> None:
+    """What others draw from the global streams of numpy and torch makes no difference."""
+    found = []
+    for seed in (1, 2):
+        with workshop() as folder, global_streams(seed):
+            found.append(train(make(), folder))
+    assert found[0] == found[1], "the files hang on a global stream: draw everything from streams of the seed"
+
+
+@contextmanager
+def global_streams(seed: int) -> Iterator[None]:
+    """Seed the global streams of numpy and torch, and put them back as they were."""
+    import torch
+
+    before = np.random.get_state()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        np.random.seed(seed)  # noqa: NPY002  this is the stream that nothing should hang on
+        try:
+            yield
+        finally:
+            np.random.set_state(before)
+
+
+class Cut(Exception):  # noqa: N818  not an error: the user's Ctrl-C, or the machine's end
+    """Stands for a process that ends in the midst of its work."""
+
+
+def goes_on_after_a_cut(make: Make) -> None:
+    """Cut twice and called again, training goes on from where it was, and ends with the very same bytes."""
+    told: list[int] = []
+    with workshop() as folder:
+        uncut = train(make(), folder, watch=lambda stage, done, total, note="": told.append(done))
+    if not told:
+        return
+    assert len(told) > 3, f"it told of its progress {len(told)} times: give it more steps, so that it can be cut"
+    again: list[int] = []
+    with workshop() as folder, saving_always(make()):
+        for place in (told[1], told[-2]):
+            with suppress(Cut):
+                train(make(), folder, watch=_cutting(place))
+                raise AssertionError("an exception of its watch did not end the training")
+        cut = train(make(), folder, watch=lambda stage, done, total, note="": again.append(done))
+    assert again[0] > told[0], f"it began from the start: the first step it told of was {again[0]}, as when uncut"
+    differing = sorted({name for name in uncut.keys() | cut.keys() if uncut.get(name) != cut.get(name)})
+    assert not differing, f"cut and resumed, it leaves other bytes than uncut: {', '.join(differing)}"
+
+
+def _cutting(place: int) -> Watch:
+    def watch(stage: str, done: int, total: int, note: str = "") -> None:
+        if done >= place:
+            raise Cut
+
+    return watch
+
+
+@contextmanager
+def saving_always(part: Trainable) -> Iterator[None]:
+    """Make a part save its state after every step."""
+    name = "CHECKPOINT_SECONDS"
+    home: Any = next((m for kind in type(part).__mro__ if hasattr(m := sys.modules[kind.__module__], name)), None)
+    assert home is not None, f"the module of {type(part).__name__} holds no {name}: how often does it save its state?"
+    before = getattr(home, name)
+    setattr(home, name, 0.0)
+    try:
+        yield
+    finally:
+        setattr(home, name, before)
+
+
+CHECKS: dict[str, Callable[[Make], None]] = {
+    "sees images alone": sees_images_alone,
+    "same seed, same files": same_seed_same_files,
+    "hangs on no global stream": hangs_on_no_global_stream,
+    "goes on after a cut": goes_on_after_a_cut,
+}
