@@ -20,14 +20,17 @@ LAYERS = [
     {"sources", "pool", "vectors", "generators", "features", "index", "learners", "scores"},
     {"strategies", "oracles", "events", "ingest", "quality"},
     {"state"},
+    {"answers"},
     {"session", "prepare"},
     {"spec"},
     {"build"},
     {"experiment", "evaluate"},
     {"fleet", "plots"},
+    {"tables"},
     {"report"},
     {"demo", "init", "status", "terminal"},
-    {"cli", "__main__", "__init__"},
+    {"cli", "__init__"},
+    {"__main__"},
 ]
 HEAVY = ("torch", "matplotlib", "datasets", "sqlalchemy", "sklearn", "scipy", "pyarrow", "pydantic", "numpy")
 

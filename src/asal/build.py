@@ -12,6 +12,7 @@ from asal import artifacts
 from asal.core import Extractor, Index, Learner
 from asal.devices import Device
 from asal.errors import UserError, unknown
+from asal.events import Record
 from asal.features import features
 from asal.generators import Adversary, generators
 from asal.index import indexes
@@ -24,9 +25,9 @@ from asal.progress import Watch, unwatched
 from asal.quality import judge
 from asal.registry import Registry
 from asal.scores import scores
-from asal.session import Chooser, Plan, draw
+from asal.session import Chooser, Plan, Session, draw
 from asal.sources import sources
-from asal.spec import FeatureTable, PartTable, Spec, StrategyTable
+from asal.spec import FeatureTable, PartTable, Spec, StrategyTable, load
 from asal.strategies import strategies
 from asal.vectors import StoredVectors
 
@@ -125,6 +126,25 @@ class Project:
         self.root, self.spec, self.device, self.watch = root, spec, device or Device(), watch
         self._spaces: dict[str, Space] = {}
         self._indexes: dict[str, Index] = {}
+
+    @classmethod
+    def open(cls, folder: str | Path, watch: Watch = unwatched) -> Project:
+        """Open a project folder by the `asal.toml` in it."""
+        return cls(Path(folder), load(Path(folder)), watch=watch)
+
+    def session(
+        self, strategy: str = "asal", *, classes: Sequence[str] = (), seed: int = 0, record: str | Path = ""
+    ) -> Session:
+        """Ask and tell over this project, going on where its record ends.
+
+        Args:
+            strategy: one of the spec's, or a registered one.
+            classes: their names; those that came with the images where none is given.
+            record: a file or a database URL; `labels.db` in the project where none is given.
+        """
+        names = tuple(classes) or self.oracle("pool").classes
+        plan = self.plan(strategy, names, seed)
+        return Session(self.pool, Record.open(record or self.root / "labels.db"), plan, self.tools(strategy))
 
     def prepare(self, chosen: Sequence[str] | None = None) -> None:
         """Make all that the chosen strategies need; everything in the spec where None is chosen.

@@ -10,6 +10,7 @@ from typing import Annotated, Optional
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from asal.errors import UserError
 
@@ -186,10 +187,9 @@ def _print_paths(paths: object) -> None:
 
 
 def _print_error(error: UserError) -> None:
-    errors.print(f"[bold red]error[/] {error.rule}", highlight=False, soft_wrap=True)
-    for word, text in (("came", error.came), ("remedy", error.remedy)):
-        errors.print(f"  [dim]{word:6}[/] ", end="", highlight=False)
-        errors.print(text, markup=False, highlight=False, soft_wrap=True)
+    for word, text in (("error", error.rule), ("came", error.came), ("remedy", error.remedy)):
+        said = Text.assemble((f"{word:7}", "bold red" if word == "error" else "dim"), " ".join(text.split()))
+        errors.print(said, soft_wrap=True)
 
 
 def main() -> None:

@@ -92,6 +92,7 @@ def _interval(estimate: Estimate, scale: float = 1.0, digits: int = 4, *, signed
 
 
 def summary_table(summaries: Sequence[Summary]) -> Table:
+    """Return accuracy and cost, one row a strategy."""
     budgets = list(summaries[0].accuracy)
     rows = [
         (
@@ -117,6 +118,7 @@ def summary_table(summaries: Sequence[Summary]) -> Table:
 
 
 def paired_table(summaries: Sequence[Summary], baseline: str) -> Table | None:
+    """Return each strategy less the baseline, seed by seed; None where nothing can be paired."""
     gains = [(s, s.gain) for s in summaries if s.gain]
     if not gains:
         return None
@@ -161,6 +163,8 @@ def _paired_caption(estimates: Sequence[Estimate], baseline: str) -> str:
 
 
 def score_table(summaries: Sequence[Summary], baseline: str, score: str) -> Table:
+    """Return how unsure the classifier was of the picks."""
+
     def ratio(s: Summary) -> str:
         return "1" if s.strategy == baseline else "–" if s.score_ratio is None else f"{s.score_ratio:.2f} ×"
 
@@ -170,6 +174,7 @@ def score_table(summaries: Sequence[Summary], baseline: str, score: str) -> Tabl
 
 
 def time_table(costs: Mapping[str, Cost]) -> Table:
+    """Return the mean seconds of a round, by kind of work."""
     rows = [
         (name, [*(Cell(_number(c.seconds[part])) for part in Meter.PARTS), Cell(_number(sum(c.seconds.values())))])
         for name, c in costs.items()
@@ -178,6 +183,7 @@ def time_table(costs: Mapping[str, Cost]) -> Table:
 
 
 def class_table(summaries: Sequence[Summary], classes: Sequence[str]) -> Table:
+    """Return how many labels of each class a run ended with."""
     caption = "Images labelled at the end of a run, in the mean over finished seeds."
     if len(classes) <= MANY_CLASSES:
         rows = [(s.strategy, [Cell(f"{x:,.1f}") for x in s.class_counts.tolist()]) for s in summaries]

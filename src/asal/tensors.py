@@ -11,7 +11,8 @@ from asal.core import Images
 
 def to_batch(images: Images) -> Tensor:
     """Return uint8 images (n, h, w, c) as a float batch (n, c, h, w) in [−1, 1]."""
-    batch = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
+    owned = np.require(images, np.uint8, ["C", "W"])  # torch shares memory, and wants to be able to write to it
+    batch = torch.from_numpy(owned).permute(0, 3, 1, 2)
     return batch.float().div_(127.5).sub_(1.0)
 
 

@@ -60,4 +60,6 @@ class _Lines:
         spent = now - begun
         left = f", {spent / (done - first) * (total - done):.0f} s left" if first < done < total else ""
         said = f" · {note}" if note else ""
-        self.console.print(f"{stage}: {done:,} of {total:,} in {spent:.0f} s{left}{said}", highlight=False)
+        self.console.print(
+            f"{stage}: {done:,} of {total:,} in {spent:.0f} s{left}{said}", highlight=False, markup=False
+        )

@@ -46,4 +46,4 @@ class Cnn:
             )
 
         recipe = Recipe(self.steps, self.batch, self.learning_rate, self.weight_decay)
-        return train(make, recipe, images, labels, rng)
+        return train(make, recipe, images, labels, classes, rng)

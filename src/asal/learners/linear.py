@@ -33,7 +33,7 @@ class Linear:
     def fit(self, images: Images, labels: Labels, classes: int, rng: np.random.Generator) -> NeuralModel:
         """Fit to uint8 images (n, h, w, c) and labels (n,) in 0 … classes − 1; `rng` is not drawn from."""
         x = to_batch(images).flatten(1)  # on the CPU: a few hundred rows are fitted there before a GPU has woken up
-        y = torch.from_numpy(np.ascontiguousarray(labels))
+        y = torch.tensor(labels)
         weight = torch.zeros(classes, x.shape[1], requires_grad=True)
         bias = torch.zeros(classes, requires_grad=True)
         optimizer = torch.optim.LBFGS(
@@ -47,6 +47,6 @@ class Linear:
             return loss.detach()
 
         optimizer.step(objective)
-        head = nn.Linear(x.shape[1], classes)
+        head = nn.utils.skip_init(nn.Linear, x.shape[1], classes)  # the usual weights are drawn from a global stream
         head.weight.data, head.bias.data = weight.detach(), bias.detach()
         return NeuralModel(nn.Sequential(nn.Flatten(), head).to(here()).eval().requires_grad_(False))

@@ -64,14 +64,19 @@ class Recipe:
 
 
 def train(
-    make: Callable[[], nn.Module], recipe: Recipe, images: Images, labels: Labels, rng: np.random.Generator
+    make: Callable[[], nn.Module],
+    recipe: Recipe,
+    images: Images,
+    labels: Labels,
+    classes: int,
+    rng: np.random.Generator,
 ) -> NeuralModel:
     """Make a fresh module and train it by Adam on the cross entropy, with a cosine-shaped learning rate.
 
     Modules and dropout draw from torch's global stream; it is seeded from `rng` for the time of the training and
     put back as it was, so that nothing outside is moved and nothing outside moves the result.
     """
-    x, y = to_batch(images).to(here()), torch.from_numpy(np.ascontiguousarray(labels)).to(here())
+    x, y = to_batch(images).to(here()), torch.tensor(labels).to(here())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(rng.integers(2**63 - 1)))
         net = make().to(here()).train()
@@ -82,7 +87,7 @@ def train(
             if len(order) < min(recipe.batch, len(x)):  # every image once before any twice
                 order = torch.cat([order, torch.randperm(len(x))])
             rows, order = order[: recipe.batch], order[recipe.batch :]
-            loss = F.cross_entropy(_shaped(net(x[rows]), y), y[rows])
+            loss = F.cross_entropy(_shaped(net(x[rows]), classes), y[rows])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -90,10 +95,10 @@ def train(
     return NeuralModel(net.eval().requires_grad_(False))
 
 
-def _shaped(logits: Tensor, y: Tensor) -> Tensor:
-    if logits.ndim != 2 or logits.shape[1] <= int(y.max()):
+def _shaped(logits: Tensor, classes: int) -> Tensor:
+    if logits.ndim != 2 or logits.shape[1] != classes:
         raise UserError(
-            f"a classifier gives one logit for each of at least {int(y.max()) + 1} classes",
+            f"a classifier gives one logit for each of {classes} classes",
             came=f"an output of shape {tuple(logits.shape)}",
             remedy="let the factory use its argument `classes`",
         )

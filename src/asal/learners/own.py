@@ -41,7 +41,7 @@ class TorchFactory:
         def make() -> Any:
             return factory(shape=images.shape[1:], classes=classes, **self.options)
 
-        return train(make, recipe, images, labels, rng)
+        return train(make, recipe, images, labels, classes, rng)
 
 
 @learners.register("sklearn")
@@ -61,7 +61,14 @@ class SklearnFactory:
         estimator = resolve(self.factory)(**self.options)
         if "random_state" in getattr(estimator, "get_params", dict)():
             estimator.set_params(random_state=int(rng.integers(2**31)))
-        estimator.fit(_rows(images), labels)
+        try:
+            estimator.fit(_rows(images), labels)
+        except ValueError as error:  # many classifiers refuse labels of one class
+            raise UserError(
+                "your classifier can be fitted to the labels that there are",
+                came=f"{self.factory}: {error}",
+                remedy="label images of other classes first, or choose another classifier",
+            ) from error
         return SklearnModel(estimator, classes)
 
 

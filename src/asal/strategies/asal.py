@@ -133,8 +133,11 @@ def _best_of(now: Round, near: Neighbours, candidates: int, n: int, score: str) 
 
 
 def _nearest_query(near: Neighbours, ids: Ids) -> Ids:
-    distance = np.where(near.ids[None] == ids[:, None, None], near.distances[None], np.inf)  # (n, q, k)
-    queries: Ids = distance.min(2).argmin(1)
+    rows = np.repeat(np.arange(len(near.ids)), near.ids.shape[1])
+    order = np.lexsort(
+        (rows, near.distances.ravel(), near.ids.ravel())
+    )  # each id's nearest query comes first of its own
+    queries: Ids = rows[order][np.searchsorted(near.ids.ravel()[order], ids)]
     return queries
 
 

@@ -109,7 +109,7 @@ def global_streams(seed: int) -> Iterator[None]:
     before = np.random.get_state()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        np.random.seed(seed)  # noqa: NPY002  this is the stream that nothing should hang on
+        np.random.seed(seed)
         try:
             yield
         finally:

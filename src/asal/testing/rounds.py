@@ -1,0 +1,247 @@
+"""Small rounds of real parts for the checks of strategies, and stand-ins that count, refuse, fail or repeat.
+
+Real are the learner (`linear`), the features (pixels and PCA, in shards), the index (`exact`); the generator is a map
+of latents through tanh onto the pool's principal directions, which can be climbed and needs no training.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from asal.core import (
+    NO_IDS,
+    Extractor,
+    Features,
+    Generator,
+    Ids,
+    Images,
+    Index,
+    Labels,
+    Model,
+    Neighbours,
+    Pool,
+    Probs,
+    Round,
+    Vectors,
+    as_ids,
+)
+from asal.features.pca import Reduced, fit_pca
+from asal.features.pixels import PixelExtractor
+from asal.index.exact import Exact
+from asal.learners.linear import Linear
+from asal.rng import stream
+from asal.testing.training import Cut
+from asal.testing.worlds import toy_world
+from asal.vectors import write_vectors
+
+CLASSES = 3
+NEEDS = {
+    "generator": "generator",
+    "extractor": "features",
+    "vectors": "features",
+    "index": "index",
+    "logits": "gradient",
+}
+
+
+@dataclass(frozen=True)
+class Toolbox:
+    """All that a strategy may declare in its needs."""
+
+    generator: Generator
+    extractor: Extractor
+    vectors: Vectors
+    index: Index
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A pool whose labels are known, and the tools that were made for it."""
+
+    pool: Pool
+    truth: Labels
+    tools: Toolbox
+
+    def round(self, labelled: Ids, *, skipped: Ids = NO_IDS, number: int = 1) -> Round:
+        """Return what a strategy sees once these images are labelled truly and a linear model is fitted to them."""
+        labels = self.truth[labelled]
+        model = Linear(iterations=30).fit(self.pool.read(labelled), labels, CLASSES, stream(0, "learner", number))
+        return Round(number, self.pool, labelled, labels, model, self.tools, skipped)
+
+
+@contextmanager
+def setting(images: int = 60) -> Iterator[Setting]:
+    """Make a pool of toy images of three classes, its features and its index, in a temporary folder."""
+    toy = toy_world(images, CLASSES)
+    pixels = PixelExtractor(int(np.prod(toy.pool.shape)))
+    pca = fit_pca(lambda ids: pixels(toy.pool.read(ids)), images, 6, rng=stream(0, "pca"))
+    reduced, indexer = Reduced(pixels, pca), Exact()
+    with tempfile.TemporaryDirectory() as home:
+        folder = Path(home)
+        vectors = write_vectors(folder, lambda ids: reduced(toy.pool.read(ids)), images)
+        indexer.build(vectors, folder / "index")
+        index = indexer.load(vectors, folder / "index")
+        yield Setting(toy.pool, toy.truth, Toolbox(toy.tools.generator, reduced, vectors, index))
+
+
+@dataclass(frozen=True)
+class Sure:
+    """A classifier that is sure of every image, to the last bit: each probability is 0 or 1."""
+
+    model: Model
+    scale: float = 1e6
+
+    def predict(self, images: Images) -> Probs:
+        """Return one 1 in each row."""
+        probs = self.model.predict(images)
+        return np.asarray(np.eye(probs.shape[1])[probs.argmax(axis=1)])
+
+    def embed(self, images: Images) -> Features:
+        """Return what the classifier within does."""
+        return self.model.embed(images)
+
+    def logits(self, batch: Tensor) -> Tensor:
+        """Return logits so far apart that their softmax has no gradient left."""
+        return self.scale * self.model.logits(batch)
+
+
+@dataclass(frozen=True)
+class Unsure(Sure):
+    """A classifier to which all images are the same: each probability is 1/k."""
+
+    scale: float = 0.0
+
+    def predict(self, images: Images) -> Probs:
+        """Return rows that are all the same."""
+        probs = self.model.predict(images)
+        return np.full_like(probs, 1 / probs.shape[1])
+
+
+class Counting:
+    """A classifier that counts the images that went through `predict` and `embed`."""
+
+    def __init__(self, model: Model) -> None:
+        self._model, self.logits, self.predicted = model, model.logits, 0
+
+    def predict(self, images: Images) -> Probs:
+        """Count and predict."""
+        self.predicted += len(images)
+        return self._model.predict(images)
+
+    def embed(self, images: Images) -> Features:
+        """Count and embed."""
+        self.predicted += len(images)
+        return self._model.embed(images)
+
+
+class Declared:
+    """Tools and a classifier that show only what was declared in a strategy's needs."""
+
+    def __init__(self, needs: frozenset[str], now: Round) -> None:
+        self._needs, self._now = needs, now
+
+    def __getattr__(self, name: str) -> Any:
+        need = NEEDS.get(name)
+        assert need is None or need in self._needs, f"it uses '{name}', and '{need}' is not among its needs"
+        return getattr(self._now.model if name in ("predict", "embed", "logits") else self._now.tools, name)
+
+
+def declared(needs: frozenset[str], now: Round) -> Round:
+    """Return the round with nothing but these needs met."""
+    shown: Any = Declared(needs, now)
+    return replace(now, tools=shown, model=shown)
+
+
+class Tripwire:
+    """Counts how often a round's pool, classifier and tools are touched, and cuts the work at one of these places."""
+
+    def __init__(self, place: int = 0) -> None:
+        self.place, self.touched = place, 0
+
+    def touch(self) -> None:
+        """Count, and raise `Cut` at the place."""
+        self.touched += 1
+        if self.touched == self.place:
+            raise Cut
+
+    def across(self, now: Round) -> Round:
+        """Return the round with the wire laid across it."""
+        wired: list[Any] = [_Wired(part, self.touch) for part in (now.pool, now.model, now.tools)]
+        return replace(now, pool=wired[0], model=wired[1], tools=wired[2])
+
+
+class _Wired:
+    def __init__(self, part: Any, touch: Callable[[], None]) -> None:
+        self._part, self._touch = part, touch
+
+    def __len__(self) -> int:
+        return len(self._part)
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        self._touch()
+        return self._part(*args, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._part, name)
+        return _Wired(value, self._touch) if callable(value) or name in NEEDS else value
+
+
+class Repeated:
+    """A pool, or its features, of any size and no memory: the same few rows again and again. Counts what is read."""
+
+    def __init__(self, source: Any, base: int, copies: int) -> None:
+        self._source, self._base, self._copies = source, base, copies
+        self.reads = 0  # ids, not calls
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(h, w, c)."""
+        shape: tuple[int, int, int] = self._source.shape
+        return shape
+
+    @property
+    def fingerprint(self) -> str:
+        """That of the few, and how often they come."""
+        return f"{self._source.fingerprint} × {self._copies}"
+
+    def __len__(self) -> int:
+        return self._base * self._copies
+
+    def read(self, ids: Ids) -> Any:
+        """Return the rows of these ids."""
+        self.reads += len(ids)
+        return self._source.read(as_ids(ids) % self._base)
+
+
+@dataclass(frozen=True)
+class RepeatedIndex:
+    """Exact neighbours in a repeated pool, at a cost that does not grow with the copies."""
+
+    index: Index
+    base: int
+    copies: int
+
+    def search(self, queries: Features, k: int, *, without: Ids = NO_IDS) -> Neighbours:
+        """Return the k nearest: every copy of the nearest row, lower ids first, then those of the next."""
+        enough = min(self.copies, k + len(without))
+        near = self.index.search(queries, min(self.base, -(-(k + len(without)) // enough)))  # (q, r)
+        ids = (near.ids[:, :, None] + self.base * np.arange(enough)).reshape(len(queries), -1)
+        distances = np.repeat(near.distances, enough, axis=1)
+        kept = np.argsort(np.isin(ids, without), axis=1, kind="stable")[:, :k]
+        return Neighbours(np.take_along_axis(ids, kept, axis=1), np.take_along_axis(distances, kept, axis=1))
+
+
+def repeated(at: Setting, labelled: Ids, copies: int) -> tuple[Round, Repeated, Repeated]:
+    """Return a round over so many copies of the pool, and what counts the images and the features read."""
+    base = len(at.pool)
+    pool, vectors = Repeated(at.pool, base, copies), Repeated(at.tools.vectors, base, copies)
+    tools = replace(at.tools, vectors=vectors, index=RepeatedIndex(at.tools.index, base, copies))
+    return replace(at.round(labelled), pool=pool, tools=tools), pool, vectors
