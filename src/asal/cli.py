@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 from rich.console import Console
@@ -38,6 +38,8 @@ ProjectOption = Annotated[
 ]
 JobsOption = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Runs side by side, each with one thread.")]
 CORES = os.cpu_count() or 1
+Misuse: Any = typer.BadParameter.__mro__[1]  # typer keeps the name of its usage errors to itself
+INTERRUPTED = 130  # what a shell calls a command that Ctrl-C ended
 
 
 @app.callback()
@@ -75,15 +77,20 @@ def init(
 
 
 @app.command()
-def prepare(spec: SpecPath, project: ProjectOption = None) -> None:
+def prepare(
+    spec: SpecPath,
+    project: ProjectOption = None,
+    devices: Annotated[int, typer.Option("--devices", min=1, help="GPUs, or processes, that train the generator.")] = 1,
+) -> None:
     """Take the images in, train the generator and the encoders, store the features, build the index. Once."""
     from asal.build import Project
+    from asal.devices import Device
     from asal.spec import load
     from asal.terminal import watching
 
     settings = load(spec)
     with watching(console) as watch:
-        Project(_root(spec, project, settings.name), settings, watch=watch).prepare()
+        Project(_root(spec, project, settings.name), settings, Device(count=devices), watch).prepare()
     status(_root(spec, project, settings.name))
 
 
@@ -197,12 +204,24 @@ def main() -> None:
     # Threads that spin while they wait make two busy programs on one machine ten times slower, not two.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        app()
+        code = app(standalone_mode=False, prog_name="asal")
+        if code == INTERRUPTED:
+            errors.print("stopped; the same command goes on from here")
+        sys.exit(code)
+    except Misuse as error:
+        if said := error.format_message():  # nothing, where no command was given and the help stands there already
+            place = error.ctx.command_path if error.ctx else "asal"
+            _print_error(UserError("a command takes what its help says", came=said, remedy=f"see `{place} --help`"))
+        sys.exit(2)
     except UserError as error:
         if os.environ.get("ASAL_DEBUG"):
             raise
         _print_error(error)
         sys.exit(2)
-    except KeyboardInterrupt:
-        errors.print("stopped; the same command goes on from here")
-        sys.exit(130)
+    except Exception as error:
+        if os.environ.get("ASAL_DEBUG"):
+            raise
+        came = f"{type(error).__name__}: {str(error).strip().rpartition(chr(10))[2]}"
+        rule = "a command ends well, or says what to mend"
+        _print_error(UserError(rule, came=came, remedy="see where with `asal --debug …`, and report it: this is a bug"))
+        sys.exit(1)

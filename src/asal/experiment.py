@@ -140,6 +140,7 @@ def run_one(job: Job, watch: Watch) -> None:
     with artifacts.alone(job.folder), Record.open(job.folder / "labels.db") as record:
         session = Session(project.pool, record, plan, project.tools(job.strategy))
         rows = Rows(job.folder / "rows.jsonl")
+        rows.check(session.state.number)
         while (labels := len(session.labelled)) < protocol.budget:
             if session.left == 0 and not session.state.waiting:
                 break  # the rest of the pool could not be told
@@ -211,12 +212,24 @@ class Rows:
     def __init__(self, path: Path) -> None:
         self.path = path
         whole = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
-        self._rows = {row["round"]: row for row in map(json.loads, whole)}
+        try:
+            self._rows = {row["round"]: row for row in map(json.loads, whole)}
+        except (ValueError, TypeError, KeyError) as error:
+            raise artifacts.damaged(path, f"it holds a line that is no row ({error})") from None
         artifacts.write(path, b"".join(line + b"\n" for line in whole))
 
     def has(self, number: int) -> bool:
         """Say whether this round's row is written."""
         return number in self._rows
+
+    def check(self, number: int) -> None:
+        """Refuse rows with gaps: every round before this one but the first, which has no classifier, has its row.
+
+        Raises:
+            DamageError: one is missing; a row is written before its round's answers are, so it was there.
+        """
+        if missing := [past for past in range(1, number) if not self.has(past)]:
+            raise artifacts.damaged(self.path, f"the rows of rounds {missing} are missing")
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Append a row; when this returns it is on the disk."""

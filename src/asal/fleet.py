@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing.queues import Queue
 from typing import Any
 
@@ -36,11 +38,31 @@ def run_all(jobs: Sequence[Job], at_once: int, watch: Watch, threads: int = 1) -
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))  # read by a library when a worker loads it
     try:
         with ProcessPoolExecutor(at_once, context, _settle, (threads, told)) as workers:
-            futures = {workers.submit(_work, job): job for job in jobs}
-            _follow(set(futures), told, watch)
+            others = multiprocessing.active_children()
+            with _deaf():
+                futures = {workers.submit(_work, job) for job in jobs}
+            try:
+                _follow(futures, told, watch)
+            except KeyboardInterrupt:  # a run resumes from its record: ending it here loses a round at most
+                for worker in set(multiprocessing.active_children()) - set(others):
+                    worker.kill()
+                raise
     finally:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Make processes that are started in here ignore Ctrl-C, which reaches a whole terminal: their parent ends them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread can be interrupted, and only there may it be changed
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _follow(pending: set[Future[None]], told: Queue[Any], watch: Watch) -> None:

@@ -79,7 +79,7 @@ class DownBlock(nn.Module):
         self.shortcut = nn.Conv2d(before, after, 1)
 
     def forward(self, batch: Tensor) -> Tensor:
-        deep = self.first(F.relu(self.norms[0](batch)))
+        deep: Tensor = self.first(F.relu(self.norms[0](batch)))
         deep = self.second(F.relu(self.norms[1](deep)))
         short: Tensor = self.shortcut(F.avg_pool2d(batch, 2))
         return F.avg_pool2d(deep, 2) + short
@@ -96,7 +96,7 @@ class UpBlock(nn.Module):
         self.shortcut = nn.Conv2d(before, after, 1)
 
     def forward(self, batch: Tensor) -> Tensor:
-        deep = self.first(F.interpolate(F.relu(self.norms[0](batch)), scale_factor=2))
+        deep: Tensor = self.first(F.interpolate(F.relu(self.norms[0](batch)), scale_factor=2))
         deep = self.second(F.relu(self.norms[1](deep)))
         short: Tensor = self.shortcut(F.interpolate(batch, scale_factor=2))
         return deep + short

@@ -60,7 +60,7 @@ def frechet(a: Features, b: Features) -> float:
     ‖μ_a − μ_b‖² + tr(Σ_a + Σ_b − 2 (Σ_a Σ_b)^½), the last trace by the square roots of Σ_a Σ_b's eigenvalues.
     """
     gap = a.mean(0, dtype=np.float64) - b.mean(0, dtype=np.float64)
-    cov_a, cov_b = (np.cov(x.astype(np.float64), rowvar=False) for x in (a, b))
+    cov_a, cov_b = (np.atleast_2d(np.cov(x.astype(np.float64), rowvar=False)) for x in (a, b))
     roots = np.sqrt(np.clip(linalg.eigvals(cov_a @ cov_b).real, 0, None))
     return float(gap @ gap + np.trace(cov_a) + np.trace(cov_b) - 2 * roots.sum())
 

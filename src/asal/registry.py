@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import inspect
 import pkgutil
@@ -71,6 +72,10 @@ class Part:
             name: (hints.get(name, Any), ... if p.default is inspect.Parameter.empty else p.default)
             for name, p in self.parameters.items()
         }
+        if dataclasses.is_dataclass(self.make):
+            for made in dataclasses.fields(self.make):
+                if made.default_factory is not dataclasses.MISSING:
+                    fields[made.name] = (hints[made.name], pydantic.Field(default_factory=made.default_factory))
         config = pydantic.ConfigDict(extra="forbid", protected_namespaces=(), arbitrary_types_allowed=True)
         model = pydantic.create_model(self.name, __config__=config, **fields)
         try:
@@ -129,6 +134,9 @@ class Registry(Mapping[str, Part]):
         if name not in parts:
             raise unknown(self.kind, name, parts)
         return parts[name]
+
+    def __contains__(self, name: object) -> bool:  # a mapping's own would have to catch a KeyError
+        return name in self._load()
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._load()))

@@ -18,7 +18,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from asal.artifacts import fingerprint
 from asal.errors import UserError, unknown
@@ -48,6 +56,13 @@ class PartTable(_Table):
         own = {key: value for key, value in given.items() if key in cls.model_fields and key != "options"}
         return {**own, "options": {key: value for key, value in given.items() if key not in own}}
 
+    @model_serializer(mode="wrap")
+    def _spread(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Write the options where they were read: beside the table's own keys."""
+        whole = dump(self)
+        options = whole.pop("options")
+        return {**whole, **options}
+
 
 class SplitTable(_Table):
     """Sizes of the pool, the validation and the test set; see `asal.ingest.Split`."""
@@ -71,7 +86,7 @@ class FeatureTable(PartTable):
     """A space: what extracts it, and how PCA compresses it."""
 
     dimensions: Count = 50  # the paper's
-    fit_on: Count | None = 20_000  # images drawn at random; all of them, in a stream, where fit_on = 0 is said
+    fit_on: Annotated[int, Field(ge=0)] = 20_000  # images drawn at random; 0 is all of them, in a stream
 
 
 class StrategyTable(PartTable):

@@ -10,7 +10,7 @@ from asal.core import Images
 
 
 def to_batch(images: Images) -> Tensor:
-    """Return uint8 images (n, h, w, c) as a float batch (n, c, h, w) in [−1, 1]."""
+    """Return uint8 images (n, h, w, c) as a float batch (n, c, h, w) in [−1, 1], the channels last in memory."""
     owned = np.require(images, np.uint8, ["C", "W"])  # torch shares memory, and wants to be able to write to it
     batch = torch.from_numpy(owned).permute(0, 3, 1, 2)
     return batch.float().div_(127.5).sub_(1.0)

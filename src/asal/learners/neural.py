@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from asal.core import Features, Images, Labels, Probs
 from asal.devices import here
 from asal.errors import UserError
+from asal.nets import placed
 from asal.tensors import to_batch
 
 AT_ONCE = 1024  # images a forward pass
@@ -79,7 +80,8 @@ def train(
     x, y = to_batch(images).to(here()), torch.tensor(labels).to(here())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(rng.integers(2**63 - 1)))
-        net = make().to(here()).train()
+        net = make().train()
+        placed(net, here())
         optimizer = torch.optim.Adam(net.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.steps)
         order = torch.empty(0, dtype=torch.int64)

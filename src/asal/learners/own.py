@@ -35,11 +35,10 @@ class TorchFactory:
 
     def fit(self, images: Images, labels: Labels, classes: int, rng: np.random.Generator) -> NeuralModel:
         """Make a fresh module and train it on uint8 images (n, h, w, c) and labels (n,)."""
-        factory = resolve(self.factory)
         recipe = Recipe(self.steps, self.batch, self.learning_rate, self.weight_decay)
 
         def make() -> Any:
-            return factory(shape=images.shape[1:], classes=classes, **self.options)
+            return made(self.factory, shape=images.shape[1:], classes=classes, **self.options)
 
         return train(make, recipe, images, labels, classes, rng)
 
@@ -58,7 +57,12 @@ class SklearnFactory:
 
     def fit(self, images: Images, labels: Labels, classes: int, rng: np.random.Generator) -> SklearnModel:
         """Fit to uint8 images (n, h, w, c) and labels (n,); classes without a label get probability zero."""
-        estimator = resolve(self.factory)(**self.options)
+        estimator = made(self.factory, **self.options)
+        if not hasattr(estimator, "predict_proba"):
+            raise UserError(
+                "a classifier has `fit` and `predict_proba`", came=f"{self.factory} has no predict_proba",
+                remedy="choose another, or wrap it in sklearn.calibration:CalibratedClassifierCV",
+            )  # fmt: skip
         if "random_state" in getattr(estimator, "get_params", dict)():
             estimator.set_params(random_state=int(rng.integers(2**31)))
         try:
@@ -96,6 +100,17 @@ class SklearnModel:
             came=f"{type(self.estimator).__name__}, which has none",
             remedy="use the learner linear, cnn or torch",
         )
+
+
+def made(factory: str, **arguments: Any) -> Any:
+    """Call what a dotted path names."""
+    try:
+        return resolve(factory)(**arguments)
+    except TypeError as error:
+        raise UserError(
+            "a factory takes what it is called with", came=f"{factory}({', '.join(arguments)}): {error}",
+            remedy="change its signature, or `options` under [learner]",
+        ) from error  # fmt: skip
 
 
 def resolve(path: str) -> Callable[..., Any]:

@@ -95,7 +95,7 @@ def synthesise(
     """
     measure = scores[climb.score].make
     latents = torch.randn(n * restarts, generator.latent_dim, generator=torch_stream(rng)).requires_grad_()
-    adam = torch.optim.Adam([latents], climb.step_size)
+    adam = torch.optim.Adam([latents], climb.step_size, fused=True)
     for _ in range(climb.steps):
         wanted = measure(model.logits(generator.decode(latents)).softmax(1)).sum()
         held = climb.prior * latents.square().sum() / (2 * generator.latent_dim)
