@@ -176,8 +176,11 @@ def telling_of_disk(place: Path) -> Iterator[None]:
         reasons = {
             28: "the disk is full",
             122: "the disk quota is used up",
+            27: "a file may not grow so large",
             30: "the file system is read-only",
             13: "writing is not permitted",
+            17: "there is a file in the folder's place",
+            20: "there is a file in the folder's place",
         }
         if error.errno not in reasons:
             raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any, Optional
 
 import typer
@@ -24,7 +25,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-console = Console()
+console = Console(markup=False)  # a path may hold [brackets]
 errors = Console(stderr=True)
 
 SpecPath = Annotated[
@@ -73,7 +74,7 @@ def init(
     from asal.init import start
 
     written = start(folder, images, size, gray)
-    console.print(f"Wrote {written}. Next: asal prepare {folder}", highlight=False)
+    console.print(f"Wrote {written}. Next: asal prepare {quote(str(folder))}", highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -121,7 +122,7 @@ def run(
         opened.prepare(names)
         begin(opened, names, range(seeds), out, threads)
         run_all([Job(root, settings, name, seed, out) for seed in range(seeds) for name in names], jobs, watch, threads)
-    console.print(f"Done. Next: asal report {out}", highlight=False)
+    console.print(f"Done. Next: asal report {quote(str(out))}", highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -178,9 +179,8 @@ def doctor(
     for error in wrong:
         _print_error(error)
     if folder:
-        console.print(
-            f"{folder}: {f'{len(wrong)} folders are damaged' if wrong else 'every file is as it was written'}"
-        )
+        found = f"{len(wrong)} folders are damaged" if wrong else "every file is as it was written"
+        console.print(f"{folder}: {found}", highlight=False, soft_wrap=True)
     raise typer.Exit(1 if wrong else 0)
 
 

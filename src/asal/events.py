@@ -235,7 +235,9 @@ def _explaining(name: str) -> Iterator[None]:
         undecodable = isinstance(cause, sqlite3.Error) and not hasattr(
             cause, "sqlite_errorcode"
         )  # by Python, not SQLite
-        code = sqlite3.SQLITE_CORRUPT if undecodable else getattr(cause, "sqlite_errorcode", -1) & 0xFF
+        extended = sqlite3.SQLITE_CORRUPT if undecodable else getattr(cause, "sqlite_errorcode", -1)
+        # The write-ahead log's index could not grow: SQLite's own words for a full disk at that place are others.
+        code = sqlite3.SQLITE_FULL if extended == sqlite3.SQLITE_IOERR_SHMSIZE else extended & 0xFF
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise _busy(f"another process has held {name} for {PATIENCE:g} seconds") from None
         if code in DAMAGE:

@@ -137,7 +137,11 @@ def run_one(job: Job, watch: Watch) -> None:
     protocol = job.spec.protocol
     oracle, exam = project.oracle("pool"), Exam.of(project)
     plan = project.plan(job.strategy, oracle.classes, job.seed, first=Initial(oracle, protocol.draw, job.seed))
-    with artifacts.alone(job.folder), Record.open(job.folder / "labels.db") as record:
+    with (
+        artifacts.alone(job.folder),
+        artifacts.telling_of_disk(job.folder),
+        Record.open(job.folder / "labels.db") as record,
+    ):
         session = Session(project.pool, record, plan, project.tools(job.strategy))
         rows = Rows(job.folder / "rows.jsonl")
         rows.check(session.state.number)

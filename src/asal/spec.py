@@ -60,7 +60,7 @@ class PartTable(_Table):
     def _spread(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Write the options where they were read: beside the table's own keys."""
         whole = dump(self)
-        options = whole.pop("options")
+        options = whole.pop("options", {})  # a dump may leave defaults out
         return {**whole, **options}
 
 
@@ -159,7 +159,7 @@ def load(path: Path) -> Spec:
     """Read a spec from a TOML file, or from the `asal.toml` of a project folder."""
     file = path / FILE if path.is_dir() else path
     try:
-        return parse(tomllib.loads(file.read_text()), str(file))
+        return parse(tomllib.loads(file.read_text(encoding="utf-8")), str(file))
     except FileNotFoundError:
         raise UserError(
             "a spec is a TOML file, or a project folder that holds asal.toml",

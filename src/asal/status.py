@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from asal import artifacts
-from asal.errors import DamageError, UserError
+from asal.errors import UserError
 
 DERIVED = ("parts", "features", "indexes")
 IMAGES = ("pool", "validation", "test")
@@ -28,10 +28,18 @@ def summary(root: Path) -> list[tuple[str, str, str]]:
         if not artifacts.is_whole(folder):
             rows.append((name, "cut short", "goes on with the next `asal prepare`"))
             continue
-        files = artifacts.manifest(folder)["files"]
-        megabytes = sum(entry["bytes"] for entry in files.values()) / 1e6
-        rows.append((name, "whole", f"{len(files)} files, {megabytes:,.1f} MB{_quality(folder)}{_images(folder)}"))
+        try:
+            rows.append((name, "whole", _contents(folder)))
+        except UserError as error:
+            rows.append((name, "damaged", error.came))
     return rows
+
+
+def _contents(folder: Path) -> str:
+    artifacts.verify(folder, contents_up_to=0)  # the sizes: `doctor` reads every byte
+    files = artifacts.manifest(folder)["files"]
+    megabytes = sum(entry["bytes"] for entry in files.values()) / 1e6
+    return f"{len(files)} files, {megabytes:,.1f} MB{_quality(folder)}{_images(folder)}"
 
 
 def _quality(folder: Path) -> str:
@@ -47,10 +55,7 @@ def _images(folder: Path) -> str:
         return ""
     from asal.pool import StoredPool
 
-    try:
-        pool = StoredPool.open(folder)
-    except DamageError as error:
-        return f"; {error}"
+    pool = StoredPool.open(folder)
     height, width, channels = pool.shape
     unread = f", {pool.unreadable:,} unreadable ({folder / 'unreadable.csv'})" if pool.unreadable else ""
     return f"; {len(pool):,} images of {height} × {width} × {channels}{unread}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, BinaryIO, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -60,16 +60,19 @@ class Exact:
             watch("index: centre", int(ids[0]), n)
             total += x.sum(axis=0, dtype=np.float64)
         centre = (total / n).astype(np.float32)
-        np.save(folder / "centre.npy", centre)
-        norms = np.lib.format.open_memmap(folder / "norms.npy", mode="w+", dtype=np.float32, shape=(n,))
-        for ids, x in vectors.shards():
-            watch("index: norms", int(ids[0]), n)
-            for at in range(0, len(ids), PIECE):
-                some = x[at : at + PIECE]
-                if not np.abs(some).max() <= LARGEST:
-                    raise _too_large(int(ids[at]))
-                norms[ids[at] : ids[at] + len(some)] = squared_distances(centre.astype(np.float64), some)
-        norms.flush()
+        with (folder / "centre.npy").open("wb") as file:
+            _begin(file, centre.shape)
+            file.write(centre.tobytes())
+        with (folder / "norms.npy").open("wb") as file:  # no memory map: where the disk is full, that ends in a signal
+            start = _begin(file, (n,))
+            for ids, x in vectors.shards():
+                watch("index: norms", int(ids[0]), n)
+                file.seek(start + 4 * int(ids[0]))
+                for at in range(0, len(ids), PIECE):
+                    some = x[at : at + PIECE]
+                    if not np.abs(some).max() <= LARGEST:
+                        raise _too_large(int(ids[at]))
+                    file.write(squared_distances(centre.astype(np.float64), some).astype("<f4").tobytes())
         watch("index: norms", n, n)
 
     def load(self, vectors: Store, folder: Path) -> ExactIndex:
@@ -211,6 +214,12 @@ def _masked(norms: Block, first: int, gone: Ids) -> Block:
     norms = norms.copy()
     norms[gone[low:high] - first] = np.inf
     return norms
+
+
+def _begin(file: BinaryIO, shape: tuple[int, ...]) -> int:
+    """Write the header of float32 numbers, and return where they begin."""
+    np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    return file.tell()
 
 
 def _stored(path: Path, shape: tuple[int, ...]) -> Block:

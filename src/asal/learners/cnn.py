@@ -26,10 +26,10 @@ class Cnn:
 
     width: Count = 32
     hidden: Count = 128
-    dropout: Annotated[float, Ge(0)] = 0.5
+    dropout: Annotated[float, Ge(0)] = 0.25
     steps: Count = 400
     batch: Count = 64
-    learning_rate: Annotated[float, Gt(0)] = 1e-3
+    learning_rate: Annotated[float, Gt(0)] = 3e-3
     weight_decay: Annotated[float, Ge(0)] = 0.0
 
     def fit(self, images: Images, labels: Labels, classes: int, rng: np.random.Generator) -> NeuralModel:

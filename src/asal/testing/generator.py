@@ -64,7 +64,7 @@ def draws_different_images(make: Make) -> None:
 
 
 def can_be_climbed(make: Make) -> None:
-    """The images' gradient with respect to the latents is finite and not zero, and reaches no weight."""
+    """The images' gradient with respect to the latents is finite and not zero."""
     with trained(make) as generator:
         start = latents(generator, 4).requires_grad_()
         images = generator.decode(start)

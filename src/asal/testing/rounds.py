@@ -6,10 +6,12 @@ of latents through tanh onto the pool's principal directions, which can be climb
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +41,7 @@ from asal.index.exact import Exact
 from asal.learners.linear import Linear
 from asal.rng import stream
 from asal.testing.training import Cut
-from asal.testing.worlds import toy_world
+from asal.testing.worlds import World, toy_world
 from asal.vectors import write_vectors
 
 CLASSES = 3
@@ -73,23 +75,28 @@ class Setting:
     def round(self, labelled: Ids, *, skipped: Ids = NO_IDS, number: int = 1) -> Round:
         """Return what a strategy sees once these images are labelled truly and a linear model is fitted to them."""
         labels = self.truth[labelled]
-        model = Linear(iterations=30).fit(self.pool.read(labelled), labels, CLASSES, stream(0, "learner", number))
+        model = Linear(iterations=10).fit(self.pool.read(labelled), labels, CLASSES, stream(0, "learner", number))
         return Round(number, self.pool, labelled, labels, model, self.tools, skipped)
 
 
 @contextmanager
 def setting(images: int = 60) -> Iterator[Setting]:
     """Make a pool of toy images of three classes, its features and its index, in a temporary folder."""
-    toy = toy_world(images, CLASSES)
-    pixels = PixelExtractor(int(np.prod(toy.pool.shape)))
-    pca = fit_pca(lambda ids: pixels(toy.pool.read(ids)), images, 6, rng=stream(0, "pca"))
-    reduced, indexer = Reduced(pixels, pca), Exact()
+    toy, reduced = _world(images)
+    indexer = Exact()
     with tempfile.TemporaryDirectory() as home:
         folder = Path(home)
         vectors = write_vectors(folder, lambda ids: reduced(toy.pool.read(ids)), images)
         indexer.build(vectors, folder / "index")
         index = indexer.load(vectors, folder / "index")
         yield Setting(toy.pool, toy.truth, Toolbox(toy.tools.generator, reduced, vectors, index))
+
+
+@lru_cache(8)
+def _world(images: int) -> tuple[World, Reduced]:
+    toy = toy_world(images, CLASSES)
+    pixels = PixelExtractor(math.prod(toy.pool.shape))
+    return toy, Reduced(pixels, fit_pca(lambda ids: pixels(toy.pool.read(ids)), images, 6, rng=stream(0, "pca")))
 
 
 @dataclass(frozen=True)
