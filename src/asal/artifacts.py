@@ -100,6 +100,13 @@ def building(folder: Path, facts: Mapping[str, Any]) -> Iterator[Path]:
     """
     partial = folder.with_name(f"{folder.name}.partial")
     made_from = partial / SCRATCH / "facts.json"
+    for place, mark in ((folder, MANIFEST), (partial, SCRATCH)):
+        if place.exists() and not (place / mark).exists():
+            raise UserError(
+                "asal replaces only folders that it made",
+                came=f"{place} is there, and is not one of them",
+                remedy="move it away, or choose another project folder",
+            )
     with telling_of_disk(partial):
         same = made_from.exists() and read_json(made_from) == json.loads(json.dumps(facts, default=str))
         if partial.exists() and not same:
@@ -107,6 +114,9 @@ def building(folder: Path, facts: Mapping[str, Any]) -> Iterator[Path]:
         (partial / SCRATCH).mkdir(parents=True, exist_ok=True)
         write_json(made_from, facts)
         yield partial
+        for path in partial.rglob(".*"):  # what `write` could not finish when a process was killed
+            if path.is_file() and SCRATCH not in path.relative_to(partial).parts:
+                path.unlink()
         seal(partial, facts)
         if folder.exists():
             shutil.rmtree(folder)
@@ -117,7 +127,7 @@ def building(folder: Path, facts: Mapping[str, Any]) -> Iterator[Path]:
 
 def seal(folder: Path, facts: Mapping[str, Any]) -> None:
     """Write the manifest, with the sha256 and size of every file."""
-    # Hidden are the scratch, and what `write` could not finish when a process was killed.
+    # Hidden is the scratch.
     everything = (p for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST)
     files = sorted(p for p in everything if not any(step.startswith(".") for step in p.relative_to(folder).parts))
     for path in files:
@@ -185,7 +195,7 @@ def telling_of_disk(place: Path) -> Iterator[None]:
         if error.errno not in reasons:
             raise
         raise UserError(
-            "asal needs room to write",
+            "asal can read its sources, and write where it works",
             came=f"{error.filename or place}: {reasons[error.errno]}",
             remedy="free some space or choose another folder, then run the same command: it resumes",
         ) from None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from asal.generators import Adversary, generators
 from asal.index import indexes
 from asal.ingest import Split, ingest
 from asal.learners import learners
+from asal.oracles import oracles
 from asal.oracles.stored import Stored
 from asal.pool import StoredPool
 from asal.prepare import Shop, Space, extracted, indexed, trained
@@ -37,6 +39,7 @@ REGISTRIES: Mapping[str, Registry] = {
     "features": features,
     "indexes": indexes,
     "learners": learners,
+    "oracles": oracles,
     "scores": scores,
     "strategies": strategies,
 }
@@ -52,7 +55,7 @@ def check(spec: Spec, chosen: Sequence[str] | None = None) -> dict[str, Strategy
         UserError: an unknown part or option, or a strategy whose needs the spec does not meet.
     """
     for registry, table in ((sources, spec.source), (indexes, spec.index), (learners, spec.learner)):
-        _options(registry, table)
+        _make(registry, table)  # a learner of one's own is looked up when it is made
     if spec.generator is not None:
         _options(generators, spec.generator)
     for name in spec.features:
@@ -117,13 +120,14 @@ def _unmet(who: str, what: str, remedy: str) -> UserError:
 
 
 class Project:
-    """A project folder and its spec: opens every part when it is first wanted, making what is not there yet.
+    """A project folder and its spec: opens every part when it is first wanted.
 
-    Making is idempotent and resumable, so that preparing is touching; who makes holds the folder (`artifacts.alone`).
+    `prepare` touches the parts in the same way, and while it holds the folder, touching makes what is not there.
     """
 
     def __init__(self, root: Path, spec: Spec, device: Device | None = None, watch: Watch = unwatched) -> None:
         self.root, self.spec, self.device, self.watch = root, spec, device or Device(), watch
+        self._making = False
         self._spaces: dict[str, Space] = {}
         self._indexes: dict[str, Index] = {}
 
@@ -153,8 +157,8 @@ class Project:
             UserError: whatever is wrong with the spec, before any work is done.
         """
         tables = check(self.spec, chosen)
-        with artifacts.alone(self.root):
-            self.ingest()
+        with self._held():
+            self._take_in()
             needs = {name: strategies[table.kind].needs for name, table in tables.items()}
             if chosen is None:
                 spaces = set(self.spec.features)
@@ -167,6 +171,20 @@ class Project:
 
     def ingest(self) -> None:
         """Take the source's images in, once."""
+        check(self.spec, [])
+        with self._held():
+            self._take_in()
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        with artifacts.alone(self.root):
+            self._making = True
+            try:
+                yield
+            finally:
+                self._making = False
+
+    def _take_in(self) -> None:
         table = self.spec.pool
         split = Split(**table.split.model_dump())
         source = _make(sources, self.spec.source)
@@ -190,9 +208,9 @@ class Project:
             )
         return StoredPool.open(self.root / "test")
 
-    @cached_property
+    @property
     def _shop(self) -> Shop:
-        return Shop(self.root, self.pool, self.spec.seed, self.device, self.watch)
+        return Shop(self.root, self.pool, self.spec.seed, self.device, self.watch, make=self._making)
 
     @cached_property
     def _adversary(self) -> tuple[Path, Adversary]:
@@ -265,8 +283,9 @@ class Project:
     def tools(self, name: str) -> ProjectTools:
         """Return what a strategy declared in its needs, each opened at its first use."""
         table = _table(self.spec, name)
-        space = _space_of(self.spec, name, table) if "features" in strategies[table.kind].needs else ""
-        return ProjectTools(self, space)
+        needs = strategies[table.kind].needs
+        space = _space_of(self.spec, name, table) if "features" in needs else ""
+        return ProjectTools(self, space, needs)
 
 
 @dataclass(frozen=True)
@@ -275,6 +294,14 @@ class ProjectTools:
 
     project: Project
     features: str
+    needs: frozenset[str]
+
+    def open(self) -> None:
+        """Open all of them now, so that no round is charged for it."""
+        if "generator" in self.needs:
+            self.project.generator  # noqa: B018  touching is opening
+        if "features" in self.needs:
+            self.project.index(self.features)
 
     @property
     def generator(self) -> Adversary:

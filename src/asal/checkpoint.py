@@ -78,7 +78,7 @@ def _tensors(part: Part) -> dict[str, Tensor]:
 
 def _restore(part: Part, tensors: dict[str, Tensor]) -> None:
     if isinstance(part, torch.Generator):
-        part.set_state(tensors["state"])
+        part.set_state(tensors["state"].clone())  # torch 2.13 crashes on a view into a larger tensor
     elif isinstance(part, torch.optim.Optimizer):
         slots: dict[int, dict[str, Any]] = {}
         for key, value in tensors.items():

@@ -38,13 +38,24 @@ ProjectOption = Annotated[
     ),
 ]
 JobsOption = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Runs side by side, each with one thread.")]
-CORES = os.cpu_count() or 1
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 Misuse: Any = typer.BadParameter.__mro__[1]  # typer keeps the name of its usage errors to itself
 INTERRUPTED = 130  # what a shell calls a command that Ctrl-C ended
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        console.print(f"asal {version('asal')}", highlight=False)
+        raise typer.Exit
+
+
 @app.callback()
-def _options(debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False) -> None:
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; stands before the command.")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")] = False,
+) -> None:
     if debug:
         os.environ["ASAL_DEBUG"] = "1"
 
@@ -109,19 +120,15 @@ def run(
 ) -> None:
     """Compare strategies over paired seeds, with answers that are already known."""
     from asal.build import Project
-    from asal.experiment import Job, begin
-    from asal.fleet import run_all
+    from asal.fleet import compare
     from asal.spec import load
     from asal.terminal import watching
 
     settings = load(spec)
-    root = _root(spec, project, settings.name)
     names = [name.strip() for name in strategies.split(",") if name.strip()] or list(settings.strategies)
     with watching(console) as watch:
-        opened = Project(root, settings, watch=watch)
-        opened.prepare(names)
-        begin(opened, names, range(seeds), out, threads)
-        run_all([Job(root, settings, name, seed, out) for seed in range(seeds) for name in names], jobs, watch, threads)
+        opened = Project(_root(spec, project, settings.name), settings, watch=watch)
+        compare(opened, names, range(seeds), out, jobs, threads)
     console.print(f"Done. Next: asal report {quote(str(out))}", highlight=False, soft_wrap=True)
 
 
@@ -129,11 +136,15 @@ def run(
 def report(
     folder: Annotated[Path, typer.Argument(help="A run folder.", metavar="DIR")],
     baseline: Annotated[str, typer.Option("--baseline", help="What differences are taken to. [default: random]")] = "",
+    budgets: Annotated[
+        str, typer.Option("--budgets", help="Labels to compare at, by commas. [default: quarters]")
+    ] = "",
 ) -> None:
     """Write the curves, tables and pictures of a run: one HTML page, SVG, PNG and CSV."""
     from asal.report import report as write_report
 
-    _print_paths(write_report(folder, baseline=baseline or None))
+    chosen = [int(number) for number in budgets.split(",") if number.strip().isdigit()] or None
+    _print_paths(write_report(folder, budgets=chosen, baseline=baseline or None))
 
 
 @app.command(name="list")
@@ -154,7 +165,7 @@ def list_parts(kind: Annotated[str, typer.Argument(help="One kind, such as strat
 
 @app.command()
 def status(folder: Annotated[Path, typer.Argument(help="A project folder.", metavar="PROJECT")] = Path()) -> None:
-    """Show what a project folder holds: images, parts, features, and what is still to be made."""
+    """Show what a project folder holds: images, parts, features, and what was cut short."""
     from asal.status import summary
 
     table = Table("folder", "state", "what is in it", box=None, pad_edge=False)
@@ -185,7 +196,10 @@ def doctor(
 
 
 def _root(spec: Path, project: Path | None, name: str) -> Path:
-    return project or (spec if spec.is_dir() else Path(name))
+    from asal.spec import FILE
+
+    own = spec if spec.is_dir() else spec.parent if spec.name == FILE else Path(name)
+    return project or own
 
 
 def _print_paths(paths: object) -> None:

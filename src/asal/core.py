@@ -31,8 +31,15 @@ NO_IDS: Ids = np.empty(0, np.int64)
 
 
 def as_ids(ids: npt.ArrayLike) -> Ids:
-    """Return `ids` as a flat int64 array."""
-    return np.asarray(ids, np.int64).reshape(-1)
+    """Return `ids` as a flat int64 array.
+
+    Raises:
+        TypeError: they are not whole numbers: a mask or a float would silently become other images.
+    """
+    given = np.asarray(ids)
+    if given.size and given.dtype.kind not in "iu":
+        raise TypeError(f"ids are whole numbers, and these are {given.dtype}")
+    return given.astype(np.int64, copy=False).reshape(-1)
 
 
 class Pool(Protocol):

@@ -160,7 +160,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 def _finished(rows: Sequence[Mapping[str, Any]], protocol: Mapping[str, Any]) -> bool:
     labels, budget = rows[-1]["labels"], protocol["budget"]
     out_of_room = rows[-1]["mean_score"] is None and labels + protocol["batch"] > budget  # a whole batch no longer fits
-    return bool(labels >= budget or out_of_room)
+    return bool(rows[-1].get("last") or labels >= budget or out_of_room)
 
 
 def aubc(labels: npt.ArrayLike, accuracy: npt.ArrayLike) -> float:

@@ -191,7 +191,7 @@ def _engine(url: sa.URL, name: str) -> sa.Engine:
             return sa.create_engine(url, pool_pre_ping=True)
         except (ModuleNotFoundError, sa.exc.NoSuchModuleError) as error:
             raise UserError(
-                "a record needs its database's driver", came=f"{name}: {error}", remedy="pip install 'asal[postgres]'"
+                "a record needs its database's driver", came=f"{name}: {error}", remedy="pip install 'psycopg[binary]'"
             ) from None
     patience = {"timeout": PATIENCE, "check_same_thread": False}
     if url.database in (None, "", ":memory:"):  # one connection, or every thread would see an empty table of its own

@@ -43,8 +43,8 @@ def begin(project: Project, chosen: Sequence[str], seeds: Sequence[int], out: Pa
         UserError: the budget, the initial images or the classes do not fit the pool, or the folder holds another run.
     """
     spec, oracle = project.spec, project.oracle("pool")
-    _check_protocol(spec, len(project.pool), oracle)
-    project.test  # noqa: B018  a missing test set is said now
+    _check_protocol(spec, oracle.answer(np.arange(len(project.pool))), oracle.classes)
+    Exam.of(project)  # what is wrong with a test set is said now
     facts = {
         "name": spec.name,
         "spec": spec.model_dump(mode="json"),
@@ -56,6 +56,7 @@ def begin(project: Project, chosen: Sequence[str], seeds: Sequence[int], out: Pa
         "threads": threads,
         "protocol": spec.protocol.model_dump(mode="json"),
         **machine.facts(),
+        "earlier": [],
     }
     there = out / "run.json"
     if there.exists():
@@ -65,26 +66,32 @@ def begin(project: Project, chosen: Sequence[str], seeds: Sequence[int], out: Pa
         artifacts.write_json(there, facts)
 
 
-def _check_protocol(spec: Spec, pool: int, oracle: Stored) -> None:
-    protocol = spec.protocol
-    if protocol.budget > pool:
-        raise UserError(
-            "a budget is at most the pool",
-            came=f"budget = {protocol.budget} of {pool} images",
-            remedy="lower `budget` under [protocol]",
-        )
-    if protocol.draw == "covering" and protocol.initial < len(oracle.classes):
-        raise UserError(
-            "the initial images hold every class",
-            came=f"initial = {protocol.initial} for {len(oracle.classes)} classes",
-            remedy="raise `initial`, or set draw = 'random', under [protocol]",
-        )
-    present = np.unique(oracle.answer(np.arange(pool)))
-    if (present >= 0).sum() < 2:
+def _check_protocol(spec: Spec, labels: Labels, classes: Sequence[str]) -> None:
+    protocol, known = spec.protocol, int((labels >= 0).sum())
+    present = set(np.unique(labels).tolist()) - {-1}
+    if len(present) < 2:
         raise UserError(
             "an experiment tells two or more classes apart",
-            came=f"the pool holds only {[oracle.classes[i] for i in present if i >= 0]}",
+            came=f"the pool holds only {[classes[number] for number in sorted(present)]}",
             remedy="keep more classes under [pool]",
+        )
+    if missing := sorted(set(range(len(classes))) - present):
+        raise UserError(
+            "every class of an experiment is in its pool",
+            came=f"no image of the pool is labelled {[classes[number] for number in missing]}",
+            remedy="name the classes that are there as `keep` under [pool]",
+        )
+    if protocol.budget > known:
+        raise UserError(
+            "a budget is at most the pool",
+            came=f"budget = {protocol.budget} of {known} images with a known label",
+            remedy="lower `budget` under [protocol]",
+        )
+    if protocol.initial < len(classes):
+        raise UserError(
+            "the initial images hold every class",
+            came=f"initial = {protocol.initial} for {len(classes)} classes",
+            remedy="raise `initial` under [protocol]",
         )
 
 
@@ -101,10 +108,12 @@ def _joined(there: Mapping[str, Any], now: Mapping[str, Any], out: Path) -> dict
             came=f"{out} was begun with another: {', '.join(differing)} differ",
             remedy="restore the spec, or choose another folder with --out",
         )
+    made = {key: there[key] for key in ("versions", "commit", "hardware")}  # rows of before were made with this
     return {
         **now,
         "strategies": list(dict.fromkeys([*there["strategies"], *now["strategies"]])),
         "seeds": sorted({*there["seeds"], *now["seeds"]}),
+        "earlier": there["earlier"] + ([made] if made != {key: now[key] for key in made} else []),
     }
 
 
@@ -117,6 +126,7 @@ class Job:
     strategy: str
     seed: int
     out: Path
+    commit: str | None = None  # of asal's source tree; goes into every row
 
     @property
     def name(self) -> str:
@@ -137,12 +147,14 @@ def run_one(job: Job, watch: Watch) -> None:
     protocol = job.spec.protocol
     oracle, exam = project.oracle("pool"), Exam.of(project)
     plan = project.plan(job.strategy, oracle.classes, job.seed, first=Initial(oracle, protocol.draw, job.seed))
+    tools = project.tools(job.strategy)
+    tools.open()
     with (
         artifacts.alone(job.folder),
         artifacts.telling_of_disk(job.folder),
         Record.open(job.folder / "labels.db") as record,
     ):
-        session = Session(project.pool, record, plan, project.tools(job.strategy))
+        session = Session(project.pool, record, plan, tools)
         rows = Rows(job.folder / "rows.jsonl")
         rows.check(session.state.number)
         while (labels := len(session.labelled)) < protocol.budget:
@@ -174,8 +186,19 @@ class Exam:
 
     @classmethod
     def of(cls, project: Project) -> Exam:
-        """Open the test set of a project, leaving out images without a label."""
-        return cls(project.test, project.oracle("test").answer(np.arange(len(project.test))))
+        """Open the test set of a project, whose images without a label are left out.
+
+        Raises:
+            UserError: there is none, or not one of its images has a label.
+        """
+        exam = cls(project.test, project.oracle("test").answer(np.arange(len(project.test))))
+        if not (exam.labels >= 0).any():
+            raise UserError(
+                "accuracy is measured on labelled images",
+                came="not one image of the test set has a label",
+                remedy="set `test` under [pool.split] to a number, or to a split with labels",
+            )
+        return exam
 
     def accuracy(self, model: Model) -> float:
         """Return the share of test images whose likeliest class is their own."""
@@ -207,6 +230,9 @@ def _row(job: Job, session: Session, batch: Batch | None, exam: Exam) -> dict[st
         "class_counts": list(session.counts.values()),
         "evaluations": evaluations,
         "seconds": seconds,
+        "last": batch is None,
+        "spec_hash": job.spec.hash,
+        "commit": job.commit,
     }
 
 
@@ -268,7 +294,7 @@ class Initial:
         raise UserError(
             "the initial images hold every class, or a classifier could not learn it",
             came=f"{n} images of seed {self.seed} hold none of {names}",
-            remedy="raise `initial`, set draw = 'covering', or keep fewer classes",
+            remedy="raise `initial`, set draw = 'covering', or keep fewer classes, under [protocol] and [pool]",
         )
 
 

@@ -12,15 +12,36 @@ from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.queues import Queue
+from pathlib import Path
 from typing import Any
 
+from asal import artifacts, machine
+from asal.build import Project, check
 from asal.errors import UserError
-from asal.experiment import Job, run_one
+from asal.experiment import Job, begin, run_one
 from asal.progress import Watch
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 _told: Queue[Any] | None = None  # in a worker: where its progress goes
+
+
+def compare(
+    project: Project, strategies: Sequence[str], seeds: Sequence[int], out: Path, at_once: int, threads: int = 1
+) -> None:
+    """Do every run of strategies × seeds into `out`, preparing what they need; called again, it goes on.
+
+    Whatever can be refused is refused before anything is trained. Two comparisons do not share a folder.
+    """
+    names = list(dict.fromkeys(strategies))
+    check(project.spec, names)
+    with artifacts.alone(out):
+        project.ingest()
+        begin(project, names, seeds, out, threads)
+        project.prepare(names)
+        commit = machine.commit()
+        jobs = [Job(project.root, project.spec, name, seed, out, commit) for seed in seeds for name in names]
+        run_all(jobs, at_once, project.watch, threads)
 
 
 def run_all(jobs: Sequence[Job], at_once: int, watch: Watch, threads: int = 1) -> None:

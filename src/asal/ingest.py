@@ -30,13 +30,12 @@ from asal.core import Ids, Labels
 from asal.errors import UserError, unknown
 from asal.progress import Watch, unwatched
 from asal.rng import stream
-from asal.sources import Raw, Record, Source
+from asal.sources import Raw, Record, Source, apart
 from asal.sources.decode import Unreadable, decode
 
 Image: TypeAlias = npt.NDArray[np.uint8]  # (h, w, c)
 Shape: TypeAlias = tuple[int, int, int]
 
-HOPELESS = 1000  # records without a readable one at the start: then it is no set of images
 CREW = 8  # decoding threads at most
 CHUNK = 8  # records that a thread is given at once
 SMALL = 2**14  # bytes; below it, threads spend more on waiting for each other than they save
@@ -103,6 +102,8 @@ def ingest(
         "source": {"name": type(source).__name__.lower(), **asdict(cast(Any, source))},
         "split": asdict(split), "keep": list(keep), "size": size, "gray": gray,
     }  # fmt: skip
+    if isinstance(place := getattr(source, "path", None), str):
+        apart(project, Path(place))
     folders = {name: project / name for name in split.parts}
     made_from = {"options": options, "source": source.fingerprint}
     missing = [name for name, folder in folders.items() if not _stands(folder, made_from)]
@@ -272,11 +273,11 @@ class _Intake:
 
     def _skip(self, place: int, key: str, reason: str) -> None:
         self.skipped.append((place, key, reason))
-        if not self.shards and not self.images and len(self.skipped) in (HOPELESS, len(self.part.rows)):
+        if not self.shards and not self.images and len(self.skipped) == len(self.part.rows):
             _, key, reason = self.skipped[0]
             raise UserError(
                 "images are taken in when they can be read",
-                came=f"none of the first {len(self.skipped):,} can, such as {key}: {reason}",
+                came=f"none of {len(self.skipped):,} can, such as {key}: {reason}",
                 remedy="check the source",
             )
 

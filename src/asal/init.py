@@ -10,6 +10,8 @@ from string import Template
 
 from asal import artifacts
 from asal.errors import UserError
+from asal.sources import apart
+from asal.sources.folder import Folder
 from asal.spec import FILE, parse
 
 
@@ -34,9 +36,13 @@ def start(folder: Path, images: Path, size: int, gray: bool) -> Path:
             came=f"--size {size}",
             remedy="choose 28, 32, 64 or 128",
         )
+    apart(folder, images)
+    source = Folder(str(images))
+    test = min(1_000, source.splits["train"] // 10) if source.classes else 0
     text = Template(resources.files("asal").joinpath("templates/asal.toml").read_text()).substitute(
         name=re.sub(r"[^A-Za-z0-9._-]+", "-", folder.resolve().name).strip("-._") or "project",
         path=json.dumps(str(images.resolve()), ensure_ascii=False),  # a JSON string is a TOML string
+        test=f"test = {test}" if test else "# test = 500",
         size=size,
         gray=str(gray).lower(),
         rate="two to ten steps a second on two cores, hundreds on a GPU",

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from asal.errors import UserError
+
 
 def halvings(size: int) -> list[int]:
     """Return the resolutions of a strided stack, largest first, down to 4 × 4 or less (two steps at the least).
@@ -161,6 +163,21 @@ def generator_and_critic(size: int, channels: int, width: int, latent_dim: int) 
 def placed(net: nn.Module, device: torch.device) -> None:
     """Move a network, its convolutions' weights laid out with channels last: twice as fast on a CPU in bf16."""
     net.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
+
+
+def check_square(shape: tuple[int, int, int], who: str) -> None:
+    """Refuse images (h, w, c) that these stacks cannot halve and double.
+
+    Raises:
+        UserError: they are not squares of 8 to 32 pixels, or of 64, 128 …
+    """
+    height, width, _ = shape
+    if height != width or height < 8 or (height > 32 and height & (height - 1)):
+        raise UserError(
+            f"{who} works on square images of 8 to 32 pixels, or of 64, 128 …",
+            came=f"a pool of {height} × {width}",
+            remedy="set `size` under [pool], for example 64: in a new project folder",
+        )
 
 
 def initialise(net: nn.Module, generator: torch.Generator) -> None:

@@ -163,7 +163,7 @@ def draw_curves(
         room = min(3.1, LETTER * max(map(len, names)) + 0.6)
         below = 0.188 * len(curves) + 0.05 if narrow else 0.0
         figure = Figure(figsize=(NARROW if narrow else WIDE, 2.9 + below if narrow else 4.6))
-        axes = _axes(figure, 0.72, 0.15 if narrow else room, 0.52 + below, 0.12)
+        axes = _axes(figure, 0.86, 0.15 if narrow else room, 0.52 + below, 0.12)
         alpha = min(0.14, 0.8 / len(curves))
         for curve in curves:
             pen = looks[curve.strategy]
@@ -289,7 +289,7 @@ def read_pairs(path: Path, strategy: str, classes: Sequence[str]) -> Pairs:
     """Read what a generating strategy left beside its rows."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            named = [_short(str(classes[label])) for label in stored["labels"]]
+            named = [_short(str(classes[label])) if label >= 0 else "?" for label in stored["labels"]]
             captions = [f"{name}\n{number}" for name, number in zip(named, stored["ids"], strict=True)]
             scores = float(np.mean(stored["scores"])), float(np.mean(stored["match_scores"]))
             return Pairs(strategy, stored["synthetic"], stored["matched"], captions, scores)

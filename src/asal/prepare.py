@@ -16,14 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from asal import artifacts
-from asal.core import Extractor, Index, Pool
+from asal.core import Extractor, Features, Ids, Index, Pool
 from asal.devices import Device
+from asal.errors import UserError
 from asal.features.pca import Pca, Reduced, fit_pca
 from asal.progress import Watch, unwatched
 from asal.rng import stream
 from asal.vectors import StoredVectors, write_vectors
 
 Fill = Callable[[Path], None]
+SHARD = 16_384  # vectors: what a kill may cost, under a minute at 300 images a second
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Shop:
     seed: int = 0
     device: Device = field(default_factory=Device)
     watch: Watch = unwatched
+    make: bool = True  # what is not there; else it is an error, for whoever makes has to hold the folder
 
 
 def trained(shop: Shop, kind: str, part: Any, options: Mapping[str, Any], also: Fill | None = None) -> Path:
@@ -52,7 +55,7 @@ def trained(shop: Shop, kind: str, part: Any, options: Mapping[str, Any], also: 
         if also is not None:
             also(folder)
 
-    return stage(shop.root / "parts", kind, facts, fill)
+    return stage(shop, "parts", kind, facts, fill)
 
 
 @dataclass(frozen=True)
@@ -76,34 +79,48 @@ def extracted(shop: Shop, name: str, extractor: Extractor, source: Path, dimensi
     facts = {"kind": name, "extractor": source.name, "dimensions": dimensions, "fit_on": fit_on, "seed": shop.seed}
 
     def fill(folder: Path) -> None:
-        if not (folder / Pca.FILE).exists():
-            pca = fit_pca(
-                lambda ids: extractor(shop.pool.read(ids)), len(shop.pool), dimensions, sample=fit_on,
-                rng=stream(shop.seed, "pca"), watch=shop.watch,
-            )  # fmt: skip
-            pca.save(folder)
-        reduced = Reduced(extractor, Pca.load(folder))
-        write_vectors(folder / "vectors", lambda ids: reduced(shop.pool.read(ids)), len(shop.pool), watch=shop.watch)
+        def watch(stage: str, done: int, total: int, note: str = "") -> None:
+            shop.watch(f"{name}: {stage}", done, total, note)
 
-    folder = stage(shop.root / "features", name, facts, fill)
+        def raw(ids: Ids) -> Features:
+            return extractor(shop.pool.read(ids))
+
+        def compressed(ids: Ids) -> Features:
+            watch("features", int(ids[0]), len(shop.pool))
+            return pca.apply(raw(ids))
+
+        if not (folder / Pca.FILE).exists():
+            rng = stream(shop.seed, "pca")
+            fit_pca(raw, len(shop.pool), dimensions, sample=fit_on, rng=rng, watch=watch).save(folder)
+        pca = Pca.load(folder)
+        write_vectors(folder / "vectors", compressed, len(shop.pool), rows=SHARD, watch=watch)
+
+    folder = stage(shop, "features", name, facts, fill)
     return Space(folder, StoredVectors.open(folder / "vectors"), Reduced(extractor, Pca.load(folder)))
 
 
 def indexed(shop: Shop, kind: str, indexer: Any, options: Mapping[str, Any], space: Space) -> Index:
     """Build an index over a space, or find it built, and open it."""
     facts = {"kind": kind, "options": dict(options), "features": space.folder.name}
-    folder = stage(
-        shop.root / "indexes", kind, facts, lambda folder: indexer.build(space.vectors, folder, watch=shop.watch)
-    )
+    folder = stage(shop, "indexes", kind, facts, lambda folder: indexer.build(space.vectors, folder, watch=shop.watch))
     index: Index = indexer.load(space.vectors, folder)
     return index
 
 
-def stage(home: Path, kind: str, facts: Mapping[str, Any], fill: Fill) -> Path:
-    """Return the folder that these facts name, filled; a whole one is checked against its manifest."""
-    folder = home / f"{kind}-{artifacts.fingerprint(facts)}"
+def stage(shop: Shop, home: str, kind: str, facts: Mapping[str, Any], fill: Fill) -> Path:
+    """Return the folder that these facts name, filled; a whole one is checked against its manifest.
+
+    Raises:
+        UserError: it is not there, and this shop does not make.
+        DamageError: it is not as it was written.
+    """
+    folder = shop.root / home / f"{kind}-{artifacts.fingerprint(facts)}"
     if artifacts.is_whole(folder):
         artifacts.verify(folder)
+    elif not shop.make:
+        raise UserError(
+            "a part is used when it has been prepared", came=f"there is no {folder}", remedy="run `asal prepare`"
+        )
     else:
         with artifacts.building(folder, facts) as partial:
             fill(partial)

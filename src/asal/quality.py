@@ -13,6 +13,7 @@ from asal.rng import stream, torch_stream
 from asal.tensors import to_images
 
 SAMPLE = 2_048  # images on each side of the distance
+FEWEST = 50  # with fewer the distance says nothing
 GRID = 10  # images in a row and in a column of the picture
 
 
@@ -33,11 +34,12 @@ def judge(generator: Generator, encoder: Extractor, pool: Pool, folder: Path, se
     real = _features(pool.read(ids), encoder)
     made = draw(generator, n, rng)
     one, other = np.array_split(real, 2)
+    enough = n >= FEWEST
     artifacts.write_json(
         folder / "quality.json",
         {
-            "frechet": round(frechet(one, _features(made, encoder)), 4),
-            "frechet_real": round(frechet(one, other), 4),
+            "frechet": round(frechet(one, _features(made, encoder)), 4) if enough else None,
+            "frechet_real": round(frechet(one, other), 4) if enough else None,
             "images": n,
             "space": "auto-encoder code, trained on the same pool",
         },

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from asal import plots, tables
-from asal.artifacts import write
+from asal.artifacts import telling_of_disk, write
 from asal.errors import UserError
 from asal.evaluate import Cost, Curve, Results, Summary, cost, curve, load, quarters, summarise
 from asal.plots import Picture
@@ -62,8 +62,9 @@ def report(
         watch("report", done, len(drawings), name)
     images = {f"{name}.{form}": data for name, it in pictures.items() for form, data in it.files().items()}
     files = {"report.html": _page(found, pictures).encode()} | images | csvs
-    for name, data in files.items():
-        write(results.folder / name, data)
+    with telling_of_disk(results.folder):
+        for name, data in files.items():
+            write(results.folder / name, data)
     places = {name: results.folder / name for name in files}
     return Paths(places["report.html"], places["curves.png"], tuple(places.values()))
 

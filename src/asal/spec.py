@@ -35,6 +35,7 @@ from asal.registry import explain
 FILE = "asal.toml"  # a project's own spec
 
 Count = Annotated[int, Field(ge=1)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # it becomes a folder's
 
 
 class _Table(BaseModel):
@@ -114,16 +115,16 @@ class ProtocolTable(_Table):
 class Spec(_Table):
     """What was asked for; nothing derived."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: Name
     seed: Annotated[int, Field(ge=0)] = 0  # of everything that is prepared once
     source: PartTable
     pool: PoolTable = PoolTable()
     generator: PartTable | None = None
-    features: dict[str, FeatureTable] = {}
+    features: dict[Name, FeatureTable] = {}
     index: PartTable = PartTable(kind="exact")
     learner: PartTable = PartTable(kind="linear")
     protocol: ProtocolTable = ProtocolTable()
-    strategies: dict[str, StrategyTable] = {}
+    strategies: dict[Name, StrategyTable] = {}
 
     @model_validator(mode="before")
     @classmethod

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from asal import artifacts
 from asal.errors import UserError
+from asal.events import Record
+from asal.spec import FILE, load
+from asal.state import State, fold
 
 DERIVED = ("parts", "features", "indexes")
 IMAGES = ("pool", "validation", "test")
@@ -21,11 +25,17 @@ def folders(root: Path) -> Iterator[Path]:
 
 
 def summary(root: Path) -> list[tuple[str, str, str]]:
-    """Return (what, state, detail) for everything there is."""
+    """Return (what, state, detail) for everything there is.
+
+    Raises:
+        UserError: there is no such folder.
+    """
+    if not root.is_dir():
+        raise UserError("a project is a folder", came=f"there is none at {root}", remedy="check the path")
     rows = []
     for folder in folders(root):
         name = str(folder.relative_to(root))
-        if not artifacts.is_whole(folder):
+        if not artifacts.is_whole(folder) or folder.suffix == ".partial":
             rows.append((name, "cut short", "goes on with the next `asal prepare`"))
             continue
         try:
@@ -47,6 +57,8 @@ def _quality(folder: Path) -> str:
     if not path.exists():
         return ""
     said = artifacts.read_json(path)
+    if said["frechet"] is None:
+        return "; too few images for a Fréchet distance"
     return f"; Fréchet distance {said['frechet']:.2f}, of real images {said['frechet_real']:.2f}"
 
 
@@ -62,12 +74,32 @@ def _images(folder: Path) -> str:
 
 
 def damage(root: Path) -> list[UserError]:
-    """Check every byte of every finished folder, and return what is wrong."""
+    """Check the spec, the record and every byte of every finished folder, and return what is wrong.
+
+    Raises:
+        UserError: there is no such folder.
+    """
+    summary(root)
+    checks: list[Callable[[], object]] = [
+        partial(_whole, folder) for folder in folders(root) if artifacts.is_whole(folder)
+    ]
+    if (root / FILE).exists():
+        checks.append(partial(load, root))
+    if (root / "labels.db").exists():
+        checks.append(partial(_readable, root / "labels.db"))
     found: list[UserError] = []
-    for folder in folders(root):
-        if artifacts.is_whole(folder):
-            try:
-                artifacts.verify(folder, contents_up_to=2**63)
-            except UserError as error:
-                found.append(error)
+    for look in checks:
+        try:
+            look()
+        except UserError as error:
+            found.append(error)
     return found
+
+
+def _whole(folder: Path) -> None:
+    artifacts.verify(folder, contents_up_to=2**63)
+
+
+def _readable(path: Path) -> None:
+    with Record.open(path) as record:
+        fold(State(), record.read())

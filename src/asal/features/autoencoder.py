@@ -18,7 +18,7 @@ from asal.checkpoint import Part, load_state, load_weights, save_state, save_wei
 from asal.core import Features, Images, Pool
 from asal.devices import Device, here
 from asal.features import Critic, features
-from asal.nets import ConvDown, ConvUp, initialise, placed
+from asal.nets import ConvDown, ConvUp, check_square, initialise, placed
 from asal.progress import Watch
 from asal.rng import stream, torch_stream
 from asal.tensors import to_batch
@@ -47,6 +47,7 @@ class Autoencoder:
 
     def train(self, pool: Pool, folder: Path, seed: int, device: Device, watch: Watch) -> None:
         """Train on the pool's images and write `weights.safetensors`; cut and called again, it goes on."""
+        check_square(pool.shape, "an auto-encoder")
         fabric = Device(device.accelerator).fabric(self.precision)  # minutes on one device: no need of several
         fabric.launch(self._train, pool, folder, seed, watch)  # type: ignore[arg-type]  # its hint knows no arguments
 

@@ -6,7 +6,7 @@ import math
 import time
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import torch
 from annotated_types import Ge, Gt, Lt
@@ -20,8 +20,8 @@ from asal.core import Pool
 from asal.devices import Device, here
 from asal.errors import UserError
 from asal.generators import Adversary, generators
-from asal.nets import Critic, generator_and_critic, initialise, placed
-from asal.progress import Watch
+from asal.nets import Critic, check_square, generator_and_critic, initialise, placed
+from asal.progress import Watch, relayed
 from asal.rng import stream, torch_stream
 from asal.tensors import to_batch
 
@@ -55,9 +55,10 @@ class WganGp:
         Cut at any moment and called again, it goes on from its last checkpoint, and the weights are the very
         same: every draw comes from one stream whose state is part of the checkpoint.
         """
-        _check_size(pool)
+        check_square(pool.shape, "wgan-gp")
         fabric = device.fabric(self.precision)
-        fabric.launch(self._train, pool, folder, seed, watch)  # type: ignore[arg-type]  # its hint knows no arguments
+        with relayed(watch, across=device.count > 1) as near:
+            fabric.launch(self._train, pool, folder, seed, near)  # type: ignore[arg-type]  # its hint knows no arguments
 
     def load(self, folder: Path, shape: tuple[int, int, int]) -> Adversary:
         """Open a trained pair; the generator is the averaged one."""
@@ -73,9 +74,8 @@ class WganGp:
 
     def _train(self, fabric: Fabric, pool: Pool, folder: Path, seed: int, watch: Watch) -> None:
         duel = self._begin(fabric, pool.shape, seed)
-        # One checkpoint a process, for each has a stream of its own.
-        checkpoint = folder / artifacts.SCRATCH / f"checkpoint-{fabric.global_rank}.safetensors"
-        start, saved = load_state(checkpoint, duel.parts()), time.monotonic()
+        checkpoint = folder / artifacts.SCRATCH / "checkpoint.safetensors"
+        start, saved = load_state(checkpoint, duel.parts(fabric.global_rank)), time.monotonic()
         losses = Losses(folder / "losses.csv", start)
 
         for step in range(start, self.steps):
@@ -86,16 +86,26 @@ class WganGp:
 
             if step % 10 == 0 or step + 1 == self.steps:
                 losses.add(step, -gap.item(), penalty.item())
-                watch("generator", step + 1, self.steps, f"Wasserstein {-gap.item():.2f}, penalty {penalty.item():.3f}")
-            if time.monotonic() - saved > CHECKPOINT_SECONDS:
-                losses.flush()
-                save_state(checkpoint, step + 1, duel.parts())
+                if fabric.global_rank == 0:
+                    watch("generator", step + 1, self.steps, losses.note)
+            if fabric.broadcast(time.monotonic() - saved > CHECKPOINT_SECONDS):  # one clock for all processes
+                self._save(fabric, checkpoint, step + 1, duel, losses)
                 saved = time.monotonic()
 
         if fabric.global_rank == 0:
             losses.flush()
             save_weights(folder / "weights.safetensors", generator=duel.averaged.module, critic=duel.critic)
         fabric.barrier()
+
+    def _save(self, fabric: Fabric, path: Path, step: int, duel: Duel, losses: Losses) -> None:
+        """Write one checkpoint: the networks, which all processes share, and the stream of each process."""
+        streams = cast(Tensor, fabric.all_gather(duel.draws.get_state()))
+        if fabric.global_rank == 0:
+            losses.flush()
+            parts = duel.parts(0)
+            for rank, state in enumerate(streams.reshape(fabric.world_size, -1).cpu()):
+                parts[f"draws-{rank}"] = torch.Generator().set_state(state.clone())  # torch 2.13 crashes on a view
+            save_state(path, step, parts)
 
     def _begin(self, fabric: Fabric, shape: tuple[int, int, int], seed: int) -> Duel:
         generator, critic = self._networks(shape)
@@ -153,9 +163,10 @@ class Duel:
     critic_adam: torch.optim.Optimizer
     draws: torch.Generator
 
-    def parts(self) -> dict[str, Part]:
-        """Return them by name."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+    def parts(self, rank: int) -> dict[str, Part]:
+        """Return them by name, the stream under the name of its process."""
+        parts = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {f"draws-{rank}" if name == "draws" else name: part for name, part in parts.items()}
 
 
 def gradient_penalty(critic: nn.Module, real: Tensor, fake: Tensor, share: Tensor) -> Tensor:
@@ -194,6 +205,7 @@ class Losses:
         before = path.read_text().splitlines()[1:] if path.exists() else []
         self.path = path
         self.lines = [line for line in before if int(line.partition(",")[0]) < start]
+        self.note = ""  # the latest ones, for people
 
     def add(self, step: int, wasserstein: float, penalty: float) -> None:
         """Remember the losses of a step.
@@ -207,18 +219,8 @@ class Losses:
                 remedy="lower `learning_rate`, or set precision = 'float32', under [generator]",
             )  # fmt: skip
         self.lines.append(f"{step},{wasserstein:.6g},{penalty:.6g}")
+        self.note = f"Wasserstein {wasserstein:.2f}, penalty {penalty:.3f}"
 
     def flush(self) -> None:
         """Write what is remembered."""
         artifacts.write(self.path, "\n".join([self.HEADER, *self.lines, ""]).encode())
-
-
-def _check_size(pool: Pool) -> None:
-    height, width, _ = pool.shape
-    fits = height == width and (height <= 32 or height & (height - 1) == 0)
-    if not fits or height < 8:
-        raise UserError(
-            "wgan-gp draws square images of 8 to 32 pixels, or of 64, 128 …",
-            came=f"a pool of {height} × {width}",
-            remedy="set `size` under [data], for example 64: images are resized and cropped to it",
-        )

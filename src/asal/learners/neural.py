@@ -33,7 +33,7 @@ class NeuralModel:
     @torch.inference_mode()
     def predict(self, images: Images) -> Probs:
         """Return the softmax of the logits."""
-        blocks = [self.logits(to_batch(block)).double().softmax(1).cpu().numpy() for block in _blocks(images)]
+        blocks = [self.logits(to_batch(block)).cpu().double().softmax(1).numpy() for block in _blocks(images)]
         return np.concatenate(blocks)
 
     @torch.inference_mode()

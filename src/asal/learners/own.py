@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -33,6 +35,9 @@ class TorchFactory:
     learning_rate: Annotated[float, Gt(0)] = 1e-3
     weight_decay: Annotated[float, Ge(0)] = 0.0
 
+    def __post_init__(self) -> None:
+        resolve(self.factory)  # a misspelt one is said before anything is trained
+
     def fit(self, images: Images, labels: Labels, classes: int, rng: np.random.Generator) -> NeuralModel:
         """Make a fresh module and train it on uint8 images (n, h, w, c) and labels (n,)."""
         recipe = Recipe(self.steps, self.batch, self.learning_rate, self.weight_decay)
@@ -54,6 +59,9 @@ class SklearnFactory:
 
     factory: str
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        resolve(self.factory)
 
     def fit(self, images: Images, labels: Labels, classes: int, rng: np.random.Generator) -> SklearnModel:
         """Fit to uint8 images (n, h, w, c) and labels (n,); classes without a label get probability zero."""
@@ -114,7 +122,9 @@ def made(factory: str, **arguments: Any) -> Any:
 
 
 def resolve(path: str) -> Callable[..., Any]:
-    """Return what `package.module:name` names."""
+    """Return what `package.module:name` names; modules in the working directory are found too."""
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
     module, _, name = path.partition(":")
     try:
         found: Callable[..., Any] = getattr(importlib.import_module(module), name)

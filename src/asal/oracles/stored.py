@@ -32,7 +32,7 @@ class Stored:
             raise UserError(
                 "stored labels answer where images came with labels",
                 came=f"those in {folder} came without",
-                remedy="label them with `asal label`, or take the images from a source with labels",
+                remedy="name the classes and label them with a session, or take the images from a source with labels",
             )
         try:
             labels = np.load(path, mmap_mode="r", allow_pickle=False)

@@ -62,3 +62,13 @@ class Source(Protocol):
 def not_there(what: str, place: str, remedy: str) -> UserError:
     """Return the error for a source that has gone, or never was."""
     return UserError(f"a source of images is {what}", came=f"there is none at '{place}'", remedy=remedy)
+
+
+def apart(project: Path, images: Path) -> None:
+    """Refuse a project inside its own folder of images, where its files would become images."""
+    if project.resolve().is_relative_to(images.resolve()):
+        raise UserError(
+            "a project lies outside the folder that its images come from",
+            came=f"{project} is inside {images}",
+            remedy="choose a project folder beside it",
+        )

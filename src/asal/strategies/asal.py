@@ -104,7 +104,7 @@ def synthesise(
         adam.step()
     with torch.inference_mode():
         images = generator.decode(latents)
-        reached = measure(model.logits(images).double().softmax(1)).cpu().numpy()
+        reached = measure(model.logits(images).cpu().double().softmax(1)).numpy()
     best = np.argsort(-reached, kind="stable")[:n]
     return Synthetic(latents.detach().numpy()[best], to_images(images)[best], reached[best])
 

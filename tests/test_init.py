@@ -1,0 +1,125 @@
+"""A project of one's own images, from a folder to a batch."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from asal.build import Project, check
+from asal.init import start as start_project
+from asal.spec import load
+
+PLACES = {
+    "plain": "project",
+    "spaces and quotes": 'my "own" pictures\' home',
+    "brackets": "[red]cats[/red]",
+    "unicode": "Bäume und 猫 ∂",
+    "dollars and backslashes": "$name \\n ${path}",
+}
+
+
+def pictures(folder: Path) -> Path:
+    """Write sixty pictures of two classes, one that is broken and one that is none."""
+    rng = np.random.default_rng(0)
+    for number in range(60):
+        home = folder / ("dark", "light")[number % 2]
+        home.mkdir(parents=True, exist_ok=True)
+        image = rng.integers(80, size=(12, 10, 3), dtype=np.uint8) + 150 * (number % 2)
+        Image.fromarray(image.astype(np.uint8)).save(home / f"{number}.png")
+    whole = (folder / "dark" / "0.png").read_bytes()
+    (folder / "dark" / "broken.png").write_bytes(whole[: len(whole) // 2])
+    (folder / "light" / "notes.txt").write_text("no picture")
+    return folder
+
+
+def hasten(file: Path) -> None:
+    """Make training quick."""
+    text = file.read_text(encoding="utf-8")
+    for slow, quick in (("steps = 20000", "steps = 5"), ("width = 32", "width = 4"), ("steps = 5000", "steps = 5")):
+        assert slow in text
+        text = text.replace(slow, quick)
+    file.write_text(text.replace('kind = "cnn"', 'kind = "linear"'), encoding="utf-8")
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_what_is_written_can_be_read_wherever_it_lies(place: str, asal: Any, tmp_path: Path) -> None:
+    images = tmp_path / PLACES[place] / "images"
+    images.mkdir(parents=True)
+    project = tmp_path / PLACES[place] / "project of mine"
+    said = asal("init", project, "--images", images, "--size", 16)
+    assert said.code == 0 and str(project / "asal.toml") in said.out
+    assert said.out.strip().endswith(f"Next: asal prepare {shlex.quote(str(project))}"), "it cannot be copied"
+    spec = load(project)
+    assert spec.source.options == {"path": str(images)} and spec.name == "project-of-mine"
+    assert spec.pool.size == 16 and not spec.pool.gray
+    assert set(check(spec)) == {"asal", "random", "subset"}
+
+
+def test_from_a_folder_of_pictures_to_a_batch(asal: Any, start: Any, tmp_path: Path) -> None:
+    images = pictures(tmp_path / PLACES["spaces and quotes"])
+    project = tmp_path / PLACES["brackets"]
+    assert asal("init", project, "--images", images, "--size", 8).code == 0
+    hasten(project / "asal.toml")
+    said = start("prepare", project).wait()
+    assert said.code == 0, said.err
+    whole = " ".join(said.out.split())
+    assert "54 images of 8 × 8 × 3, 2 unreadable" in whole and whole.count(" whole ") >= 5
+    report = (project / "pool" / "unreadable.csv").read_text()
+    assert "dark/broken.png" in report and "light/notes.txt" in report
+
+    opened = Project.open(project)
+    session = opened.session("asal")
+    assert session.plan.classes == ("dark", "light")
+    for _ in range(2):
+        batch = session.ask(10)
+        session.tell({int(i): key.split("/")[0] for i, key in zip(batch.ids, opened.pool.keys(batch.ids), strict=True)})
+    sure = session.model().predict(opened.pool.read(np.arange(54))).argmax(1)
+    assert sure.tolist() == opened.oracle("pool").answer(np.arange(54)).tolist()
+
+
+def test_a_project_is_started_once(asal: Any, tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    assert asal("init", tmp_path / "p", "--images", images).code == 0
+    before = (tmp_path / "p" / "asal.toml").read_bytes()
+    asal("init", tmp_path / "p", "--images", images, "--size", 32).refused(
+        "a project is started once", "asal.toml is there"
+    )
+    assert (tmp_path / "p" / "asal.toml").read_bytes() == before
+
+
+def test_wrong_words_are_refused_and_leave_nothing(asal: Any, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "file").write_text("")
+    asal("init", tmp_path / "p", "--images", tmp_path / "imgs").refused("images lie in a folder", "imgs")
+    asal("init", tmp_path / "p", "--images", tmp_path / "file").refused("images lie in a folder")
+    asal("init", tmp_path / "p", "--images", tmp_path / "images", "--size", 50).refused(
+        "--size 50", "28, 32, 64 or 128"
+    )
+    asal("init", tmp_path / "p", "--images", tmp_path / "images", "--size", 4).refused("--size")
+    asal("init", tmp_path / "p").refused("--images")
+    asal("init", tmp_path / "file", "--images", tmp_path / "images").refused("there is a file in the folder's place")
+    assert not (tmp_path / "p").exists()
+
+
+def test_an_empty_folder_of_pictures_is_said_when_it_is_read(asal: Any, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    assert asal("init", tmp_path / "p", "--images", tmp_path / "images").code == 0
+    said = asal("prepare", tmp_path / "p")
+    said.refused()
+    (tmp_path / "images").rmdir()
+    asal("prepare", tmp_path / "p").refused("a folder of image files", "images")
+
+
+@pytest.mark.parametrize("size", [8, 28, 32, 64, 128])
+def test_every_size_that_is_offered_can_be_drawn(size: int, tmp_path: Path) -> None:
+    from asal.nets import generator_and_critic
+
+    (tmp_path / "images").mkdir()
+    spec = load(start_project(tmp_path / "p", tmp_path / "images", size, gray=True))
+    assert spec.pool.size == size and generator_and_critic(size, 1, 2, 4)

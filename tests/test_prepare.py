@@ -1,0 +1,240 @@
+"""What is prepared once: whole or not there, never twice, and never at the cost of what was there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from asal import artifacts
+from asal.build import Project
+from asal.errors import UserError
+from asal.index.exact import Exact
+from asal.spec import load
+from asal.vectors import write_vectors
+
+
+def bytes_of(root: Path) -> dict[str, bytes]:
+    """Return every file of a folder, hidden ones too, but the lock."""
+    return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file() and p.name != ".lock"}
+
+
+def stamps(root: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file() and path.name != ".lock"}
+
+
+def kinds(root: Path) -> set[str]:
+    """Return what is there, without the hashes."""
+    derived = {
+        path.name.rpartition("-")[0] for kind in ("parts", "features", "indexes") for path in root.glob(f"{kind}/*")
+    }
+    return derived | {name for name in ("pool", "validation", "test") if (root / name).exists()}
+
+
+# Stages --------------------------------------------------------------------------------------------------------------
+
+
+def test_everything_in_the_spec_is_there_and_says_what_it_was_made_from(prepared: Path) -> None:
+    assert kinds(prepared) == {"pool", "test", "wgan-gp", "autoencoder", "exact"}
+    (generator,) = prepared.glob("parts/wgan-gp-*")
+    assert {path.name for path in generator.iterdir()} == {
+        "part.json", "weights.safetensors", "losses.csv", "quality.json", "samples.png",
+    }  # fmt: skip
+    quality = artifacts.read_json(generator / "quality.json")
+    assert quality["frechet"] > quality["frechet_real"] > 0
+    facts = artifacts.manifest(generator)
+    assert facts["options"]["steps"] == 20 and facts["pool"] == Project(prepared, load(prepared)).pool.fingerprint
+    assert not list(prepared.rglob(".scratch")) and not list(prepared.rglob("*.partial"))
+
+
+def test_the_features_are_those_of_the_images(prepared: Path) -> None:
+    project = Project(prepared, load(prepared))
+    space, ids = project.space("autoencoder"), np.array([399, 0, 7])
+    assert np.allclose(space.vectors.read(ids), space.extractor(project.pool.read(ids)), atol=1e-5)
+    assert project.index("autoencoder").search(space.vectors.read(ids), 1).ids[:, 0].tolist() == ids.tolist()
+
+
+def test_what_is_prepared_is_not_made_again(asal: Any, tiny: Path) -> None:
+    before = stamps(tiny)
+    said = asal("prepare", tiny)
+    assert said.code == 0 and said.out.count("whole") == 6
+    assert stamps(tiny) == before
+
+
+def test_only_what_the_strategies_need_is_made(write_spec: Callable[..., Path], tmp_path: Path) -> None:
+    project = Project(write_spec(tmp_path), load(tmp_path))
+    project.prepare(["random", "uncertainty"])
+    assert kinds(tmp_path) == {"pool", "test"}
+
+
+def test_other_options_are_another_part_beside_the_first(write_spec: Callable[..., Path], tiny: Path) -> None:
+    before = stamps(tiny)
+    write_spec(tiny, features={"autoencoder": {"dimensions": 4}})
+    Project(tiny, load(tiny)).prepare()
+    assert len(list(tiny.glob("features/*"))) == len(list(tiny.glob("indexes/*"))) == 2
+    assert len(list(tiny.glob("parts/*"))) == 2, "training was done again for a matter of PCA"
+    assert before.items() - stamps(tiny).items() <= {(tiny / "asal.toml", before[tiny / "asal.toml"])}
+
+
+@pytest.mark.parametrize("index", ["exact", "kdtree"])
+def test_every_space_and_index_is_prepared_and_used(
+    index: str, write_spec: Callable[..., Path], tiny: Path, tmp_path: Path
+) -> None:
+    write_spec(tiny, index={"kind": index}, features={"pixels": {}, "discriminator": {"fit_on": 0}})
+    project = Project.open(tiny)
+    project.prepare()
+    assert {"pixels", "discriminator", "autoencoder", index} <= kinds(tiny)
+    for name in ("pixels", "discriminator"):
+        vectors = project.space(name).vectors
+        near = project.index(name).search(vectors.read(np.arange(5)), 3)
+        assert near.ids[:, 0].tolist() == list(range(5)) and not near.distances[:, 0].any()
+    fits = {path.name.partition("-")[0]: artifacts.manifest(path)["fit_on"] for path in tiny.glob("features/*")}
+    assert fits["discriminator"] is None and fits["pixels"] == 20_000
+
+
+def test_the_seed_of_a_spec_is_the_seed_of_all_that_is_trained(
+    write_spec: Callable[..., Path], tiny: Path, prepared: Path
+) -> None:
+    write_spec(tiny, seed=1)
+    Project(tiny, load(tiny)).prepare()
+    (before,) = prepared.glob("parts/wgan-gp-*")
+    (after,) = set(tiny.glob("parts/wgan-gp-*")) - {tiny / "parts" / before.name}
+    assert (after / "weights.safetensors").read_bytes() != (before / "weights.safetensors").read_bytes()
+    assert bytes_of(tiny / "pool") == bytes_of(prepared / "pool")
+
+
+def test_the_same_spec_gives_the_same_bytes(
+    start: Any, write_spec: Callable[..., Path], prepared: Path, tmp_path: Path
+) -> None:
+    assert start("prepare", write_spec(tmp_path)).wait().code == 0
+    assert bytes_of(tmp_path) == bytes_of(prepared)
+
+
+def test_losses_that_are_not_finite_are_said(start: Any, write_spec: Callable[..., Path], tiny: Path) -> None:
+    before = bytes_of(tiny / "pool")
+    said = start("prepare", write_spec(tiny, generator={"learning_rate": 1e30})).wait()
+    said.refused("a generator's losses stay finite", "at step", "lower `learning_rate`")
+    assert bytes_of(tiny / "pool") == before
+
+
+# One at a time -------------------------------------------------------------------------------------------------------
+
+
+def test_two_processes_do_not_prepare_one_project(start: Any, tiny: Path) -> None:
+    with artifacts.alone(tiny):
+        start("prepare", tiny).wait().refused(
+            "one process at a time works in a folder", str(tiny), "wait for it to end"
+        )
+    assert start("prepare", tiny).wait().code == 0
+
+
+# Disks ---------------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def disk(place: Path, kilobytes: int) -> Iterator[Callable[[str], None]]:
+    """Mount a small disk, and yield what mounts it again with other options."""
+    if os.geteuid() != 0:
+        pytest.skip("only root mounts a small disk")
+    place.mkdir(exist_ok=True)
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", place],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if made.returncode:
+        pytest.skip(f"no small disk can be mounted here: {made.stderr.strip()}")
+    try:
+        yield lambda options: subprocess.run(["mount", "-o", f"remount,{options}", place], check=True) and None
+    finally:
+        subprocess.run(["umount", "--lazy", place], check=True)
+
+
+def need(root: Path) -> int:
+    """Return the kilobytes that a folder takes."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    return sum(-(-path.stat().st_size // page) * page for path in root.rglob("*") if path.is_file()) // 1024
+
+
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.7, 0.9, 0.97])
+def test_a_full_disk_is_said_and_the_same_command_goes_on(
+    share: float, start: Any, write_spec: Callable[..., Path], prepared: Path, tmp_path: Path
+) -> None:
+    with disk(tmp_path / "disk", int(share * need(prepared))) as again:
+        project = tmp_path / "disk" / "project"
+        words = ("prepare", write_spec(tmp_path / "tiny.toml"), "--project", project)
+        start(*words).wait().refused("write where it works", "the disk is full", "it resumes")
+        again("size=16m")
+        assert start(*words).wait().code == 0
+        expected = bytes_of(prepared)
+        assert bytes_of(project) == {name: expected[name] for name in expected if name != "asal.toml"}
+
+
+def rows(out: Path) -> list[str]:
+    """Return the rows of the one run there, but their seconds, which come last."""
+    return [row.partition(', "seconds"')[0] for row in (out / "asal/seed-0/rows.jsonl").read_text().splitlines()]
+
+
+def test_a_disk_that_fills_up_under_a_run_is_said_and_it_goes_on(start: Any, prepared: Path, tmp_path: Path) -> None:
+    run, uncut = ("run", prepared, "--strategies", "asal", "--seeds", 1), tmp_path / "uncut"
+    assert start(*run, "--out", uncut).wait().code == 0
+    for kilobytes in (4, 24, 64, 92):  # SQLite's own files, then a row, then the pictures
+        with disk(tmp_path / "disk", kilobytes) as again:
+            words = (*run, "--out", tmp_path / "disk" / "out")
+            start(*words).wait().refused("the disk is full")
+            again("size=16m")
+            assert start(*words).wait().code == 0
+            assert rows(tmp_path / "disk" / "out") == rows(uncut) and len(rows(uncut)) == 3
+            assert (tmp_path / "disk" / "out/asal/seed-0/pairs.npz").exists()
+
+
+def test_an_index_that_outgrows_the_disk_is_an_error_and_no_signal(tmp_path: Path) -> None:
+    vectors = write_vectors(tmp_path / "vectors", lambda ids: np.ones((len(ids), 2), np.float32), 50_000)
+    with disk(tmp_path / "disk", 100), pytest.raises(UserError, match="the disk is full"):  # noqa: SIM117
+        with artifacts.building(tmp_path / "disk" / "index", {}) as folder:
+            Exact().build(vectors, folder)
+
+
+def test_a_file_that_may_not_grow_is_said(
+    start: Any, write_spec: Callable[..., Path], prepared: Path, tmp_path: Path
+) -> None:
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2**13, -1))"
+    start("prepare", write_spec(tmp_path), first=limit).wait().refused("write where it works", "it resumes")
+    assert start("prepare", tmp_path).wait().code == 0
+    assert bytes_of(tmp_path) == bytes_of(prepared)
+
+
+@contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """Forbid writing into a folder; root heeds only a disk that is mounted so."""
+    if os.geteuid() != 0:
+        folder.chmod(0o500)
+        yield
+        folder.chmod(0o700)
+        return
+    with disk(folder.with_name("disk"), 16_384) as again:
+        moved = folder.with_name("disk") / folder.name
+        shutil.copytree(folder, moved)
+        folder.rename(folder.with_name("moved"))
+        folder.symlink_to(moved)
+        again("ro")
+        yield
+
+
+def test_a_folder_that_may_not_be_written_is_said(
+    start: Any, asal: Any, prepared: Path, tiny: Path, tmp_path: Path
+) -> None:
+    with read_only(tiny):
+        start("prepare", tiny).wait().refused("write where it works", str(tiny.resolve()))
+        run = ("run", prepared, "--out", tiny / "out", "--strategies", "random", "--seeds", 1)
+        start(*run).wait().refused("write where it works", str(tiny))
+        asal("init", tiny / "new", "--images", tmp_path).refused("write where it works", str(tiny))
+        assert asal("status", tiny).code == asal("doctor", tiny).code == 0
