@@ -14,13 +14,13 @@ demo: $(READY)  ## Compare four strategies on hand-written digits; ends in demo/
 	$(BIN)/asal demo demo
 
 test: $(DEV_READY)  ## Run all tests
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 check: $(DEV_READY)  ## Lint, check the types and the layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q tests/test_house.py
+	$(BIN)/python -m pytest -q -n 0 tests/test_house.py
 
 clean:  ## Remove what these commands made
 	rm -rf $(VENV) demo .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

@@ -77,15 +77,15 @@ def test_a_protocol_that_the_pool_cannot_fill_is_refused(
 ) -> None:
     changes, words = OUT_OF_PLACE[name]
     asal("run", write_spec(tiny, **changes), "--out", tmp_path / "out").refused(*words)
-    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "out" / "run.json").exists()
 
 
 def test_a_class_that_the_initial_images_lack_is_named(
     start: Any, write_spec: Callable[..., Path], tiny: Path, tmp_path: Path
 ) -> None:
-    write_spec(tiny, protocol={"initial": 5, "draw": "random"})
+    write_spec(tiny, protocol={"initial": 10, "draw": "random"})
     said = start("run", tiny, "--out", tmp_path / "out", "--strategies", "random", "--seeds", "1").wait()
-    said.refused("hold every class", "5 images of seed 0 hold none of '", "set draw = 'covering'")
+    said.refused("hold every class", "10 images of seed 0 hold none of '", "set draw = 'covering'")
 
 
 def test_an_experiment_without_a_test_set_is_refused(
@@ -94,7 +94,7 @@ def test_an_experiment_without_a_test_set_is_refused(
     project = write_spec(tmp_path, pool={"split": {"test": 0}})
     words = ("run", project, "--out", tmp_path / "out", "--strategies", "random")
     start(*words).wait().refused("accuracy is measured on a test set", "tiny has none", "add `test = 500`")
-    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "out" / "run.json").exists()
 
 
 def test_a_pool_smaller_than_a_batch_is_refused_before_it_is_asked(

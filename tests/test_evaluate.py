@@ -180,7 +180,7 @@ DAMAGES = {
     "a row lacks its accuracy": lambda lines: [lines[0].replace('"accuracy"', '"acuracy"'), *lines[1:]],
     "a round is missing": lambda lines: [lines[0], lines[2]],
     "a round is there twice": lambda lines: [lines[0], *lines],
-    "labels do not grow": lambda lines: [line.replace('"labels": 20', '"labels": 10') for line in lines],
+    "labels are lost": lambda lines: [line.replace('"labels": 20', '"labels": 5') for line in lines],
     "an accuracy is above one": lambda lines: [line.replace('"accuracy": 0.5', '"accuracy": 50.0') for line in lines],
     "an accuracy is not a number": lambda lines: [line.replace('"accuracy": 0.5', '"accuracy": NaN') for line in lines],
 }

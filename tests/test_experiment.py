@@ -321,7 +321,7 @@ def test_images_without_a_label_are_skipped_and_do_not_count(tmp_path: Path, spe
         spec(
             source={"kind": "folder", "path": str(tmp_path / "images")},
             pool={"split": {"train": 60, "test": 30}},
-            protocol={"initial": 10, "batch": 10, "budget": 50},
+            protocol={"initial": 10, "batch": 10, "budget": 40},
             strategies={"asal": None, "subset": None},
         )
     )
@@ -331,5 +331,8 @@ def test_images_without_a_label_are_skipped_and_do_not_count(tmp_path: Path, spe
     out = run(project.root, changed, tmp_path / "out", ["random", "uncertainty"])
     for name in ("random", "uncertainty"):
         ids = np.array([i for batch in asked(out, name) for i in batch])
-        assert len(set(ids.tolist())) == len(ids) == 60, "the whole pool was asked: fewer than 50 have a label"
-        assert rows(out, name)[-1]["labels"] == (truth >= 0).sum() < 50
+        assert len(set(ids.tolist())) == len(ids) > 40, "nobody was asked who could not tell"
+        assert rows(out, name)[-1]["labels"] == (truth[ids] >= 0).sum() == 40
+    too_many = parse({**changed.model_dump(), "protocol": {**changed.protocol.model_dump(), "budget": 41}})
+    with pytest.raises(UserError, match="budget = 41 of 40 images with a known label"):
+        begin(Project(project.root, too_many), ["random"], [0], tmp_path / "other")

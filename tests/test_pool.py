@@ -161,7 +161,7 @@ def test_without_labels_nothing_is_kept_by_class_and_nothing_answers(tmp_path: P
     source = write_set(tmp_path / "set.npz", labels=None)
     with pytest.raises(UserError, match="no labels"):
         ingest(source, tmp_path, keep=("1", "2"))
-    with pytest.raises(UserError, match="asal label"):
+    with pytest.raises(UserError, match="name the classes"):
         Stored.open(ingest(source, tmp_path)["pool"])
 
 
@@ -207,17 +207,13 @@ def test_images_of_several_shapes_need_a_size(tmp_path: Path) -> None:
         ingest(Digits(), tmp_path / "project", size=0)
 
 
-def test_a_source_of_rubbish_is_refused_soon(tmp_path: Path) -> None:
-    for number in range(1100):
+def test_a_source_of_rubbish_is_refused(tmp_path: Path) -> None:
+    for number in range(110):
         path = tmp_path / "letters" / "ab"[number % 2] / f"{number}.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("Dear Sir")
-    told: list[int] = []
-    with pytest.raises(UserError, match=r"none of the first 1,000 can, such as a/0\.txt"):
-        ingest(
-            Folder(str(tmp_path / "letters")), tmp_path / "project", watch=lambda s, done, t, n="": told.append(done)
-        )
-    assert told[-1] < 1000
+    with pytest.raises(UserError, match=r"none of 110 can, such as a/0\.txt"):
+        ingest(Folder(str(tmp_path / "letters")), tmp_path / "project")
 
 
 def test_progress_is_told(tmp_path: Path) -> None:

@@ -236,5 +236,5 @@ def test_a_folder_that_may_not_be_written_is_said(
         start("prepare", tiny).wait().refused("write where it works", str(tiny.resolve()))
         run = ("run", prepared, "--out", tiny / "out", "--strategies", "random", "--seeds", 1)
         start(*run).wait().refused("write where it works", str(tiny))
-        asal("init", tiny / "new", "--images", tmp_path).refused("write where it works", str(tiny))
+        asal("init", tiny / "new", "--images", prepared).refused("write where it works", str(tiny))
         assert asal("status", tiny).code == asal("doctor", tiny).code == 0

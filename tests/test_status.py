@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from asal.errors import UserError
 from asal.status import damage, folders, summary
 
 
@@ -90,8 +89,8 @@ def test_unreadable_images_are_counted(write_spec: Callable[..., Path], tmp_path
 def test_a_folder_of_nothing_is_said_to_be_one(asal: Any, tmp_path: Path) -> None:
     said = asal("status", tmp_path)
     assert said.code == 0 and "holds nothing that asal made" in " ".join(said.out.split())
-    with pytest.raises(UserError, match="there is none"):
-        summary(tmp_path / "nowhere")
+    for command in ("status", "doctor"):
+        asal(command, tmp_path / "nowhere").refused("a project is a folder", "nowhere", "check the path")
 
 
 def test_the_doctor_tells_what_is_installed_and_which_device(asal: Any, monkeypatch: pytest.MonkeyPatch) -> None:

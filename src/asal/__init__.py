@@ -1,4 +1,4 @@
-"""asal: choose the few images that are worth a label, at a cost that does not grow with the pool.
+"""asal: choose the few images that are worth a label, without scoring the whole pool.
 
     from asal import Session, Plan, Record, Project
 

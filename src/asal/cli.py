@@ -17,7 +17,7 @@ from asal.errors import UserError
 
 app = typer.Typer(
     name="asal",
-    help="Choose the few images that are worth a label, at a cost that does not grow with the pool.\n\n"
+    help="Choose the few images that are worth a label, without scoring the whole pool.\n\n"
     "Two ways through: **init, prepare, run, report** with your own images or a spec file, or **demo** to see it all "
     "in minutes. Every command can be cut and called again: it goes on where it was.",
     rich_markup_mode="markdown",

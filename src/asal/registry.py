@@ -122,12 +122,19 @@ class Registry(Mapping[str, Part]):
     def _load(self) -> dict[str, Part]:
         if not self._loaded and self.package is not None:
             self._loaded = True  # before the imports: a part may look its siblings' registry up
-            package = importlib.import_module(self.package)
-            for module in pkgutil.iter_modules(package.__path__):
-                importlib.import_module(f"{self.package}.{module.name}")
-            for entry in metadata.entry_points(group=self.package):  # parts of other distributions
-                entry.load()
+            try:
+                self._import(self.package)
+            except BaseException:
+                self._loaded = False  # or the next reading would find fewer parts, and say nothing
+                raise
         return self._parts
+
+    def _import(self, name: str) -> None:
+        package = importlib.import_module(name)
+        for module in pkgutil.iter_modules(package.__path__):
+            importlib.import_module(f"{name}.{module.name}")
+        for entry in metadata.entry_points(group=name):  # parts of other distributions
+            entry.load()
 
     def __getitem__(self, name: str) -> Part:
         parts = self._load()
