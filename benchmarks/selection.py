@@ -61,9 +61,9 @@ def enlarged(base: Pool, n: int, folder: Path) -> StoredPool:
         images[start : start + len(ids)] = [
             np.roll(image, shift, (0, 1)) for image, shift in zip(base.read(ids), shifts.tolist(), strict=True)
         ]
-    np.save(folder / "images.npy", images)
-    ingest(Arrays(str(folder / "images.npy")), folder, Split())
-    (folder / "images.npy").unlink()
+    (folder / "source").mkdir()
+    np.save(folder / "source" / "images.npy", images)
+    ingest(Arrays(str(folder / "source" / "images.npy")), folder, Split(), gray=base.shape[2] == 1)
     return StoredPool.open(folder / "pool")
 
 
@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 50_000, 400_000])
     parser.add_argument("--spec", type=Path, default=Path("specs/mnist-two.toml"))
     parser.add_argument("--features", default="autoencoder")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)

@@ -212,6 +212,7 @@ def test_a_folder_without_a_spec_is_refused(asal: Any, tmp_path: Path) -> None:
 
 def test_words_that_mean_nothing_are_refused_in_three_lines(asal: Any, tiny: Path, tmp_path: Path) -> None:
     asal("report", tmp_path).refused(str(tmp_path), "run.json")
+    asal("report", tmp_path, "--budgets", "20,many").refused("--budgets 20,many", "--budgets 100,200")
     asal("list", "nonsense").refused("'nonsense' is none", "strategies")
     asal("run", tiny, "--out", tmp_path / "o", "--strategies", "random,nonsense").refused("'nonsense' is none", "asal")
     asal("run", tiny, "--out", tmp_path / "o", "--strategies", "asla").refused("did you mean 'asal'?")

@@ -107,3 +107,18 @@ def test_nobody_is_left_when_a_command_has_ended(prepared: Path, start: Any, tmp
     while running.alive() and time.monotonic() < end:
         time.sleep(0.02)
     assert not running.alive()
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "labels.db"])
+def test_damage_that_a_worker_meets_is_told_by_the_command(
+    name: str, prepared: Path, start: Any, in_line: Path, tmp_path: Path
+) -> None:
+    out = Path(shutil.copytree(in_line, tmp_path / "out"))
+    path = out / "subset" / "seed-1" / name
+    path.write_bytes(b"{}\n" * 3000)
+    words = ("run", prepared, "--out", out, "--seeds", 2, "--jobs", 1)
+    start(*words).wait().refused(str(path))
+    assert path.read_bytes() == b"{}\n" * 3000
+    shutil.rmtree(path.parent)
+    assert start(*words).wait().code == 0
+    assert rows(out) == rows(in_line)

@@ -143,7 +143,11 @@ def report(
     """Write the curves, tables and pictures of a run: one HTML page, SVG, PNG and CSV."""
     from asal.report import report as write_report
 
-    chosen = [int(number) for number in budgets.split(",") if number.strip().isdigit()] or None
+    try:
+        chosen = [int(number) for number in budgets.split(",") if number.strip()] or None
+    except ValueError:
+        rule, remedy = "budgets are whole numbers of labels, by commas", "write, for example, --budgets 100,200"
+        raise UserError(rule, came=f"--budgets {budgets}", remedy=remedy) from None
     _print_paths(write_report(folder, budgets=chosen, baseline=baseline or None))
 
 
@@ -215,8 +219,6 @@ def _print_error(error: UserError) -> None:
 
 def main() -> None:
     """Run the command line; errors that a user can mend come in three lines."""
-    # Threads that spin while they wait make two busy programs on one machine ten times slower, not two.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         code = app(standalone_mode=False, prog_name="asal")
         if code == INTERRUPTED:
