@@ -122,7 +122,13 @@ def building(folder: Path, facts: Mapping[str, Any]) -> Iterator[Path]:
             shutil.rmtree(folder)
         partial.replace(folder)
         sync(folder.parent)
-        shutil.rmtree(folder / SCRATCH)  # last: until here, a kill must find it again
+        tidy(folder)  # last: until here, a kill must find it again
+
+
+def tidy(folder: Path) -> None:
+    """Drop the scratch of a finished folder, where a kill came before `building` had done so."""
+    if (folder / SCRATCH).exists():
+        shutil.rmtree(folder / SCRATCH)
 
 
 def seal(folder: Path, facts: Mapping[str, Any]) -> None:

@@ -201,6 +201,7 @@ def _stands(folder: Path, made_from: Mapping[str, Any]) -> bool:
     """Say whether the folder is there already, and refuse one that was made of anything else."""
     if not artifacts.is_whole(folder):
         return False
+    artifacts.tidy(folder)
     there = artifacts.manifest(folder)
     differing = list(_differences("", there["options"], made_from["options"]))
     # A source that has gone, or lies far away, has no fingerprint: what was taken in stands without it.

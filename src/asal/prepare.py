@@ -117,6 +117,8 @@ def stage(shop: Shop, home: str, kind: str, facts: Mapping[str, Any], fill: Fill
     folder = shop.root / home / f"{kind}-{artifacts.fingerprint(facts)}"
     if artifacts.is_whole(folder):
         artifacts.verify(folder)
+        if shop.make:
+            artifacts.tidy(folder)
     elif not shop.make:
         raise UserError(
             "a part is used when it has been prepared", came=f"there is no {folder}", remedy="run `asal prepare`"
