@@ -179,7 +179,7 @@ class Running:
     out: Path
     err: Path
 
-    def wait(self, seconds: float = 60) -> Said:
+    def wait(self, seconds: float = 120) -> Said:
         """Return what it said when it has ended, however it did."""
         end = time.monotonic() + seconds
         while (code := self.starter.ask({"wait": self.pid})) is None:

@@ -137,8 +137,8 @@ class Job:
         return self.out / self.strategy / f"seed-{self.seed}"
 
 
-def run_one(job: Job, watch: Watch) -> None:
-    """Do one run to its end, from wherever it stands.
+def run_one(job: Job, watch: Watch) -> str:
+    """Do one run to its end, from wherever it stands, and return its last accuracy in words.
 
     A row is written between asking and answering. Whatever dies in between, the record's open batch is asked again,
     the classifier is trained again to the same weights, and the rows come out the same.
@@ -170,6 +170,7 @@ def run_one(job: Job, watch: Watch) -> None:
             rows.add(_row(job, session, None, exam))
         watch(job.name, protocol.budget, protocol.budget, rows.note)
         save_pairs(project, record, job)
+        return rows.note
 
 
 def _answers(oracle: Stored, batch: Batch) -> list[tuple[int, int | None]]:

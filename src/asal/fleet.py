@@ -8,7 +8,7 @@ import signal
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.queues import Queue
@@ -58,12 +58,12 @@ def run_all(jobs: Sequence[Job], at_once: int, watch: Watch, threads: int = 1) -
     before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))  # read by a library when a worker loads it
     try:
-        with ProcessPoolExecutor(at_once, context, _settle, (threads, told)) as workers:
+        with ProcessPoolExecutor(at_once, context, _settle, (threads, told)) as workers, _listening(told, watch):
             others = multiprocessing.active_children()
             with _deaf():
-                futures = {workers.submit(_work, job) for job in jobs}
+                futures = {workers.submit(_work, job): job for job in jobs}
             try:
-                _follow(futures, told, watch)
+                _follow(futures, watch)
             except KeyboardInterrupt:  # a run resumes from its record: ending it here loses a round at most
                 for worker in set(multiprocessing.active_children()) - set(others):
                     worker.kill()
@@ -86,18 +86,40 @@ def _deaf() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _follow(pending: set[Future[None]], told: Queue[Any], watch: Watch) -> None:
+@contextmanager
+def _listening(told: Queue[Any], watch: Watch) -> Iterator[None]:
+    """Pass on what workers tell, in a thread of its own: one killed in the middle of a word must not hold us up."""
+
+    def listen() -> None:
+        while (said := told.get()) is not None:
+            watch(*said)
+
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
+    try:
+        yield
+    finally:
+        told.put(None)
+        listener.join(timeout=1)
+        told.cancel_join_thread()
+
+
+def _follow(futures: dict[Future[str], Job], watch: Watch) -> None:
     failed: BaseException | None = None
-    everything = set(pending)
+    pending = set(futures)
     while pending:
-        done, pending = wait(pending, timeout=0.1)
-        while not told.empty():
-            watch(*told.get())
-        failed = failed or next((error for future in done if (error := future.exception())), None)
+        done, pending = wait(pending, return_when=FIRST_COMPLETED)
+        for future in done:
+            if future.cancelled():
+                continue
+            if error := future.exception():
+                failed = failed or error
+            else:  # its own last words may still be on their way
+                budget = futures[future].spec.protocol.budget
+                watch(futures[future].name, budget, budget, future.result())
         if failed:
-            for future in everything:
+            for future in pending:
                 future.cancel()
-            pending = {future for future in pending if not future.cancelled()}
     if isinstance(failed, BrokenProcessPool):
         raise UserError(
             "a run's process lives until the run ends",
@@ -127,13 +149,13 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
-def _work(job: Job) -> None:
+def _work(job: Job) -> str:
     def tell(stage: str, done: int, total: int, note: str = "") -> None:
         if _told is not None:
             _told.put((stage, done, total, note))
 
     try:
-        run_one(job, tell)
+        return run_one(job, tell)
     except UserError:
         raise
     except Exception as error:  # its traceback does not travel otherwise
