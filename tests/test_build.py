@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import asal
-from asal.build import REGISTRIES, Project, check
+from asal.build import Project
+from asal.check import REGISTRIES, check
 from asal.errors import UserError
 from asal.events import Record
 from asal.session import Plan, Session
@@ -36,21 +37,32 @@ def test_check_returns_the_chosen_tables(spec: Callable[..., Any]) -> None:
     assert check(bare, ["subset"]) == {"subset": StrategyTable(kind="subset")}, "a registered one, with its defaults"
 
 
+NO_OPTIONS = {"l2": None, "iterations": None}  # of the tiny spec's linear learner
+CNN: dict[str, Any] = {"learner": {"kind": "cnn", **NO_OPTIONS}}
+SVC: dict[str, Any] = {"learner": {"kind": "sklearn", "factory": "sklearn.svm:SVC", **NO_OPTIONS}}
+LATENT: dict[str, Any] = {"features": {"latent": {"dimensions": 0}}}
+MET: dict[str, dict[str, Any]] = {"loss": CNN, "latents": LATENT}  # where the tiny spec does not meet a need
+LACKING: dict[str, dict[str, Any]] = {
+    "generator": {"generator": None},
+    "features": {"features": None},
+    "gradient": SVC,
+    "linear": CNN,
+    "loss": {"learner": {"kind": "linear"}},
+    "latents": {"features": {"latent": {"dimensions": 3}}},
+}
+
+
 @pytest.mark.parametrize("name", list(REGISTRIES["strategies"]))
 def test_every_strategy_is_checked_against_its_needs(name: str, spec: Callable[..., Any]) -> None:
     needs = REGISTRIES["strategies"][name].needs
-    lacking: dict[str, dict[str, Any]] = {
-        "generator": {"generator": None},
-        "features": {"features": None},
-        "gradient": {"learner": {"kind": "sklearn", "factory": "sklearn.svm:SVC", "l2": None, "iterations": None}},
-    }
-    assert check(parse(spec()), [name])
-    for need, changes in lacking.items():
-        poor = parse(spec(strategies=None, **changes))
+    met = {key: value for need in needs for key, value in MET.get(need, {}).items()}
+    assert check(parse(spec(**met)), [name])
+    for need, changes in LACKING.items():
+        poor = parse(spec(strategies=None, **{**met, **changes}))
         if need in needs:
             with pytest.raises(UserError, match=name):
                 check(poor, [name])
-        else:
+        elif need in ("features", "generator"):
             check(poor, [name])
 
 

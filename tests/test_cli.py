@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from asal.build import REGISTRIES
+from asal.check import REGISTRIES
 
 Spec = dict[str, Any]
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from asal.build import REGISTRIES
+from asal.check import REGISTRIES
 from asal.cli import app
 
 ROOT = Path(__file__).parents[1]

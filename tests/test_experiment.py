@@ -14,14 +14,16 @@ import pytest
 from asal.build import Project
 from asal.errors import BusyError, DamageError, UserError
 from asal.events import Record
-from asal.experiment import Exam, Job, Rows, begin, run_one
+from asal.exam import Exam
+from asal.experiment import Job, Rows, begin, run_one
 from asal.meter import Meter
 from asal.progress import unwatched
 from asal.spec import Spec, load, parse
 
 STRATEGIES = ("random", "uncertainty", "subset", "asal")
 KEYS = {
-    "strategy", "seed", "round", "labels", "accuracy", "mean_score", "class_counts", "evaluations", "seconds",
+    "strategy", "seed", "round", "labels", "accuracy", "mean_score", "class_counts", "evaluations", "generated",
+    "seconds",
     "last", "spec_hash", "commit",
 }  # fmt: skip
 

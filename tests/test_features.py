@@ -16,7 +16,7 @@ from asal.checkpoint import load_weights
 from asal.core import Images
 from asal.devices import Device
 from asal.errors import DamageError, UserError
-from asal.features import features
+from asal.features import Given, features
 from asal.features.autoencoder import Autoencoder, perturbed
 from asal.features.pixels import PixelExtractor
 from asal.tensors import to_batch, to_images
@@ -125,14 +125,15 @@ def test_pixels_are_values_from_zero_to_one_in_reading_order() -> None:
 
 
 def test_discriminator_features_need_a_generator() -> None:
-    with workshop() as folder, pytest.raises(UserError, match=r"\[generator\]"):
-        features["discriminator"].make().load(folder, (8, 8, 1), None)
+    for kind in ("discriminator", "latent"):
+        with workshop() as folder, pytest.raises(UserError, match=r"\[generator\]"):
+            features[kind].make().load(folder, (8, 8, 1), Given())
 
 
 def test_discriminator_features_are_the_critics_hidden_layer() -> None:
     adversary = toy_adversary((8, 8, 1))
     with workshop() as folder:
-        found = features["discriminator"].make().load(folder, (8, 8, 1), adversary)(images(5))
+        found = features["discriminator"].make().load(folder, (8, 8, 1), Given(adversary))(images(5))
     np.testing.assert_allclose(found, adversary.hidden(to_batch(images(5))).numpy(), atol=1e-5)
 
 
@@ -157,7 +158,7 @@ def test_an_autoencoder_takes_images_of_any_size(shape: tuple[int, int, int]) ->
     part = Autoencoder(steps=1, code=3, width=1, batch=2)
     with workshop() as folder:
         train(part, folder, pool=toy_pool(shape))
-        assert part.load(folder, shape, None)(images(2, shape)).shape == (2, 3)
+        assert part.load(folder, shape, Given())(images(2, shape)).shape == (2, 3)
 
 
 def test_perturbed_images_are_shifted_and_noisy() -> None:
@@ -186,7 +187,7 @@ def test_damaged_weights_are_named(harm: str, tmp_path: Path) -> None:
     else:
         part = Autoencoder(steps=1, code=3, width=3, batch=2)
     with pytest.raises(DamageError, match=r"weights\.safetensors"):
-        part.load(tmp_path, (8, 8, 1), None)
+        part.load(tmp_path, (8, 8, 1), Given())
 
 
 def test_images_become_batches_and_images_again() -> None:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from asal.build import Project, check
+from asal.build import Project
+from asal.check import check
 from asal.init import start as start_project
 from asal.spec import load
 

@@ -171,7 +171,7 @@ def test_the_model_is_the_one_that_asks_and_resuming_trains_the_same(record: Rec
 
 
 def test_a_relabelled_image_makes_another_model(record: Record) -> None:
-    session = play(begin(record), 1)
+    session = play(begin(record), 2)
     session.ask(2)
     before = session.model()
     image = int(session.labelled[0])

@@ -11,7 +11,8 @@ from string import Template
 
 import pytest
 
-from asal.build import Project, check
+from asal.build import Project
+from asal.check import check
 from asal.registry import Part
 from asal.spec import Spec, load, parse
 
@@ -102,7 +103,7 @@ def test_the_template_of_init_is_a_spec() -> None:
 
 def test_every_option_of_a_shipped_spec_is_one_of_its_part() -> None:
     """A misspelt option is caught: without this the tests above would prove little."""
-    from asal.build import REGISTRIES
+    from asal.check import REGISTRIES
 
     for path in SHIPPED:
         spec: Spec = load(path)

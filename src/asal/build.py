@@ -1,122 +1,50 @@
-"""From a spec's names to working parts: the only file that knows every registry."""
+"""From a spec's names to working parts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property, partial
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from asal import artifacts
-from asal.core import Extractor, Index, Learner
+from asal.check import (
+    check,
+    check_features,
+    first_space_of,
+    made,
+    needs_of,
+    options_of,
+    space_of,
+    table_of,
+    unmet,
+)
+from asal.core import Extractor, Index, Learner, Model, Tools
 from asal.devices import Device
-from asal.errors import UserError, unknown
+from asal.errors import UserError
 from asal.events import Record
-from asal.features import features
+from asal.features import Given, features
 from asal.generators import Adversary, generators
 from asal.index import indexes
 from asal.ingest import Split, ingest
 from asal.learners import learners
+from asal.meter import Meter
 from asal.oracles import oracles
 from asal.oracles.stored import Stored
-from asal.pool import StoredPool
-from asal.prepare import Shop, Space, extracted, indexed, trained
+from asal.oracles.teacher import Answering
+from asal.pool import LABELS, StoredPool
+from asal.prepare import Counting, Shop, Space, extracted, indexed, passing, stage, trained
 from asal.progress import Watch, unwatched
 from asal.quality import judge
-from asal.registry import Registry
-from asal.scores import scores
 from asal.session import Chooser, Plan, Session, draw
 from asal.sources import sources
-from asal.spec import FeatureTable, PartTable, Spec, StrategyTable, load
+from asal.spec import FeatureTable, Spec, StrategyTable, load
 from asal.strategies import strategies
 from asal.vectors import StoredVectors
-
-REGISTRIES: Mapping[str, Registry] = {
-    "sources": sources,
-    "generators": generators,
-    "features": features,
-    "indexes": indexes,
-    "learners": learners,
-    "oracles": oracles,
-    "scores": scores,
-    "strategies": strategies,
-}
-
-
-def check(spec: Spec, chosen: Sequence[str] | None = None) -> dict[str, StrategyTable]:
-    """Refuse in the first second what could not work after hours, and return the chosen strategies' tables.
-
-    Args:
-        chosen: names of the spec's strategies, or of registered ones with their defaults; None takes the spec's.
-
-    Raises:
-        UserError: an unknown part or option, or a strategy whose needs the spec does not meet.
-    """
-    for registry, table in ((sources, spec.source), (indexes, spec.index), (learners, spec.learner)):
-        _make(registry, table)  # a learner of one's own is looked up when it is made
-    if spec.generator is not None:
-        _options(generators, spec.generator)
-    for name in spec.features:
-        _check_features(spec, name)
-    scores[spec.protocol.score]
-    tables = {name: _table(spec, name) for name in (chosen if chosen is not None else spec.strategies)}
-    for name, table in tables.items():
-        _check_strategy(spec, name, table)
-    return tables
-
-
-def _options(registry: Registry, table: PartTable) -> dict[str, Any]:
-    return registry[table.kind].options(table.options)
-
-
-def _make(registry: Registry, table: PartTable) -> Any:
-    return registry[table.kind].make(**_options(registry, table))
-
-
-def _table(spec: Spec, name: str) -> StrategyTable:
-    if name in spec.strategies:
-        return spec.strategies[name]
-    if name in strategies:
-        return StrategyTable(kind=name)
-    raise unknown("strategy", name, {*spec.strategies, *strategies})
-
-
-def _check_features(spec: Spec, name: str) -> None:
-    if name not in spec.features:
-        raise unknown("feature space of this spec", name, spec.features)
-    _options(features, spec.features[name])
-    if "generator" in features[spec.features[name].kind].needs and spec.generator is None:
-        raise _unmet(f"features '{name}'", "a generator", "a [generator] section")
-
-
-def _check_strategy(spec: Spec, name: str, table: StrategyTable) -> None:
-    part = strategies[table.kind]
-    options = part.options(table.options)
-    if "score" in options:
-        scores[options["score"]]
-    if "generator" in part.needs and spec.generator is None:
-        raise _unmet(f"strategy '{name}'", "a generator", "a [generator] section")
-    if "features" in part.needs:
-        _check_features(spec, _space_of(spec, name, table))
-    if "gradient" in part.needs and "gradient" not in learners[spec.learner.kind].provides:
-        able = ", ".join(kind for kind in learners if "gradient" in learners[kind].provides)
-        raise UserError(
-            f"strategy '{name}' climbs a score by gradient, so its classifier must have one",
-            came=f"the learner '{spec.learner.kind}', which has none",
-            remedy=f"use one of {able}, or another strategy",
-        )
-
-
-def _space_of(spec: Spec, name: str, table: StrategyTable) -> str:
-    if table.features is None and not spec.features:
-        raise _unmet(f"strategy '{name}'", "a feature space", "a [features.autoencoder] section")
-    return table.features or next(iter(spec.features))
-
-
-def _unmet(who: str, what: str, remedy: str) -> UserError:
-    return UserError(f"{who} needs {what}", came="the spec has none", remedy=f"add {remedy}")
 
 
 class Project:
@@ -130,6 +58,7 @@ class Project:
         self._making = False
         self._spaces: dict[str, Space] = {}
         self._indexes: dict[str, Index] = {}
+        self._own: dict[str, Any] = {}
 
     @classmethod
     def open(cls, folder: str | Path, watch: Watch = unwatched) -> Project:
@@ -159,15 +88,17 @@ class Project:
         tables = check(self.spec, chosen)
         with self._held():
             self._take_in()
-            needs = {name: strategies[table.kind].needs for name, table in tables.items()}
-            if chosen is None:
-                spaces = set(self.spec.features)
-            else:
-                spaces = {_space_of(self.spec, n, tables[n]) for n, needed in needs.items() if "features" in needed}
-            if (chosen is None and self.spec.generator) or any("generator" in needed for needed in needs.values()):
+            if chosen is None and self.spec.generator:
                 self.generator  # noqa: B018  touching is making
-            for name in spaces:
-                self.index(name)
+            for name in self.spec.features if chosen is None else ():
+                if "model" not in features[self.spec.features[name].kind].needs:
+                    self.index(name)
+            for name, table in tables.items():
+                self.tools(name).open()
+                if table.first and "features" in strategies[table.first].needs:
+                    self.index(first_space_of(self.spec, name, table))
+            if any("images" in strategies[table.kind].provides for table in tables.values()) and self._labelled:
+                self.teacher  # noqa: B018
 
     def ingest(self) -> None:
         """Take the source's images in, once."""
@@ -187,7 +118,7 @@ class Project:
     def _take_in(self) -> None:
         table = self.spec.pool
         split = Split(**table.split.model_dump())
-        source = _make(sources, self.spec.source)
+        source = made(sources, self.spec.source)
         ingest(source, self.root, split, keep=table.keep, size=table.size, gray=table.gray, watch=self.watch)
         if "pool" in self.__dict__:
             del self.pool
@@ -215,14 +146,14 @@ class Project:
     @cached_property
     def _adversary(self) -> tuple[Path, Adversary]:
         if self.spec.generator is None:
-            raise _unmet("this part", "a generator", "a [generator] section")
+            raise unmet("this part", "a generator", "a [generator] section")
         table = self.spec.generator
-        part = _make(generators, table)
+        part = made(generators, table)
 
         def judged(folder: Path) -> None:
             judge(part.load(folder, self.pool.shape), self._yardstick, self.pool, folder, self.spec.seed)
 
-        folder = trained(self._shop, table.kind, part, _options(generators, table), also=judged)
+        folder = trained(self._shop, table.kind, part, options_of(generators, table), also=judged)
         return folder, part.load(folder, self.pool.shape)
 
     @property
@@ -238,19 +169,18 @@ class Project:
         return self._trained_features(table)[1]
 
     def _trained_features(self, table: FeatureTable) -> tuple[Path, Extractor]:
-        part = _make(features, table)
-        options = dict(_options(features, table))
-        critic = None
+        part = made(features, table)
+        options, given = dict(options_of(features, table)), Given()
         if "generator" in features[table.kind].needs:
-            home, critic = self._adversary
-            options["generator"] = home.name
+            home, adversary = self._adversary
+            options["generator"], given = home.name, Given(adversary)
         folder = trained(self._shop, table.kind, part, options)
-        return folder, part.load(folder, self.pool.shape, critic)
+        return folder, part.load(folder, self.pool.shape, given)
 
     def space(self, name: str) -> Space:
         """Return a feature space of the spec."""
         if name not in self._spaces:
-            _check_features(self.spec, name)
+            check_features(self.spec, name)
             table = self.spec.features[name]
             folder, extractor = self._trained_features(table)
             self._spaces[name] = extracted(self._shop, name, extractor, folder, table.dimensions, table.fit_on or None)
@@ -259,33 +189,102 @@ class Project:
     def index(self, name: str) -> Index:
         """Return the index over a feature space."""
         if name not in self._indexes:
-            table = self.spec.index
-            indexer, options = _make(indexes, table), _options(indexes, table)
-            self._indexes[name] = indexed(self._shop, table.kind, indexer, options, self.space(name))
+            self._indexes[name] = self._indexed(self._shop, self.space(name))
         return self._indexes[name]
 
-    def learner(self) -> Learner:
-        """Return the spec's learner."""
-        made: Learner = _make(learners, self.spec.learner)
-        return made
+    def _indexed(self, shop: Shop, space: Space) -> Index:
+        table = self.spec.index
+        return indexed(shop, table.kind, made(indexes, table), options_of(indexes, table), space)
+
+    def passing(self, name: str, model: Model, meter: Meter, keeper: object) -> tuple[Space, Index]:
+        """Return a space that hangs on the present classifier and its index; their files go when `keeper` does.
+
+        Cost: a network evaluation for every image of the pool, and for those that PCA is fitted on.
+        """
+        table = self.spec.features[name]
+        extractor = Counting(made(features, table).load(Path(), self.pool.shape, Given(model=model)))
+        shop = passing(self._shop, keeper)
+        with meter.part("score"):
+            space = extracted(shop, name, extractor, Path("present"), table.dimensions, table.fit_on or None)
+            index = self._indexed(shop, space)
+        meter.evaluations += extractor.images
+        return space, index
+
+    def own(self, name: str) -> Any:
+        """Return what a strategy prepares for itself."""
+        if name not in self._own:
+            table = table_of(self.spec, name)
+            part, options = strategies[table.kind].bind(table.options), options_of(strategies, table)
+            self._own[name] = part.load(trained(self._shop, table.kind, part, options), self.pool.shape)
+        return self._own[name]
 
     def oracle(self, part: str) -> Stored:
         """Return the stored labels of "pool" or "test"."""
         return Stored.open(self.root / part)
 
+    @property
+    def _labelled(self) -> bool:
+        return LABELS in artifacts.manifest(self.root / "pool")["files"]
+
+    @cached_property
+    def teacher(self) -> Answering:
+        """Who answers for made-up images: trained on every label of the pool."""
+        oracle, part = self.oracle("pool"), made(oracles, self.spec.annotator)
+        labels = oracle.answer(np.arange(len(self.pool)))
+        facts = {
+            "kind": self.spec.annotator.kind,
+            "options": options_of(oracles, self.spec.annotator),
+            "pool": self.pool.fingerprint,
+            "labels": artifacts.manifest(self.root / "pool")["files"][LABELS]["sha256"],
+            "seed": self.spec.seed,
+        }
+
+        def fill(folder: Path) -> None:
+            self.watch("teacher", 0, 1, "trains on every label")
+            part.train(self.pool, labels, len(oracle.classes), folder, self.spec.seed)
+            self.watch("teacher", 1, 1)
+
+        folder = stage(self._shop, "parts", self.spec.annotator.kind, facts, fill)
+        answering: Answering = part.load(folder, self.pool.shape, len(oracle.classes))
+        return answering
+
     def plan(self, name: str, classes: tuple[str, ...], seed: int = 0, first: Chooser = draw) -> Plan:
-        """Return a session's plan for one of the spec's strategies, or a registered one."""
+        """Return a session's plan for one of the spec's strategies, or a registered one.
+
+        Args:
+            first: chooses the first batch, unless the strategy's table names a strategy that does.
+        """
         table = check(self.spec, [name])[name]
-        part = strategies[table.kind]
-        chooser = partial(part.make, **part.options(table.options))
-        return Plan(classes, self.learner(), chooser, name, seed, first)
+        part, first_name = strategies[table.kind], table.first or "random"
+        if "two classes" in part.needs and len(classes) != 2:
+            raise UserError(
+                f"strategy '{name}' draws lines between two classes",
+                came=f"{len(classes)} of them",
+                remedy="leave it out, or keep two classes under [pool]",
+            )
+        chooser, lines = part.bind(table.options), "lines" in part.provides
+        learner = chooser.learner(self.tools(name)) if lines else self._learner(needs_of(table))
+        return Plan(classes, learner, chooser, name, seed, self._first(name, table) or first, first_name, lines)
+
+    def _learner(self, needs: frozenset[str]) -> Learner:
+        learner = made(learners, self.spec.learner)
+        trained_by: Learner = learner.foretelling() if "loss" in needs else learner
+        return trained_by
+
+    def _first(self, name: str, table: StrategyTable) -> Chooser | None:
+        if table.first is None:
+            return None
+        part = strategies[table.first]
+        space = first_space_of(self.spec, name, table) if "features" in part.needs else ""
+        chooser, tools = part.bind({}), ProjectTools(self, table.first, space, part.needs)
+        return lambda now, n, rng: chooser(replace(now, tools=tools), n, rng)
 
     def tools(self, name: str) -> ProjectTools:
         """Return what a strategy declared in its needs, each opened at its first use."""
-        table = _table(self.spec, name)
-        needs = strategies[table.kind].needs
-        space = _space_of(self.spec, name, table) if "features" in needs else ""
-        return ProjectTools(self, space, needs)
+        table = table_of(self.spec, name)
+        needs = needs_of(table)
+        space = space_of(self.spec, name, table) if "features" in needs else ""
+        return ProjectTools(self, name, space, needs)
 
 
 @dataclass(frozen=True)
@@ -293,15 +292,27 @@ class ProjectTools:
     """The tools of one strategy, in one feature space."""
 
     project: Project
+    strategy: str
     features: str
     needs: frozenset[str]
+
+    @property
+    def _passing(self) -> bool:
+        """Whether the features hang on the present classifier."""
+        return bool(self.features) and "model" in features[self.project.spec.features[self.features].kind].needs
 
     def open(self) -> None:
         """Open all of them now, so that no round is charged for it."""
         if "generator" in self.needs:
-            self.project.generator  # noqa: B018  touching is opening
-        if "features" in self.needs:
-            self.project.index(self.features)
+            self.generator  # noqa: B018  touching is opening
+        if "features" in self.needs and not self._passing:
+            self.index  # noqa: B018
+        if "own" in self.needs:
+            self.own  # noqa: B018
+
+    def at(self, model: Model, meter: Meter) -> Tools:
+        """Return the tools of a round."""
+        return PassingTools(self, model, meter) if self._passing else self
 
     @property
     def generator(self) -> Adversary:
@@ -318,3 +329,38 @@ class ProjectTools:
     @property
     def index(self) -> Index:
         return self.project.index(self.features)
+
+    @property
+    def own(self) -> Any:
+        return self.project.own(self.strategy)
+
+
+class PassingTools:
+    """The tools of one round, in a feature space that hangs on its classifier and goes with it."""
+
+    def __init__(self, tools: ProjectTools, model: Model, meter: Meter) -> None:
+        self._tools, self._model, self._meter = tools, model, meter
+
+    @cached_property
+    def _made(self) -> tuple[Space, Index]:
+        return self._tools.project.passing(self._tools.features, self._model, self._meter, self)
+
+    @property
+    def generator(self) -> Adversary:
+        return self._tools.generator
+
+    @property
+    def extractor(self) -> Extractor:
+        return self._made[0].extractor
+
+    @property
+    def vectors(self) -> StoredVectors:
+        return self._made[0].vectors
+
+    @property
+    def index(self) -> Index:
+        return self._made[1]
+
+    @property
+    def own(self) -> Any:
+        return self._tools.own

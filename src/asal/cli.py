@@ -154,7 +154,7 @@ def report(
 @app.command(name="list")
 def list_parts(kind: Annotated[str, typer.Argument(help="One kind, such as strategies. [default: all]")] = "") -> None:
     """List the parts of every kind, one line each."""
-    from asal.build import REGISTRIES
+    from asal.check import REGISTRIES
     from asal.errors import unknown
 
     if kind and kind not in REGISTRIES:

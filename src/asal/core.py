@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,7 @@ Probs: TypeAlias = npt.NDArray[np.float64]  # (n, k)       rows sum to one
 Scores: TypeAlias = npt.NDArray[np.float64]  # (n,)         higher = ask sooner, everywhere
 
 NO_IDS: Ids = np.empty(0, np.int64)
+T = TypeVar("T")
 
 
 def as_ids(ids: npt.ArrayLike) -> Ids:
@@ -66,10 +67,42 @@ class Model(Protocol):
         ...
 
 
+class LossModel(Model, Protocol):
+    """A classifier that also foretells its own loss on an image: what a learner that provides "loss" returns."""
+
+    def losses(self, images: Images) -> Scores: ...
+    def loss(self, batch: Tensor) -> Tensor:
+        """Map float images (n, c, h, w) in [−1, 1] to (n,), differentiably."""
+        ...
+
+
+class LinearModel(Model, Protocol):
+    """A classifier that is linear in features that stand still: what a learner that provides "linear" returns."""
+
+    def head(self) -> tuple[Features, Features]:
+        """Return the weights (k, d) and biases (k,) that make logits of what `embed` returns."""
+        ...
+
+
 class Learner(Protocol):
     """Trains a classifier from scratch."""
 
     def fit(self, images: Images, labels: Labels, classes: int, rng: np.random.Generator) -> Model: ...
+
+
+class LineLearner(Protocol):
+    """Trains a classifier from images and from how they were made; see `asal.strategies.adba`."""
+
+    def fit_lines(
+        self,
+        images: Images,
+        labels: Labels,
+        origins: Sequence[Mapping[str, Any]],
+        classes: int,
+        rng: np.random.Generator,
+    ) -> Model:
+        """Fit to labelled images; `origins` has the note of each that was made up, and an empty one of the others."""
+        ...
 
 
 class Generator(Protocol):
@@ -123,6 +156,16 @@ class Tools(Protocol):
     def vectors(self) -> Vectors: ...
     @property
     def index(self) -> Index: ...
+    @property
+    def own(self) -> Any:
+        """What the strategy itself prepared: whatever its `load` returned."""
+        ...
+
+
+class Toolmaker(Protocol):
+    """Hands out the tools of a round: most stand still, and some hang on the present classifier."""
+
+    def at(self, model: Model, meter: Meter) -> Tools: ...
 
 
 Score: TypeAlias = Callable[[Any], Any]  # probabilities (n, k) → scores (n,), for numpy arrays and torch tensors alike
@@ -157,7 +200,7 @@ class Candidates:
         """Draw n distinct open ids, all equally likely. Cost: O(n + closed), whatever the pool's size."""
         if n > len(self):
             raise not_enough(n, len(self))
-        ranks = rng.choice(len(self), size=n, replace=False, shuffle=True)
+        ranks = _distinct(n, len(self), rng)
         # The rank-th open id is rank + (closed ids at or below it): closed[i] − i open ids lie before closed[i].
         open_before = self.closed - np.arange(len(self.closed))
         return as_ids(ranks + np.searchsorted(open_before, ranks, side="right"))
@@ -169,6 +212,17 @@ class Candidates:
             ids = ids[self.has(ids)]
             if ids.size:
                 yield ids
+
+
+def _distinct(n: int, size: int, rng: np.random.Generator) -> Ids:
+    """Draw n distinct numbers below `size`, in random order. Memory: O(n); numpy's `choice` lays out up to 50 n."""
+    if 4 * n > size:
+        return as_ids(rng.choice(size, size=n, replace=False))
+    found = NO_IDS
+    while len(found) < n:  # a number that came before is drawn again
+        drawn = np.concatenate([found, rng.integers(size, size=n - len(found))])
+        found = drawn[np.sort(np.unique(drawn, return_index=True)[1])]
+    return found
 
 
 def not_enough(n: int, left: int) -> UserError:
@@ -197,17 +251,34 @@ class Round:
 
     def __post_init__(self) -> None:
         closed = np.concatenate([self.labelled, self.skipped])
-        object.__setattr__(self, "candidates", Candidates(len(self.pool), closed))
+        object.__setattr__(self, "candidates", Candidates(len(self.pool), closed[closed < len(self.pool)]))
 
     candidates: Candidates = field(init=False)
+    origins: Sequence[Mapping[str, Any]] = ()  # how each image was made that was made up so far, in the order of ids
+
+    @property
+    def real(self) -> Ids:
+        """The labelled ids that are of the pool, in ascending order: the made-up ones have no stored features."""
+        return np.sort(self.labelled[self.labelled < len(self.pool)])
 
     def predict(self, ids: Ids) -> Probs:
         """Return the classifier's probabilities for pool images, and count the evaluations."""
+        return self._evaluated(ids, self.model.predict)
+
+    def embed(self, ids: Ids) -> Features:
+        """Return the input of the classifier's last layer for pool images, and count the evaluations."""
+        return self._evaluated(ids, self.model.embed)
+
+    def losses(self, ids: Ids) -> Scores:
+        """Return the loss that the classifier foretells for pool images, and count the evaluations."""
+        return self._evaluated(ids, cast(LossModel, self.model).losses)
+
+    def _evaluated(self, ids: Ids, evaluate: Callable[[Images], T]) -> T:
         with self.meter.part("io"):
             images = self.pool.read(ids)
         with self.meter.part("score"):
             self.meter.evaluations += len(ids)
-            return self.model.predict(images)
+            return evaluate(images)
 
     def features(self, ids: Ids) -> Features:
         """Return the stored features of pool images."""
@@ -217,11 +288,25 @@ class Round:
 
 @dataclass(frozen=True)
 class Selection:
-    """What a strategy picked: distinct ids, sooner first, and where each pick came from."""
+    """What a strategy picked: distinct ids, sooner first, and where each pick came from.
+
+    A strategy that makes images up, to be labelled in place of the pool's, returns them with `of_made`. Images that are
+    answered together, as ADBA's lines are, come in groups.
+    """
 
     ids: Ids
     scores: Scores
     notes: Sequence[Mapping[str, Any]] = ()  # one a pick, JSON-ready, or none at all
+    images: Images | None = None  # (n, h, w, c) made up; none where the ids are the pool's
+    group: int = 1  # images to one annotation
+
+    @classmethod
+    def of_made(
+        cls, now: Round, images: Images, scores: Scores, notes: Sequence[Mapping[str, Any]], group: int = 1
+    ) -> Selection:
+        """Return a selection of images that were made up just now, under the ids that are free."""
+        first = len(now.pool) + len(now.origins)
+        return cls(np.arange(first, first + len(images)), scores, notes, images, group)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ids", as_ids(self.ids))
@@ -234,6 +319,10 @@ class Selection:
             raise ValueError("scores must be finite: a NaN would sort at random")
         if self.notes and len(self.notes) != len(self.ids):
             raise ValueError(f"a selection has one note an id or none: {len(self.notes)} for {len(self.ids)}")
+        if self.images is not None and len(self.images) != len(self.ids):
+            raise ValueError(f"a selection has one made-up image an id: {len(self.images)} for {len(self.ids)}")
+        if len(self.ids) % self.group:
+            raise ValueError(f"a selection holds whole groups of {self.group} images, not {len(self.ids)}")
 
 
 class Strategy(Protocol):

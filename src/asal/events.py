@@ -38,7 +38,8 @@ class Event:
 
     Kinds, and what they carry:
         opened     body: format, asal (its version), pool (fingerprint), images, classes, seed
-        asked      body: ids, scores, notes, n, strategy, labelled, seconds, evaluations, because (or null)
+        asked      body: ids, scores, notes, n, strategy, labelled, seconds, evaluations, generated, because (or null);
+                   where the images were made up also images (PNG in base64, one an id) and group
         answered   image, label, by
         skipped    image, by: "can't tell"
         corrected  image, label (null: it is skipped from now on), by

@@ -4,6 +4,7 @@
     DIR/<strategy>/seed-<s>/labels.db   that run's record: from it, everything below can be made again
     DIR/<strategy>/seed-<s>/rows.jsonl  one row a round
     DIR/<strategy>/seed-<s>/pairs.npz   synthetic images and their matches, where the strategy makes any
+    DIR/fully-supervised/seed-<s>.json  the accuracy that all labels bring, where the spec asks for it
 
 Runs of one seed are paired: the same initial images and the same initial weights, whatever the strategy.
 """
@@ -21,12 +22,13 @@ import numpy as np
 
 from asal import artifacts, machine
 from asal.build import Project
-from asal.core import Labels, Model, Round, Selection
+from asal.check import table_of
+from asal.core import Labels, Round, Selection
 from asal.errors import UserError
 from asal.events import Record
+from asal.exam import Exam
 from asal.meter import Meter
 from asal.oracles.stored import Stored
-from asal.pool import StoredPool
 from asal.progress import Watch
 from asal.scores import scores
 from asal.session import Batch, Session
@@ -113,6 +115,7 @@ def _joined(there: Mapping[str, Any], now: Mapping[str, Any], out: Path) -> dict
         **now,
         "strategies": list(dict.fromkeys([*there["strategies"], *now["strategies"]])),
         "seeds": sorted({*there["seeds"], *now["seeds"]}),
+        **({"reference": there["reference"]} if "reference" in there else {}),
         "earlier": there["earlier"] + ([made] if made != {key: now[key] for key in made} else []),
     }
 
@@ -136,6 +139,15 @@ class Job:
     def folder(self) -> Path:
         return self.out / self.strategy / f"seed-{self.seed}"
 
+    @property
+    def size(self) -> int:
+        """What its progress counts to."""
+        return self.spec.protocol.budget
+
+    def do(self, watch: Watch) -> str:
+        """Do it to its end; see `run_one`."""
+        return run_one(self, watch)
+
 
 def run_one(job: Job, watch: Watch) -> str:
     """Do one run to its end, from wherever it stands, and return its last accuracy in words.
@@ -157,15 +169,15 @@ def run_one(job: Job, watch: Watch) -> str:
         session = Session(project.pool, record, plan, tools)
         rows = Rows(job.folder / "rows.jsonl")
         rows.check(session.state.number)
-        while (labels := len(session.labelled)) < protocol.budget:
+        while (spent := session.state.spent) < protocol.budget:
             if session.left == 0 and not session.state.waiting:
                 break  # the rest of the pool could not be told
             wanted = protocol.batch if session.state.number or session.state.waiting else protocol.initial
-            batch = session.ask(min(wanted, protocol.budget - labels, session.left or wanted))
+            batch = session.ask(min(wanted, protocol.budget - spent, session.left or wanted))
             if batch.round and not rows.has(batch.round):
                 rows.add(_row(job, session, batch, exam))
-            session.tell(_answers(oracle, batch))
-            watch(job.name, labels, protocol.budget, rows.note)
+            session.tell(_answers(project, job, session, batch))
+            watch(job.name, spent, protocol.budget, rows.note)
         if not rows.has(session.state.number):
             rows.add(_row(job, session, None, exam))
         watch(job.name, protocol.budget, protocol.budget, rows.note)
@@ -173,41 +185,15 @@ def run_one(job: Job, watch: Watch) -> str:
         return rows.note
 
 
-def _answers(oracle: Stored, batch: Batch) -> list[tuple[int, int | None]]:
-    told = oracle.answer(batch.ids).tolist()
-    return [(int(image), label if label >= 0 else None) for image, label in zip(batch.ids, told, strict=True)]
-
-
-@dataclass(frozen=True)
-class Exam:
-    """The test set, which nothing but `accuracy` sees."""
-
-    pool: StoredPool
-    labels: Labels
-
-    @classmethod
-    def of(cls, project: Project) -> Exam:
-        """Open the test set of a project, whose images without a label are left out.
-
-        Raises:
-            UserError: there is none, or not one of its images has a label.
-        """
-        exam = cls(project.test, project.oracle("test").answer(np.arange(len(project.test))))
-        if not (exam.labels >= 0).any():
-            raise UserError(
-                "accuracy is measured on labelled images",
-                came="not one image of the test set has a label",
-                remedy="set `test` under [pool.split] to a number, or to a split with labels",
-            )
-        return exam
-
-    def accuracy(self, model: Model) -> float:
-        """Return the share of test images whose likeliest class is their own."""
-        ids = np.flatnonzero(self.labels >= 0)
-        right = 0
-        for block in np.array_split(ids, -(-len(ids) // 4096)):
-            right += int((model.predict(self.pool.read(block)).argmax(1) == self.labels[block]).sum())
-        return right / len(ids)
+def _answers(project: Project, job: Job, session: Session, batch: Batch) -> list[tuple[int, int | None]]:
+    """Return the stored labels of pool images, and the teacher's of images that were made up."""
+    real = batch.ids < len(project.pool)
+    told = np.empty(len(batch), np.int64)
+    told[real] = project.oracle("pool").answer(batch.ids[real])
+    if not real.all():
+        sure = table_of(job.spec, job.strategy).sure
+        told[~real] = project.teacher.answer(session.images(batch.ids[~real]), sure)
+    return [(int(image), int(label) if label >= 0 else None) for image, label in zip(batch.ids, told, strict=True)]
 
 
 def _row(job: Job, session: Session, batch: Batch | None, exam: Exam) -> dict[str, Any]:
@@ -215,21 +201,22 @@ def _row(job: Job, session: Session, batch: Batch | None, exam: Exam) -> dict[st
     meter = Meter()
     with meter.part("train"):
         model = session.model()
-    mean_score, seconds, evaluations = None, meter.split(), 0
+    mean_score, seconds, evaluations, generated = None, meter.split(), 0, 0
     if batch is not None:
         asked = session.state.rounds[-1]
         measure = scores[job.spec.protocol.score].make
-        mean_score = round(float(measure(model.predict(session.pool.read(batch.ids))).mean()), 6)
-        seconds, evaluations = dict(asked.seconds), asked.evaluations
+        mean_score = round(float(measure(model.predict(session.images(batch.ids))).mean()), 6)
+        seconds, evaluations, generated = dict(asked.seconds), asked.evaluations, asked.generated
     return {
         "strategy": job.strategy,
         "seed": job.seed,
         "round": session.state.number,
-        "labels": len(session.labelled),
+        "labels": session.state.spent,
         "accuracy": round(exam.accuracy(model), 6),
         "mean_score": mean_score,
         "class_counts": list(session.counts.values()),
         "evaluations": evaluations,
+        "generated": generated,
         "seconds": seconds,
         "last": batch is None,
         "spec_hash": job.spec.hash,

@@ -13,15 +13,19 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.queues import Queue
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from asal import artifacts, machine
-from asal.build import Project, check
+from asal.build import Project
+from asal.check import check
 from asal.errors import UserError
-from asal.experiment import Job, begin, run_one
+from asal.exam import Supervised, add_reference, references
+from asal.experiment import Job, begin
 from asal.progress import Watch
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+Task: TypeAlias = Job | Supervised
 
 _told: Queue[Any] | None = None  # in a worker: where its progress goes
 
@@ -41,10 +45,11 @@ def compare(
         project.prepare(names)
         commit = machine.commit()
         jobs = [Job(project.root, project.spec, name, seed, out, commit) for seed in seeds for name in names]
-        run_all(jobs, at_once, project.watch, threads)
+        run_all([*references(project, out), *jobs], at_once, project.watch, threads)
+        add_reference(out)
 
 
-def run_all(jobs: Sequence[Job], at_once: int, watch: Watch, threads: int = 1) -> None:
+def run_all(jobs: Sequence[Task], at_once: int, watch: Watch, threads: int = 1) -> None:
     """Do every run, `at_once` of them side by side; what is done already costs a second.
 
     Args:
@@ -104,7 +109,7 @@ def _listening(told: Queue[Any], watch: Watch) -> Iterator[None]:
         told.cancel_join_thread()
 
 
-def _follow(futures: dict[Future[str], Job], watch: Watch) -> None:
+def _follow(futures: dict[Future[str], Task], watch: Watch) -> None:
     failed: BaseException | None = None
     pending = set(futures)
     while pending:
@@ -115,8 +120,8 @@ def _follow(futures: dict[Future[str], Job], watch: Watch) -> None:
             if error := future.exception():
                 failed = failed or error
             else:  # its own last words may still be on their way
-                budget = futures[future].spec.protocol.budget
-                watch(futures[future].name, budget, budget, future.result())
+                task = futures[future]
+                watch(task.name, task.size, task.size, future.result())
         if failed:
             for future in pending:
                 future.cancel()
@@ -149,13 +154,13 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
-def _work(job: Job) -> str:
+def _work(job: Task) -> str:
     def tell(stage: str, done: int, total: int, note: str = "") -> None:
         if _told is not None:
             _told.put((stage, done, total, note))
 
     try:
-        return run_one(job, tell)
+        return job.do(tell)
     except UserError:
         raise
     except Exception as error:  # its traceback does not travel otherwise

@@ -1,4 +1,4 @@
-"""What a round cost: seconds by kind of work, and network evaluations on pool images."""
+"""What a round cost: seconds by kind of work, and network evaluations on the pool's and on made-up images."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ class Meter:
     def __init__(self) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self.evaluations = 0  # pool images that went through the classifier
+        self.generated = 0  # made-up images that did, once for every step of a climb
         self._stack: list[str] = []
         self._since = 0.0
 

@@ -10,13 +10,17 @@ A stage whose folder is whole is checked and left; one that was cut goes on wher
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from asal import artifacts
-from asal.core import Extractor, Features, Ids, Index, Pool
+from asal.core import Extractor, Features, Ids, Images, Index, Pool
 from asal.devices import Device
 from asal.errors import UserError
 from asal.features.pca import Pca, Reduced, fit_pca
@@ -73,7 +77,7 @@ def extracted(shop: Shop, name: str, extractor: Extractor, source: Path, dimensi
     Args:
         name: what the space is called; part of the folder's name.
         source: the folder of the trained extractor; its name stands for all that went into it.
-        dimensions: components that PCA keeps.
+        dimensions: components that PCA keeps; 0 leaves the features as they are.
         fit_on: images PCA is fitted on, drawn at random; None fits it on all, in a stream.
     """
     facts = {"kind": name, "extractor": source.name, "dimensions": dimensions, "fit_on": fit_on, "seed": shop.seed}
@@ -87,16 +91,41 @@ def extracted(shop: Shop, name: str, extractor: Extractor, source: Path, dimensi
 
         def compressed(ids: Ids) -> Features:
             watch("features", int(ids[0]), len(shop.pool))
-            return pca.apply(raw(ids))
+            return reduced(folder).apply(raw(ids)) if dimensions else raw(ids)
 
-        if not (folder / Pca.FILE).exists():
+        if dimensions and not (folder / Pca.FILE).exists():
             rng = stream(shop.seed, "pca")
             fit_pca(raw, len(shop.pool), dimensions, sample=fit_on, rng=rng, watch=watch).save(folder)
-        pca = Pca.load(folder)
+        reduced = cache(Pca.load)
         write_vectors(folder / "vectors", compressed, len(shop.pool), rows=SHARD, watch=watch)
 
     folder = stage(shop, "features", name, facts, fill)
-    return Space(folder, StoredVectors.open(folder / "vectors"), Reduced(extractor, Pca.load(folder)))
+    space = Reduced(extractor, Pca.load(folder)) if dimensions else extractor
+    return Space(folder, StoredVectors.open(folder / "vectors"), space)
+
+
+class Counting:
+    """An extractor that counts the images that went through it."""
+
+    def __init__(self, extractor: Extractor) -> None:
+        self._extractor, self.images = extractor, 0
+
+    @property
+    def dim(self) -> int:
+        """The extractor's own."""
+        return self._extractor.dim
+
+    def __call__(self, images: Images) -> Features:
+        """Count and extract."""
+        self.images += len(images)
+        return self._extractor(images)
+
+
+def passing(shop: Shop, keeper: object) -> Shop:
+    """Return a shop in a folder of its own that goes when `keeper` is let go of, for what is not to stay."""
+    home = tempfile.mkdtemp(prefix="asal-")
+    weakref.finalize(keeper, shutil.rmtree, home, ignore_errors=True)
+    return replace(shop, root=Path(home), watch=unwatched, make=True)
 
 
 def indexed(shop: Shop, kind: str, indexer: Any, options: Mapping[str, Any], space: Space) -> Index:

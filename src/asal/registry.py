@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import inspect
 import pkgutil
@@ -26,6 +27,22 @@ from typing import Any, TypeVar
 from asal.errors import UserError, unknown
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+WORDS = {  # what parts need and provide
+    "generator": "a trained generator with its critic",
+    "features": "a feature space, every image's place in it stored",
+    "index": "an index over that space",
+    "model": "the present classifier: such features are found anew in every round",
+    "gradient": "a classifier whose logits can be differentiated",
+    "linear": "a classifier that is linear in features that stand still",
+    "loss": "a classifier that foretells its loss",
+    "latents": "features that are whole latents of the generator",
+    "own": "what the strategy prepares for itself, once, by its `train`, and opens by its `load`",
+    "two classes": "no more and no fewer",
+    "first": "a strategy that needs no classifier, and so can choose a first batch",
+    "images": "a strategy that makes images up, to be labelled in place of the pool's",
+    "lines": "a strategy that brings its own classifier, by its `learner`, which learns from how images were made",
+}
 
 
 @dataclass(frozen=True)
@@ -61,6 +78,16 @@ class Part:
             if name not in self.parameters:
                 raise unknown(f"option of {self.kind} '{self.name}'", name, self.parameters)
         return dict(self._schema(given))
+
+    def bind(self, given: Mapping[str, Any]) -> Any:
+        """Return the part with its options, ready to be called: an instance of a class, or a function with them bound.
+
+        Raises:
+            UserError: as `options`.
+        """
+        if inspect.isclass(self.make):
+            return self.make(**self.options(given))
+        return functools.partial(self.make, **self.options(given))
 
     def _schema(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
         import pydantic  # here, because the command line's help must not wait for it

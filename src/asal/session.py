@@ -15,10 +15,25 @@ from typing import Any, TypeAlias, cast
 
 import numpy as np
 
+from asal.annex import Joined, encoded
 from asal.answers import Answers, checked
-from asal.core import Candidates, Ids, Labels, Learner, Model, Pool, Round, Scores, Selection, Tools, not_enough
+from asal.core import (
+    Ids,
+    Images,
+    Labels,
+    Learner,
+    LineLearner,
+    Model,
+    Pool,
+    Round,
+    Scores,
+    Selection,
+    Toolmaker,
+    Tools,
+    not_enough,
+)
 from asal.errors import UserError
-from asal.events import FORMAT, Event, Record
+from asal.events import FORMAT, NOTHING, Event, Record
 from asal.meter import Meter
 from asal.rng import stream
 from asal.state import State, fold
@@ -42,15 +57,17 @@ class Plan:
         seed: of every random draw. What a strategy draws never moves what the learner or the first batch draws, so
             that two plans that differ in the strategy alone are paired: the same first batch, the same initial weights.
         first: chooses as long as no classifier can be trained; `first_name` is what the record calls it.
+        from_lines: the learner wants to know how made-up images were made, as ADBA's does.
     """
 
     classes: tuple[str, ...]
-    learner: Learner
+    learner: Learner | LineLearner
     strategy: Chooser
     name: str = "custom"
     seed: int = 0
     first: Chooser = draw
     first_name: str = "random"
+    from_lines: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", tuple(self.classes))
@@ -104,21 +121,21 @@ class Session:
     (4, 2)
     """
 
-    def __init__(self, pool: Pool, record: Record, plan: Plan, tools: Tools | None = None) -> None:
+    def __init__(self, pool: Pool, record: Record, plan: Plan, tools: Toolmaker | None = None) -> None:
         """Go on where the record ends.
 
         Args:
             pool: the images; the same ones as long as the record lives.
             record: what was asked and answered so far, maybe nothing. Whoever opened it closes it.
             plan: what stays the same in every round.
-            tools: what the plan's strategy needs of a project; none for one that needs only the classifier.
+            tools: hands out what the plan's strategy needs of a project; none for one that needs only the classifier.
 
         Raises:
             UserError: the record was begun with another pool, other classes or another seed.
             DamageError: the record is not whole any more.
         """
         self.pool, self.record, self.plan = pool, record, plan
-        self._tools = cast(Tools, NO_TOOLS) if tools is None else tools
+        self._tools = tools
         self._state = State()
         self._trained: _Trained | None = None
         self._lock = threading.RLock()
@@ -146,8 +163,13 @@ class Session:
 
     @property
     def left(self) -> int:
-        """How many images nobody has been asked about."""
-        return len(self.pool) - len(self._state.answers) - len(self._state.skips) - len(self._state.waiting)
+        """How many of the pool's images nobody has been asked about."""
+        asked = (image for group in (self._state.answers, self._state.skips, self._state.waiting) for image in group)
+        return len(self.pool) - sum(image < len(self.pool) for image in asked)
+
+    def images(self, ids: Ids) -> Images:
+        """Return images (n, h, w, c) by id: the pool's, and those that were made up for this session."""
+        return Joined(self.pool, self._state.made).read(ids)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -207,7 +229,7 @@ class Session:
         """
         with self._lock:
             state, events = self._state, []
-            for image, label in checked(answers, len(self.pool), self.plan.classes):
+            for image, label in checked(answers, len(self.pool) + len(state.made), self.plan.classes):
                 if image not in state.waiting:
                     raise _not_waiting(image, state)
                 events.append(Event("skipped" if label is None else "answered", state.number, image, label, by))
@@ -223,7 +245,7 @@ class Session:
         """
         with self._lock:
             state, events = self._state, []
-            for image, label in checked(answers, len(self.pool), self.plan.classes):
+            for image, label in checked(answers, len(self.pool) + len(state.made), self.plan.classes):
                 if image not in state.answers and image not in state.skips:
                     raise UserError(
                         "a correction changes an answer",
@@ -242,26 +264,36 @@ class Session:
             trained = self._train()
             meter.seconds.update(trained.meter.seconds)  # also where `model` had it trained before
             model, chooser, name, rng = trained.model, plan.strategy, plan.name, stream(plan.seed, "strategy", number)
-        now = Round(number, self.pool, state.labelled, state.labels, model, self._tools, state.skipped, meter)
+        pool = Joined(self.pool, state.made)
+        tools = cast(Tools, NO_TOOLS) if self._tools is None else self._tools.at(model, meter)
+        origins = [made.note for made in state.made.values()]
+        now = Round(number, pool, state.labelled, state.labels, model, tools, state.skipped, meter, origins)
         with meter.part("score"):  # whatever a strategy does outside the parts it names
-            chosen = _checked_choice(chooser(now, n, rng), n, now.candidates, name)
+            chosen = _checked_choice(chooser(now, n, rng), n, now, name)
         facts = {"n": n, "strategy": name, "labelled": len(state.answers), "because": because}
-        cost = {"seconds": meter.split(), "evaluations": meter.evaluations}
+        cost = {"seconds": meter.split(), "evaluations": meter.evaluations, "generated": meter.generated}
         picks = {"ids": chosen.ids.tolist(), "scores": chosen.scores.tolist(), "notes": list(chosen.notes)}
+        made = {} if chosen.images is None else {"images": encoded(chosen.images), "group": chosen.group}
         opened = [] if state.opened else [Event("opened", body=self._origin())]
-        self._write([*opened, Event("asked", number, body={**facts, **cost, **picks})])
+        self._write([*opened, Event("asked", number, body={**facts, **cost, **picks, **made})])
 
     def _train(self) -> _Trained:
-        state, plan = self._state, self.plan
+        state = self._state
         if self._trained is None or not self._trained.fits(state):
             meter = Meter()
             with meter.part("io"):
-                images = self.pool.read(state.labelled)
+                images = self.images(state.labelled)
             with meter.part("train"):
-                rng = stream(plan.seed, "learner", state.number)
-                model = plan.learner.fit(images, state.labels.copy(), len(plan.classes), rng)
+                model = self._fitted(images, state)
             self._trained = _Trained(state, model, meter)
         return self._trained
+
+    def _fitted(self, images: Images, state: State) -> Model:
+        plan, labels, rng = self.plan, state.labels.copy(), stream(self.plan.seed, "learner", state.number)
+        if not plan.from_lines:
+            return cast(Learner, plan.learner).fit(images, labels, len(plan.classes), rng)
+        origins = [state.made[image].note if image in state.made else NOTHING for image in state.answers]
+        return cast(LineLearner, plan.learner).fit_lines(images, labels, origins, len(plan.classes), rng)
 
     def _write(self, events: list[Event]) -> None:
         if events:
@@ -342,10 +374,13 @@ def _checked_n(n: int, left: int) -> int:
     return n
 
 
-def _checked_choice(chosen: Selection, n: int, candidates: Candidates, name: str) -> Selection:
+def _checked_choice(chosen: Selection, n: int, now: Round, name: str) -> Selection:
     """Return what a strategy chose, if it keeps its contract: a label spent on a wrong image is lost."""
-    good = candidates.has(chosen.ids)
-    if len(chosen.ids) != n or not good.all():
+    if chosen.images is None:
+        good = now.candidates.has(chosen.ids)
+    else:
+        good = chosen.ids == len(now.pool) + len(now.origins) + np.arange(len(chosen.ids))
+    if len(chosen.ids) != n * chosen.group or not good.all():
         closed = chosen.ids[~good][:5].tolist()
         raise UserError(
             "a strategy chooses as many images as are wanted, of those that are still open",

@@ -7,6 +7,8 @@ name = "mnist-two"
 [features.X]  one table for each space; `kind` is X where it is not said
 [index]       kind = "exact"
 [learner]     kind = "linear"
+[reference]   trains the learner on every label too, for the line at the top; with options that then differ
+[annotator]   kind = "teacher": who answers for made-up images where no person does
 [protocol]    initial, batch and budget, in labels
 [strategies.X]  one table for each; `kind` is X where it is not said
 """
@@ -42,16 +44,15 @@ class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class PartTable(_Table):
-    """A part by its kind, with the options that were given outright."""
+class _OptionsTable(_Table):
+    """A table whose own keys are few; all others are options of something that `asal.build` knows."""
 
-    kind: str
     options: dict[str, Any] = {}
 
     @model_validator(mode="before")
     @classmethod
     def _gather(cls, given: Any) -> Any:
-        """Put every key that is not the table's own among the part's options."""
+        """Put every key that is not the table's own among the options."""
         if not isinstance(given, Mapping):
             return given
         own = {key: value for key, value in given.items() if key in cls.model_fields and key != "options"}
@@ -63,6 +64,12 @@ class PartTable(_Table):
         whole = dump(self)
         options = whole.pop("options", {})  # a dump may leave defaults out
         return {**whole, **options}
+
+
+class PartTable(_OptionsTable):
+    """A part by its kind, with the options that were given outright."""
+
+    kind: str
 
 
 class SplitTable(_Table):
@@ -86,14 +93,22 @@ class PoolTable(_Table):
 class FeatureTable(PartTable):
     """A space: what extracts it, and how PCA compresses it."""
 
-    dimensions: Count = 50  # the paper's
+    dimensions: Annotated[int, Field(ge=0)] = 50  # the paper's; 0 keeps them as they are
     fit_on: Annotated[int, Field(ge=0)] = 20_000  # images drawn at random; 0 is all of them, in a stream
 
 
 class StrategyTable(PartTable):
-    """A strategy, and the space it matches in."""
+    """A strategy, the space it matches in, and what comes before and after it."""
 
     features: str | None = None
+    first: str | None = None  # a strategy for the first batch that needs no classifier; drawn at random where not said
+    sure: Annotated[float, Field(ge=0, le=1)] = 0.0  # below such confidence an annotator cannot tell a made-up image
+
+
+class ReferenceTable(_OptionsTable):
+    """The fully supervised classifier: options that differ from the learner's, and how often it is trained."""
+
+    seeds: Count = 1
 
 
 class ProtocolTable(_Table):
@@ -123,6 +138,8 @@ class Spec(_Table):
     features: dict[Name, FeatureTable] = {}
     index: PartTable = PartTable(kind="exact")
     learner: PartTable = PartTable(kind="linear")
+    reference: ReferenceTable | None = None
+    annotator: PartTable = PartTable(kind="teacher")
     protocol: ProtocolTable = ProtocolTable()
     strategies: dict[Name, StrategyTable] = {}
 

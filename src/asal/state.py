@@ -34,6 +34,17 @@ class Asked:
     because: str | None = None  # why no classifier took part in the choice
     seconds: Mapping[str, float] = field(default_factory=dict, compare=False)  # by part of the work; see asal.meter
     evaluations: int = 0  # pool images that went through the classifier
+    generated: int = 0  # made-up images that did, once for every step of a climb
+    group: int = 1  # images to one annotation
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """An image that was made up, to be labelled in place of the pool's."""
+
+    picture: str  # a PNG in base64; see asal.annex
+    note: Mapping[str, Any]  # how it was made
+    cost: float  # annotations that an answer to it, or a "can't tell", is worth: one in each of its group
 
 
 @dataclass(frozen=True)
@@ -51,6 +62,17 @@ class State:
         default_factory=lambda: NOTHING
     )  # open ids → their place in the last round's lists
     notes: tuple[Mapping[str, Any], ...] = ()  # of the last round's ids, or empty
+    made: MappingProxyType[int, Made] = field(default_factory=lambda: NOTHING)  # id → what was made up, in order
+
+    @cached_property
+    def spent(self) -> int:
+        """Annotations so far: one for each answer, one for each group of made-up images, be it told or not.
+
+        A pool image that nobody could tell counts nothing, as in a benchmark whose label is not known.
+        """
+        real = sum(image not in self.made for image in self.answers)
+        closed = (image for image in (*self.answers, *self.skips) if image in self.made)
+        return real + round(sum(self.made[image].cost for image in closed))
 
     @cached_property
     def labelled(self) -> Ids:
@@ -107,6 +129,7 @@ class _Draft:
         self.seq, self.opened, self.notes = state.seq, state.opened, state.notes
         self.rounds = list(state.rounds)
         self.answers, self.skips, self.waiting = state.answers.copy(), state.skips.copy(), state.waiting.copy()
+        self.made = state.made.copy()
 
     def freeze(self) -> State:
         return State(
@@ -117,6 +140,7 @@ class _Draft:
             MappingProxyType(self.skips),
             MappingProxyType(self.waiting),
             self.notes,
+            MappingProxyType(self.made),
         )
 
 
@@ -133,7 +157,11 @@ def _asked(draft: _Draft, event: Event) -> None:
     if draft.waiting or event.round != len(draft.rounds):
         raise _contradiction(event, f"it asks in round {event.round} while round {len(draft.rounds)} is due")
     ids, scores, draft.notes = tuple(facts.pop("ids")), tuple(facts.pop("scores")), tuple(facts.pop("notes", ()))
-    draft.rounds.append(Asked(event.round, ids, scores, **facts))
+    pictures = facts.pop("images", ())
+    asked = Asked(event.round, ids, scores, **facts)
+    for image, picture, note in zip(ids, pictures, draft.notes or ({},) * len(pictures), strict=bool(pictures)):
+        draft.made[image] = Made(picture, note, 1 / asked.group)
+    draft.rounds.append(asked)
     draft.waiting = {image: place for place, image in enumerate(ids)}
 
 

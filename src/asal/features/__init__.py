@@ -6,10 +6,11 @@ where there is nothing to learn) and can be cut at any moment, `load` opens it a
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from asal.core import Extractor, Pool
+from asal.core import Extractor, Model, Pool
 from asal.progress import Watch
 from asal.registry import Registry
 
@@ -21,16 +22,27 @@ if TYPE_CHECKING:
 features = Registry("kind of features", "asal.features")
 
 
-class Critic(Protocol):
-    """What features need of a generator: its critic's last hidden layer."""
+class Adversary(Protocol):
+    """What features look at of a trained generator: what it draws, and its critic's last hidden layer."""
 
     @property
+    def latent_dim(self) -> int: ...
+    @property
     def hidden_dim(self) -> int: ...
+    def decode(self, latents: Tensor) -> Tensor: ...
     def hidden(self, batch: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a kind of features may be made from besides the pool; it names in its `needs` what it looks at."""
+
+    adversary: Adversary | None = None  # "generator"
+    model: Model | None = None  # "model": the present classifier; such features are found anew in every round
 
 
 class Trainable(Protocol):
     """What every registered kind of features can do."""
 
     def train(self, pool: Pool, folder: Path, seed: int, device: Device, watch: Watch) -> None: ...
-    def load(self, folder: Path, shape: tuple[int, int, int], critic: Critic | None) -> Extractor: ...
+    def load(self, folder: Path, shape: tuple[int, int, int], given: Given) -> Extractor: ...

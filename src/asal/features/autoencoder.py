@@ -17,7 +17,7 @@ from asal import artifacts
 from asal.checkpoint import Part, load_state, load_weights, save_state, save_weights
 from asal.core import Features, Images, Pool
 from asal.devices import Device, here
-from asal.features import Critic, features
+from asal.features import Given, features
 from asal.nets import ConvDown, ConvUp, check_square, initialise, placed
 from asal.progress import Watch
 from asal.rng import stream, torch_stream
@@ -51,7 +51,7 @@ class Autoencoder:
         fabric = Device(device.accelerator).fabric(self.precision)  # minutes on one device: no need of several
         fabric.launch(self._train, pool, folder, seed, watch)  # type: ignore[arg-type]  # its hint knows no arguments
 
-    def load(self, folder: Path, shape: tuple[int, int, int], critic: Critic | None) -> Encoder:
+    def load(self, folder: Path, shape: tuple[int, int, int], given: Given) -> Encoder:
         """Open a trained encoder."""
         encoder, decoder = self._networks(shape)
         load_weights(folder / "weights.safetensors", encoder=encoder, decoder=decoder)

@@ -10,7 +10,7 @@ import torch
 from asal.core import Features, Images, Pool
 from asal.devices import Device
 from asal.errors import UserError
-from asal.features import Critic, features
+from asal.features import Adversary, Given, features
 from asal.progress import Watch
 from asal.tensors import to_batch
 
@@ -23,27 +23,27 @@ class Discriminator:
     def train(self, pool: Pool, folder: Path, seed: int, device: Device, watch: Watch) -> None:
         """Learn nothing: the critic is trained already."""
 
-    def load(self, folder: Path, shape: tuple[int, int, int], critic: Critic | None) -> HiddenLayer:
+    def load(self, folder: Path, shape: tuple[int, int, int], given: Given) -> HiddenLayer:
         """Return the extractor over a trained critic."""
-        if critic is None:
+        if given.adversary is None:
             raise UserError(
                 "discriminator features come from a generator's critic",
                 came="a spec without a generator",
                 remedy="add a [generator] section",
             )
-        return HiddenLayer(critic)
+        return HiddenLayer(given.adversary)
 
 
 @dataclass(frozen=True)
 class HiddenLayer:
     """(n, h, w, c) → (n, hidden_dim)."""
 
-    critic: Critic
+    adversary: Adversary
 
     @property
     def dim(self) -> int:
-        return self.critic.hidden_dim
+        return self.adversary.hidden_dim
 
     @torch.inference_mode()
     def __call__(self, images: Images) -> Features:
-        return self.critic.hidden(to_batch(images)).float().cpu().numpy()
+        return self.adversary.hidden(to_batch(images)).float().cpu().numpy()

@@ -10,7 +10,7 @@ import numpy as np
 
 from asal.core import Features, Images, Pool
 from asal.devices import Device
-from asal.features import Critic, features
+from asal.features import Given, features
 from asal.progress import Watch
 
 
@@ -22,7 +22,7 @@ class Pixels:
     def train(self, pool: Pool, folder: Path, seed: int, device: Device, watch: Watch) -> None:
         """Learn nothing."""
 
-    def load(self, folder: Path, shape: tuple[int, int, int], critic: Critic | None) -> PixelExtractor:
+    def load(self, folder: Path, shape: tuple[int, int, int], given: Given) -> PixelExtractor:
         """Return the extractor for images of this shape."""
         return PixelExtractor(math.prod(shape))
 

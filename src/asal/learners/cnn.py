@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 import numpy as np
@@ -11,12 +13,13 @@ from torch import nn
 
 from asal.core import Images, Labels
 from asal.learners import learners
+from asal.learners.learning_loss import Foretelling
 from asal.learners.neural import NeuralModel, Recipe, train
 
 Count = Annotated[int, Ge(1)]
 
 
-@learners.register("cnn", provides=("gradient",))
+@learners.register("cnn", provides=("gradient", "loss"))
 @dataclass(frozen=True)
 class Cnn:
     """Two 3 × 3 convolutions with pooling and one hidden layer; trained from scratch in a fixed number of steps.
@@ -34,16 +37,23 @@ class Cnn:
 
     def fit(self, images: Images, labels: Labels, classes: int, rng: np.random.Generator) -> NeuralModel:
         """Fit to uint8 images (n, h, w, c) and labels (n,) in 0 … classes − 1."""
-        _, height, width, channels = images.shape
+        return train(partial(self.network, images.shape[1:], classes), self._recipe, images, labels, classes, rng)
 
-        def make() -> nn.Module:
-            flat = 2 * self.width * (height // 4) * (width // 4)
-            return nn.Sequential(
-                *(nn.Conv2d(channels, self.width, 3, padding=1), nn.MaxPool2d(2), nn.ReLU()),
-                *(nn.Conv2d(self.width, 2 * self.width, 3, padding=1), nn.MaxPool2d(2), nn.ReLU()),
-                *(nn.Flatten(), nn.Linear(flat, self.hidden), nn.ReLU(), nn.Dropout(self.dropout)),
-                nn.Linear(self.hidden, classes),
-            )
+    def foretelling(self) -> Foretelling:
+        """Return the learner that trains the same network with a module that foretells its loss."""
+        return Foretelling(self.network, self._recipe)
 
-        recipe = Recipe(self.steps, self.batch, self.learning_rate, self.weight_decay)
-        return train(make, recipe, images, labels, classes, rng)
+    @property
+    def _recipe(self) -> Recipe:
+        return Recipe(self.steps, self.batch, self.learning_rate, self.weight_decay)
+
+    def network(self, shape: Sequence[int], classes: int) -> nn.Sequential:
+        """Return an untrained network for images (h, w, c), its weights drawn from torch's global stream."""
+        height, width, channels = shape
+        flat = 2 * self.width * (height // 4) * (width // 4)
+        return nn.Sequential(
+            *(nn.Conv2d(channels, self.width, 3, padding=1), nn.MaxPool2d(2), nn.ReLU()),
+            *(nn.Conv2d(self.width, 2 * self.width, 3, padding=1), nn.MaxPool2d(2), nn.ReLU()),
+            *(nn.Flatten(), nn.Linear(flat, self.hidden), nn.ReLU(), nn.Dropout(self.dropout)),
+            nn.Linear(self.hidden, classes),
+        )

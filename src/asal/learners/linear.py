@@ -18,7 +18,7 @@ from asal.learners.neural import NeuralModel
 from asal.tensors import to_batch
 
 
-@learners.register("linear", provides=("gradient",))
+@learners.register("linear", provides=("gradient", "linear"))
 @dataclass(frozen=True)
 class Linear:
     """Softmax regression on raw pixels, fitted to the end by L-BFGS.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,7 +33,7 @@ class NeuralModel:
     @torch.inference_mode()
     def predict(self, images: Images) -> Probs:
         """Return the softmax of the logits."""
-        blocks = [self.logits(to_batch(block)).cpu().double().softmax(1).numpy() for block in _blocks(images)]
+        blocks = [self.logits(to_batch(block)).cpu().double().softmax(1).numpy() for block in blocks_of(images)]
         return np.concatenate(blocks)
 
     @torch.inference_mode()
@@ -43,14 +43,21 @@ class NeuralModel:
         last = [m for m in self.net.modules() if isinstance(m, nn.Linear)][-1]
         hook = last.register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0].flatten(1)))
         try:
-            for block in _blocks(images):
+            for block in blocks_of(images):
                 self.logits(to_batch(block))
         finally:
             hook.remove()
         return torch.cat(caught).float().cpu().numpy()
 
+    def head(self) -> tuple[Features, Features]:
+        """Return the last linear layer's weights (k, d) and biases (k,)."""
+        last = [m for m in self.net.modules() if isinstance(m, nn.Linear)][-1]
+        bias = torch.zeros(last.out_features) if last.bias is None else last.bias
+        return last.weight.detach().cpu().numpy(), bias.detach().cpu().numpy()
 
-def _blocks(images: Images) -> list[Images]:
+
+def blocks_of(images: Images) -> list[Images]:
+    """Cut images into as many as a forward pass takes, one block at the least."""
     return [images[start : start + AT_ONCE] for start in range(0, max(len(images), 1), AT_ONCE)]
 
 
@@ -77,19 +84,15 @@ def train(
     Modules and dropout draw from torch's global stream; it is seeded from `rng` for the time of the training and
     put back as it was, so that nothing outside is moved and nothing outside moves the result.
     """
-    x, y = to_batch(images).to(here()), torch.tensor(labels).to(here())
+    y = torch.tensor(labels).to(here())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(rng.integers(2**63 - 1)))
         net = make().train()
         placed(net, here())
         optimizer = torch.optim.Adam(net.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.steps)
-        order = torch.empty(0, dtype=torch.int64)
-        for _ in range(recipe.steps):
-            if len(order) < min(recipe.batch, len(x)):  # every image once before any twice
-                order = torch.cat([order, torch.randperm(len(x))])
-            rows, order = order[: recipe.batch], order[recipe.batch :]
-            loss = F.cross_entropy(_shaped(net(x[rows]), classes), y[rows])
+        for rows in batches(len(images), recipe):
+            loss = F.cross_entropy(shaped(net(to_batch(images[rows]).to(here())), classes), y[rows])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -97,7 +100,22 @@ def train(
     return NeuralModel(net.eval().requires_grad_(False))
 
 
-def _shaped(logits: Tensor, classes: int) -> Tensor:
+def batches(n: int, recipe: Recipe) -> Iterator[Tensor]:
+    """Yield the rows of every step's batch: every image once before any twice. Draws from torch's global stream."""
+    order = torch.empty(0, dtype=torch.int64)
+    for _ in range(recipe.steps):
+        if len(order) < min(recipe.batch, n):
+            order = torch.cat([order, torch.randperm(n)])
+        rows, order = order[: recipe.batch], order[recipe.batch :]
+        yield rows
+
+
+def shaped(logits: Tensor, classes: int) -> Tensor:
+    """Return logits (n, classes).
+
+    Raises:
+        UserError: they have another shape.
+    """
     if logits.ndim != 2 or logits.shape[1] != classes:
         raise UserError(
             f"a classifier gives one logit for each of {classes} classes",

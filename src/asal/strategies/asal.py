@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
-import torch
 from annotated_types import Ge, Gt
 
-from asal.core import Features, Generator, Ids, Images, Model, Neighbours, Round, Scores, Selection, not_enough
-from asal.rng import torch_stream
-from asal.scores import scores
+from asal.core import Ids, Neighbours, Round, Scores, Selection, not_enough
 from asal.strategies import strategies
-from asal.tensors import to_images
+from asal.strategies.rating import highest, rated
+from asal.strategies.synthesis import Climb, Synthetic, of_score, rounded, synthesise
 
 Count = Annotated[int, Ge(1)]
 
@@ -50,9 +47,7 @@ def asal(  # noqa: PLR0913  its options are the method's
         raise not_enough(n, len(now.candidates))
     candidates = candidates or (1 if paper else 20)
     rerank = not paper if rerank is None else rerank
-    climb = Climb(score, steps, step_size, prior)
-    with now.meter.part("generate"):
-        made = synthesise(now.model, now.tools.generator, n, restarts, climb, rng)
+    made = synthesise(now, n, of_score(now.model, score), Climb(steps, step_size, prior, restarts), rng)
     with now.meter.part("match"):
         queries = now.tools.extractor(made.images)
         # Of a query's first candidates + n − 1 neighbours, the others can have taken n − 1 at the most.
@@ -62,51 +57,9 @@ def asal(  # noqa: PLR0913  its options are the method's
         sources = _nearest_query(near, ids)
     else:
         ids, sources = nearest_untaken(near.ids, n), np.arange(n)
-        own = scores[score].make(now.predict(ids))
+        own = rated(now, ids, score)
     notes = [_note(made, near, int(i), int(q), float(s)) for i, q, s in zip(ids, sources, own, strict=True)]
     return Selection(ids, own, notes)
-
-
-@dataclass(frozen=True)
-class Climb:
-    """How latents are moved towards a high score."""
-
-    score: str
-    steps: int
-    step_size: float
-    prior: float
-
-
-@dataclass(frozen=True)
-class Synthetic:
-    """Images that were made up, best first."""
-
-    latents: Features  # (n, z)
-    images: Images
-    scores: Scores
-
-
-def synthesise(
-    model: Model, generator: Generator, n: int, restarts: int, climb: Climb, rng: np.random.Generator
-) -> Synthetic:
-    """Return the n best of n · restarts images whose score was climbed through the generator (eq. 1).
-
-    max over z of score(softmax(h(G(z)))), from z ~ N(0, I), all latents in one batch. Cost: constant in the pool.
-    """
-    measure = scores[climb.score].make
-    latents = torch.randn(n * restarts, generator.latent_dim, generator=torch_stream(rng)).requires_grad_()
-    adam = torch.optim.Adam([latents], climb.step_size, fused=True)
-    for _ in range(climb.steps):
-        wanted = measure(model.logits(generator.decode(latents)).softmax(1)).sum()
-        held = climb.prior * latents.square().sum() / (2 * generator.latent_dim)
-        adam.zero_grad()
-        (held - wanted).backward()
-        adam.step()
-    with torch.inference_mode():
-        images = generator.decode(latents)
-        reached = measure(model.logits(images).cpu().double().softmax(1)).numpy()
-    best = np.argsort(-reached, kind="stable")[:n]
-    return Synthetic(latents.detach().numpy()[best], to_images(images)[best], reached[best])
 
 
 def nearest_untaken(near: Ids, n: int) -> Ids:
@@ -127,9 +80,7 @@ def _best_of(now: Round, near: Neighbours, candidates: int, n: int, score: str) 
     # Where queries share neighbours their union can be smaller than n; look further until it is not.
     depth = next(k for k in range(min(candidates, found), found + 1) if len(np.unique(near.ids[:, :k])) >= n)
     ids = np.unique(near.ids[:, :depth])
-    values = scores[score].make(now.predict(ids))
-    best = np.lexsort((ids, -values))[:n]
-    return ids[best], values[best]
+    return highest(ids, rated(now, ids, score), n)
 
 
 def _nearest_query(near: Neighbours, ids: Ids) -> Ids:
@@ -144,7 +95,7 @@ def _nearest_query(near: Neighbours, ids: Ids) -> Ids:
 def _note(made: Synthetic, near: Neighbours, pick: int, query: int, own: float) -> dict[str, Any]:
     at = np.flatnonzero(near.ids[query] == pick)[0]
     return {
-        "latent": [round(float(z), 4) for z in made.latents[query]],
+        "latent": rounded(made.latents[query]),
         "synthetic_score": float(made.scores[query]),
         "distance": float(near.distances[query, at]),
         "score": own,

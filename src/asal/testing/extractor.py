@@ -2,7 +2,7 @@
 
 `CHECKS[name](make)` raises AssertionError where the features fail. `make` is called without arguments and returns an
 untrained kind of features (`asal.features.Trainable`) whose options let it train in a fraction of a second: see
-`asal.testing.training`, whose checks are among these. A critic is given to all, as those that need one expect.
+`asal.testing.training`, whose checks are among these. A trained generator and a classifier are given to all.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import numpy as np
 
 from asal.core import Extractor, Images
 from asal.devices import here
-from asal.features import Trainable
+from asal.features import Given, Trainable
 from asal.generators import Adversary
+from asal.learners.linear import Linear
 from asal.nets import generator_and_critic, initialise
 from asal.rng import stream, torch_stream
 from asal.testing import training
@@ -37,12 +38,19 @@ def toy_adversary(shape: Shape) -> Adversary:
     return Adversary(4, drawer, critic.hidden, critic.trunk.dim, here())
 
 
+def toy_given(shape: Shape) -> Given:
+    """Return all that a kind of features may name in its needs."""
+    pool = toy_pool(shape)
+    model = Linear(iterations=5).fit(pool.read(np.arange(40)), np.arange(40) % 3, 3, stream(0, "toy model"))
+    return Given(toy_adversary(shape), model)
+
+
 @contextmanager
 def trained(make: Make, shape: Shape = (8, 8, 1)) -> Iterator[Extractor]:
     """Train it on toy images of this shape, and open it."""
     with workshop() as folder:
         train(make(), folder, pool=toy_pool(shape))
-        yield make().load(folder, shape, toy_adversary(shape))
+        yield make().load(folder, shape, toy_given(shape))
 
 
 def images(n: int, shape: Shape = (8, 8, 1)) -> Images:
@@ -85,7 +93,7 @@ def is_the_same_when_loaded_again(make: Make) -> None:
     shape = toy_pool().shape
     with workshop() as folder:
         train(make(), folder)
-        one, two = (make().load(folder, shape, toy_adversary(shape)) for _ in range(2))
+        one, two = (make().load(folder, shape, toy_given(shape)) for _ in range(2))
         first, again, other = one(images(9)), one(images(9)), two(images(9))
     assert np.array_equal(first, again), "the same images have other features the second time"
     assert np.array_equal(first, other), "opened twice, it gives different features"

@@ -1,7 +1,8 @@
 """Small rounds of real parts for the checks of strategies, and stand-ins that count, refuse, fail or repeat.
 
-Real are the learner (`linear`), the features (pixels and PCA, in shards), the index (`exact`); the generator is a map
-of latents through tanh onto the pool's principal directions, which can be climbed and needs no training.
+Real are the learner (`linear`), the features (pixels and PCA, or latents, in shards), the index (`exact`) and whatever
+a strategy prepares for itself; the generator is a map of latents through tanh onto the pool's principal directions,
+which can be climbed and needs no training, and the losses foretold are the entropies.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from torch import Tensor
@@ -27,21 +28,28 @@ from asal.core import (
     Images,
     Index,
     Labels,
-    Model,
     Neighbours,
     Pool,
     Probs,
     Round,
+    Scores,
     Vectors,
     as_ids,
 )
+from asal.devices import Device
+from asal.features import Given
+from asal.features.latent import Latent
 from asal.features.pca import Reduced, fit_pca
 from asal.features.pixels import PixelExtractor
 from asal.index.exact import Exact
 from asal.learners.linear import Linear
+from asal.learners.neural import NeuralModel
+from asal.progress import unwatched
+from asal.registry import Part
 from asal.rng import stream
+from asal.scores.entropy import entropy
 from asal.testing.training import Cut
-from asal.testing.worlds import World, toy_world
+from asal.testing.worlds import toy_world
 from asal.vectors import write_vectors
 
 CLASSES = 3
@@ -50,8 +58,13 @@ NEEDS = {
     "extractor": "features",
     "vectors": "features",
     "index": "index",
+    "own": "own",
     "logits": "gradient",
+    "losses": "loss",
+    "loss": "loss",
+    "head": "linear",
 }
+OF_TOOLS = ("generator", "extractor", "vectors", "index", "own")
 
 
 @dataclass(frozen=True)
@@ -62,48 +75,90 @@ class Toolbox:
     extractor: Extractor
     vectors: Vectors
     index: Index
+    own: Any = None
+
+
+@dataclass(frozen=True)
+class Foretelling:
+    """A classifier that foretells its entropy as its loss."""
+
+    model: NeuralModel
+
+    def losses(self, images: Images) -> Scores:
+        """Return the losses (n,)."""
+        return np.asarray(entropy(self.model.predict(images)))
+
+    def loss(self, batch: Tensor) -> Tensor:
+        """Return the losses (n,), differentiably."""
+        losses: Tensor = entropy(self.model.logits(batch).softmax(1))
+        return losses
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["model"], name)  # what it has of the classifier within
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A pool whose labels are known, and the tools that were made for it."""
+    """A pool whose labels are known, and the tools that were made for it and for a strategy."""
 
+    part: Part
+    home: Path
     pool: Pool
     truth: Labels
     tools: Toolbox
 
     def round(self, labelled: Ids, *, skipped: Ids = NO_IDS, number: int = 1) -> Round:
-        """Return what a strategy sees once these images are labelled truly and a linear model is fitted to them."""
-        labels = self.truth[labelled]
-        model = Linear(iterations=10).fit(self.pool.read(labelled), labels, CLASSES, stream(0, "learner", number))
+        """Return what a strategy sees once these images are labelled truly and its classifier is fitted to them."""
+        labels, rng = self.truth[labelled], stream(0, "learner", number)
+        model: Any = None
+        if "lines" in self.part.provides:
+            learner, classes = self.part.make.learner(self.tools), int(self.truth.max()) + 1  # type: ignore[attr-defined]
+            model = learner.fit_lines(self.pool.read(labelled), labels, [{}] * len(labels), classes, rng)
+        else:
+            classes = int(self.truth.max()) + 1
+            model = Foretelling(Linear(iterations=10).fit(self.pool.read(labelled), labels, classes, rng))
         return Round(number, self.pool, labelled, labels, model, self.tools, skipped)
+
+    def own(self, pool: Pool, name: str) -> Any:
+        """Return what the strategy prepares for itself on a pool; nothing where it has no need of it."""
+        if "own" not in self.part.needs:
+            return None
+        folder = self.home / name
+        folder.mkdir()
+        owner: Any = self.part.make
+        owner.train(pool, folder, 0, Device("cpu"), unwatched)
+        return owner.load(folder, pool.shape)
 
 
 @contextmanager
-def setting(images: int = 60) -> Iterator[Setting]:
-    """Make a pool of toy images of three classes, its features and its index, in a temporary folder."""
-    toy, reduced = _world(images)
+def setting(part: Part, images: int = 60) -> Iterator[Setting]:
+    """Make a pool of toy images, of two classes where the strategy needs that and else of three, and its tools."""
+    toy = toy_world(images, 2 if "two classes" in part.needs else CLASSES)
+    extractor = _extractor(images, len(toy.classes), "latents" in part.needs)
     indexer = Exact()
     with tempfile.TemporaryDirectory() as home:
         folder = Path(home)
-        vectors = write_vectors(folder, lambda ids: reduced(toy.pool.read(ids)), images)
+        vectors = write_vectors(folder, lambda ids: extractor(toy.pool.read(ids)), images)
         indexer.build(vectors, folder / "index")
-        index = indexer.load(vectors, folder / "index")
-        yield Setting(toy.pool, toy.truth, Toolbox(toy.tools.generator, reduced, vectors, index))
+        tools = Toolbox(toy.tools.generator, extractor, vectors, indexer.load(vectors, folder / "index"))
+        made = Setting(part, folder, toy.pool, toy.truth, tools)
+        yield replace(made, tools=replace(tools, own=made.own(toy.pool, "own")))
 
 
 @lru_cache(8)
-def _world(images: int) -> tuple[World, Reduced]:
-    toy = toy_world(images, CLASSES)
+def _extractor(images: int, classes: int, latents: bool) -> Extractor:
+    toy = toy_world(images, classes)
+    if latents:
+        return Latent(steps=30).load(Path(), toy.pool.shape, Given(cast(Any, toy.tools.generator)))
     pixels = PixelExtractor(math.prod(toy.pool.shape))
-    return toy, Reduced(pixels, fit_pca(lambda ids: pixels(toy.pool.read(ids)), images, 6, rng=stream(0, "pca")))
+    return Reduced(pixels, fit_pca(lambda ids: pixels(toy.pool.read(ids)), images, 6, rng=stream(0, "pca")))
 
 
 @dataclass(frozen=True)
 class Sure:
     """A classifier that is sure of every image, to the last bit: each probability is 0 or 1."""
 
-    model: Model
+    model: Any
     scale: float = 1e6
 
     def predict(self, images: Images) -> Probs:
@@ -111,13 +166,22 @@ class Sure:
         probs = self.model.predict(images)
         return np.asarray(np.eye(probs.shape[1])[probs.argmax(axis=1)])
 
-    def embed(self, images: Images) -> Features:
-        """Return what the classifier within does."""
-        return self.model.embed(images)
-
     def logits(self, batch: Tensor) -> Tensor:
         """Return logits so far apart that their softmax has no gradient left."""
-        return self.scale * self.model.logits(batch)
+        logits: Tensor = self.scale * self.model.logits(batch)
+        return logits
+
+    def losses(self, images: Images) -> Scores:
+        """Return the same loss for all."""
+        return np.zeros(len(images))
+
+    def loss(self, batch: Tensor) -> Tensor:
+        """Return the same loss for all, without a gradient to speak of."""
+        same: Tensor = 0 * self.logits(batch).sum(1)
+        return same
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["model"], name)
 
 
 @dataclass(frozen=True)
@@ -133,20 +197,28 @@ class Unsure(Sure):
 
 
 class Counting:
-    """A classifier that counts the images that went through `predict` and `embed`."""
+    """A classifier that counts the pool images, and the made-up ones, that went through it."""
 
-    def __init__(self, model: Model) -> None:
-        self._model, self.logits, self.predicted = model, model.logits, 0
+    COUNTED: ClassVar = {"predict": "predicted", "embed": "predicted", "losses": "predicted", "logits": "climbed"}
 
-    def predict(self, images: Images) -> Probs:
-        """Count and predict."""
-        self.predicted += len(images)
-        return self._model.predict(images)
+    def __init__(self, model: Any) -> None:
+        self._model, self.predicted, self.climbed = model, 0, 0
 
-    def embed(self, images: Images) -> Features:
-        """Count and embed."""
-        self.predicted += len(images)
-        return self._model.embed(images)
+    def loss(self, batch: Tensor) -> Any:
+        """Count and foretell."""
+        self.climbed += len(batch)
+        return self._model.loss(batch)
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self.__dict__["_model"], name)
+        if name not in self.COUNTED:
+            return found
+
+        def counted(images: Any) -> Any:
+            setattr(self, self.COUNTED[name], getattr(self, self.COUNTED[name]) + len(images))
+            return found(images)
+
+        return counted
 
 
 class Declared:
@@ -158,7 +230,7 @@ class Declared:
     def __getattr__(self, name: str) -> Any:
         need = NEEDS.get(name)
         assert need is None or need in self._needs, f"it uses '{name}', and '{need}' is not among its needs"
-        return getattr(self._now.model if name in ("predict", "embed", "logits") else self._now.tools, name)
+        return getattr(self._now.tools if name in OF_TOOLS else self._now.model, name)
 
 
 def declared(needs: frozenset[str], now: Round) -> Round:
@@ -198,7 +270,7 @@ class _Wired:
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._part, name)
-        return _Wired(value, self._touch) if callable(value) or name in NEEDS else value
+        return _Wired(value, self._touch) if callable(value) or name in OF_TOOLS else value
 
 
 class Repeated:
@@ -250,5 +322,6 @@ def repeated(at: Setting, labelled: Ids, copies: int) -> tuple[Round, Repeated, 
     """Return a round over so many copies of the pool, and what counts the images and the features read."""
     base = len(at.pool)
     pool, vectors = Repeated(at.pool, base, copies), Repeated(at.tools.vectors, base, copies)
-    tools = replace(at.tools, vectors=vectors, index=RepeatedIndex(at.tools.index, base, copies))
+    own = at.own(pool, f"own-{copies}")
+    tools = replace(at.tools, vectors=vectors, index=RepeatedIndex(at.tools.index, base, copies), own=own)
     return replace(at.round(labelled), pool=pool, tools=tools), pool, vectors

@@ -2,7 +2,7 @@
 
 >>> session = begin("sqlite://")
 >>> play(session, rounds=2, n=5).counts
-{'zero': 3, 'one': 4, 'two': 3}
+{'zero': 4, 'one': 5, 'two': 1}
 """
 
 from __future__ import annotations

@@ -21,8 +21,9 @@ import numpy as np
 import numpy.typing as npt
 
 from asal.artifacts import fingerprint
-from asal.core import NO_IDS, Features, Ids, Images, Labels, Neighbours, Probs, Round, as_ids
+from asal.core import NO_IDS, Features, Ids, Images, Labels, Model, Neighbours, Probs, Round, as_ids
 from asal.errors import UserError
+from asal.meter import Meter
 from asal.rng import stream
 
 if TYPE_CHECKING:
@@ -168,6 +169,11 @@ class ToyTools:
     extractor: ToyExtractor
     vectors: ToyVectors
     index: ToyIndex
+    own: None = None
+
+    def at(self, model: Model, meter: Meter) -> ToyTools:
+        """Return the tools of a round: the same in each."""
+        return self
 
 
 @dataclass(frozen=True)

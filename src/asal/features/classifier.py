@@ -1,0 +1,48 @@
+"""The present classifier's last hidden layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from asal.core import Features, Images, Model, Pool
+from asal.devices import Device
+from asal.errors import UserError
+from asal.features import Given, features
+from asal.progress import Watch
+
+
+@features.register("classifier", needs=("model",))
+@dataclass(frozen=True)
+class Classifier:
+    """The input of the present classifier's last layer (the paper's F_cls, section 3.2), found anew in every round.
+
+    Nearby images are alike in entropy here by construction. It costs a pass over the whole pool in every round, so it
+    is a diagnostic: what a perfect feature space would bring.
+    """
+
+    def train(self, pool: Pool, folder: Path, seed: int, device: Device, watch: Watch) -> None:
+        """Learn nothing: the classifier is trained in every round."""
+
+    def load(self, folder: Path, shape: tuple[int, int, int], given: Given) -> Penultimate:
+        """Return the extractor over the present classifier."""
+        if given.model is None:
+            raise UserError(
+                "classifier features exist in a round, when a classifier has been trained",
+                came="there is none",
+                remedy="use them as the `features` of a strategy",
+            )
+        return Penultimate(given.model, given.model.embed(np.zeros((1, *shape), np.uint8)).shape[1])
+
+
+@dataclass(frozen=True)
+class Penultimate:
+    """(n, h, w, c) → (n, d)."""
+
+    model: Model
+    dim: int
+
+    def __call__(self, images: Images) -> Features:
+        return self.model.embed(images)

@@ -1,0 +1,224 @@
+"""Hyperplane hashing (Jain, Vijayanarasimhan & Grauman 2010): look up the images near a linear boundary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+import numpy as np
+import numpy.typing as npt
+from annotated_types import Ge, Le
+
+from asal import artifacts
+from asal.core import NO_IDS, Features, Ids, Images, LinearModel, Pool, Round, Selection, not_enough
+from asal.progress import Watch
+from asal.rng import stream
+from asal.strategies import strategies
+from asal.strategies.planes import Planes
+from asal.strategies.rating import highest
+from asal.tensors import to_batch
+
+Count = Annotated[int, Ge(1)]
+Floats = npt.NDArray[np.float32]
+Codes = npt.NDArray[np.uint32]
+BLOCK = 1024  # images hashed at a time
+SIDES: tuple[Literal["left"], Literal["right"]] = ("left", "right")
+
+
+@strategies.register("hyperplane-hash", needs=("own", "linear"))
+@dataclass(frozen=True)
+class HyperplaneHash:
+    """Images near a linear classifier's boundary, by hashing; needs features that stand still, which a CNN's do not.
+
+    H-Hash (their eq. 4) gives a point x the two bits sgn(u·x), sgn(v·x) and a plane w the bits sgn(u·w), sgn(−v·w);
+    EH-Hash (eq. 7) a point the bit sgn(xᵀUx) and a plane sgn(−wᵀUw). What shares a plane's code in any table is
+    re-ranked by its exact distance. Points are pixels less the pool's mean, with the root mean square of their lengths
+    as one more coordinate for the bias, of unit length. Cost: that of `candidates` network evaluations, whatever the
+    pool's size; hashing the pool is done once.
+
+    Args:
+        kind: "h", or "eh", whose codes collide twice as readily and cost pixels² to compute.
+        tables: independent codes an image.
+        functions: hash functions a code; by default as many as leave few images of the pool in a bucket.
+        candidates: images re-ranked in a round, at most; the ones that share a code in most tables.
+    """
+
+    kind: Literal["h", "eh"] = "h"
+    tables: Count = 32
+    functions: Annotated[int, Ge(1), Le(16)] | None = None
+    candidates: Count = 500
+
+    def __call__(self, now: Round, n: int, rng: np.random.Generator) -> Selection:
+        """Return the n nearest to the boundary of what the tables hold near it."""
+        if len(now.candidates) < n:
+            raise not_enough(n, len(now.candidates))
+        planes, tables = Planes.of(cast(LinearModel, now.model)), cast(Tables, now.tools.own)
+        with now.meter.part("match"):
+            ids = tables.near(planes, max(self.candidates, n), rng)
+            ids = ids[now.candidates.has(ids)]
+            if len(ids) < n:  # nothing shares the plane's code any more
+                ids = np.union1d(ids, now.candidates.sample(n, rng))
+        near = -planes.distances(now.embed(ids))
+        return Selection(*highest(ids, np.where(np.isfinite(near), near, -np.finfo(np.float64).max), n))
+
+    def train(self, pool: Pool, folder: Path, seed: int, device: Any, watch: Watch) -> None:
+        """Hash every image of the pool into `folder`. Memory: one code an image and table."""
+        rng, n = stream(seed, "hyperplane hash"), len(pool)
+        hashing = Hashing.drawn(self.kind, self.tables, self._functions(n), *_moments(pool, watch), rng)
+        hashing.save(folder)
+        codes = np.empty((n, self.tables), np.uint32)
+        for ids in _blocks(n):
+            watch("hyperplane hash", int(ids[0]), n)
+            codes[ids] = hashing.of_points(pixels(pool.read(ids)))
+        for table in range(self.tables):
+            order = np.argsort(codes[:, table], kind="stable")
+            _save(folder / f"codes-{table:03d}.npy", codes[order, table])
+            _save(folder / f"ids-{table:03d}.npy", order.astype(np.int64))
+        watch("hyperplane hash", n, n)
+
+    def load(self, folder: Path, shape: tuple[int, int, int]) -> Tables:
+        """Open what `train` wrote; the codes stay on the disk."""
+        return Tables(Hashing.load(folder), *(_mapped(folder, name, self.tables) for name in ("codes", "ids")))
+
+    def _functions(self, n: int) -> int:
+        """Return how many functions leave a hundred images or so to a bucket, were codes spread evenly."""
+        bits = max(1.0, np.log2(max(n, 2) / 100))
+        return self.functions or min(16, max(2, round(bits / (2 if self.kind == "h" else 1))))
+
+
+@dataclass(frozen=True)
+class Hashing:
+    """The random functions of all tables, and what is taken off a point before it is hashed."""
+
+    kind: str
+    mean: Floats  # (d,) of the pool
+    radius: float  # root mean square of ‖x − mean‖: the coordinate that stands for the bias
+    draws: Floats  # "h": (tables, functions, 2, d + 1); "eh": (tables, functions, d + 1, d + 1)
+
+    @classmethod
+    def drawn(
+        cls, kind: str, tables: int, functions: int, mean: Floats, radius: float, rng: np.random.Generator
+    ) -> Hashing:
+        """Draw all functions from N(0, 1)."""
+        d = len(mean) + 1
+        shape = (tables, functions, 2 if kind == "h" else d, d)
+        return cls(kind, mean, radius, rng.standard_normal(shape, np.float32))
+
+    def of_points(self, points: Features) -> Codes:
+        """Return the codes (n, tables) of points (n, d)."""
+        return self._codes(self.lifted(points), 1.0)
+
+    def of_planes(self, planes: Planes) -> Codes:
+        """Return the codes (p, tables) of planes w·x + b = 0: those of the points that lie in them."""
+        bias = planes.biases + planes.weights @ self.mean.astype(np.float64)  # of the same plane, the mean taken off
+        return self._codes(_unit(np.column_stack([planes.weights, bias / self.radius])), -1.0)
+
+    def lifted(self, points: Features) -> Floats:
+        """Return unit vectors (n, d + 1): points less the mean, with one more coordinate."""
+        return _unit(np.column_stack([points - self.mean, np.full(len(points), self.radius)]))
+
+    def _codes(self, units: Floats, sign: float) -> Codes:
+        tables, functions = self.draws.shape[:2]
+        codes = np.zeros((len(units), tables), np.uint32)
+        for table, function in np.ndindex(tables, functions):
+            draw = self.draws[table, function]
+            if self.kind == "h":
+                bits = units @ draw.T * np.array([1.0, sign], np.float32) >= 0  # (n, 2)
+            else:
+                bits = (np.einsum("nd,nd->n", units @ draw, units) * sign >= 0)[:, None]  # (n, 1)
+            for bit in bits.T:
+                codes[:, table] = codes[:, table] << np.uint32(1) | bit
+        return codes
+
+    def save(self, folder: Path) -> None:
+        """Write the functions into a folder."""
+        from safetensors.numpy import save
+
+        arrays = {"mean": self.mean, "radius": np.array([self.radius]), "draws": self.draws}
+        artifacts.write(folder / f"{self.kind}.safetensors", save(arrays))
+
+    @classmethod
+    def load(cls, folder: Path) -> Hashing:
+        """Read what `save` wrote.
+
+        Raises:
+            DamageError: it is missing or not whole.
+        """
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        path = next(iter(folder.glob("*.safetensors")), folder / "h.safetensors")
+        try:
+            arrays = load_file(path)
+            return cls(path.stem, arrays["mean"], float(arrays["radius"][0]), arrays["draws"])
+        except (OSError, SafetensorError, KeyError) as error:
+            raise artifacts.damaged(path, f"it does not hold the hash functions ({error})") from None
+
+
+@dataclass(frozen=True)
+class Tables:
+    """For each table the codes in ascending order, and the ids that have them."""
+
+    hashing: Hashing
+    codes: tuple[Codes, ...]
+    ids: tuple[Ids, ...]
+
+    def near(self, planes: Planes, most: int, rng: np.random.Generator) -> Ids:
+        """Return up to `most` distinct ids that share a plane's code, those first that do in most tables; ascending.
+
+        A full bucket is sampled: 4 · most / tables of it are looked at.
+        """
+        share = -(-4 * most // len(self.codes))
+        found = [NO_IDS]
+        for codes in self.hashing.of_planes(planes):  # (tables,)
+            for table, code in enumerate(codes):
+                start, end = (int(np.searchsorted(self.codes[table], code, side)) for side in SIDES)
+                rows = np.arange(start, end) if end - start <= share else rng.integers(start, end, size=share)
+                found.append(np.unique(self.ids[table][np.unique(rows)]))
+        ids, times = np.unique(np.concatenate(found), return_counts=True)
+        return np.sort(ids[np.lexsort((ids, -times))[:most]])
+
+
+def pixels(images: Images) -> Features:
+    """Return images as a linear classifier's last layer sees them: (n, c · h · w) in [−1, 1]."""
+    return to_batch(images).flatten(1).numpy()
+
+
+def _unit(rows: npt.NDArray[Any]) -> Floats:
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return (rows / np.where(lengths > 0, lengths, 1.0)).astype(np.float32)
+
+
+def _blocks(n: int) -> Iterator[Ids]:
+    for start in range(0, n, BLOCK):
+        yield np.arange(start, min(start + BLOCK, n), dtype=np.int64)
+
+
+def _moments(pool: Pool, watch: Watch) -> tuple[Floats, float]:
+    """Return the mean of the pool's pixels (d,), and the root mean square of their distances to it."""
+    n, squares, total = len(pool), 0.0, np.zeros(int(np.prod(pool.shape)))
+    for ids in _blocks(n):
+        watch("hyperplane hash: mean", int(ids[0]), n)
+        points = pixels(pool.read(ids)).astype(np.float64)
+        total += points.sum(axis=0)
+        squares += float((points**2).sum())
+    mean = total / n
+    return mean.astype(np.float32), float(np.sqrt(max(squares / n - float(mean @ mean), 1e-12)))
+
+
+def _save(path: Path, array: npt.NDArray[Any]) -> None:
+    with path.open("wb") as file:
+        np.lib.format.write_array(file, array, allow_pickle=False)
+
+
+def _mapped(folder: Path, name: str, tables: int) -> tuple[npt.NDArray[Any], ...]:
+    found = []
+    for table in range(tables):
+        path = folder / f"{name}-{table:03d}.npy"
+        try:
+            found.append(np.asarray(np.load(path, mmap_mode="r", allow_pickle=False)))
+        except (OSError, ValueError, EOFError) as error:
+            raise artifacts.damaged(path, str(error)) from None
+    return tuple(found)

@@ -1,0 +1,52 @@
+"""Minimum distance (Tong & Koller 2001, "simple margin"; Campbell et al. 2000): images nearest to a linear boundary."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+from annotated_types import Gt
+
+from asal.core import NO_IDS, Features, Labels, Round, Selection, not_enough
+from asal.strategies import strategies
+from asal.strategies.planes import Planes
+from asal.strategies.rating import highest
+
+
+@strategies.register("margin-svm", cost="linear")
+def margin_svm(now: Round, n: int, rng: np.random.Generator, *, c: Annotated[float, Gt(0)] = 1.0) -> Selection:
+    """The images nearest to the boundary of a linear SVM on what the classifier's last layer sees.
+
+    arg min over x of |w·x + b| / ‖w‖; of several classes each against the rest, and the nearest boundary counts. The
+    SVM is fitted to the labelled images anew: a linear classifier's last layer sees the pixels. Scores are minus the
+    distances. While one class alone is labelled there is no boundary, and images are drawn at random. Cost: one network
+    evaluation for every image of the pool.
+
+    Args:
+        c: the SVM's, inverse regularisation (scikit-learn's default; our choice).
+    """
+    if len(now.candidates) < n:
+        raise not_enough(n, len(now.candidates))
+    if (now.labels == now.labels[0]).all():
+        ids = now.candidates.sample(n, rng)
+        return Selection(ids, np.zeros(n))
+    order = np.argsort(now.labelled)  # the solver's last digits hang on it
+    known = now.embed(now.labelled[order])
+    with now.meter.part("score"):
+        planes = fitted(known, now.labels[order], c)
+    ids, values = NO_IDS, np.empty(0)
+    for block in now.candidates.blocks():
+        near = -planes.distances(now.embed(block))
+        ids, values = highest(np.concatenate([ids, block]), np.concatenate([values, near]), n)
+    return Selection(ids, values)
+
+
+def fitted(features: Features, labels: Labels, c: float) -> Planes:
+    """Fit linear SVMs to features (n, d) and labels (n,): one between two classes, one a class for more."""
+    from sklearn.svm import SVC
+
+    present = np.unique(labels)
+    positive = [labels == label for label in (present[1:] if len(present) == 2 else present)]
+    # It draws nothing, but without a seed of its own it would take one from numpy's global stream.
+    svms = [SVC(C=c, kernel="linear", random_state=0).fit(features, truth) for truth in positive]
+    return Planes(np.concatenate([svm.coef_ for svm in svms]), np.concatenate([svm.intercept_ for svm in svms]))

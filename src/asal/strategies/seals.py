@@ -1,0 +1,49 @@
+"""SEALS (Coleman et al., AAAI 2022): look only at the neighbours of what is labelled."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+from annotated_types import Ge
+
+from asal.core import Ids, Round, Selection, not_enough
+from asal.strategies import strategies
+from asal.strategies.rating import best
+
+
+@strategies.register("seals", needs=("features", "index"))
+def seals(
+    now: Round,
+    n: int,
+    rng: np.random.Generator,
+    *,
+    score: str = "entropy",
+    neighbours: Annotated[int, Ge(1)] = 100,
+) -> Selection:
+    """The highest-scoring of the nearest neighbours of all labelled images (their algorithm 1, k = 100).
+
+    Cost: one look-up in the index and at most `neighbours` network evaluations for each labelled image, whatever the
+    pool's size. Neighbourhoods are those of the whole pool, labelled images included, so they never shift; only where
+    they hold fewer than n open images are they widened, fourfold at a time.
+    """
+    if len(now.candidates) < n:
+        raise not_enough(n, len(now.candidates))
+    with now.meter.part("match"):
+        ids = neighbourhood(now, n, neighbours)
+    return best(now, (ids[at : at + 4096] for at in range(0, len(ids), 4096)), n, score)
+
+
+def neighbourhood(now: Round, n: int, neighbours: int) -> Ids:
+    """Return the open images, n or more, among the nearest neighbours of the labelled ones, ascending.
+
+    Where no labelled image is of the pool (all were made up), those of the pool's first image stand in.
+    """
+    anchors = now.real if len(now.real) else np.zeros(1, np.int64)
+    queries, k = now.features(anchors), neighbours + 1  # each is its own nearest
+    while True:
+        near = np.unique(now.tools.index.search(queries, k).ids)
+        ids = near[now.candidates.has(near)]
+        if len(ids) >= n:
+            return ids
+        k *= 4
