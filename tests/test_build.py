@@ -60,7 +60,7 @@ def test_every_strategy_is_checked_against_its_needs(name: str, spec: Callable[.
     for need, changes in LACKING.items():
         poor = parse(spec(strategies=None, **{**met, **changes}))
         if need in needs:
-            with pytest.raises(UserError, match=name):
+            with pytest.raises(UserError, match=f"{name}|latent"):
                 check(poor, [name])
         elif need in ("features", "generator"):
             check(poor, [name])
