@@ -12,12 +12,13 @@ from typing import Any
 from asal import artifacts
 from asal.core import Extractor, Index, Learner
 from asal.devices import Device
+from asal.divide import Split
 from asal.errors import UserError, unknown
 from asal.events import Record
 from asal.features import features
 from asal.generators import Adversary, generators
 from asal.index import indexes
-from asal.ingest import Split, ingest
+from asal.ingest import ingest
 from asal.learners import learners
 from asal.oracles import oracles
 from asal.oracles.stored import Stored
