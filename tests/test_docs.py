@@ -15,7 +15,9 @@ from asal.check import REGISTRIES
 from asal.cli import app
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
+DOCUMENTS = sorted(
+    [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md"), ROOT / "specs/README.md"]
+)
 TINY = """
 [generator]
 kind = "wgan-gp"

@@ -18,6 +18,7 @@ LAYERS = [
     {"devices", "tensors", "checkpoint", "machine"},
     {"nets"},
     {"sources", "pool", "vectors", "generators", "features", "index", "learners", "scores"},
+    {"divide"},
     {"strategies", "oracles", "events", "ingest", "quality"},
     {"state"},
     {"answers", "annex"},

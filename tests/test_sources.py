@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import official
 import pytest
 from PIL import Image
 
@@ -68,12 +69,15 @@ MAKERS: dict[str, Make] = {
     "digits": lambda folder: Digits(),
     "folder": lambda folder: Folder(str(write_tree(folder))),
     "hub": lambda folder: Hub(str(write_hub(folder))),
+    **official.MAKERS,
 }
 
 
 @pytest.fixture(autouse=True)
 def hub_library(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests with hub in their name: the library, its own copies kept out of the user's home."""
+    if "lsun" in request.node.name:
+        pytest.importorskip("lmdb", reason="the extra `lsun` is not installed")
     if "hub" in request.node.name.lower():
         datasets = pytest.importorskip("datasets", reason="the extra `hub` is not installed")
         monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")

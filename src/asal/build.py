@@ -25,12 +25,13 @@ from asal.check import (
 )
 from asal.core import Extractor, Index, Learner, Model, Tools
 from asal.devices import Device
+from asal.divide import Split
 from asal.errors import UserError
 from asal.events import Record
 from asal.features import Given, features
 from asal.generators import Adversary, generators
 from asal.index import indexes
-from asal.ingest import Split, ingest
+from asal.ingest import ingest
 from asal.learners import learners
 from asal.meter import Meter
 from asal.oracles import oracles

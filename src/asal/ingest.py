@@ -26,10 +26,9 @@ import numpy as np
 import numpy.typing as npt
 
 from asal import artifacts, pool
-from asal.core import Ids, Labels
-from asal.errors import UserError, unknown
+from asal.divide import Part, Split, divide
+from asal.errors import UserError
 from asal.progress import Watch, unwatched
-from asal.rng import stream
 from asal.sources import Raw, Record, Source, apart
 from asal.sources.decode import Unreadable, decode
 
@@ -41,35 +40,6 @@ CHUNK = 8  # records that a thread is given at once
 SMALL = 2**14  # bytes; below it, threads spend more on waiting for each other than they save
 TELL = 64  # images between two reports of progress
 RECEIPT = "{:05d}.json"  # in the scratch folder: a finished shard's keys, what was left out, and where the next begins
-
-
-@dataclass(frozen=True)
-class Split:
-    """How the images of the source's split "train" are dealt out, and where the test set comes from.
-
-    The rows are shuffled once by `stream(seed, "split")`; the validation set takes the first ones, then the
-    test set, then the pool: another pool size leaves the two others as they were.
-    """
-
-    train: int | None = None  # images for the pool, before `keep`; None takes all that are left
-    validation: int = 0
-    test: int | str = 0  # so many of the same rows, or the name of a split that is taken whole
-    seed: int = 0
-
-    @property
-    def parts(self) -> tuple[str, ...]:
-        """The folders that come of it."""
-        return ("pool", *(["validation"] if self.validation else []), *(["test"] if self.test else []))
-
-
-@dataclass(frozen=True)
-class Part:
-    """What goes into one folder: ascending rows of a source's split."""
-
-    split: str
-    rows: Ids
-    labels: Labels | None  # one a row, counted by `classes`
-    classes: tuple[str, ...]
 
 
 def ingest(
@@ -102,6 +72,7 @@ def ingest(
         "source": {"name": type(source).__name__.lower(), **asdict(cast(Any, source))},
         "split": asdict(split), "keep": list(keep), "size": size, "gray": gray,
     }  # fmt: skip
+    options = json.loads(json.dumps(options))  # as a folder's manifest will give them back: lists for tuples
     if isinstance(place := getattr(source, "path", None), str):
         apart(project, Path(place))
     folders = {name: project / name for name in split.parts}
@@ -120,81 +91,6 @@ def ingest(
                 intake.run(source, size, gray, partial(watch, f"ingest {name}"))
             shape = intake.shape
     return folders
-
-
-def divide(source: Source, split: Split, keep: tuple[str, ...] = ()) -> dict[str, Part]:
-    """Return what goes into each folder, without reading an image.
-
-    Raises:
-        UserError: sizes larger than the data, an unknown split or class, or fewer than two classes left.
-    """
-    _check_keep(source, keep)
-    dealt = _deal(source.splits, split)
-    parts = {name: _kept(source, where, rows, keep) for name, (where, rows) in dealt.items()}
-    for name, part in parts.items():
-        if not len(part.rows):
-            raise UserError(
-                f"the {name} needs images", came=f"none of its {len(dealt[name][1])} is of the kept classes"
-                if keep else "there is none", remedy="change `keep` or the sizes of the split",
-            )  # fmt: skip
-    labels = parts["pool"].labels
-    if labels is not None and len(present := np.unique(labels[labels >= 0])) < 2:
-        names = ", ".join(f"'{parts['pool'].classes[label]}'" for label in present) or "none"
-        raise UserError(
-            "a pool has images of two classes or more",
-            came=f"only {names} is in it",
-            remedy='keep more classes, or read the source without labels (label = "none")',
-        )
-    return parts
-
-
-def _deal(splits: Mapping[str, int], split: Split) -> dict[str, tuple[str, Ids]]:
-    """Return for each part the source's split and the ascending rows that it takes."""
-    if "train" not in splits:
-        raise unknown("split", "train", splits)
-    n = splits["train"]
-    held = split.validation + (split.test if isinstance(split.test, int) else 0)
-    pool_size = n - held if split.train is None else split.train
-    if min(pool_size, split.validation, held) < 0 or pool_size < 1 or pool_size + held > n:
-        raise UserError(
-            f"the parts of a split have sizes that add up to {n:,} images at most, and the pool has one or more",
-            came=f"train = {split.train}, validation = {split.validation}, test = {split.test}",
-            remedy="make them smaller" if pool_size + held > n else "make none negative and leave some for the pool",
-        )
-    order = stream(split.seed, "split").permutation(n)
-    dealt = {"pool": ("train", np.sort(order[held : held + pool_size]))}
-    if split.validation:
-        dealt["validation"] = ("train", np.sort(order[: split.validation]))
-    if isinstance(split.test, str):
-        if split.test not in splits or split.test == "train":
-            raise unknown("split for the test set", split.test, splits.keys() - {"train"})
-        dealt["test"] = (split.test, np.arange(splits[split.test]))
-    elif split.test:
-        dealt["test"] = ("train", np.sort(order[split.validation : held]))
-    return dealt
-
-
-def _check_keep(source: Source, keep: tuple[str, ...]) -> None:
-    if keep and not source.classes:
-        raise UserError("only labelled images are kept by class", came="the source has no labels", remedy="drop `keep`")
-    for name in keep:
-        if name not in source.classes:
-            raise unknown("class", name, source.classes)
-    if len(set(keep)) != len(keep):
-        raise UserError("each class is kept once", came=f"keep = {list(keep)}", remedy="drop the one that comes twice")
-
-
-def _kept(source: Source, split: str, rows: Ids, keep: tuple[str, ...]) -> Part:
-    everything = source.labels(split)
-    if everything is None:
-        return Part(split, rows, None, ())
-    labels = everything[rows]
-    if not keep:
-        return Part(split, rows, labels, source.classes)
-    number = np.full(len(source.classes) + 1, -1)  # one place more: the unknown label −1 indexes the last
-    number[[source.classes.index(name) for name in keep]] = np.arange(len(keep))
-    labels = number[labels]
-    return Part(split, rows[labels >= 0], labels[labels >= 0], keep)
 
 
 def _stands(folder: Path, made_from: Mapping[str, Any]) -> bool:

@@ -73,10 +73,10 @@ class PartTable(_OptionsTable):
 
 
 class SplitTable(_Table):
-    """Sizes of the pool, the validation and the test set; see `asal.ingest.Split`."""
+    """Sizes of the pool, the validation and the test set; see `asal.divide.Split`."""
 
     train: Count | None = None
-    validation: Annotated[int, Field(ge=0)] = 0
+    validation: Annotated[int, Field(ge=0)] | str = 0
     test: Annotated[int, Field(ge=0)] | str = 0
     seed: Annotated[int, Field(ge=0)] = 0
 

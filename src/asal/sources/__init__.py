@@ -6,6 +6,7 @@ paths or arrays, and `asal.sources.decode` makes images of them.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,9 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy.typing as npt
 
+from asal.artifacts import fingerprint
 from asal.core import Ids, Labels
-from asal.errors import UserError
+from asal.errors import DamageError, UserError
 from asal.registry import Registry
 
 sources = Registry("source", "asal.sources")
@@ -22,6 +24,7 @@ sources = Registry("source", "asal.sources")
 Raw: TypeAlias = bytes | Path | npt.NDArray[Any]  # a file's bytes, a file, or pixels (h, w) or (h, w, c)
 
 UNKNOWN = -1  # the label of an image whose class the source does not say
+ENDS = 2**16  # bytes at either end that stand for a file; an .npz or a .gz ends with checksums of what is in it
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,43 @@ class Source(Protocol):
 def not_there(what: str, place: str, remedy: str) -> UserError:
     """Return the error for a source that has gone, or never was."""
     return UserError(f"a source of images is {what}", came=f"there is none at '{place}'", remedy=remedy)
+
+
+def broken(file: Path, what: str) -> DamageError:
+    """Return the error for a file of a data set that is not as it was published."""
+    return DamageError(
+        "a data set is read from its files as they were published", came=f"{file}: {what}", remedy="download it again"
+    )
+
+
+def ends(file: Path) -> str:
+    """Return what changes with a file's size, or with its first or last 64 KiB."""
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        head = stream.read(ENDS)
+        stream.seek(max(0, size - ENDS))
+        return hashlib.sha256(b"%d\0" % size + head + stream.read(ENDS)).hexdigest()
+
+
+def glance(files: Mapping[str, Path]) -> str | None:
+    """Return what changes when other files lie there, by their sizes and ends; None where one of them is missing."""
+    if not all(file.is_file() for file in files.values()):
+        return None
+    return fingerprint({name: ends(file) for name, file in files.items()})
+
+
+def apportion(sizes: Mapping[str, int], rows: Ids) -> Iterator[tuple[str, Ids]]:
+    """Yield for each part of a split, in order, those of the split's ascending rows that lie in it, by its own count.
+
+    >>> import numpy as np
+    >>> [(part, rows.tolist()) for part, rows in apportion({"a": 3, "b": 2}, np.array([0, 2, 3]))]
+    [('a', [0, 2]), ('b', [0])]
+    """
+    start = 0
+    for part, size in sizes.items():
+        low, high = rows.searchsorted([start, start + size])
+        yield part, rows[low:high] - start
+        start += size
 
 
 def apart(project: Path, images: Path) -> None:
