@@ -290,7 +290,7 @@ def save_pairs(project: Project, record: Record, job: Job) -> None:
     """Write `pairs.npz`: the first pick of each of a few rounds, beside the synthetic image that led to it."""
     path = job.folder / "pairs.npz"
     firsts = [(e.body["ids"][0], e.body["notes"][0]) for e in record.read() if e.kind == "asked" and e.body["notes"]]
-    picks = [(image, note) for image, note in firsts if "latent" in note]
+    picks = [(image, note) for image, note in firsts if "latent" in note and image < len(project.pool)]
     if path.exists() or not picks:
         return
     import torch
