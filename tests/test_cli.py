@@ -213,6 +213,9 @@ def test_a_folder_without_a_spec_is_refused(asal: Any, tmp_path: Path) -> None:
 def test_words_that_mean_nothing_are_refused_in_three_lines(asal: Any, tiny: Path, tmp_path: Path) -> None:
     asal("report", tmp_path).refused(str(tmp_path), "run.json")
     asal("report", tmp_path, "--budgets", "20,many").refused("--budgets 20,many", "--budgets 100,200")
+    asal("report", tmp_path, "--targets", "0.9,most").refused("--targets 0.9,most", "--targets 0.95,0.98")
+    asal("compare", tmp_path, "--out", tmp_path / "o").refused("two run folders or more", "asal report")
+    asal("compare", tmp_path, tiny, "--out", tmp_path / "o").refused("holds a run.json")
     asal("list", "nonsense").refused("'nonsense' is none", "strategies")
     asal("run", tiny, "--out", tmp_path / "o", "--strategies", "random,nonsense").refused("'nonsense' is none", "asal")
     asal("run", tiny, "--out", tmp_path / "o", "--strategies", "asla").refused("did you mean 'asal'?")
@@ -250,7 +253,7 @@ def test_what_nobody_foresaw_is_three_lines_too(asal: Any, tiny: Path, monkeypat
 
 def test_help_names_every_command(asal: Any) -> None:
     said = asal("--help")
-    commands = ("demo", "init", "prepare", "run", "report", "list", "status", "doctor")
+    commands = ("demo", "init", "prepare", "run", "report", "compare", "list", "status", "doctor")
     assert said.code == 0
     for name in commands:
         assert re.search(rf"^\W*{name}\s+\w", said.out, re.MULTILINE), name

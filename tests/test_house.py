@@ -14,7 +14,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "asal"
 # Data goes down this list and never up; names on one line do not see each other.
 LAYERS = [
     {"errors", "rng", "meter", "progress"},
-    {"artifacts", "registry", "core"},
+    {"artifacts", "registry", "core", "statistics"},
     {"devices", "tensors", "checkpoint", "machine"},
     {"nets"},
     {"sources", "pool", "vectors", "generators", "features", "index", "learners", "scores"},
@@ -26,16 +26,29 @@ LAYERS = [
     {"spec"},
     {"check"},
     {"build"},
-    {"exam", "evaluate"},
+    {"exam", "results"},
     {"experiment"},
-    {"fleet", "plots"},
-    {"tables"},
-    {"report"},
+    {"fleet", "evaluate", "style"},
+    {"matrix"},
+    {"words"},
+    {"plots", "tables", "sheets", "page"},
+    {"report", "compare"},
     {"demo", "init", "status", "terminal"},
     {"cli", "__init__"},
     {"__main__"},
 ]
-HEAVY = ("torch", "matplotlib", "datasets", "sqlalchemy", "sklearn", "scipy", "pyarrow", "pydantic", "numpy")
+HEAVY = (
+    "torch",
+    "matplotlib",
+    "datasets",
+    "sqlalchemy",
+    "sklearn",
+    "scipy",
+    "pyarrow",
+    "pydantic",
+    "numpy",
+    "statsmodels",
+)
 
 
 def modules() -> list[Path]:

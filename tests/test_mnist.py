@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from asal.build import Project
-from asal.evaluate import load as load_results
 from asal.experiment import Job, begin, run_one
 from asal.progress import unwatched
+from asal.results import load as load_results
 from asal.spec import Spec, load, parse
 
 MNIST_TWO = Path(__file__).parents[1] / "specs" / "mnist-two.toml"

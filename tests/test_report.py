@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import itertools
 import json
 import os
@@ -11,22 +12,26 @@ import subprocess
 import sys
 import tomllib
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 import pytest
-from test_evaluate import write_experiment, write_facts, write_run
+from pages import check_alone, check_readable
+from runs import write_experiment, write_facts, write_run
 
 from asal.errors import DamageError, UserError
-from asal.evaluate import Estimate, Summary, load, summarise
-from asal.plots import DARK, FAINT, HUES, NIGHT, PAPER, inline, pens, spread
-from asal.report import Paths, report, toml
-from asal.tables import verdict
+from asal.evaluate import Summary, summarise
+from asal.page import Paths
+from asal.plots import spread
+from asal.report import report, toml
+from asal.results import load
+from asal.statistics import Estimate
+from asal.style import DARK, FAINT, HUES, INK, NIGHT, PAPER, SHADES, inline, pens
+from asal.words import verdict
 
 LONG = "asal-autoencoder-reranked-k=20"
-VOID = {"meta", "link", "br", "img", "input", "hr"}
+PICTURES = ("curves", "evaluations", "matrix", "entropy", "times", "pairs")
 
 
 @pytest.fixture(scope="module")
@@ -50,34 +55,12 @@ def page(folder: Path) -> str:
     return (folder / "report.html").read_text()
 
 
-class Outline(HTMLParser):
-    """What a page holds; refuses tags that do not close."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-        self.feed(text)
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-
 def test_every_file_is_written_and_named(paths: Paths) -> None:
-    pictures = {f"{name}.{form}" for name in ("curves", "entropy", "times", "pairs") for form in ("svg", "png")}
+    pictures = {f"{name}.{form}" for name in PICTURES for form in ("svg", "png")}
     assert next(iter(paths)) == paths.page
-    assert {path.name for path in paths} == pictures | {"report.html", "rows.csv", "summary.csv"}
+    assert {path.name for path in paths} == pictures | {"report.html", "rows.csv", "summary.csv", "matrix.csv"}
     assert all(path.stat().st_size > 100 for path in paths.files)
-    assert paths.curves.read_bytes().startswith(b"\x89PNG")
+    assert paths.picture.read_bytes().startswith(b"\x89PNG")
 
 
 def test_again_it_gives_the_same_bytes_and_touches_no_global_setting(paths: Paths, folder: Path) -> None:
@@ -87,34 +70,17 @@ def test_again_it_gives_the_same_bytes_and_touches_no_global_setting(paths: Path
 
 
 def test_numbers_alone_need_no_matplotlib() -> None:
-    code = "import sys, asal.evaluate; sys.exit(bool({'matplotlib', 'torch', 'scipy.stats'} & sys.modules.keys()))"
+    heavy = "{'matplotlib', 'torch', 'scipy.stats', 'statsmodels'}"
+    code = f"import sys, asal.matrix; sys.exit(bool({heavy} & sys.modules.keys()))"
     subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})
 
 
 def test_the_page_needs_no_other_file_and_no_script(page: str) -> None:
-    for tag, attrs in Outline(page).tags:
-        assert tag not in {"script", "link", "iframe", "object"}
-        links = [attrs.get(name) or "" for name in ("src", "href", "xlink:href")]
-        assert all(link.startswith(("data:", "#")) for link in links if link), links
-    assert "@import" not in page
-    assert not re.search(r"url\((?!#)", page)
+    check_alone(page)
 
 
 def test_the_page_can_be_read_without_seeing_it(page: str) -> None:
-    tags = Outline(page).tags
-    ids = [attrs["id"] for _, attrs in tags if "id" in attrs]
-    assert len(ids) == len(set(ids))
-    aimed = [
-        attrs[name] for _, attrs in tags for name in ("href", "xlink:href") if (attrs.get(name) or "").startswith("#")
-    ]
-    assert {str(link)[1:] for link in aimed} <= set(ids)
-    pictures = [attrs for tag, attrs in tags if tag == "svg" and attrs.get("aria-hidden") != "true"]
-    assert len(pictures) == 8  # four, wide and narrow
-    assert all(attrs["role"] == "img" and attrs["aria-label"] for attrs in pictures)
-    assert all(attrs.get("scope") in {"col", "row"} for tag, attrs in tags if tag == "th")
-    assert sum(tag == "caption" for tag, _ in tags) == sum(tag == "table" for tag, _ in tags) == 5
-    assert ("html", {"lang": "en"}) in tags
-    assert "width=device-width" in page
+    check_readable(page, pictures=12, tables=7)  # six pictures, wide and narrow
 
 
 def test_names_are_text_never_markup(page: str) -> None:
@@ -147,6 +113,100 @@ def test_the_tables_beside_the_page_hold_every_number(folder: Path) -> None:
     assert float(found["low"]) == summary.gain.estimate.low
     assert (found["interval"], found["wins"]) == ("t-interval", "5")
     assert float(told[LONG, "accuracy_at_40"]["mean"]) == summary.accuracy[40].mean
+
+
+def told(folder: Path, name: str) -> list[dict[str, str]]:
+    """Return the lines of a CSV file."""
+    with (folder / name).open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_summary_holds_tests_and_labels_needed(folder: Path) -> None:
+    lines = {(row["strategy"], row["measure"]): row for row in told(folder, "summary.csv")}
+    summary = summarise(load(folder), [20, 40, 60, 80], "random")[1]
+    assert summary.gain is not None
+    gain = lines[LONG, "area_difference"]
+    assert (float(gain["p"]), float(gain["p_holm"])) == (summary.gain.p, summary.holm)
+    (target, needed), *_ = summary.needed.items()
+    line = lines[LONG, f"labels_to_{target.accuracy:.4f}"]
+    assert (float(line["median"]), int(line["reached"]), int(line["seeds"])) == (needed.median, needed.reached, 5)
+    assert float(lines[LONG, "share_of_reference_at_40"]["mean"]) == summary.accuracy[40].mean / 0.989
+    assert float(lines[LONG, "evaluations"]["mean"]) == summary.spent.mean
+
+
+def test_the_matrix_file_holds_every_pair_both_ways_round(folder: Path) -> None:
+    rows = {(row["row"], row["column"]): row for row in told(folder, "matrix.csv")}
+    assert len(rows) == 6
+    for (one, other), row in rows.items():
+        back = rows[other, one]
+        assert (row["wins"], row["losses"], row["seeds"]) == (back["losses"], back["wins"], back["seeds"])
+        assert float(row["mean"]) == -float(back["mean"])
+        assert {row["verdict"], back["verdict"]} in ({"beats", "loses"}, {"ties"})
+        assert (row["verdict"] == "beats") == (float(row["low"]) > 0)
+
+
+def test_few_seeds_are_said_to_be_too_few(page: str) -> None:
+    assert "With 5 seeds it is 0.0625 or more even where all of them agree" in page
+    assert "no difference can come out below 0.05 here" in page
+    assert "So few seeds cannot be significant in Wilcoxon’s signed-rank test, corrected for 2 comparisons" in page
+
+
+def test_seeds_enough_are_not_told_that_they_are_too_few(tmp_path: Path) -> None:
+    write_experiment(tmp_path, {"random": 0.0, "a": 0.9, "b": 0.8}, seeds=8, rounds=6)
+    text = report(tmp_path).page.read_text()
+    assert "Wilcoxon’s signed-rank test, corrected for 2 comparisons (Holm), finds the same at 5%" in text
+    assert "Run more seeds" not in text
+
+
+def test_a_run_that_never_gets_there_is_told(tmp_path: Path) -> None:
+    write_facts(tmp_path, ["random", "asal"], seeds=3, rounds=3)
+    for seed, last in enumerate([0.7, 0.7, 0.9]):
+        write_run(tmp_path, "random", seed, [0.5, 0.6, last])
+        write_run(tmp_path, "asal", seed, [0.5, 0.7, last])
+    text = html.unescape(report(tmp_path, targets=[0.8, 0.5, 0.65]).page.read_text())
+    cells = re.findall(r"<td>([^<]*)<small>(\d of 3 seeds[^<]*)</small></td>", text)
+    assert cells == [
+        ("≤ 10", "3 of 3 seeds, mean 10"), ("25", "3 of 3 seeds, mean 24"), ("> 30", "1 of 3 seeds, their mean 27"),
+        ("≤ 10", "3 of 3 seeds, mean 10"), ("18", "3 of 3 seeds, mean 18\n0.70 × random’s"),
+        ("> 30", "1 of 3 seeds, their mean 25"),
+    ]  # fmt: skip
+    line = next(row for row in told(tmp_path, "summary.csv") if row["measure"] == "labels_to_0.8000")
+    assert (line["median"], line["reached"], line["low"]) == ("", "1", "")
+    assert line["interval"] == "none: some never got there"
+
+
+def test_made_up_images_count_as_evaluations_where_rows_tell_of_them(folder: Path, page: str, tmp_path: Path) -> None:
+    assert f"The made-up images of {LONG} were not counted when these runs were made" in page
+    assert "&gt; 70,000" in page  # seven rounds of 10,000 and of what nobody counted
+    assert told(folder, "rows.csv")[0]["generated"] == ""
+    write_experiment(tmp_path, {"random": 0.0, "asal": 0.6}, seeds=2, rounds=3, counted=True)
+    text = report(tmp_path).page.read_text()
+    assert "were not counted" not in text
+    assert "11,000<small>10,000 pool\n1,000 made up</small>" in text
+    assert "22,000" in text
+    assert [row["generated"] for row in told(tmp_path, "rows.csv") if row["strategy"] == "asal"][:2] == ["1000"] * 2
+
+
+def test_where_nothing_asked_the_classifier_there_is_nothing_to_draw(tmp_path: Path) -> None:
+    write_experiment(tmp_path, {"random": 0.0}, seeds=2, rounds=3)
+    names = {path.name for path in report(tmp_path)}
+    assert names.isdisjoint({"evaluations.png", "matrix.png"})
+
+
+def test_full_supervision_is_told_with_its_seeds(tmp_path: Path) -> None:
+    full = {"accuracy": 0.99, "accuracies": [0.985, 0.995], "labels": 9444, "settings": {"l2": 0.125}}
+    write_experiment(tmp_path, {"random": 0.0, "asal": 0.5}, seeds=2, rounds=4, reference=full)
+    text = " ".join(report(tmp_path).page.read_text().split())
+    assert "trained on every label (9,444), in the mean over 2 seeds, of which the worst had 98.50%" in text
+    assert "94.05% (95% of fully supervised)" in text
+    assert "<dt>l2</dt><dd>0.125</dd>" in text
+
+
+@pytest.mark.parametrize(("target", "remedy"), [(95.0, "write 0.95 for 95%"), (0.0, "for example"), (-1.0, "for ex")])
+def test_a_target_that_is_no_accuracy_is_refused(tmp_path: Path, target: float, remedy: str) -> None:
+    write_experiment(tmp_path, {"random": 0.0}, seeds=1, rounds=3)
+    with pytest.raises(UserError, match=remedy):
+        report(tmp_path, targets=[0.9, target])
 
 
 def test_chosen_budgets_and_baseline_are_used_and_checked(tmp_path: Path) -> None:
@@ -216,6 +276,20 @@ def test_the_verdict_claims_what_the_intervals_show(summaries: list[Summary]) ->
     assert "nothing to compare" in verdict([], "random")
 
 
+def test_the_verdict_tells_what_a_test_of_all_comparisons_says(summaries: list[Summary]) -> None:
+    def with_p(summary: Summary, p: float) -> Summary:
+        assert summary.gain is not None
+        return replace(summary, gain=replace(summary.gain, seeds=tuple(range(10))), holm=p)
+
+    random, *three = summaries
+    a, b, c = (differing(summary, 0.1, 0.2) for summary in three)
+    told = verdict([random, with_p(a, 0.01), with_p(b, 0.2), with_p(c, 0.04)], "random")
+    test = "Wilcoxon’s signed-rank test"
+    assert told.endswith(f"Significant at 5% in {test}, corrected for 3 comparisons (Holm): a and c.")
+    assert verdict([random, with_p(a, 0.3)], "random").endswith(f"in {test}: none.")
+    assert verdict([random, with_p(a, 0.01)], "random").endswith(f"{test} finds the same at 5%.")
+
+
 def test_one_seed_supports_no_claim(tmp_path: Path) -> None:
     write_experiment(tmp_path, {"random": 0.0, "asal": 0.9}, seeds=1, rounds=4)
     told = verdict(summarise(load(tmp_path), [], "random"), "random")
@@ -223,7 +297,7 @@ def test_one_seed_supports_no_claim(tmp_path: Path) -> None:
     assert "beat" not in told
 
 
-@pytest.mark.parametrize("name", ["curves", "entropy", "times", "pairs"])
+@pytest.mark.parametrize("name", PICTURES)
 def test_every_colour_of_a_picture_has_a_dark_twin(folder: Path, name: str) -> None:
     text = re.sub(r"<style.*?</style>", "", (folder / f"{name}.svg").read_text(), flags=re.DOTALL)
     colours = set(re.findall(r"(?:fill|stroke): (#\w+)", text))
@@ -244,11 +318,17 @@ def contrast(one: str, other: str) -> float:
     return (light + 0.05) / (dark + 0.05)
 
 
-@pytest.mark.parametrize("light", sorted(DARK.keys() - {FAINT}))
+@pytest.mark.parametrize("light", sorted(DARK.keys() - {FAINT, *SHADES}))
 def test_lines_and_words_stand_out_from_both_papers(light: str) -> None:
     needed = 3 if light in HUES else 4.5
     assert contrast(light, PAPER) >= needed
     assert contrast(DARK[light], NIGHT) >= needed
+
+
+@pytest.mark.parametrize("shade", SHADES)
+def test_numbers_stand_out_from_every_shade(shade: str) -> None:
+    assert contrast(INK, shade) >= 4.5
+    assert contrast(DARK[INK], DARK[shade]) >= 4.5
 
 
 def test_twelve_strategies_look_different() -> None:

@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 from shlex import quote
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any, Optional, TypeVar
 
 import typer
 from rich.console import Console
@@ -40,6 +40,7 @@ ProjectOption = Annotated[
 JobsOption = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Runs side by side, each with one thread.")]
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 Misuse: Any = typer.BadParameter.__mro__[1]  # typer keeps the name of its usage errors to itself
+Number = TypeVar("Number", int, float)
 INTERRUPTED = 130  # what a shell calls a command that Ctrl-C ended
 
 
@@ -139,16 +140,53 @@ def report(
     budgets: Annotated[
         str, typer.Option("--budgets", help="Labels to compare at, by commas. [default: quarters]")
     ] = "",
+    targets: Annotated[
+        str,
+        typer.Option(
+            "--targets",
+            help="Accuracies to tell the labels needed for, by commas, such as 0.95,0.98. [default: shares of the "
+            "fully supervised accuracy, where it is known, and what the baseline ends with]",
+        ),
+    ] = "",
 ) -> None:
-    """Write the curves, tables and pictures of a run: one HTML page, SVG, PNG and CSV."""
+    """Write the curves, tables and pictures of a run: one HTML page, SVG, PNG and CSV.
+
+    The page tells accuracy against labels and against images put through the classifier, differences over paired
+    seeds with intervals and tests, labels needed, and which strategy beats which.
+    """
     from asal.report import report as write_report
 
+    at = _numbers(budgets, int, "--budgets", "whole numbers of labels", "100,200")
+    reached = _numbers(targets, float, "--targets", "accuracies between 0 and 1", "0.95,0.98")
+    _print_paths(write_report(folder, budgets=at, targets=reached, baseline=baseline or None))
+
+
+@app.command()
+def compare(
+    folders: Annotated[list[Path], typer.Argument(help="Run folders, one a benchmark: two or more.", metavar="RUN")],
+    out: Annotated[Path, typer.Option("--out", help="Where the page goes; not one of the run folders.")],
+    baseline: Annotated[str, typer.Option("--baseline", help="What differences are taken to. [default: random]")] = "",
+) -> None:
+    """Count on how many benchmarks each strategy beats each other one: one HTML page, SVG, PNG and CSV.
+
+    Every RUN is a folder that `asal run … --out RUN` wrote. Strategies are matched by name, so give those that are
+    the same the same name in every spec. One **beats** another on a benchmark where the 95% interval of their paired
+    differences in area under the budget curve lies above zero; two finished seeds in common are the least for that.
+    What is unfinished counts in nothing.
+
+    For example: `asal compare runs/mnist-two runs/cifar-two --out runs/both`
+    """
+    from asal.compare import compare as over_benchmarks
+
+    _print_paths(over_benchmarks(folders, out, baseline=baseline or None))
+
+
+def _numbers(text: str, kind: type[Number], option: str, what: str, example: str) -> list[Number] | None:
     try:
-        chosen = [int(number) for number in budgets.split(",") if number.strip()] or None
+        return [kind(number) for number in text.split(",") if number.strip()] or None
     except ValueError:
-        rule, remedy = "budgets are whole numbers of labels, by commas", "write, for example, --budgets 100,200"
-        raise UserError(rule, came=f"--budgets {budgets}", remedy=remedy) from None
-    _print_paths(write_report(folder, budgets=chosen, baseline=baseline or None))
+        rule, remedy = f"{option} takes {what}, by commas", f"write, for example, {option} {example}"
+        raise UserError(rule, came=f"{option} {text}", remedy=remedy) from None
 
 
 @app.command(name="list")

@@ -1,4 +1,4 @@
-"""Numbers from runs: curves, areas under them, paired differences, and how sure one may be of each.
+"""Numbers from runs: curves, areas under them, labels and evaluations that an accuracy cost, and paired differences.
 
 Runs are paired by their seed, which gave both the same initial labels and weights. Only finished
 runs enter a table: an area or a difference over half a curve means something else.
@@ -6,161 +6,21 @@ runs enter a table: an area or a difference over half a curve means something el
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeAlias
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from asal.artifacts import damaged, read_json
-from asal.errors import UserError, unknown
+from asal.errors import UserError
 from asal.meter import Meter
-from asal.rng import stream
+from asal.results import Floats, Results, Run
+from asal.statistics import SAME, Estimate, estimate, holm, signed_rank
 
-Floats: TypeAlias = npt.NDArray[np.float64]
-Ints: TypeAlias = npt.NDArray[np.int64]
-
-BASELINE = "random"
-CONFIDENCE = 0.95
-BOOTSTRAP_FROM = 20  # seeds; with fewer, BCa intervals are too short (see `estimate`)
-SAME = 1e-12  # accuracies closer than this differ by rounding alone
-
-
-@dataclass(frozen=True)
-class Run:
-    """One strategy under one seed; r rounds, k classes."""
-
-    strategy: str
-    seed: int
-    rounds: Ints  # (r,)          one after another
-    labels: Ints  # (r,)          how many were labelled when the classifier was trained, ascending
-    accuracy: Floats  # (r,)      on the test set, 0 … 1
-    mean_score: Floats  # (r,)    of the picks made after this training; NaN where none were made
-    class_counts: Ints  # (r, k)
-    evaluations: Ints  # (r,)     pool images that went through the classifier
-    seconds: Floats  # (r, 5)     in the order of Meter.PARTS
-    finished: bool
-
-
-@dataclass(frozen=True)
-class Results:
-    """All that a folder of runs holds, in the order of the spec."""
-
-    folder: Path
-    facts: Mapping[str, Any]  # run.json
-    runs: tuple[Run, ...]  # those with at least one round
-
-    @property
-    def strategies(self) -> list[str]:
-        return list(self.facts["strategies"])
-
-    @property
-    def budget(self) -> int:
-        return int(self.facts["protocol"]["budget"])
-
-    @property
-    def reference(self) -> float | None:
-        """Test accuracy of the classifier that was trained on every label, where it is known."""
-        return (self.facts.get("reference") or {}).get("accuracy")
-
-    @property
-    def unfinished(self) -> list[tuple[str, int, int]]:
-        """Strategy, seed and labels reached of every run that is not done; 0 where it has not begun."""
-        reached = {(run.strategy, run.seed): run for run in self.runs}
-        pairs = [(strategy, int(seed)) for strategy in self.strategies for seed in self.facts["seeds"]]
-        undone = [pair for pair in pairs if pair not in reached or not reached[pair].finished]
-        return [(*pair, int(reached[pair].labels[-1]) if pair in reached else 0) for pair in undone]
-
-    def of(self, strategy: str) -> list[Run]:
-        """Return a strategy's finished runs, by seed."""
-        return [run for run in self.begun(strategy) if run.finished]
-
-    def begun(self, strategy: str) -> list[Run]:
-        """Return a strategy's runs with at least one round, by seed."""
-        return [run for run in self.runs if run.strategy == strategy]
-
-    def baseline(self, wanted: str | None = None) -> str:
-        """Return the strategy that the others are compared with: `wanted`, else "random", else the first one."""
-        if wanted is not None and wanted not in self.strategies:
-            raise unknown("strategy of this experiment", wanted, self.strategies)
-        return wanted or (BASELINE if BASELINE in self.strategies else self.strategies[0])
-
-
-def load(folder: Path | str) -> Results:
-    """Read an experiment's folder, finished or not.
-
-    A last line that a kill cut off is left out; so are runs that have no whole line yet.
-
-    Raises:
-        UserError: the folder holds no experiment.
-        DamageError: names the file, the line and what is wrong with it.
-    """
-    folder = Path(folder)
-    if not (folder / "run.json").is_file():
-        raise UserError(
-            "a folder of runs holds a run.json",
-            came=f"{folder} has none",
-            remedy="name the folder that `asal run … --out` wrote",
-        )
-    facts = read_json(folder / "run.json")
-    missing = {"name", "strategies", "seeds", "classes", "protocol"} - facts.keys()
-    if missing or not facts["strategies"]:
-        raise damaged(folder / "run.json", f"it lacks {', '.join(sorted(missing)) or 'any strategy'}")
-    places = [
-        (strategy, int(seed), folder / strategy / f"seed-{seed}" / "rows.jsonl")
-        for strategy in facts["strategies"]
-        for seed in sorted(facts["seeds"])
-    ]
-    runs = [_run(strategy, seed, path, facts) for strategy, seed, path in places if path.is_file()]
-    return Results(folder, facts, tuple(run for run in runs if run))
-
-
-def _run(strategy: str, seed: int, path: Path, facts: Mapping[str, Any]) -> Run | None:
-    rows = _rows(path)
-    if not rows:
-        return None
-    try:
-        run = Run(
-            strategy=strategy,
-            seed=seed,
-            rounds=np.array([row["round"] for row in rows], np.int64),
-            labels=np.array([row["labels"] for row in rows], np.int64),
-            accuracy=np.array([row["accuracy"] for row in rows], np.float64),
-            mean_score=np.array([row["mean_score"] for row in rows], np.float64),  # None becomes NaN
-            class_counts=np.array([row["class_counts"] for row in rows], np.int64),
-            evaluations=np.array([row["evaluations"] for row in rows], np.int64),
-            seconds=np.array([[row["seconds"][part] for part in Meter.PARTS] for row in rows], np.float64),
-            finished=_finished(rows, facts["protocol"]),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise damaged(path, f"a row is not as it was written ({error!r})") from None
-    if (np.diff(run.rounds) != 1).any() or (np.diff(run.labels) < 0).any():
-        raise damaged(path, "its rounds do not follow one another")
-    if not ((run.accuracy >= 0) & (run.accuracy <= 1)).all():
-        raise damaged(path, "an accuracy is not between 0 and 1")
-    return run
-
-
-def _rows(path: Path) -> list[dict[str, Any]]:
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    rows = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            if number < len(lines):  # only the last line can have been cut off by a kill
-                raise damaged(path, f"line {number} is not readable JSON") from None
-    return rows
-
-
-def _finished(rows: Sequence[Mapping[str, Any]], protocol: Mapping[str, Any]) -> bool:
-    labels, budget = rows[-1]["labels"], protocol["budget"]
-    out_of_room = rows[-1]["mean_score"] is None and labels + protocol["batch"] > budget  # a whole batch no longer fits
-    return bool(rows[-1].get("last") or labels >= budget or out_of_room)
+SHARES = (0.9, 0.95, 0.99)  # of the fully supervised accuracy: targets that nobody had to choose
+STEPS = 4  # numbers of evaluations at which accuracies are told, at most
 
 
 def aubc(labels: npt.ArrayLike, accuracy: npt.ArrayLike) -> float:
@@ -200,6 +60,31 @@ def accuracy_at(labels: npt.ArrayLike, accuracy: npt.ArrayLike, budget: float) -
     return float(np.interp(budget, x, np.asarray(accuracy, np.float64)))
 
 
+def labels_needed(labels: npt.ArrayLike, accuracy: npt.ArrayLike, target: float) -> float:
+    """Return how many labels the curve first reaches an accuracy with, linear between trainings; NaN where it does not.
+
+    A curve that begins there needed its first labels or fewer, and gets those. That it may dip afterwards is not
+    looked at: a noisy curve arrives a little earlier for its noise.
+
+    >>> round(labels_needed([10, 20, 30], [0.5, 0.7, 0.9], 0.8), 6)
+    25.0
+    """
+    x, y = np.asarray(labels, np.float64), np.asarray(accuracy, np.float64)
+    there = np.flatnonzero(y >= target - SAME)
+    if not there.size:
+        return math.nan
+    first = there[0]
+    return float(np.interp(target, y[first - 1 : first + 1], x[first - 1 : first + 1]) if first else x[0])
+
+
+def within(run: Run, evaluations: float) -> int:
+    """Return which of a run's trainings is the last that so many evaluations had paid for.
+
+    Nothing is interpolated: with half of its evaluations a strategy has picked nothing.
+    """
+    return int(np.searchsorted(run.spent, evaluations, side="right")) - 1
+
+
 Measure: TypeAlias = Callable[[Run], float]
 
 
@@ -214,46 +99,6 @@ def at(budget: int) -> Measure:
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A mean over seeds and the interval that it lies in; NaN limits where the seeds allow none."""
-
-    mean: float
-    low: float
-    high: float
-    method: str  # how the interval was made, or why there is none
-    seeds: int
-
-    @property
-    def sign(self) -> int:
-        """1 or −1 where the interval excludes zero, else 0."""
-        return int(self.low > 0) - int(self.high < 0)
-
-
-def estimate(values: npt.ArrayLike) -> Estimate:
-    """Return the mean of one value a seed (n,), with its 95% confidence interval.
-
-    From 20 seeds on the BCa bootstrap (Efron 1987; 9,999 resamples, always the same ones), below that
-    Student's t. Bootstrap intervals of few values are too short: for normal ones we measured a coverage
-    of 84% at 5 seeds, 91% at 10, 93% at 20, where the t-interval had 95 to 96%.
-    """
-    from scipy import stats
-
-    x = np.asarray(values, np.float64)
-    mean, nan = float(x.mean()), math.nan
-    if len(x) < 2:
-        return Estimate(mean, nan, nan, "none: one seed", len(x))
-    if np.ptp(x) <= SAME:
-        return Estimate(mean, nan, nan, "none: all seeds alike", len(x))
-    if len(x) >= BOOTSTRAP_FROM:
-        rng = stream(0, "bootstrap")
-        ci = stats.bootstrap((x,), np.mean, confidence_level=CONFIDENCE, method="BCa", rng=rng).confidence_interval
-        if np.isfinite([ci.low, ci.high]).all():
-            return Estimate(mean, float(ci.low), float(ci.high), "BCa bootstrap", len(x))
-    low, high = stats.ttest_1samp(x, 0.0).confidence_interval(CONFIDENCE)
-    return Estimate(mean, float(low), float(high), "t-interval", len(x))
-
-
-@dataclass(frozen=True)
 class Paired:
     """A strategy minus the baseline, seed by seed."""
 
@@ -263,6 +108,15 @@ class Paired:
     wins: int
     ties: int
     losses: int
+
+    @property
+    def p(self) -> float:
+        """The p of Wilcoxon's signed-rank test over the seeds; no correction."""
+        return signed_rank(self.differences)
+
+    def __neg__(self) -> Paired:
+        """Return the same pairs, taken the other way round."""
+        return Paired(self.seeds, -self.differences, -self.estimate, self.losses, self.ties, self.wins)
 
 
 def paired(results: Results, strategy: str, baseline: str, measure: Measure = area) -> Paired | None:
@@ -294,6 +148,7 @@ class Curve:
 
     strategy: str
     labels: Floats  # (g,)
+    spent: Floats  # (g,)  images through the classifier until then, in the mean over seeds
     mean: Floats  # (g,)
     low: Floats  # (g,)
     high: Floats  # (g,)
@@ -315,23 +170,114 @@ def curve(results: Results, strategy: str, *, scores: bool = False) -> Curve | N
     grid = next(x for x, _ in lines if x[-1] == last)
     grid = grid[grid >= first].astype(np.float64)
     values = np.array([np.interp(grid, x, y) for x, y in lines])  # (seeds, g)
-    return Curve(strategy, grid, values.mean(0), values.min(0), values.max(0), len(runs), bool(results.of(strategy)))
+    spent = np.mean([np.interp(grid, run.labels, run.spent) for run in runs], axis=0)
+    done = bool(results.of(strategy))
+    return Curve(strategy, grid, spent, values.mean(0), values.min(0), values.max(0), len(runs), done)
 
 
 @dataclass(frozen=True)
 class Cost:
     """What a round with picks cost, in the mean over rounds and seeds."""
 
-    evaluations: float
+    evaluations: float  # pool images that went through the classifier
+    generated: float  # made-up images that did
     seconds: dict[str, float]  # by Meter.PARTS
+
+    @property
+    def images(self) -> float:
+        """All images that went through the classifier."""
+        return self.evaluations + self.generated
 
 
 def cost(runs: Sequence[Run]) -> Cost:
     """Average the rounds that made picks: the last one only trains."""
     picking = [~np.isnan(run.mean_score) if (~np.isnan(run.mean_score)).any() else run.labels > 0 for run in runs]
-    seconds = np.concatenate([run.seconds[some] for run, some in zip(runs, picking, strict=True)]).mean(0)
-    evaluations = np.concatenate([run.evaluations[some] for run, some in zip(runs, picking, strict=True)]).mean()
-    return Cost(float(evaluations), dict(zip(Meter.PARTS, seconds.tolist(), strict=True)))
+
+    def mean(name: str) -> Floats:
+        blocks = [getattr(run, name)[some] for run, some in zip(runs, picking, strict=True)]
+        return np.asarray(np.concatenate(blocks).mean(axis=0))
+
+    seconds = dict(zip(Meter.PARTS, mean("seconds").tolist(), strict=True))
+    return Cost(float(mean("evaluations")), float(mean("generated")), seconds)
+
+
+@dataclass(frozen=True)
+class Target:
+    """An accuracy to be reached, and where it comes from."""
+
+    accuracy: float
+    origin: str = ""
+
+
+def usual_targets(results: Results, baseline: str) -> list[Target]:
+    """Return shares of the fully supervised accuracy, where it is known, and what the baseline ends with."""
+    full, runs = results.reference, results.of(baseline)
+    shares = [Target(share * full.accuracy, f"{share:.0%} of fully supervised") for share in SHARES] if full else []
+    ends = [Target(float(np.mean([run.accuracy[-1] for run in runs])), f"{baseline}’s end")] if runs else []
+    return shares + ends
+
+
+@dataclass(frozen=True)
+class Needed:
+    """The labels that a strategy's runs needed to reach an accuracy; n seeds."""
+
+    labels: Floats  # (n,)  NaN where a run ended before
+    first: float  # labels of the first training
+    budget: float  # labels of the last one
+
+    @property
+    def reached(self) -> int:
+        """Runs that got there."""
+        return int(np.isfinite(self.labels).sum())
+
+    @property
+    def mean(self) -> float:
+        """Over the runs that got there: too small where some did not, and NaN where none did."""
+        return float(np.nanmean(self.labels)) if self.reached else math.nan
+
+    @property
+    def median(self) -> float:
+        """Over all runs, infinite where that lies beyond the budget: a run that ended before needs more than any."""
+        return float(np.median(np.where(np.isnan(self.labels), np.inf, self.labels)))
+
+
+def needed(runs: Sequence[Run], target: Target) -> Needed:
+    """Return the labels that these runs needed to reach an accuracy."""
+    labels = np.array([labels_needed(run.labels, run.accuracy, target.accuracy) for run in runs])
+    return Needed(labels, float(min(run.labels[0] for run in runs)), float(max(run.labels[-1] for run in runs)))
+
+
+@dataclass(frozen=True)
+class Within:
+    """Where a strategy's runs stood when they had put so many images through the classifier."""
+
+    accuracy: Estimate
+    labels: float  # in the mean over seeds
+    ended: bool  # they had asked for all of their labels, and needed no more evaluations
+
+
+def evaluation_steps(results: Results) -> list[int]:
+    """Return powers of ten up to the most evaluations that a strategy spent, from just below the fewest."""
+    spent = [float(np.mean([run.spent[-1] for run in results.of(name)])) for name in _finished(results)]
+    totals = [total for total in spent if total > 0]
+    if not totals:
+        return []
+    low, high = (math.floor(math.log10(total) + SAME) for total in (min(totals), max(totals)))
+    return [10**power for power in range(low, high + 1)][-STEPS:]
+
+
+def _finished(results: Results) -> list[str]:
+    return [name for name in results.strategies if results.of(name)]
+
+
+def _within(runs: Sequence[Run], evaluations: int) -> Within:
+    places = [within(run, evaluations) for run in runs]
+    standing = list(zip(runs, places, strict=True))
+    return Within(
+        estimate([run.accuracy[place] for run, place in standing]),
+        float(np.mean([run.labels[place] for run, place in standing])),
+        all(place == len(run.labels) - 1 for run, place in standing),
+    )
 
 
 @dataclass(frozen=True)
@@ -343,35 +289,69 @@ class Summary:
     accuracy: dict[int, Estimate]  # by budget
     gain: Paired | None  # in area; None for the baseline, or where no seed is common
     gain_at: dict[int, Paired]  # in accuracy, by budget
+    holm: float  # the gain's p, corrected for all strategies compared; NaN without a gain
+    needed: dict[Target, Needed]
+    spent: Estimate  # images through the classifier until the end
+    within: dict[int, Within]  # by images through the classifier
+    hides_generated: bool  # made-up images are missing from what was spent
     cost: Cost
     score: float  # of the picks
     score_ratio: float | None  # to the baseline's over the common seeds, where both are positive
     class_counts: Floats  # (k,)  at the end
 
 
-def summarise(results: Results, budgets: Sequence[int], baseline: str) -> list[Summary]:
-    """Return a summary of every strategy with a finished run, in the spec's order."""
-    return [_summary(results, name, budgets, baseline) for name in results.strategies if results.of(name)]
+def summarise(
+    results: Results, budgets: Sequence[int], baseline: str, targets: Sequence[Target] | None = None
+) -> list[Summary]:
+    """Return a summary of every strategy with a finished run, in the spec's order.
+
+    Args:
+        results: what `load` read.
+        budgets: numbers of labels at which accuracies are told.
+        baseline: the strategy that the others are compared with.
+        targets: accuracies to be reached; `usual_targets` unless given.
+
+    Raises:
+        UserError: a budget lies outside of a curve, or runs of one seed do not begin with as many labels.
+    """
+    aims = usual_targets(results, baseline) if targets is None else targets
+    lines = [_summary(results, name, budgets, baseline, aims) for name in _finished(results)]
+    ps = {line.strategy: line.gain.p for line in lines if line.gain}
+    corrected = dict(zip(ps, holm(list(ps.values())), strict=True))
+    return [replace(line, holm=corrected.get(line.strategy, math.nan)) for line in lines]
 
 
-def _summary(results: Results, strategy: str, budgets: Sequence[int], baseline: str) -> Summary:
+def _summary(
+    results: Results, strategy: str, budgets: Sequence[int], baseline: str, targets: Sequence[Target]
+) -> Summary:
     runs = results.of(strategy)
     gain = None if strategy == baseline else paired(results, strategy, baseline)
     gains = {budget: paired(results, strategy, baseline, at(budget)) for budget in budgets} if gain else {}
-    common = gain.seeds if gain else ()
-    ours = _mean_score([run for run in runs if run.seed in common])
-    theirs = _mean_score([run for run in results.of(baseline) if run.seed in common])
+    score, ratio = _scores(results, strategy, baseline, gain)
     return Summary(
         strategy=strategy,
         aubc=estimate([area(run) for run in runs]),
         accuracy={budget: estimate([at(budget)(run) for run in runs]) for budget in budgets},
         gain=gain,
         gain_at={budget: pair for budget, pair in gains.items() if pair},
+        holm=math.nan,
+        needed={target: needed(runs, target) for target in targets},
+        spent=estimate([run.spent[-1] for run in runs]),
+        within={step: _within(runs, step) for step in evaluation_steps(results)},
+        hides_generated=any(run.hides_generated for run in runs),
         cost=cost(runs),
-        score=_mean_score(runs),
-        score_ratio=ours / theirs if ours > 0 and theirs > 0 else None,
+        score=score,
+        score_ratio=ratio,
         class_counts=np.mean([run.class_counts[-1] for run in runs], axis=0),
     )
+
+
+def _scores(results: Results, strategy: str, baseline: str, gain: Paired | None) -> tuple[float, float | None]:
+    """Return the mean score of a strategy's picks, and its ratio to the baseline's over the common seeds."""
+    common = gain.seeds if gain else ()
+    ours = _mean_score([run for run in results.of(strategy) if run.seed in common])
+    theirs = _mean_score([run for run in results.of(baseline) if run.seed in common])
+    return _mean_score(results.of(strategy)), ours / theirs if ours > 0 and theirs > 0 else None
 
 
 def _mean_score(runs: Sequence[Run]) -> float:

@@ -1,151 +1,33 @@
-"""The report's pictures: SVG that follows the reader's light or dark, and PNG on white.
-
-Every colour has a twin for dark pages. An SVG names the light ones, so that any program can draw
-it, and a style sheet swaps them where the reader prefers dark. Each picture comes wide and narrow
-(for a phone), and no global setting of matplotlib is touched.
-"""
+"""The report's pictures: curves over labels and over evaluations, seconds, the matrix, and made-up images."""
 
 from __future__ import annotations
 
-import html
-import io
-import re
+import math
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-import matplotlib
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import EngFormatter, MaxNLocator, NullLocator, PercentFormatter, StrMethodFormatter
 
 from asal.artifacts import damaged
 from asal.evaluate import Cost, Curve
+from asal.matrix import Matrix, Tally
 from asal.meter import Meter
+from asal.results import Reference
+from asal.style import GREY, HUES, INK, LETTER, NARROW, SHADES, SIZE, SMALL, SOFT, WIDE, Draw, Pen, axes_in
 
-PAPER, NIGHT = "#ffffff", "#14171c"
-INK, SOFT, FAINT, GREY = "#1f2328", "#59636e", "#d8dee4", "#6e7681"
-HUES = ("#1b479c", "#9c3208", "#14a06a", "#d24be0", "#ad8700")  # told apart by the colour-blind too, and ≥ 3:1 on white
-DARK = {
-    INK: "#e6e9ed",
-    SOFT: "#a3adb8",
-    FAINT: "#343b44",
-    GREY: "#9aa4af",
-    **dict(zip(HUES, ("#8cb4ff", "#d97b3d", "#34e6a0", "#cf48ee", "#ffcf4a"), strict=True)),
-}
-DASHES: tuple[Any, ...] = ("solid", (0, (5, 1.6)), (0, (1.2, 1.2)))
-WIDE, NARROW = 8.2, 3.9  # inches
-SIZE, SMALL = 9.0, 7.5  # points
-LETTER = 0.6 * SIZE / 72  # inches that a letter takes, on the safe side
+DIGIT = 0.64 / 72  # inches that a digit takes, for each point of its size
+PASSES = "images put through the classifier to choose what was asked, all rounds together"
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
-Draw: TypeAlias = Callable[[bool], Figure]  # narrow or wide
-
-
-@dataclass(frozen=True)
-class Pen:
-    """How a strategy looks in every picture."""
-
-    colour: str
-    dashes: Any = "solid"
-
-    def swatch(self) -> str:
-        """Return a short line of it, as SVG for a table."""
-        gaps = "" if self.dashes == "solid" else f' stroke-dasharray="{" ".join(str(2 * x) for x in self.dashes[1])}"'
-        line = f'<line x1="0" x2="26" y1="5" y2="5" stroke-width="3.5" style="stroke: {self.colour}"{gaps}/>'
-        return f'<svg class="swatch" viewBox="0 0 26 10" aria-hidden="true">{line}</svg>'
-
-
-def pens(strategies: Sequence[str], baseline: str) -> dict[str, Pen]:
-    """Give the baseline grey and every other strategy a hue, then a dash, of its own."""
-    others = [name for name in strategies if name != baseline]
-    looks = [Pen(colour, dashes) for dashes in DASHES for colour in HUES]
-    return {baseline: Pen(GREY)} | {name: looks[i % len(looks)] for i, name in enumerate(others)}
-
-
-@contextmanager
-def _style(name: str) -> Iterator[None]:
-    settings: dict[Any, Any] = {
-        "font.family": "DejaVu Sans",  # ships with matplotlib: the same letters on every machine
-        "font.size": SIZE,
-        "svg.hashsalt": name,
-        "svg.fonttype": "path",
-        "image.composite_image": False,
-        "axes.edgecolor": SOFT,
-        "axes.labelcolor": SOFT,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "text.color": INK,
-        "xtick.color": SOFT,
-        "ytick.color": SOFT,
-        "axes.axisbelow": True,
-        "grid.color": FAINT,
-        "grid.linewidth": 0.7,
-        "lines.solid_capstyle": "round",
-    }
-    with matplotlib.rc_context(settings):
-        yield
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One drawing in its three forms."""
-
-    wide: str  # SVG
-    narrow: str  # SVG for a phone
-    png: bytes
-
-    def files(self) -> dict[str, bytes]:
-        """Return what is kept beside the page, by the ending of its name."""
-        return {"svg": self.wide.encode(), "png": self.png}
-
-
-def render(name: str, draw: Draw) -> Picture:
-    """Draw wide and narrow; the same input gives the same bytes."""
-    with _style(name):
-        wide, narrow = draw(False), draw(True)
-        png = io.BytesIO()
-        wide.savefig(png, format="png", dpi=200, facecolor="white")
-        return Picture(_svg(wide), _svg(narrow), png.getvalue())
-
-
-def _svg(figure: Figure) -> str:
-    out = io.BytesIO()
-    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))  # neither the day nor the version changes the file
-    figure.savefig(out, format="svg", transparent=True, metadata=nothing)
-    # Both papers are painted: a picture may be shown on a page that does not go along with the reader's preference.
-    papers = f"svg{{background:{PAPER}}} @media (prefers-color-scheme: dark) {{svg{{background:{NIGHT}}}}}"
-    return out.getvalue().decode().replace("</style>", f"\n{papers}\n{dark_sheet()}</style>", 1)
-
-
-def dark_sheet() -> str:
-    """Return the style sheet that swaps each light colour for its twin where the reader prefers dark."""
-    swap = '[style*="{what}: {light}"]{{{what}:{dark} !important}}'
-    swaps = [swap.format(what=w, light=light, dark=dark) for light, dark in DARK.items() for w in ("fill", "stroke")]
-    return f"@media (prefers-color-scheme: dark) {{{' '.join(swaps)}}}"
-
-
-def inline(svg: str, prefix: str, alt: str) -> str:
-    """Make an SVG file fit for a page that has the dark sheet: ids of its own, a text for the blind, no fixed size."""
-    body = re.sub("<style.*?</style>", "", svg[svg.index("<svg") :], count=1, flags=re.DOTALL)
-    body = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{prefix}-", body)
-    head, rest = body.split(">", 1)
-    head = re.sub(r' (width|height)="[^"]*"', "", head)
-    return f'{head} role="img" aria-label="{html.escape(alt)}">{rest}'
-
-
-def _axes(figure: Figure, left: float, right: float, bottom: float, top: float) -> Axes:
-    """Place the axes by margins in inches."""
-    width, height = figure.get_size_inches()
-    return figure.add_axes(
-        (left / width, bottom / height, (width - left - right) / width, (height - bottom - top) / height)
-    )
 
 
 def draw_curves(
@@ -154,34 +36,73 @@ def draw_curves(
     ylabel: str,
     *,
     percent: bool = True,
-    reference: float | None = None,
+    reference: Reference | None = None,
 ) -> Draw:
     """Draw mean lines with the seeds' extremes as bands, named at their ends (wide) or below (narrow)."""
 
     def draw(narrow: bool) -> Figure:
-        names = [_title(curve) for curve in curves]
-        room = min(3.1, LETTER * max(map(len, names)) + 0.6)
-        below = 0.188 * len(curves) + 0.05 if narrow else 0.0
-        figure = Figure(figsize=(NARROW if narrow else WIDE, 2.9 + below if narrow else 4.6))
-        axes = _axes(figure, 0.86, 0.15 if narrow else room, 0.52 + below, 0.12)
+        figure, axes = _frame(curves, narrow)
         alpha = min(0.14, 0.8 / len(curves))
         for curve in curves:
             pen = looks[curve.strategy]
             axes.fill_between(curve.labels, curve.low, curve.high, color=pen.colour, alpha=alpha, linewidth=0)
             marker = "o" if len(curve.labels) == 1 else ""
             axes.plot(curve.labels, curve.mean, color=pen.colour, linestyle=pen.dashes, linewidth=1.7, marker=marker)
-        _limits(axes, curves, percent, reference)
-        axes.grid(axis="y")
+        first, last = min(curve.labels[0] for curve in curves), max(curve.labels[-1] for curve in curves)
+        axes.set_xlim(first, last if last > first else first + 1)
         axes.set_xlabel("labelled images")
         axes.set_ylabel(ylabel)
         axes.xaxis.set_major_locator(MaxNLocator(5 if narrow else 7, integer=True, steps=[1, 2, 2.5, 5, 10]))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         if percent:
-            axes.yaxis.set_major_formatter(PercentFormatter(1, symbol="%"))
+            _accuracies(axes, curves, reference)
+        else:
+            axes.set_ylim(bottom=0 if min(curve.low.min() for curve in curves) >= 0 else None)
         (_legend if narrow else _end_labels)(axes, curves, looks)
         return figure
 
     return draw
+
+
+def draw_spent(curves: Sequence[Curve], looks: Mapping[str, Pen], reference: Reference | None = None) -> Draw:
+    """Draw accuracy against all images that had gone through the classifier: from zero, then their logarithm.
+
+    A step holds until the next training is paid for. What asks without the classifier stands at zero, a vertical
+    line; dots mark the quarters of the labels on every line.
+    """
+
+    def draw(narrow: bool) -> Figure:
+        figure, axes = _frame(curves, narrow)
+        spent = np.concatenate([curve.spent for curve in curves])
+        first, last = (math.floor(math.log10(x)) for x in (spent[spent > 0].min(), spent.max()))
+        axes.set_xscale("symlog", linthresh=10**first, linscale=0.35)
+        axes.set_xlim(-0.12 * 10**first, 1.15 * spent.max())
+        for curve in curves:
+            pen = looks[curve.strategy]
+            axes.step(curve.spent, curve.mean, where="post", color=pen.colour, linestyle=pen.dashes, linewidth=1.5)
+            quarters = np.linspace(curve.labels[0], curve.labels[-1], 5)[1:]
+            dots = np.abs(curve.labels - quarters[:, None]).argmin(1)
+            axes.plot(curve.spent[dots], curve.mean[dots], "o", color=pen.colour, markersize=3.6)
+        axes.set_xticks([0, *(10**power for power in range(first, last + 1))], minor=False)
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axes.set_xlabel("images through the classifier, all rounds" if narrow else PASSES)
+        axes.set_ylabel("test accuracy")
+        _accuracies(axes, curves, reference)
+        (_legend if narrow else _end_labels)(axes, curves, looks)
+        return figure
+
+    return draw
+
+
+def _frame(curves: Sequence[Curve], narrow: bool) -> tuple[Figure, Axes]:
+    """Return axes with room for the names of the lines: to the right, or below."""
+    room = min(3.1, LETTER * max(len(_title(curve)) for curve in curves) + 0.6)
+    below = 0.188 * len(curves) + 0.05 if narrow else 0.0
+    figure = Figure(figsize=(NARROW if narrow else WIDE, 2.9 + below if narrow else 4.6))
+    axes = axes_in(figure, 0.86, 0.15 if narrow else room, 0.52 + below, 0.12)
+    axes.grid(axis="y")
+    return figure, axes
 
 
 def _title(curve: Curve) -> str:
@@ -194,19 +115,17 @@ def axis_floor(curves: Sequence[Curve]) -> float:
     return float(means[labels >= labels.min() + np.ptp(labels) / 10].min())
 
 
-def _limits(axes: Axes, curves: Sequence[Curve], percent: bool, reference: float | None) -> None:
-    first, last = min(curve.labels[0] for curve in curves), max(curve.labels[-1] for curve in curves)
-    axes.set_xlim(first, last if last > first else first + 1)
-    if not percent:
-        axes.set_ylim(bottom=0 if min(curve.low.min() for curve in curves) >= 0 else None)
-        return
-    floor, top = axis_floor(curves), max(reference or 0.0, *(curve.high.max() for curve in curves))
+def _accuracies(axes: Axes, curves: Sequence[Curve], reference: Reference | None) -> None:
+    floor, top = axis_floor(curves), max(curve.high.max() for curve in curves)
+    top = max(top, reference.high) if reference else top
     air = max(0.04 * (top - floor), 1e-3)
     axes.set_ylim(floor - air, top + air)
-    if reference is not None:
-        axes.axhline(reference, color=INK, linestyle=(0, (4, 3)), linewidth=1)
+    axes.yaxis.set_major_formatter(PercentFormatter(1, symbol="%"))
+    if reference:
+        axes.axhspan(reference.low, reference.high, color=INK, alpha=0.1, linewidth=0)
+        axes.axhline(reference.accuracy, color=INK, linestyle=(0, (4, 3)), linewidth=1)
         axes.annotate(
-            f"all labels: {reference:.1%}", (0, reference), (4, 2), ("axes fraction", "data"),
+            f"all labels: {reference.accuracy:.1%}", (0, reference.accuracy), (4, 2), ("axes fraction", "data"),
             textcoords="offset points", color=SOFT,
         )  # fmt: skip
 
@@ -253,7 +172,7 @@ def draw_times(costs: Mapping[str, Cost]) -> Draw:
     def draw(narrow: bool) -> Figure:
         width, height = NARROW if narrow else WIDE, 0.46 * len(costs) + 0.95
         figure = Figure(figsize=(width, height))
-        axes = _axes(figure, 0.12, 0.75, 0.5, 0.36)
+        axes = axes_in(figure, 0.12, 0.75, 0.5, 0.36)
         left = np.zeros(len(costs))
         for part, colour in zip(Meter.PARTS, (GREY, *HUES), strict=False):
             seconds = np.array([cost.seconds[part] for cost in costs.values()])
@@ -340,3 +259,91 @@ def _block(axes: Axes, block: Pairs, score: str, top: float, cell: float, gap: f
             left + (cell - gap) / 2, upper + 2 * tall + gap + 0.04, block.captions[column],
             ha="center", va="top", size=SMALL, color=SOFT, linespacing=1.15,
         )  # fmt: skip
+
+
+def draw_matrix(matrix: Matrix, words: tuple[str, str, str]) -> Draw:
+    """Draw each row's wins – ties – losses against each column; `words` tell the dark, middle and light shades.
+
+    Columns bear names where all have room, else the numbers of the rows. Where three numbers have no room a cell
+    tells the wins alone: the losses are the wins of the cell across the diagonal.
+    """
+
+    def draw(narrow: bool) -> Figure:
+        grid = _Grid.fitting(matrix, NARROW if narrow else WIDE)
+        figure = Figure(figsize=(grid.width, grid.height))
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.set_axis_off()
+        axes.set(xlim=(0, grid.width), ylim=(grid.height, 0))  # inches, downwards
+        for i, name in enumerate(matrix.strategies):
+            left, upper = grid.left + i * grid.cell, grid.top + i * grid.tall
+            number = "" if grid.names_above else f"{i + 1}"
+            head = name if grid.names_above else number
+            axes.text(left + grid.cell / 2, grid.top - 0.08, head, ha="center", va="bottom", color=SOFT)
+            row = f"{number}  {name}".strip() if grid.names_left else number
+            axes.text(grid.left - 0.1, upper + grid.tall / 2, row, ha="right", va="center_baseline")
+            if not grid.names_left:
+                y = grid.top + grid.tall * len(matrix.strategies) + 0.62 + 0.188 * i
+                axes.text(0.28, y, number, ha="right", va="baseline", color=SOFT)
+                axes.text(0.4, y, name, va="baseline")
+        for row, column in matrix.cells:
+            _cell(axes, grid, matrix, row, column)
+        _key(axes, grid, words, grid.top + grid.tall * len(matrix.strategies) + 0.16)
+        return figure
+
+    return draw
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """Where things lie in the picture of a matrix, in inches."""
+
+    width: float
+    height: float
+    left: float
+    top: float
+    cell: float  # width of a cell
+    tall: float  # its height
+    names_left: bool
+    names_above: bool
+    full: bool  # cells tell wins, ties and losses
+    size: float  # of the letters in a cell, in points
+
+    @classmethod
+    def fitting(cls, matrix: Matrix, width: float) -> _Grid:
+        n, longest = len(matrix.strategies), LETTER * max(map(len, matrix.strategies))
+        names_left = (width - longest - 0.5) / n >= 0.34
+        left = longest + 0.5 if names_left else 0.36
+        cell = min(1.15, (width - left - 0.05) / n)
+        letters = max(len(_tally(tally)) for tally in matrix.cells.values())
+        size = next((size for size in (SIZE, SMALL) if letters * DIGIT * size + 0.06 <= cell), None)
+        tall, top = min(0.36, max(cell, 0.26)), 0.34
+        height = top + tall * n + 0.42 + (0 if names_left else 0.188 * n + 0.12)
+        full = size is not None
+        return cls(width, height, left, top, cell, tall, names_left, longest <= cell, full, size or SMALL)
+
+
+def _tally(tally: Tally) -> str:
+    return f"{tally.wins}–{tally.ties}–{tally.losses}"
+
+
+def _cell(axes: Axes, grid: _Grid, matrix: Matrix, row: str, column: str) -> None:
+    tally = matrix.cells[row, column]
+    left = grid.left + matrix.strategies.index(column) * grid.cell
+    upper = grid.top + matrix.strategies.index(row) * grid.tall
+    middle = len(SHADES) // 2
+    shade = SHADES[middle + math.ceil(abs(tally.lead) * middle - 1e-9) * int(np.sign(tally.lead))]
+    axes.add_patch(Rectangle((left, upper), grid.cell - 0.02, grid.tall - 0.02, facecolor=shade, linewidth=0))
+    text = _tally(tally) if grid.full else str(tally.wins)
+    centre = left + grid.cell / 2 - 0.01, upper + grid.tall / 2 - 0.01
+    axes.text(*centre, text, ha="center", va="center_baseline", size=grid.size)
+
+
+def _key(axes: Axes, grid: _Grid, words: tuple[str, str, str], y: float) -> None:
+    letter = LETTER * SMALL / SIZE
+    left = max(0.05, min(grid.left, grid.width - 1.6 - letter * sum(map(len, words))))
+    axes.text(left, y, "row:", va="center_baseline", size=SMALL, color=SOFT)
+    left += 0.36
+    for shade, word in zip((SHADES[-1], SHADES[len(SHADES) // 2], SHADES[0]), words, strict=True):
+        axes.add_patch(Rectangle((left, y - 0.06), 0.16, 0.12, facecolor=shade, linewidth=0))
+        axes.text(left + 0.22, y, word, va="center_baseline", size=SMALL, color=SOFT)
+        left += 0.4 + letter * len(word)

@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from asal import plots, tables
-from asal.artifacts import telling_of_disk, write
+from asal import plots, sheets, style, tables, words
 from asal.errors import UserError
-from asal.evaluate import Cost, Curve, Results, Summary, cost, curve, load, quarters, summarise
-from asal.plots import Picture
+from asal.evaluate import Cost, Curve, Summary, Target, cost, curve, quarters, summarise
+from asal.matrix import Duels, Matrix, duels, over_seeds
+from asal.page import Paths, compose, publish, render_all
 from asal.progress import Watch, unwatched
+from asal.results import Results, load
+from asal.style import Draw, Picture
 
-
-@dataclass(frozen=True)
-class Paths:
-    """Where the report lies; iterating yields every file, the page first."""
-
-    page: Path
-    curves: Path  # PNG
-    files: tuple[Path, ...]  # these two and all the others
-
-    def __iter__(self) -> Iterator[Path]:
-        return iter(self.files)
+SHADED = ("better", "undecided", "worse")  # the shades of a matrix over seeds
 
 
 def report(
     folder: Path | str,
     *,
     budgets: Sequence[int] | None = None,
+    targets: Sequence[float] | None = None,
     baseline: str | None = None,
     watch: Watch = unwatched,
 ) -> Paths:
@@ -40,11 +33,13 @@ def report(
     Args:
         folder: what `asal run` wrote, finished or not.
         budgets: numbers of labels at which accuracies are told; by default the quarter points of the budget.
+        targets: accuracies, 0 … 1, for which the labels needed are told; by default 90, 95 and 99% of the fully
+            supervised accuracy, where it is known, and what the baseline ends with.
         baseline: the strategy that the others are compared with; by default "random", else the first one.
         watch: is told of each picture.
 
     Raises:
-        UserError: no round is there yet, or a budget that the curves do not reach.
+        UserError: no round is there yet, a budget that the curves do not reach, or a target that is no accuracy.
     """
     results = load(folder)
     if not results.runs:
@@ -53,20 +48,26 @@ def report(
             came=f"{folder} holds no whole row yet",
             remedy="let `asal run` finish its first round",
         )
-    found = _findings(results, budgets, results.baseline(baseline))
-    csvs = {"rows.csv": tables.rows_csv(results), "summary.csv": tables.summary_csv(found.summaries)}
-    drawings = _drawings(found)
-    pictures: dict[str, Picture] = {}
-    for done, (name, draw) in enumerate(drawings.items(), start=1):
-        pictures[name] = plots.render(name, draw)
-        watch("report", done, len(drawings), name)
-    images = {f"{name}.{form}": data for name, it in pictures.items() for form, data in it.files().items()}
-    files = {"report.html": _page(found, pictures).encode()} | images | csvs
-    with telling_of_disk(results.folder):
-        for name, data in files.items():
-            write(results.folder / name, data)
-    places = {name: results.folder / name for name in files}
-    return Paths(places["report.html"], places["curves.png"], tuple(places.values()))
+    found = _findings(results, budgets, _checked(targets), results.baseline(baseline))
+    pictures = render_all(_drawings(found), watch, "report")
+    csvs = {
+        "rows.csv": sheets.rows_csv(results),
+        "summary.csv": sheets.summary_csv(found.summaries, results.reference),
+        "matrix.csv": sheets.duels_csv({str(results.facts["name"]): found.duels}),
+    }
+    return publish(results.folder, "report.html", _page(found, pictures), pictures, csvs)
+
+
+def _checked(targets: Sequence[float] | None) -> list[Target] | None:
+    if not targets:
+        return None
+    if wrong := [target for target in targets if not 0 < target <= 1]:
+        raise UserError(
+            "a target is an accuracy above 0 and up to 1",
+            came=f"{wrong[0]:g}",
+            remedy=f"write {wrong[0] / 100:g} for {wrong[0]:g}%" if 1 < wrong[0] <= 100 else "write, for example, 0.95",
+        )
+    return [Target(target) for target in sorted(set(targets))]
 
 
 @dataclass(frozen=True)
@@ -80,26 +81,32 @@ class _Findings:
     accuracy: list[Curve]
     scores: list[Curve]
     pairs: list[plots.Pairs]
+    duels: Duels
+    matrix: Matrix
 
     @property
     def score(self) -> str:
         return str(self.results.facts["protocol"].get("score", "score"))
 
     @property
-    def pens(self) -> dict[str, plots.Pen]:
-        return plots.pens(self.results.strategies, self.baseline)
+    def pens(self) -> dict[str, style.Pen]:
+        return style.pens(self.results.strategies, self.baseline)
 
 
-def _findings(results: Results, budgets: Sequence[int] | None, baseline: str) -> _Findings:
-    names = results.strategies
+def _findings(
+    results: Results, budgets: Sequence[int] | None, targets: Sequence[Target] | None, baseline: str
+) -> _Findings:
+    names, fought = results.strategies, duels(results)
     return _Findings(
         results,
         baseline,
-        summaries=summarise(results, sorted(set(budgets)) if budgets else quarters(results), baseline),
+        summaries=summarise(results, sorted(set(budgets)) if budgets else quarters(results), baseline, targets),
         costs={name: cost(results.begun(name)) for name in names if results.begun(name)},
         accuracy=[line for name in names if (line := curve(results, name))],
         scores=[line for name in names if (line := curve(results, name, scores=True))],
         pairs=[block for name in names if (block := _pairs(results, name))],
+        duels=fought,
+        matrix=over_seeds(fought),
     )
 
 
@@ -111,14 +118,16 @@ def _pairs(results: Results, strategy: str) -> plots.Pairs | None:
     return None
 
 
-def _drawings(found: _Findings) -> dict[str, plots.Draw]:
-    picked = f"mean {tables.with_unit(found.score)} of new picks"
-    drawings = {
-        "curves": plots.draw_curves(found.accuracy, found.pens, "test accuracy", reference=found.results.reference),
-        "times": plots.draw_times(found.costs),
-    }
+def _drawings(found: _Findings) -> dict[str, Draw]:
+    picked, reference = f"mean {tables.with_unit(found.score)} of new picks", found.results.reference
+    drawings = {"curves": plots.draw_curves(found.accuracy, found.pens, "test accuracy", reference=reference)}
+    if any(line.spent[-1] > 0 for line in found.accuracy):
+        drawings["evaluations"] = plots.draw_spent(found.accuracy, found.pens, reference)
+    if found.matrix.cells:
+        drawings["matrix"] = plots.draw_matrix(found.matrix, SHADED)
     if found.scores:
         drawings["entropy"] = plots.draw_curves(found.scores, found.pens, picked, percent=False)
+    drawings["times"] = plots.draw_times(found.costs)
     if found.pairs:
         drawings["pairs"] = plots.draw_pairs(found.pairs, found.score)
     return drawings
@@ -145,36 +154,23 @@ def toml(table: Mapping[str, Any], path: str = "") -> str:
 
 
 def _page(found: _Findings, pictures: Mapping[str, Picture]) -> str:
-    import jinja2
-
-    house = jinja2.Environment(
-        loader=jinja2.PackageLoader("asal"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    house.filters["thousands"] = "{:,}".format
-    alts, results, summaries = _alts(found), found.results, found.summaries
-    return house.get_template("report.html.j2").render(
-        dark_sheet=plots.dark_sheet(),
-        paper=plots.PAPER,
-        night=plots.NIGHT,
+    results, summaries = found.results, found.summaries
+    return compose(
+        "report.html.j2",
+        pictures,
+        _alts(found),
+        title=f"{results.facts['name']} · asal report",
         results=results,
         facts=results.facts,
-        verdict=tables.verdict(summaries, found.baseline),
+        verdict=words.verdict(summaries, found.baseline),
         unfinished=results.unfinished,
         floor=plots.axis_floor(found.accuracy),
-        pictures={
-            name: [
-                ("wide", plots.inline(it.wide, f"{name}-wide", alts[name])),
-                ("narrow", plots.inline(it.narrow, f"{name}-narrow", alts[name])),
-            ]
-            for name, it in pictures.items()
-        },
         swatches={name: pen.swatch() for name, pen in found.pens.items()},
         summary=tables.summary_table(summaries) if summaries else None,
         paired=tables.paired_table(summaries, found.baseline),
+        needed=tables.needed_table(summaries, found.baseline),
+        spent=tables.spent_table(summaries),
+        compared=found.matrix.pairs,
         scores=tables.score_table(summaries, found.baseline, found.score) if summaries else None,
         score=found.score,
         times=tables.time_table(found.costs),
@@ -186,10 +182,13 @@ def _page(found: _Findings, pictures: Mapping[str, Picture]) -> str:
 def _alts(found: _Findings) -> dict[str, str]:
     """Put each picture into words, for those who do not see it."""
     ends = [f"{line.strategy} {100 * line.mean[-1]:.1f}% at {line.labels[-1]:,.0f}" for line in found.accuracy]
+    spent = [f"{line.strategy} {100 * line.mean[-1]:.1f}% at {line.spent[-1]:,.0f}" for line in found.accuracy]
     means = [f"{line.strategy} {line.mean.mean():.3g}" for line in found.scores]
     totals = [f"{name} {sum(it.seconds.values()):.3g}" for name, it in found.costs.items()]
     return {
         "curves": f"Test accuracy against labelled images. Ends: {', '.join(ends)}.",
+        "evaluations": f"Test accuracy against images put through the classifier. Ends: {', '.join(spent)}.",
+        "matrix": f"Seeds won, tied and lost by each pair of strategies. {words.tallied(found.matrix)}",
         "entropy": f"Mean {found.score} of new picks against labelled images. Means: {', '.join(means)}.",
         "times": f"Seconds a round by kind of work. Totals: {', '.join(totals)}.",
         "pairs": f"Made-up images, each above its match, for {', '.join(block.strategy for block in found.pairs)}.",

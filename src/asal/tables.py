@@ -1,18 +1,24 @@
-"""What the numbers say: the verdict in one sentence, the tables of the page, and the CSV files."""
+"""The tables of the pages."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
-from asal.evaluate import Cost, Estimate, Paired, Results, Summary
+from asal.evaluate import Cost, Needed, Paired, Summary, Within
+from asal.matrix import Duels
 from asal.meter import Meter
+from asal.results import Results
+from asal.statistics import Estimate, smallest_p
+from asal.words import hopeless, joined
 
 MANY_CLASSES = 20  # a table with more columns than this says nothing
 MINUS = "\N{MINUS SIGN}"
+
+
+Bar: TypeAlias = tuple[float, float, float, float]  # low, mean, high, zero: places on a column's scale, 0 … 1
 
 
 @dataclass(frozen=True)
@@ -20,8 +26,8 @@ class Cell:
     """One cell of a table: what it says, a note beneath, and an interval to be drawn."""
 
     text: str
-    note: str = ""
-    bar: tuple[float, float, float, float] | None = None  # low, mean, high, zero: places on the column's scale, 0 … 1
+    note: str = ""  # may have several lines
+    bar: Bar | None = None
 
 
 @dataclass(frozen=True)
@@ -32,30 +38,7 @@ class Table:
     caption: str
     heads: Sequence[str]
     rows: Sequence[tuple[str, Sequence[Cell]]]
-
-
-def verdict(summaries: Sequence[Summary], baseline: str) -> str:
-    """Say in one sentence which strategies differ from the baseline, and claim no more than the intervals do."""
-    compared = [(summary.strategy, summary.gain) for summary in summaries if summary.gain]
-    if not compared:
-        return f"There is nothing to compare yet: no other strategy has finished a seed that {baseline} has finished."
-    ranked = sorted(compared, key=lambda pair: -pair[1].estimate.mean)
-    better = [name for name, gain in ranked if gain.estimate.sign > 0]
-    worse = [name for name, gain in ranked if gain.estimate.sign < 0]
-    undecided = [name for name, gain in ranked if gain.estimate.sign == 0]
-    parts = []
-    if better:
-        parts.append(f"{_and(better)} {_s(better, 'beats', 'beat')} {baseline}")
-    if worse:
-        parts.append(f"{_and(worse)} {_s(worse, 'does', 'do')} worse than {baseline}")
-    if undecided:
-        parts.append(f"{_and(undecided)} cannot be told apart from {baseline}")
-    seeds = sorted({len(gain.seeds) for _, gain in compared})
-    if seeds == [1]:
-        return f"One paired seed allows no interval, so nothing is said to differ from {baseline}: run more seeds."
-    span = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
-    measure = "in area under the budget curve, by the 95% intervals of the paired differences"
-    return f"Over {span} paired seeds, {'; '.join(parts)} ({measure})."
+    first: str = "strategy"  # heads the headings of the rows
 
 
 def with_unit(score: str) -> str:
@@ -63,20 +46,12 @@ def with_unit(score: str) -> str:
     return "entropy (nats)" if score == "entropy" else score
 
 
-def _and(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def _s(names: Sequence[str], one: str, many: str) -> str:
-    return one if len(names) == 1 else many
-
-
 def _percent(x: float) -> str:
     return f"{100 * x:.2f}%"
 
 
 def _signed(x: float, scale: float = 1.0, digits: int = 4) -> str:
-    return f"{scale * x:+.{digits}f}".replace("-", MINUS)
+    return f"{scale * x:+z.{digits}f}".replace("-", MINUS)
 
 
 def _number(x: float) -> str:
@@ -87,7 +62,7 @@ def _number(x: float) -> str:
 def _interval(estimate: Estimate, scale: float = 1.0, digits: int = 4, *, signed: bool = False) -> str:
     if math.isnan(estimate.low):
         return estimate.method.removeprefix("none: ")
-    form = f"{'+' if signed else ''}.{digits}f"
+    form = f"{'+' if signed else ''}z.{digits}f"  # z: what rounds to zero has no minus
     return f"{scale * estimate.low:{form}} … {scale * estimate.high:{form}}".replace("-", MINUS)
 
 
@@ -101,7 +76,7 @@ def summary_table(summaries: Sequence[Summary]) -> Table:
                 Cell(str(s.aubc.seeds)),
                 Cell(f"{s.aubc.mean:.4f}", _interval(s.aubc)),
                 *(Cell(_percent(e.mean), _interval(e, 100, 2)) for e in s.accuracy.values()),
-                Cell(_number(s.cost.evaluations)),
+                Cell(_number(s.cost.images), _split(s.cost)),
                 Cell(_number(sum(s.cost.seconds.values()))),
             ],
         )
@@ -111,10 +86,14 @@ def summary_table(summaries: Sequence[Summary]) -> Table:
     caption = (
         f"Means over finished seeds, 95% confidence intervals beneath{_methods([s.aubc for s in summaries])}. Area is "
         "that under the budget curve divided by the range of budgets: the mean accuracy on the way, between 0 and 1. "
-        "Accuracies between two trainings are interpolated linearly. Evaluations are pool images put through the "
-        "classifier; costs are means over the rounds that asked for labels."
+        "Accuracies between two trainings are interpolated linearly. Evaluations are images put through the classifier "
+        "to choose what is asked; costs are means over the rounds that asked for labels."
     )
     return Table("Results", caption, heads, rows)
+
+
+def _split(cost: Cost) -> str:
+    return f"{_number(cost.evaluations)} pool\n{_number(cost.generated)} made up" if cost.generated else ""
 
 
 def paired_table(summaries: Sequence[Summary], baseline: str) -> Table | None:
@@ -122,27 +101,38 @@ def paired_table(summaries: Sequence[Summary], baseline: str) -> Table | None:
     gains = [(s, s.gain) for s in summaries if s.gain]
     if not gains:
         return None
-    limits = [x for _, g in gains for x in (g.estimate.low, g.estimate.high, g.estimate.mean, 0.0) if not math.isnan(x)]
-    low, span = min(limits), max(max(limits) - min(limits), 1e-9)
-
-    def bar(e: Estimate) -> tuple[float, float, float, float]:
-        ends = [e.mean if math.isnan(x) else x for x in (e.low, e.mean, e.high)]
-        a, b, c, zero = ((x - low) / span for x in (*ends, 0.0))
-        return a, b, c, zero
-
+    bar = _bars([g.estimate for _, g in gains])
     rows = [
         (
             s.strategy,
             [
                 Cell(f"{g.wins} – {g.ties} – {g.losses}"),
                 Cell(_signed(g.estimate.mean), _interval(g.estimate, signed=True), bar(g.estimate)),
+                Cell(_p(s.holm), f"alone {_p(g.p)}"),
                 *(_points(pair) for pair in s.gain_at.values()),
             ],
         )
         for s, g in gains
     ]
-    heads = ["win – tie – loss", "area", *(f"at {n:,} labels" for n in gains[0][0].gain_at)]
-    return Table(f"Difference to {baseline}", _paired_caption([g.estimate for _, g in gains], baseline), heads, rows)
+    heads = ["win – tie – loss", "area", "p (Holm)", *(f"at {n:,} labels" for n in gains[0][0].gain_at)]
+    return Table(f"Difference to {baseline}", _paired_caption([s for s, _ in gains], baseline), heads, rows)
+
+
+def _bars(estimates: Sequence[Estimate]) -> Callable[[Estimate], Bar]:
+    """Return what places an interval on the common scale of these, zero included."""
+    ends = [x for e in estimates for x in (e.low, e.high, e.mean) if not math.isnan(x)]
+    low, high = min([*ends, 0.0]), max([*ends, 0.0])
+    span = max(high - low, 1e-9)
+
+    def bar(e: Estimate) -> Bar:
+        left, right = (e.mean if math.isnan(x) else x for x in (e.low, e.high))
+        return (left - low) / span, (e.mean - low) / span, (right - low) / span, -low / span
+
+    return bar
+
+
+def _p(p: float) -> str:
+    return "< 0.0001" if p < 1e-4 else f"{p:.3g}"
 
 
 def _points(pair: Paired) -> Cell:
@@ -154,12 +144,139 @@ def _methods(estimates: Sequence[Estimate]) -> str:
     return f" ({' or '.join(made)})" if made else ""
 
 
-def _paired_caption(estimates: Sequence[Estimate], baseline: str) -> str:
+def _paired_caption(compared: Sequence[Summary], baseline: str) -> str:
+    gains = [s.gain for s in compared if s.gain]
+    methods = _methods([gain.estimate for gain in gains])
+    corrected = "corrected by Holm’s method for all rows" if len(gains) > 1 else "and there is one row to correct for"
     return (
         f"Each strategy minus {baseline} under the same seed: same initial labels, same initial weights. Area as "
-        f"above, accuracies in percentage points, 95% confidence intervals beneath{_methods(estimates)}; seeds won, "
-        "tied and lost by area. Each interval stands for itself: it is not widened for the number of comparisons."
+        f"above, accuracies in percentage points, 95% confidence intervals beneath{methods}; "
+        "seeds won, tied and lost by area. Each interval stands for itself: it is not widened for the number of "
+        f"comparisons. p is that of Wilcoxon’s signed-rank test over the seeds’ areas, two-sided, {corrected} "
+        f"(uncorrected beneath).{_floor(compared)}"
     )
+
+
+def _floor(compared: Sequence[Summary]) -> str:
+    """Say how small p can be with so few seeds, where that makes significance impossible."""
+    seeds = max(len(s.gain.seeds) for s in compared if s.gain)
+    if not hopeless(compared):
+        return ""
+    rows = f", and the correction for {len(compared)} rows multiplies it" if len(compared) > 1 else ""
+    return (
+        f" With {seeds} seeds it is {_p(smallest_p(seeds))} or more even where all of them agree{rows}: no difference "
+        "can come out below 0.05 here. Run more seeds."
+    )
+
+
+def needed_table(summaries: Sequence[Summary], baseline: str) -> Table | None:
+    """Return the labels needed to reach each target; None without targets."""
+    targets = list(summaries[0].needed) if summaries else []
+    if not targets:
+        return None
+    theirs = next((s.needed for s in summaries if s.strategy == baseline), {})
+    rows = [
+        (
+            s.strategy,
+            [_needed(s.needed[t], None if s.strategy == baseline else theirs.get(t), baseline) for t in targets],
+        )
+        for s in summaries
+    ]
+    heads = [f"{100 * t.accuracy:.2f}%{f' ({t.origin})' if t.origin else ''}" for t in targets]
+    caption = (
+        "Median over finished seeds of the labels at which a run first reaches the accuracy, linear between trainings. "
+        "A run that ends before counts as needing more than any that got there, so that a median beyond the budget is "
+        "only known to be larger; beneath, how many seeds got there, and the mean over those alone, which is too small "
+        f"where some did not. The last line compares the medians with {baseline}’s. “≤” stands where the first "
+        "training was there already. A curve that goes up and down arrives a little earlier for it."
+    )
+    return Table("Labels needed", caption, heads, rows)
+
+
+def _needed(needed: Needed, theirs: Needed | None, baseline: str) -> Cell:
+    reached, seeds = needed.reached, len(needed.labels)
+    whose = "mean" if reached == seeds else "their mean"
+    note = f"{reached} of {seeds} seeds" + (f", {whose} {needed.mean:,.0f}" if reached else "")
+    if needed.median <= needed.first:
+        return Cell(f"≤ {needed.first:,.0f}", note)
+    if math.isinf(needed.median):
+        return Cell(f"> {needed.budget:,.0f}", note)
+    if theirs and theirs.median > theirs.first:
+        least = "< " if math.isinf(theirs.median) else ""
+        note += f"\n{least}{needed.median / min(theirs.median, theirs.budget):.2f} × {baseline}’s"
+    return Cell(f"{needed.median:,.0f}", note)
+
+
+def spent_table(summaries: Sequence[Summary]) -> Table | None:
+    """Return accuracies at equal numbers of evaluations; None where no strategy asked the classifier."""
+    steps = list(summaries[0].within) if summaries else []
+    if not steps:
+        return None
+    rows = [(s.strategy, [_spent(s), *(_within(s.within[step]) for step in steps)]) for s in summaries]
+    caption = (
+        "Accuracy of the last classifier whose labels so many evaluations had paid for, and how many labels it had. "
+        "Nothing is interpolated: half of a round’s evaluations choose nothing. An evaluation is one image put through "
+        "the classifier to choose what is asked, of the pool or made up; a made-up one counts once a step, without the "
+        "way back of its gradient. Training and the test set are not counted."
+    )
+    if hiding := [s.strategy for s in summaries if s.hides_generated]:
+        caption += (
+            f" The made-up images of {joined(hiding)} were not counted when these runs were made: there were more "
+            "evaluations than are told."
+        )
+    heads = ["in all", *(f"within {step:,}" for step in steps)]
+    return Table("Accuracy at equal evaluations", caption, heads, rows)
+
+
+def _spent(s: Summary) -> Cell:
+    return Cell(f"{'> ' if s.hides_generated else ''}{_number(s.spent.mean)}")
+
+
+def _within(there: Within) -> Cell:
+    return Cell(_percent(there.accuracy.mean), f"{there.labels:,.0f} labels{', the end' if there.ended else ''}")
+
+
+def difference_table(fought: Mapping[str, Duels], strategies: Sequence[str], baseline: str) -> Table:
+    """Return the differences in area to the baseline, one column a benchmark; strategies in the order of a matrix."""
+    others = [name for name in strategies if name != baseline]
+    found = {
+        title: {name: pairs[name, baseline].estimate for name in others if (name, baseline) in pairs}
+        for title, pairs in fought.items()
+    }
+    bars = {title: _bars(list(estimates.values())) for title, estimates in found.items()}
+
+    def cell(title: str, name: str) -> Cell:
+        e = found[title].get(name)
+        return Cell(_signed(e.mean), _interval(e, signed=True), bars[title](e)) if e else Cell("–")
+
+    rows = [(name, [cell(title, name) for title in found]) for name in others]
+    made = [e for estimates in found.values() for e in estimates.values()]
+    caption = (
+        f"Area under the budget curve, each strategy minus {baseline} over their common seeds; 95% confidence "
+        f"intervals beneath{_methods(made)}, drawn to the scale of each column with a line at zero. Areas of two "
+        "benchmarks are not comparable, their signs are. A dash: fewer than two common finished seeds there."
+    )
+    return Table(f"Difference to {baseline}", caption, list(found), rows)
+
+
+def benchmark_table(benchmarks: Mapping[str, Results]) -> Table:
+    """Return what each benchmark was."""
+
+    def cells(results: Results) -> list[Cell]:
+        protocol, full = results.facts["protocol"], results.reference
+        missing = len(results.unfinished)
+        return [
+            Cell(f"{protocol['initial']:,} … {protocol['budget']:,}", f"{protocol['batch']:,} a round"),
+            Cell(str(len(results.facts["seeds"])), f"runs unfinished: {missing}" if missing else ""),
+            Cell(str(len(results.strategies))),
+            Cell(str(len(results.facts["classes"]))),
+            Cell(_percent(full.accuracy) if full else "–"),
+            Cell(str(results.folder)),
+        ]
+
+    rows = [(title, cells(results)) for title, results in benchmarks.items()]
+    heads = ["labels", "seeds", "strategies", "classes", "fully supervised", "folder"]
+    return Table("What was run", "The report of each folder tells the rest.", heads, rows, "benchmark")
 
 
 def score_table(summaries: Sequence[Summary], baseline: str, score: str) -> Table:
@@ -191,46 +308,3 @@ def class_table(summaries: Sequence[Summary], classes: Sequence[str]) -> Table:
     ends = [(s, s.class_counts.argsort(kind="stable")[[0, -1]].tolist()) for s in summaries]
     rows = [(s.strategy, [Cell(f"{s.class_counts[i]:,.1f}", classes[i]) for i in both]) for s, both in ends]
     return Table("Labels by class", caption, ["fewest", "most"], rows)
-
-
-def _csv(rows: Iterable[Sequence[object]]) -> bytes:
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows(rows)
-    return out.getvalue().encode()
-
-
-def rows_csv(results: Results) -> bytes:
-    """Return every row of every run, one a line; an empty mean score where no picks followed."""
-    heads = ["strategy", "seed", "round", "labels", "accuracy", "mean_score", "evaluations"]
-    heads += [f"seconds_{part}" for part in Meter.PARTS] + [f"labelled_{name}" for name in results.facts["classes"]]
-    lines: list[Sequence[object]] = [heads]
-    for run in results.runs:
-        for i in range(len(run.labels)):
-            score = "" if math.isnan(run.mean_score[i]) else run.mean_score[i]
-            known = [run.strategy, run.seed, run.rounds[i], run.labels[i], run.accuracy[i], score, run.evaluations[i]]
-            lines.append([*known, *run.seconds[i], *run.class_counts[i]])
-    return _csv(lines)
-
-
-def summary_csv(summaries: Sequence[Summary]) -> bytes:
-    """Return the tables' numbers, one a line: its mean, limits and how they were made, and seeds won, tied, lost."""
-    heads = ["strategy", "measure", "mean", "low", "high", "interval", "seeds", "wins", "ties", "losses"]
-    return _csv([heads, *(line for summary in summaries for line in _told(summary))])
-
-
-def _told(s: Summary) -> Iterator[Sequence[object]]:
-    estimates = {"area": s.aubc} | {f"accuracy_at_{n}": e for n, e in s.accuracy.items()}
-    for measure, e in estimates.items():
-        yield [s.strategy, measure, *_limits(e), "", "", ""]
-    pairs = {"area_difference": s.gain} | {f"accuracy_at_{n}_difference": pair for n, pair in s.gain_at.items()}
-    for measure, pair in pairs.items():
-        if pair:
-            yield [s.strategy, measure, *_limits(pair.estimate), pair.wins, pair.ties, pair.losses]
-    plain = {"evaluations_a_round": s.cost.evaluations, "score_of_picks": s.score, "score_ratio": s.score_ratio}
-    for measure, x in {**plain, **{f"seconds_{part}": x for part, x in s.cost.seconds.items()}}.items():
-        if x is not None and not math.isnan(x):
-            yield [s.strategy, measure, x, "", "", "", s.aubc.seeds, "", "", ""]
-
-
-def _limits(e: Estimate) -> list[object]:
-    return [e.mean, *("" if math.isnan(x) else x for x in (e.low, e.high)), e.method, e.seeds]
