@@ -148,7 +148,8 @@ def test_the_tables_hold_images_nearer_to_the_plane_than_chance(kind: Any, tmp_p
     everything = planes.distances(pixels(world.pool.read(np.arange(3000))))
     near = everything[tables.near(planes, 150, stream(1))]
     assert 100 < len(near) <= 150
-    assert near.mean() < 0.75 * everything.mean(), f"{near.mean():.3f} against {everything.mean():.3f} in the pool"
+    limit = {"h": 0.9, "eh": 0.75}[kind]  # whose functions are the sharper ones; chance spreads by 0.04
+    assert near.mean() < limit * everything.mean(), f"{near.mean():.3f} against {everything.mean():.3f} in the pool"
 
 
 def test_hashing_twice_gives_the_same_files_and_damage_is_named(tmp_path: Path) -> None:

@@ -12,10 +12,10 @@ import pytest
 from official import digits, encoded, marks, pixels
 
 from asal.build import Project
-from asal.evaluate import load as load_results
 from asal.experiment import Job, begin, run_one
 from asal.pool import StoredPool
 from asal.progress import unwatched
+from asal.results import load as load_results
 from asal.sources.lsun import SCENES
 from asal.spec import Spec, load, parse
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from asal.core import Learner
@@ -80,12 +79,8 @@ def supervised(spec: Spec) -> Learner | None:
     """Return the learner of the fully supervised line, or None where the spec asks for none."""
     if spec.reference is None:
         return None
-    learner: Learner = made(learners, spec.learner)
-    if not (overrides := spec.reference.options):
-        return learner
-    options_of(learners, PartTable(kind=spec.learner.kind, options={**spec.learner.options, **overrides}))
-    assert is_dataclass(learner) and overrides.keys() <= {field.name for field in fields(learner)}
-    return replace(learner, **overrides)
+    learner: Learner = learners[spec.learner.kind].bind({**spec.learner.options, **spec.reference.options})
+    return learner
 
 
 def table_of(spec: Spec, name: str) -> StrategyTable:
