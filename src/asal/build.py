@@ -264,10 +264,11 @@ class Project:
                 remedy="leave it out, or keep two classes under [pool]",
             )
         chooser, lines = part.bind(table.options), "lines" in part.provides
-        learner = chooser.learner(self.tools(name)) if lines else self._learner(needs_of(table))
+        learner = chooser.learner(self.tools(name)) if lines else self.learner(needs_of(table))
         return Plan(classes, learner, chooser, name, seed, self._first(name, table) or first, first_name, lines)
 
-    def _learner(self, needs: frozenset[str]) -> Learner:
+    def learner(self, needs: frozenset[str] = frozenset()) -> Learner:
+        """Return the spec's learner, as a strategy with these needs wants it."""
         learner = made(learners, self.spec.learner)
         trained_by: Learner = learner.foretelling() if "loss" in needs else learner
         return trained_by

@@ -181,6 +181,44 @@ def compare(
     _print_paths(over_benchmarks(folders, out, baseline=baseline or None))
 
 
+@app.command()
+def reproduce(
+    exhibit: Annotated[str, typer.Argument(help="fig2, fig3a … fig3d, fig4a … fig4d, fig5, fig6, table1 or table2.")],
+    out: Annotated[Path, typer.Option("--out", help="Page, picture and CSV go to OUT/EXHIBIT.")] = Path("reproduced"),
+    seeds: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--seeds", min=1, help="Paired repetitions. [default: as many as the paper's, 3 or 5]"),
+    ] = None,
+    budget: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(
+            "--budget", min=1, help="Labels a run ends with; images, of fig6 and table2. [default: the spec's]"
+        ),
+    ] = None,
+    jobs: JobsOption = CORES,
+    projects: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--projects", help="Where pools and generators are kept, a folder each. [default: OUT/projects]"),
+    ] = None,
+) -> None:
+    """Do a figure or table of the paper again: its claims beside what is measured here.
+
+    Writes OUT/EXHIBIT/EXHIBIT.html with the picture (SVG and PNG), the numbers (CSV) and the paper's sentences, each
+    with what was found and whether it agrees. Runs are kept in OUT/runs and shared by exhibits of one benchmark: fig3b
+    after fig3a costs seconds. MNIST and CIFAR-10 are read from the Hugging Face hub or $ASAL_DATA_DIR; how to get
+    CelebA, SVHN and LSUN stands in specs/README.md.
+
+    Preparing a benchmark takes minutes (MNIST) to days (LSUN) on a CPU. Cut, and called again, it goes on.
+    """
+    from asal.paper.reproduce import Order
+    from asal.paper.reproduce import reproduce as done_again
+    from asal.terminal import watching
+
+    with watching(console) as watch:
+        paths = done_again(exhibit, Order(out, jobs, watch, seeds, budget, projects))
+    _print_paths(paths)
+
+
 def _numbers(text: str, kind: type[Number], option: str, what: str, example: str) -> list[Number] | None:
     try:
         return [kind(number) for number in text.split(",") if number.strip()] or None

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -171,6 +172,19 @@ def parse(given: Mapping[str, Any], place: str = "the spec") -> Spec:
         return Spec.model_validate(given)
     except ValidationError as error:
         raise _explained(error, place) from None
+
+
+def shipped(name: str) -> Path:
+    """Return the file of a spec that comes with asal: one for each benchmark of the paper.
+
+    Raises:
+        UserError: there is none of this name.
+    """
+    folder = Path(str(resources.files("asal").joinpath("specs")))
+    names = [file.stem for file in folder.glob("*.toml")]
+    if name not in names:
+        raise unknown("benchmark", name, names)
+    return folder / f"{name}.toml"
 
 
 def load(path: Path) -> Spec:

@@ -1,0 +1,79 @@
+"""A large pool made of a small one, without storing it: image i is a small shift of an image of the base.
+
+The paper enlarges CelebA to sixteen million images so ("we randomly augmented the original data set", section 5.5).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from asal.artifacts import fingerprint
+from asal.core import Ids, Images, Pool, as_ids
+from asal.errors import UserError
+
+REACH = 2  # pixels that an image is shifted by, at most, up, down, left or right
+
+
+@dataclass(frozen=True)
+class Augmented:
+    """Images 0 … size − 1: image i is image i mod n of the base, shifted by what (seed, i) say. Holds nothing.
+
+    The first n are the base's own. Pixels that a shift uncovers repeat the edge.
+    """
+
+    base: Pool
+    size: int
+    seed: int = 0
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with the base, the size and the seed."""
+        return fingerprint({"base": self.base.fingerprint, "size": self.size, "seed": self.seed, "reach": REACH})
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(h, w, c)."""
+        return self.base.shape
+
+    def __len__(self) -> int:
+        return self.size
+
+    def read(self, ids: Ids) -> Images:
+        """Return the images (n, h, w, c) of these ids. Cost: the base's, and one pass over the pixels.
+
+        Raises:
+            UserError: an id that is not of this pool.
+        """
+        ids = as_ids(ids)
+        if ids.size and (ids.min() < 0 or ids.max() >= self.size):
+            raise UserError(
+                f"an image's id is between 0 and {self.size - 1}",
+                came=f"{ids.min()} … {ids.max()}",
+                remedy="pass ids of this pool",
+            )
+        images = self.base.read(ids % len(self.base))
+        shifts = self.shifts(ids)
+        height, width, _ = self.shape
+        rows = np.clip(np.arange(height) + shifts[:, :1], 0, height - 1)  # (n, h)
+        columns = np.clip(np.arange(width) + shifts[:, 1:], 0, width - 1)  # (n, w)
+        moved: Images = images[np.arange(len(ids))[:, None, None], rows[:, :, None], columns[:, None, :]]
+        return moved
+
+    def shifts(self, ids: Ids) -> npt.NDArray[np.int64]:
+        """Return how far each image is moved, (n, 2), in pixels; not at all where it is the base's own."""
+        drawn = _mixed(ids.astype(np.uint64) + (np.uint64(self.seed) << np.uint64(40)))
+        span = np.uint64(2 * REACH + 1)
+        pairs = np.stack([drawn % span, (drawn >> np.uint64(32)) % span], axis=1).astype(np.int64) - REACH
+        return np.where(ids[:, None] < len(self.base), 0, pairs)
+
+
+def _mixed(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Return a hash of each number: SplitMix64 (Steele, Lea & Flood 2014), whose product wraps round."""
+    with np.errstate(over="ignore"):
+        z = numbers + np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return np.asarray(z ^ (z >> np.uint64(31)))

@@ -1,0 +1,118 @@
+"""Pictures that the paper has and `asal report` has not: seconds against the pool's size, and a table as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import EngFormatter, NullLocator
+
+from asal.paper.timings import Timing
+from asal.style import GREY, HUES, INK, NARROW, SMALL, SOFT, WIDE, Draw, axes_in
+
+
+def colours(names: Sequence[str]) -> dict[str, str]:
+    """Give each line a colour of its own."""
+    return dict(zip(names, (*HUES, GREY, INK), strict=False))
+
+
+def draw_scaling(timings: Sequence[Timing], ylabel: str) -> Draw:
+    """Draw the seconds of a selection against the images of the pool, both logarithmic; predicted ones dashed."""
+
+    def draw(narrow: bool) -> Figure:
+        names = list(dict.fromkeys(it.strategy for it in timings))
+        figure, axes = _loglog(narrow, len(names), ylabel)
+        for name, colour in colours(names).items():
+            points = [(it.images, it.seconds, it.predicted) for it in timings if it.strategy == name]
+            measured = [point[:2] for point in points if not point[2]]
+            predicted = measured[-1:] + [point[:2] for point in points if point[2]]
+            axes.plot(*zip(*measured, strict=True), color=colour, marker="o", markersize=4, linewidth=1.6)
+            if len(predicted) > 1:
+                axes.plot(*zip(*predicted, strict=True), color=colour, linestyle=(0, (3, 2)), linewidth=1.2)
+        _key(axes, names, narrow)
+        return figure
+
+    return draw
+
+
+def draw_crossings(rounds: Mapping[str, Mapping[int, float]]) -> Draw:
+    """Draw the round from which the preparation has paid, against the images of the pool."""
+
+    def draw(narrow: bool) -> Figure:
+        figure, axes = _loglog(narrow, len(rounds), "rounds of ten until it has paid")
+        for name, colour in colours(list(rounds)).items():
+            points = [(n, value) for n, value in rounds[name].items() if value != float("inf")]
+            if points:
+                axes.plot(*zip(*points, strict=True), color=colour, marker="o", markersize=4, linewidth=1.6)
+        _key(axes, list(rounds), narrow)
+        return figure
+
+    return draw
+
+
+def _loglog(narrow: bool, lines: int, ylabel: str) -> tuple[Figure, Axes]:
+    below = 0.19 * lines + 0.05 if narrow else 0.0
+    figure = Figure(figsize=(NARROW if narrow else WIDE, 2.9 + below if narrow else 4.0))
+    axes = axes_in(figure, 0.86, 0.15 if narrow else 2.2, 0.52 + below, 0.15)
+    axes.set(xscale="log", yscale="log", xlabel="images in the pool", ylabel=ylabel)
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.grid(axis="y")
+    return figure, axes
+
+
+def _key(axes: Axes, names: Sequence[str], narrow: bool) -> None:
+    lines = [Line2D([], [], color=colour, marker="o", markersize=4) for colour in colours(names).values()]
+    place = {"loc": "lower left", "bbox_to_anchor": (0.02, 0)} if narrow else {"loc": "upper left"}
+    if narrow:
+        axes.figure.legend(lines, names, frameon=False, borderaxespad=0.2, labelspacing=0.45, **place)
+    else:
+        axes.legend(lines, names, frameon=False, bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0, loc="upper left")
+
+
+def draw_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Draw:
+    """Draw a table as a picture: a block a row on a phone."""
+
+    def draw(narrow: bool) -> Figure:
+        return _blocks(heads, rows) if narrow else _grid(heads, rows)
+
+    return draw
+
+
+def _grid(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Figure:
+    longest = [max(len(line[i]) for line in (heads, *rows)) for i in range(len(heads))]
+    total = sum(longest) + 2 * len(longest)
+    size = min(SMALL, 72 * WIDE / (total * 0.58))
+    height = 0.26 * (len(rows) + 1) + 0.15
+    figure = Figure(figsize=(WIDE, height))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, total), ylim=(height, 0))
+    axes.set_axis_off()
+    left = 0.0
+    for i, width in enumerate(longest):
+        axes.text(left + 0.8, 0.2, heads[i], size=size, color=SOFT, va="center")
+        for row, line in enumerate(rows):
+            axes.text(left + 0.8, 0.2 + 0.26 * (row + 1), line[i], size=size, color=INK, va="center")
+        left += width + 2
+    axes.plot([0.5, total - 0.5], [0.33, 0.33], color=SOFT, linewidth=0.6)
+    return figure
+
+
+def _blocks(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Figure:
+    step, gap = 0.18, 0.14
+    height = len(rows) * (step * len(heads) + gap) + 0.1
+    figure = Figure(figsize=(NARROW, height))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, NARROW), ylim=(height, 0))
+    axes.set_axis_off()
+    y = 0.15
+    for line in rows:
+        axes.text(0.05, y, line[0], size=SMALL, color=INK, weight="bold", va="center")
+        for head, cell in zip(heads[1:], line[1:], strict=True):
+            y += step
+            axes.text(0.05, y, head, size=SMALL, color=SOFT, va="center")
+            axes.text(1.6, y, cell, size=SMALL, color=INK, va="center")
+        y += step + gap
+    return figure

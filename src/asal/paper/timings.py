@@ -1,0 +1,229 @@
+"""Figure 6 and table 2: what selecting a batch costs as the pool grows, measured, and predicted where it is too long.
+
+The pools are the project's own images, shifted a little (`asal.augmented`), as the paper enlarges CelebA. Everything is
+timed in one process and one run; judge by the ratios, for machines differ and are shared.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from asal.augmented import Augmented
+from asal.build import Project
+from asal.check import made
+from asal.core import Extractor, Generator, Index, Model, Pool, Round, Vectors
+from asal.features import features
+from asal.generators import generators
+from asal.index.exact import Exact
+from asal.index.kdtree import KdTree
+from asal.meter import Meter
+from asal.progress import Watch
+from asal.rng import stream
+from asal.session import Chooser
+from asal.strategies.asal import asal
+from asal.strategies.coreset import coreset
+from asal.strategies.learning_loss import learning_loss
+from asal.strategies.random import random
+from asal.strategies.uncertainty import subset, uncertainty
+from asal.vectors import write_vectors
+
+PICKS = 10  # in a round, as in the paper
+LABELLED = 100
+REPEATS = 5  # of a selection; the first one warms up and is not counted
+PATIENCE = 60.0  # seconds of one selection, beyond which the larger pools are predicted
+PAPER_SIZES = (160_000, 500_000, 1_600_000, 5_000_000, 16_000_000)
+SPACE = "autoencoder"
+TRIED = 20  # steps that a training's rate is taken over
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The tools of a round, over an enlarged pool."""
+
+    generator: Generator
+    extractor: Extractor
+    vectors: Vectors
+    index: Index
+    own: None = None
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What a selection of ten took, by one strategy from one pool."""
+
+    strategy: str
+    images: int
+    seconds: float  # without reading images from the disk
+    io: float
+    evaluations: int
+    predicted: bool = False
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """Seconds of what happens once, before the first round; zero where a strategy needs none of it."""
+
+    generator: float  # steps × the rate of a few
+    encoder: float
+    features: Mapping[int, float]  # by images
+    index: Mapping[int, float]
+
+    def total(self, images: int) -> float:
+        """Return all of it for a pool of so many images."""
+        return self.generator + self.encoder + self.features[images] + self.index[images]
+
+
+def measure(project: Project, sizes: Sequence[int], names: Sequence[str], watch: Watch) -> list[Timing]:
+    """Time each strategy on each pool, smallest first; where one took too long, predict it on the larger ones."""
+    timings: list[Timing] = []
+    foretelling = any(name.startswith("learning") for name in names)
+    models = _models(project, foretelling)
+    total = len(sizes) * len(names)
+    for n in sorted(sizes):
+        pool = Augmented(project.pool, n)
+        with benches(project, pool) as tools:
+            for name in names:
+                watch("timings", len(timings), total, f"{name}, {n:,} images")
+                timings.append(_timed(name, pool, tools, models, [it for it in timings if it.strategy == name]))
+    watch("timings", total, total)
+    return timings
+
+
+def strategies_for(n: int) -> dict[str, tuple[Chooser, str]]:
+    """Return the strategies by what they are called, each with the index that it searches."""
+    return {
+        "random": (random, "exact"),
+        "asal, k-d tree": (partial(asal, paper=True), "kdtree"),
+        "asal, exact scan": (partial(asal, paper=True), "exact"),
+        "subset of 1,000": (partial(subset, size=1000), "exact"),
+        "maximum entropy": (uncertainty, "exact"),
+        "learning loss": (partial(learning_loss, size=n), "exact"),
+        "core-set": (coreset, "exact"),
+    }
+
+
+def _timed(name: str, pool: Augmented, tools: Mapping[str, Bench], models: _Models, before: list[Timing]) -> Timing:
+    n = len(pool)
+    if before and (before[-1].predicted or before[-1].seconds > PATIENCE):
+        last = before[-1]
+        scale = n / last.images  # such strategies are linear: they look at every image
+        return Timing(name, n, last.seconds * scale, last.io * scale, round(last.evaluations * scale), True)
+    strategy, index = strategies_for(n)[name]
+    model = models.foretelling if name == "learning loss" else models.plain
+    splits, evaluations = [], 0
+    for number in range(REPEATS + 1):
+        meter = Meter()
+        now = Round(number, pool, np.arange(LABELLED), models.labels, model, tools[index], meter=meter)
+        with meter.part("score"):
+            strategy(now, PICKS, stream(0, "timings", number))
+        splits.append(meter.split())
+        evaluations = meter.evaluations + meter.generated
+        if number and sum(meter.split().values()) > PATIENCE / REPEATS:
+            break
+    counted = splits[1:]
+    io = median(split["io"] for split in counted)
+    return Timing(name, n, median(sum(split.values()) - split["io"] for split in counted), io, evaluations)
+
+
+@dataclass(frozen=True)
+class _Models:
+    plain: Model
+    foretelling: Model
+    labels: np.ndarray[Any, np.dtype[np.int64]]
+
+
+def _models(project: Project, foretelling: bool) -> _Models:
+    oracle = project.oracle("pool")
+    ids = np.arange(LABELLED)
+    labels, images, k = oracle.answer(ids), project.pool.read(ids), len(oracle.classes)
+    plain = project.learner().fit(images, labels, k, stream(0, "learner"))
+    if not foretelling:
+        return _Models(plain, plain, labels)
+    learner = project.learner(frozenset({"loss"}))
+    return _Models(plain, learner.fit(images, labels, k, stream(0, "learner")), labels)
+
+
+@contextmanager
+def benches(project: Project, pool: Pool) -> Iterator[dict[str, Bench]]:
+    """Give the tools over an enlarged pool, by index; their files are gone afterwards."""
+    space = project.space(SPACE)
+    with tempfile.TemporaryDirectory(prefix="asal-") as home:
+        folder = Path(home)
+        vectors = write_vectors(folder, lambda ids: space.extractor(pool.read(ids)), len(pool))
+        built = {}
+        for name, indexer in (("exact", Exact()), ("kdtree", KdTree())):
+            indexer.build(vectors, folder / name)
+            built[name] = indexer.load(vectors, folder / name)
+        yield {name: Bench(project.generator, space.extractor, vectors, index) for name, index in built.items()}
+
+
+def preparation(project: Project, sizes: Sequence[int], watch: Watch) -> Preparation:
+    """Time what happens once: features and index on each pool, trainings by the rate of their first steps."""
+    space = project.space(SPACE)
+    taken: dict[str, dict[int, float]] = {"features": {}, "index": {}}
+    for done, n in enumerate(sizes):
+        watch("preparation", done, len(sizes))
+        pool = Augmented(project.pool, n)
+        with tempfile.TemporaryDirectory(prefix="asal-") as home:
+            start = time.perf_counter()
+            vectors = write_vectors(Path(home), lambda ids, p=pool: space.extractor(p.read(ids)), n)  # type: ignore[misc]
+            taken["features"][n] = time.perf_counter() - start
+            start = time.perf_counter()
+            KdTree().load(vectors, Path(home))
+            taken["index"][n] = time.perf_counter() - start
+    watch("preparation", len(sizes), len(sizes))
+    assert project.spec.generator is not None
+    generator = made(generators, project.spec.generator)
+    encoder = made(features, project.spec.features[SPACE])
+    return Preparation(_training(generator, project), _training(encoder, project), taken["features"], taken["index"])
+
+
+def _training(part: Any, project: Project) -> float:
+    """Return the seconds that a training takes: its steps by the rate of a few of them, the first ones left out."""
+    marks: list[tuple[int, float]] = []
+
+    class Enough(Exception):  # noqa: N818  it has told what was to be told
+        pass
+
+    def watch(stage: str, done: int, total: int, note: str = "") -> None:
+        marks.append((done, time.perf_counter()))
+        if done > TRIED:
+            raise Enough
+
+    with tempfile.TemporaryDirectory(prefix="asal-") as home:
+        (Path(home) / ".scratch").mkdir()
+        with suppress(Enough):
+            part.train(project.pool, Path(home), project.spec.seed, project.device, watch)
+    if len(marks) < 2:
+        return 0.0
+    (first, began), (last, ended) = marks[0], marks[-1]
+    return float(part.steps * (ended - began) / max(last - first, 1))
+
+
+def exponent(timings: Sequence[Timing]) -> float:
+    """Return the slope of log seconds over log images, by least squares over what was measured."""
+    points = [(it.images, it.seconds) for it in timings if not it.predicted]
+    if len(points) < 2:
+        return float("nan")
+    x, y = np.log(np.array(points)).T
+    return float(np.polyfit(x, y, 1)[0])
+
+
+def crossings(timings: Sequence[Timing], prepared: Preparation, ours: str, theirs: str) -> dict[int, float]:
+    """Return for each pool the round from which one strategy, preparation included, has taken less time in all."""
+    seconds = {(it.strategy, it.images): it.seconds for it in timings}
+    found = {}
+    for n in sorted({it.images for it in timings}):
+        saved = seconds[theirs, n] - seconds[ours, n]
+        found[n] = prepared.total(n) / saved if saved > 0 else float("inf")
+    return found
