@@ -133,7 +133,7 @@ def _told(to: Callable[[str], UserError]) -> Iterator[None]:
     """Turn what a library says of a checkpoint, in a dozen kinds of error, into one that a user can mend."""
     try:
         yield
-    except UserError:
+    except (UserError, MemoryError, torch.OutOfMemoryError):  # none of the checkpoint's doing
         raise
     except Exception as error:
         why = " ".join(f"{type(error).__name__}: {error}".split())
