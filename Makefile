@@ -37,4 +37,6 @@ $(READY): $(VENV)/.torch pyproject.toml
 
 $(DEV_READY): $(VENV)/.torch pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(VENV)/vision \
+		$$(grep -E '^(timm|torchvision)==' constraints.txt)  # beside the rest: see docs/how-to/pretrained-features.md
 	touch $@ $(READY)

@@ -216,6 +216,8 @@ def _pairs(it: Exhibit, order: Order) -> Done:
         Checked("Labelling synthetic samples is possible.", "5.3", shown.labelable()),
         Checked("The matches are the most similar samples of the pool.", "3.2", shown.alike()),
         Checked("The closer the representations, the more likely they score a similar entropy.", "3.2",
+                shown.nearer_is_liker()),
+        Checked("There is a fixed feature space in which nearby samples have a similar entropy.", "5.4",
                 shown.as_uncertain()),
     ]  # fmt: skip
     alt = "Ten synthetic digits above their matches, for each of four feature spaces."

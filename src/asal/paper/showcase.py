@@ -84,6 +84,17 @@ class Showcase:
         verdict: Verdict = "agrees" if min(shares.values()) >= 2 * chance else "disagrees"
         return Finding(f"matches of the class that the teacher sees: {told}; chance {chance:.0%}", verdict)
 
+    def nearer_is_liker(self) -> Finding:
+        """Check that the nearer a match is, the more like its synthetic image's its entropy is: by ranks."""
+        from scipy.stats import spearmanr
+
+        found = {}
+        for space in self.spaces:
+            found[space.space] = float(spearmanr(space.distances, np.abs(space.scores - self.made.scores)).statistic)
+        told = ", ".join(f"{space} {rho:+.2f}" for space, rho in found.items())
+        verdict: Verdict = "agrees" if min(found.values()) > 2 / np.sqrt(MADE) else "undecided"
+        return Finding(f"Spearman’s ρ of distance and difference in entropy, {MADE} matches: {told}", verdict)
+
     def as_uncertain(self) -> Finding:
         """Tell how much of the synthetic images' entropy their matches have."""
         made = float(self.made.scores.mean())
