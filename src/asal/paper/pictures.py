@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import EngFormatter, NullLocator
+from matplotlib.ticker import EngFormatter, NullFormatter, NullLocator
 
 from asal.paper.timings import Timing
 from asal.style import GREY, HUES, INK, NARROW, SMALL, SOFT, WIDE, Draw, axes_in
@@ -31,6 +31,7 @@ def draw_scaling(timings: Sequence[Timing], ylabel: str) -> Draw:
             axes.plot(*zip(*measured, strict=True), color=colour, marker="o", markersize=4, linewidth=1.6)
             if len(predicted) > 1:
                 axes.plot(*zip(*predicted, strict=True), color=colour, linestyle=(0, (3, 2)), linewidth=1.2)
+        _ticks(axes, [it.images for it in timings])
         _key(axes, names, narrow)
         return figure
 
@@ -46,6 +47,7 @@ def draw_crossings(rounds: Mapping[str, Mapping[int, float]]) -> Draw:
             points = [(n, value) for n, value in rounds[name].items() if value != float("inf")]
             if points:
                 axes.plot(*zip(*points, strict=True), color=colour, marker="o", markersize=4, linewidth=1.6)
+        _ticks(axes, [n for line in rounds.values() for n in line])
         _key(axes, list(rounds), narrow)
         return figure
 
@@ -61,6 +63,16 @@ def _loglog(narrow: bool, lines: int, ylabel: str) -> tuple[Figure, Axes]:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.grid(axis="y")
     return figure, axes
+
+
+def _ticks(axes: Axes, images: Sequence[int]) -> None:
+    """Mark the sizes of the pools, and put plain numbers beside the other axis where it spans less than a decade."""
+    sizes = sorted(set(images))
+    axes.set_xticks(sizes[:: -(-len(sizes) // 6)])
+    axes.set_xlim(sizes[0] / 1.15, sizes[-1] * 1.15)
+    low, high = axes.get_ylim()
+    axes.yaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.yaxis.set_minor_formatter(EngFormatter(sep="") if high < 10 * low else NullFormatter())
 
 
 def _key(axes: Axes, names: Sequence[str], narrow: bool) -> None:
