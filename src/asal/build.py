@@ -183,6 +183,8 @@ class Project:
         if name not in self._spaces:
             check_features(self.spec, name)
             table = self.spec.features[name]
+            if "model" in features[table.kind].needs:
+                made(features, table).load(Path(), self.pool.shape, Given())  # which refuses: nothing of it is stored
             folder, extractor = self._trained_features(table)
             self._spaces[name] = extracted(self._shop, name, extractor, folder, table.dimensions, table.fit_on or None)
         return self._spaces[name]

@@ -47,6 +47,8 @@ def begin(project: Project, chosen: Sequence[str], seeds: Sequence[int], out: Pa
     spec, oracle = project.spec, project.oracle("pool")
     _check_protocol(spec, oracle.answer(np.arange(len(project.pool))), oracle.classes)
     Exam.of(project)  # what is wrong with a test set is said now
+    for name in chosen:
+        project.plan(name, oracle.classes)
     facts = {
         "name": spec.name,
         "spec": spec.model_dump(mode="json"),
