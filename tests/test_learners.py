@@ -17,8 +17,9 @@ from torch import nn
 from asal.core import Images, Labels
 from asal.errors import UserError
 from asal.learners import learners
+from asal.learners.cnn import Cnn
 from asal.learners.linear import Linear
-from asal.learners.neural import AT_ONCE, NeuralModel, Recipe, train
+from asal.learners.neural import AT_ONCE, NeuralModel, Recipe, augmented, train
 from asal.registry import Part
 from asal.rng import stream
 from asal.tensors import to_batch
@@ -327,3 +328,23 @@ def test_each_image_is_seen_once_before_any_twice() -> None:
     rows = torch.cat(seen)  # 120 of 50 images
     for start in (0, 50):
         assert len(torch.unique(rows[start : start + 50], dim=0)) == 50
+
+
+def test_augmented_images_are_shifts_and_mirrors_of_their_own() -> None:
+    batch = torch.arange(2 * 36, dtype=torch.float32).reshape(2, 1, 6, 6)
+    assert augmented(batch, 0) is batch
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        seen = [augmented(batch, 2) for _ in range(200)]
+    padded = F.pad(batch, (2,) * 4, mode="reflect")
+    for number in range(2):
+        allowed = [padded[number, :, y : y + 6, x : x + 6] for y in range(5) for x in range(5)]
+        allowed += [image.flip(2) for image in allowed]
+        found = {next(i for i, other in enumerate(allowed) if torch.equal(one[number], other)) for one in seen}
+        assert len(found) > 40, "nearly all shifts, mirrored and not"
+
+
+def test_a_network_that_augments_draws_no_global_numbers_and_learns() -> None:
+    part = replace(learners["cnn"], make=partial(Cnn, width=4, hidden=16, steps=80, augment=1))
+    for name in ("learns", "same stream, same model", "moves no global stream"):
+        CHECKS[name](lambda: part)

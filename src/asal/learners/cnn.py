@@ -34,6 +34,7 @@ class Cnn:
     batch: Count = 64
     learning_rate: Annotated[float, Gt(0)] = 3e-3
     weight_decay: Annotated[float, Ge(0)] = 0.0
+    augment: Annotated[int, Ge(0)] = 0  # pixels; see `asal.learners.neural.augmented`
 
     def fit(self, images: Images, labels: Labels, classes: int, rng: np.random.Generator) -> NeuralModel:
         """Fit to uint8 images (n, h, w, c) and labels (n,) in 0 … classes − 1."""
@@ -45,7 +46,7 @@ class Cnn:
 
     @property
     def _recipe(self) -> Recipe:
-        return Recipe(self.steps, self.batch, self.learning_rate, self.weight_decay)
+        return Recipe(self.steps, self.batch, self.learning_rate, self.weight_decay, self.augment)
 
     def network(self, shape: Sequence[int], classes: int) -> nn.Sequential:
         """Return an untrained network for images (h, w, c), its weights drawn from torch's global stream."""

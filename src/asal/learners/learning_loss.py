@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from asal.core import Features, Images, Labels, Probs, Scores
 from asal.devices import here
-from asal.learners.neural import NeuralModel, Recipe, batches, blocks_of, shaped
+from asal.learners.neural import NeuralModel, Recipe, augmented, batches, blocks_of, shaped
 from asal.nets import placed
 from asal.tensors import to_batch
 
@@ -47,7 +47,7 @@ class Foretelling:
             adam = torch.optim.Adam(parameters, self.recipe.learning_rate, weight_decay=self.recipe.weight_decay)
             schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, self.recipe.steps)
             for step, rows in enumerate(batches(len(images), self.recipe)):
-                logits, seen = maps(net, to_batch(images[rows]).to(here()))
+                logits, seen = maps(net, augmented(to_batch(images[rows]), self.recipe.augment).to(here()))
                 losses = F.cross_entropy(shaped(logits, classes), y[rows], reduction="none")
                 told = module([part.detach() for part in seen] if step >= CUT * self.recipe.steps else seen)
                 adam.zero_grad()

@@ -69,6 +69,7 @@ class Recipe:
     batch: int
     learning_rate: float
     weight_decay: float
+    augment: int = 0  # pixels that an image is shifted by at most, beside being turned left to right; 0 leaves it alone
 
 
 def train(
@@ -92,12 +93,28 @@ def train(
         optimizer = torch.optim.Adam(net.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.steps)
         for rows in batches(len(images), recipe):
-            loss = F.cross_entropy(shaped(net(to_batch(images[rows]).to(here())), classes), y[rows])
+            batch = augmented(to_batch(images[rows]), recipe.augment).to(here())
+            loss = F.cross_entropy(shaped(net(batch), classes), y[rows])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
     return NeuralModel(net.eval().requires_grad_(False))
+
+
+def augmented(batch: Tensor, pixels: int) -> Tensor:
+    """Return the batch (n, c, h, w), each image shifted by up to so many pixels, half of them mirrored; itself for 0.
+
+    Draws from torch's global stream. Edges are mirrored into what a shift uncovers.
+    """
+    if pixels == 0:
+        return batch
+    height, width = batch.shape[2:]
+    padded = F.pad(batch, (pixels,) * 4, mode="reflect")
+    places = torch.randint(2 * pixels + 1, (len(batch), 2)).tolist()
+    moved = [image[:, y : y + height, x : x + width] for image, (y, x) in zip(padded, places, strict=True)]
+    mirrored = torch.rand(len(batch), 1, 1, 1) < 0.5
+    return torch.where(mirrored, torch.stack(moved).flip(3), torch.stack(moved))
 
 
 def batches(n: int, recipe: Recipe) -> Iterator[Tensor]:
