@@ -187,12 +187,15 @@ def reproduce(
     out: Annotated[Path, typer.Option("--out", help="Page, picture and CSV go to OUT/EXHIBIT.")] = Path("reproduced"),
     seeds: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option("--seeds", min=1, help="Paired repetitions. [default: as many as the paper's, 3 or 5]"),
+        typer.Option("--seeds", min=1, help="Paired repetitions of curves. [default: as many as the paper's, 3 or 5]"),
     ] = None,
     budget: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option(
-            "--budget", min=1, help="Labels a run ends with; images, of fig6 and table2. [default: the spec's]"
+            "--budget",
+            min=1,
+            help="Labels that curves end with, in a run folder of their own; labels that fig2's classifier has seen; "
+            "images of the largest pool of fig6 and table2. [default: the spec's; 500; 160000]",
         ),
     ] = None,
     jobs: JobsOption = CORES,
@@ -200,22 +203,33 @@ def reproduce(
         Optional[Path],  # noqa: UP045
         typer.Option("--projects", help="Where pools and generators are kept, a folder each. [default: OUT/projects]"),
     ] = None,
+    specs: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--specs", help="A folder of specs of your own, such as celeba-bangs.toml with another path."),
+    ] = None,
 ) -> None:
     """Do a figure or table of the paper again: its claims beside what is measured here.
 
+    **fig2** made-up images and their matches · **fig3a, fig3b** MNIST 5 and 7: accuracy, entropy of what was picked ·
+    **fig3c, fig3d** MNIST: accuracy, dimensions of PCA · **fig4a, fig4b** CIFAR-10, two and ten classes · **fig4c**
+    SVHN · **fig4d** LSUN · **fig5** CelebA, four attributes · **fig6** seconds against the pool's size · **table1** the
+    set-ups · **table2** seconds of a round. fig2, fig6 and table2 are done on MNIST; table1 needs no data.
+
     Writes OUT/EXHIBIT/EXHIBIT.html with the picture (SVG and PNG), the numbers (CSV) and the paper's sentences, each
     with what was found and whether it agrees. Runs are kept in OUT/runs and shared by exhibits of one benchmark: fig3b
-    after fig3a costs seconds. MNIST and CIFAR-10 are read from the Hugging Face hub or $ASAL_DATA_DIR; how to get
-    CelebA, SVHN and LSUN stands in specs/README.md.
+    after fig3a costs seconds. MNIST, CIFAR-10, CelebA and SVHN are read from the Hugging Face hub or $ASAL_DATA_DIR,
+    LSUN from the folder lsun; specs/README.md says how to get them.
 
     Preparing a benchmark takes minutes (MNIST) to days (LSUN) on a CPU. Cut, and called again, it goes on.
+
+    For example: `asal reproduce fig3a --seeds 2 --budget 100` for a first look
     """
-    from asal.paper.reproduce import Order
+    from asal.paper.order import Order
     from asal.paper.reproduce import reproduce as done_again
     from asal.terminal import watching
 
     with watching(console) as watch:
-        paths = done_again(exhibit, Order(out, jobs, watch, seeds, budget, projects))
+        paths = done_again(exhibit, Order(out, jobs, watch, seeds, budget, projects, specs))
     _print_paths(paths)
 
 

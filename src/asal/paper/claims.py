@@ -1,4 +1,15 @@
-"""What the paper says of an exhibit, beside what was measured: each claim is a sentence and a way to check it."""
+"""What the paper says of an exhibit, beside what was measured: each claim is a sentence and a way to check it.
+
+A verdict claims no more than the seeds bear. What is told of:
+
+    a difference   agrees where the 95% interval of the paired differences lies above zero, disagrees where below
+    a likeness     agrees where that interval lies within half the gap between random and maximum entropy sampling,
+                   disagrees where it excludes zero and the mean lies outside: not told apart is not yet alike
+    an accuracy    agrees where the 95% interval of the mean lies at or above it, disagrees where below
+
+Whatever lies between is undecided, as is all that one seed says. What is not finished, or lies beyond the curves, is
+not measured. That half a gap is our choice; that random and maximum entropy sampling are the bounds is the paper's.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +20,16 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from asal.evaluate import Measure, Paired, area, at, paired, summarise
-from asal.results import Results
+from asal.errors import UserError
+from asal.evaluate import Measure, Paired, Target, area, at, needed, paired
+from asal.results import Results, Run
+from asal.statistics import SAME, Estimate, estimate
 from asal.words import joined
 
 Verdict: TypeAlias = Literal["agrees", "disagrees", "undecided", "not measured"]
 MINUS = "\N{MINUS SIGN}"
+LOWER, UPPER = "random", "uncertainty"  # the paper's bounds (section 4.2)
+ROUNDED = 5e-4  # accuracies are told in tenths of a percent
 
 
 @dataclass(frozen=True)
@@ -30,179 +45,257 @@ Check: TypeAlias = Callable[[Results], Finding]
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence of the paper, where it stands, and how it is checked."""
+    """A sentence of the paper, where it stands, and how it is checked; `where` is "ours" where no paper says it."""
 
     says: str
     where: str
     check: Check
 
 
+def found(check: Check, results: Results) -> Finding:
+    """Check a claim; what the curves do not reach is not measured."""
+    try:
+        return check(results)
+    except UserError as error:
+        return Finding(f"{error.rule}: {error.came}", "not measured")
+
+
 def all_of(*checks: Check) -> Check:
     """Join checks: all must agree; one that disagrees decides."""
 
     def check(results: Results) -> Finding:
-        found = [one(results) for one in checks]
-        verdicts = {one.verdict for one in found}
-        order: Sequence[Verdict] = ("disagrees", "not measured", "undecided", "agrees")
-        return Finding("; ".join(one.measured for one in found), next(v for v in order if v in verdicts))
+        findings = [found(one, results) for one in checks]
+        parts = [part for one in findings for part in one.measured.split("; ")]
+        told = reversed(dict.fromkeys(reversed(parts)))  # what several say, once, after the last of them
+        return Finding("; ".join(told), decided([one.verdict for one in findings]))
 
     return check
+
+
+def decided(verdicts: Sequence[Verdict]) -> Verdict:
+    """Return what several verdicts come to together."""
+    order: Sequence[Verdict] = ("disagrees", "not measured", "undecided", "agrees")
+    return next(verdict for verdict in order if verdict in verdicts)
+
+
+def _verdict(sign: int) -> Verdict:
+    return "agrees" if sign > 0 else "disagrees" if sign < 0 else "undecided"
+
+
+def _of_signs(signs: Sequence[int], wanted: int) -> Verdict:
+    """Return the verdict on a claim about so many strategies, of which some may not be finished."""
+    missing: list[Verdict] = ["not measured"] * (wanted - len(signs))
+    return decided([*map(_verdict, signs), *missing])
+
+
+def _unfinished(*names: str) -> Finding:
+    return Finding(f"{joined(names)} have no finished seed in common", "not measured")
+
+
+# Differences and likenesses
 
 
 def beats(one: str, other: str, measure: Measure = area, what: str = "area") -> Check:
-    """Check that a strategy is ahead of another: the 95% interval of the paired differences lies above zero."""
-    return _compared(one, other, {1: "agrees", 0: "undecided", -1: "disagrees"}, measure, what)
+    """Check that a strategy is ahead of another."""
 
-
-def alike(one: str, other: str, measure: Measure = area, what: str = "area") -> Check:
-    """Check that two strategies are not told apart: the 95% interval of the paired differences holds zero."""
-    return _compared(one, other, {1: "disagrees", 0: "agrees", -1: "disagrees"}, measure, what)
-
-
-def _compared(one: str, other: str, verdicts: dict[int, Verdict], measure: Measure, what: str) -> Check:
     def check(results: Results) -> Finding:
         pair = paired(results, one, other, measure)
         if pair is None:
-            return Finding(f"{one} and {other} have no finished seed in common", "not measured")
-        verdict = verdicts[pair.estimate.sign] if not math.isnan(pair.estimate.low) else "undecided"
-        return Finding(f"{one} less {other}: {_told(pair)} in {what}", verdict)
+            return _unfinished(one, other)
+        return Finding(f"{one} less {other}: {_told(pair.estimate)} in {what}", _verdict(pair.estimate.sign))
 
     return check
 
 
-def reaches(strategies: Sequence[str], accuracy: float, budget: int) -> Check:
-    """Check that the mean accuracies of all these strategies are at least so high with so many labels."""
+def alike(one: str, other: str, measure: Measure = area, what: str = "area") -> Check:
+    """Check that two strategies lie nearer to each other than half the gap between the bounds, whichever is ahead."""
+    return _near(one, other, measure, what, both=True)
 
+
+def no_better(one: str, other: str, measure: Measure = area, what: str = "area") -> Check:
+    """Check that a strategy is not ahead of another by half the gap between the bounds; it may lie behind."""
+    return _near(one, other, measure, what, both=False)
+
+
+def _near(one: str, other: str, measure: Measure, what: str, *, both: bool) -> Check:
     def check(results: Results) -> Finding:
-        if results.budget < budget:
-            return Finding(f"the runs end at {results.budget:,} labels", "not measured")
-        means = {name: _mean_at(results, name, budget) for name in strategies if results.of(name)}
-        if not means:
-            return Finding(f"no run of {joined(strategies)} is finished", "not measured")
-        short = [mean for mean in means.values() if mean < accuracy - 5e-4]  # as many digits as the paper has
-        told = ", ".join(f"{name} {mean:.2%}" for name, mean in means.items())
-        return Finding(f"at {budget:,} labels {told}", "disagrees" if short else "agrees")
+        pair, gap = paired(results, one, other, measure), paired(results, UPPER, LOWER, measure)
+        if pair is None or gap is None:
+            return _unfinished(one, other, *({UPPER, LOWER} - {one, other}))
+        margin = abs(gap.estimate.mean) / 2
+        told = f"{one} less {other}: {_told(pair.estimate)} in {what}; half of {UPPER} less {LOWER}: {margin:.4f}"
+        return Finding(told, _nearness(pair, margin, both))
 
     return check
 
 
-def needs(strategy: str, accuracy: float, labels: float, tolerance: float = 0.25) -> Check:
-    """Check that a strategy's median run first reaches an accuracy with about so many labels."""
-    from asal.evaluate import Target, needed
-
-    def check(results: Results) -> Finding:
-        runs = results.of(strategy)
-        if not runs:
-            return Finding(f"no run of {strategy} is finished", "not measured")
-        found = needed(runs, Target(accuracy))
-        middle = found.median
-        told = f"more than {found.budget:,.0f}" if math.isinf(middle) else f"{middle:,.0f}"
-        verdict: Verdict = "agrees" if abs(middle - labels) <= tolerance * labels else "disagrees"
-        if math.isinf(middle) and found.budget < labels:
-            verdict = "not measured"
-        seeds = f"{found.reached} of {len(runs)} seeds got there"
-        return Finding(f"{strategy} needs {told} labels for {accuracy:.1%} in the median; {seeds}", verdict)
-
-    return check
+def _nearness(pair: Paired, margin: float, both: bool) -> Verdict:
+    less = pair.estimate
+    if len(pair.seeds) > 1 and np.abs(pair.differences).max() <= SAME:
+        return "agrees"  # the same in every seed; there is no interval then
+    within = less.high < margin and (less.low > -margin or not both)
+    beyond = (less.sign > 0 and less.mean > margin) or (both and less.sign < 0 and less.mean < -margin)
+    return "agrees" if within else "disagrees" if beyond else "undecided"
 
 
 def highest(strategy: str, among: Sequence[str]) -> Check:
-    """Check that a strategy's mean area is the highest of these, or the lowest where it is checked by `lowest`."""
+    """Check that a strategy is ahead of every one of these."""
     return _extreme(strategy, among, 1)
 
 
 def lowest(strategy: str, among: Sequence[str]) -> Check:
-    """Check that a strategy's mean area is the lowest of these."""
+    """Check that a strategy is behind every one of these."""
     return _extreme(strategy, among, -1)
 
 
 def _extreme(strategy: str, among: Sequence[str], sign: int) -> Check:
     def check(results: Results) -> Finding:
-        names = [name for name in (strategy, *among) if results.of(name)]
-        means = {name: float(np.mean([area(run) for run in results.of(name)])) for name in names}
-        if strategy not in means or len(means) < 2:
-            return Finding(f"{strategy} and what it is held against are not finished", "not measured")
-        ranked = sorted(means, key=lambda name: -sign * means[name])
-        told = ", ".join(f"{name} {means[name]:.4f}" for name in ranked)
-        return Finding(f"mean area: {told}", "agrees" if ranked[0] == strategy else "disagrees")
+        means = {name: _mean(results, name, area) for name in (strategy, *among) if results.of(name)}
+        pairs = {name: paired(results, strategy, name) for name in among}
+        ahead = {name: sign * pair.estimate.sign for name, pair in pairs.items() if pair}
+        told = ", ".join(f"{name} {means[name]:.4f}" for name in sorted(means, key=lambda name: -sign * means[name]))
+        told = f"mean area: {told}" if told else "none of them is finished"
+        if close := [name for name, sign in ahead.items() if sign == 0]:
+            told += f"; {strategy} is not told apart from {joined(close)}"
+        return Finding(told, _of_signs(list(ahead.values()), len(among)))
 
     return check
 
 
-def rises_and_falls_back(strategy: str, baseline: str, early: int, late: int) -> Check:
-    """Check that a strategy is ahead of a baseline early, and late no longer so far."""
+def drops(strategy: str, early: int, late: int) -> Check:
+    """Check that a strategy's own accuracy is lower with more labels."""
 
     def check(results: Results) -> Finding:
-        if results.budget < late:
+        lost = [lost_between(early, late)(run) for run in results.of(strategy)]
+        if not lost:
+            return Finding(f"no run of {strategy} is finished", "not measured")
+        change = -estimate(lost)
+        return Finding(f"{strategy} from {early:,} to {late:,} labels: {_told(change)}", _verdict(-change.sign))
+
+    return check
+
+
+def rises_and_falls_back(strategy: str, baseline: str, early: int, peak: int, late: int) -> Check:
+    """Check that a strategy is ahead of a baseline early, and falls from its peak and back towards the baseline."""
+    return all_of(
+        beats(strategy, baseline, at(early), f"accuracy at {early:,} labels"),
+        drops(strategy, peak, late),
+        beats(baseline, strategy, lambda run: -lost_between(peak, late)(run), f"gain from {peak:,} to {late:,} labels"),
+    )
+
+
+def lost_between(early: int, late: int) -> Measure:
+    """Return the measure "accuracy at the first budget less that at the second"."""
+    return lambda run: at(early)(run) - at(late)(run)
+
+
+# Accuracies
+
+
+def reaches(strategies: Sequence[str], accuracy: float, budget: int) -> Check:
+    """Check that all these strategies have such an accuracy, or more, with so many labels."""
+
+    def check(results: Results) -> Finding:
+        if results.budget < budget:
             return Finding(f"the runs end at {results.budget:,} labels", "not measured")
-        pairs = [paired(results, strategy, baseline, at(budget)) for budget in (early, late)]
-        first, last = pairs
-        if first is None or last is None:
-            return Finding(f"{strategy} and {baseline} have no finished seed in common", "not measured")
-        fall = first.estimate.mean - last.estimate.mean
-        risen, fallen = first.estimate.mean > 0, fall > 0 and last.estimate.sign <= 0
-        told = f"{_told(first, 100)} points at {early:,} labels, {_told(last, 100)} at {late:,}"
-        return Finding(f"{strategy} less {baseline}: {told}", "agrees" if risen and fallen else "disagrees")
+        there = {name: _accuracy(results, name, budget) for name in strategies if results.of(name)}
+        told = ", ".join(f"{name} {_share(mean)}" for name, mean in there.items())
+        told = f"at {budget:,} labels {told}" if told else f"no run of {joined(strategies)} is finished"
+        return Finding(told, _of_signs([_level(mean, accuracy) for mean in there.values()], len(strategies)))
 
     return check
 
 
-def score_ratio(strategies: Sequence[str], baseline: str, ratio: float) -> Check:
-    """Check that the picks' mean score is at least so many times a baseline's, for each of these strategies."""
+def needs(strategy: str, accuracy: float, labels: int) -> Check:
+    """Check that a strategy has an accuracy with so many labels, and has it not yet with three quarters of them."""
+    before = round(0.75 * labels)
 
     def check(results: Results) -> Finding:
-        lines = {line.strategy: line.score_ratio for line in summarise(results, [], baseline)}
-        found = {name: value for name in strategies if (value := lines.get(name)) is not None}
-        if not found:
-            return Finding("no picks were scored", "not measured")
-        told = ", ".join(f"{name} {value:.2f} ×" for name, value in found.items())
-        short = min(found.values()) < ratio - 0.005
-        return Finding(f"mean score of picks, to {baseline}’s: {told}", "disagrees" if short else "agrees")
+        runs = results.of(strategy)
+        if not runs or results.budget < labels:
+            told = f"the runs end at {results.budget:,} labels" if runs else f"no run of {strategy} is finished"
+            return Finding(told, "not measured")
+        first, last = (_accuracy(results, strategy, budget) for budget in (before, labels))
+        told = f"{strategy} {_share(first)} at {before:,} labels, {_share(last)} at {labels:,}"
+        verdict = _of_signs([-_level(first, accuracy), _level(last, accuracy)], 2)
+        return Finding(f"{told}; {_needed(runs, accuracy)}", verdict)
 
     return check
 
 
-def closes_the_gap(strategy: str, fixed: Sequence[str], bound: str) -> Check:
-    """Check that a strategy is nearer in area to an upper bound than every one of the fixed ones is."""
-
-    def check(results: Results) -> Finding:
-        names = [name for name in (strategy, *fixed, bound) if results.of(name)]
-        if strategy not in names or bound not in names or len(names) < 3:
-            return Finding("not all of them are finished", "not measured")
-        means = {name: float(np.mean([area(run) for run in results.of(name)])) for name in names}
-        gaps = {name: means[bound] - means[name] for name in names if name != bound}
-        told = ", ".join(f"{name} {_signed(-gap)}" for name, gap in gaps.items())
-        nearest = min(gaps, key=lambda name: abs(gaps[name]) if gaps[name] > 0 else 0.0)
-        return Finding(f"area, to {bound}’s: {told}", "agrees" if nearest == strategy else "disagrees")
-
-    return check
+def _needed(runs: Sequence[Run], accuracy: float) -> str:
+    of = needed(runs, Target(accuracy))
+    told = f"more than {of.budget:,.0f}" if math.isinf(of.median) else f"{of.median:,.0f}"
+    return f"in the median it needs {told} labels for {accuracy:.1%}, and {of.reached} of {len(runs)} seeds get there"
 
 
 def accuracy_of_all_labels(low: float, high: float) -> Check:
-    """Check that the fully supervised accuracy lies where the paper's does."""
+    """Check that the fully supervised accuracy lies where the paper's does, or that its seeds reach into there."""
 
     def check(results: Results) -> Finding:
         full = results.reference
         if full is None:
             return Finding("the classifier was not trained on every label", "not measured")
-        inside = low <= full.accuracy <= high
-        return Finding(f"fully supervised: {full.accuracy:.2%}", "agrees" if inside else "disagrees")
+        near = full.low <= high and full.high >= low
+        verdict: Verdict = "agrees" if low <= full.accuracy <= high else "undecided" if near else "disagrees"
+        return Finding(f"fully supervised: {full.accuracy:.2%}", verdict)
 
     return check
 
 
-def _mean_at(results: Results, strategy: str, budget: int) -> float:
-    return float(np.mean([at(budget)(run) for run in results.of(strategy)]))
+def _accuracy(results: Results, strategy: str, budget: int) -> Estimate:
+    return estimate([at(budget)(run) for run in results.of(strategy)])
 
 
-def _told(pair: Paired, scale: float = 1.0) -> str:
-    estimate, digits = pair.estimate, 4 if scale == 1 else 2
-    mean = f"{scale * estimate.mean:+.{digits}f}"
-    if math.isnan(estimate.low):
-        return f"{mean} ({estimate.method})".replace("-", MINUS)
-    low, high = (f"{scale * limit:+.{digits}f}" for limit in (estimate.low, estimate.high))
-    return f"{mean} ({low} … {high}, {estimate.seeds} seeds)".replace("-", MINUS)
+def _level(mean: Estimate, accuracy: float) -> int:
+    """Return 1 where an accuracy is reached, −1 where it is not, and 0 where the seeds cannot tell."""
+    wanted = accuracy - ROUNDED
+    return int(mean.low >= wanted) - int(mean.high < wanted)
 
 
-def _signed(x: float) -> str:
-    return f"{x:+.4f}".replace("-", MINUS)
+# Scores of what was picked
+
+
+def score_ratio(strategies: Sequence[str], baseline: str, ratio: float) -> Check:
+    """Check that the picks' mean score is at least so many times a baseline's, seed by seed, for all of these."""
+
+    def check(results: Results) -> Finding:
+        ratios = {name: _score_ratios(results, name, baseline) for name in strategies}
+        times = {name: estimate(of) for name, of in ratios.items() if of}
+        told = ", ".join(f"{name} {_span(of, '.2f')} ×" for name, of in times.items())
+        told = f"mean score of picks, to {baseline}’s: {told}" if told else "no picks were scored"
+        least = ratio - 0.005  # as many digits as the paper has
+        signs = [int(of.low >= least) - int(of.high < least) for of in times.values()]
+        return Finding(told, _of_signs(signs, len(strategies)))
+
+    return check
+
+
+def _score_ratios(results: Results, strategy: str, baseline: str) -> list[float]:
+    """Return how many times the baseline's the picks' mean score is, for each seed that both have finished."""
+    ours, theirs = (
+        {run.seed: float(np.nanmean(run.mean_score)) for run in results.of(name) if np.isfinite(run.mean_score).any()}
+        for name in (strategy, baseline)
+    )
+    return [score / theirs[seed] for seed, score in ours.items() if theirs.get(seed, 0) > 0]
+
+
+def _mean(results: Results, strategy: str, measure: Measure) -> float:
+    return float(np.mean([measure(run) for run in results.of(strategy)]))
+
+
+def _told(of: Estimate) -> str:
+    """Return a difference in words: its mean, and the interval or why there is none."""
+    if math.isnan(of.low):
+        return f"{of.mean:+.4f} ({of.method})".replace("-", MINUS)
+    return f"{of.mean:+.4f} ({of.low:+.4f} … {of.high:+.4f}, {of.seeds} seeds)".replace("-", MINUS)
+
+
+def _span(of: Estimate, form: str) -> str:
+    """Return a mean in words, with its interval where there is one."""
+    span = "" if math.isnan(of.low) else f" ({of.low:{form}} … {of.high:{form}})"
+    return f"{of.mean:{form}}{span}"
+
+
+def _share(of: Estimate) -> str:
+    return _span(of, ".2%")

@@ -30,6 +30,7 @@ from asal.meter import Meter
 from asal.progress import Watch
 from asal.rng import stream
 from asal.session import Chooser
+from asal.statistics import CONFIDENCE, Estimate
 from asal.strategies.asal import asal
 from asal.strategies.coreset import coreset
 from asal.strategies.learning_loss import learning_loss
@@ -64,6 +65,7 @@ class Timing:
     strategy: str
     images: int
     seconds: float  # without reading images from the disk
+    matching: float  # of these, in feature space: of the made-up images' features, and the search for their neighbours
     io: float
     evaluations: int
     predicted: bool = False
@@ -78,9 +80,9 @@ class Preparation:
     features: Mapping[int, float]  # by images
     index: Mapping[int, float]
 
-    def total(self, images: int) -> float:
-        """Return all of it for a pool of so many images."""
-        return self.generator + self.encoder + self.features[images] + self.index[images]
+    def total(self, images: int, tree: bool) -> float:
+        """Return all of it for a pool of so many images, with the k-d tree or without."""
+        return self.generator + self.encoder + self.features[images] + self.index[images] * tree
 
 
 def measure(project: Project, sizes: Sequence[int], names: Sequence[str], watch: Watch) -> list[Timing]:
@@ -117,7 +119,8 @@ def _timed(name: str, pool: Augmented, tools: Mapping[str, Bench], models: _Mode
     if before and (before[-1].predicted or before[-1].seconds > PATIENCE):
         last = before[-1]
         scale = n / last.images  # such strategies are linear: they look at every image
-        return Timing(name, n, last.seconds * scale, last.io * scale, round(last.evaluations * scale), True)
+        seconds, matching, io = (scale * part for part in (last.seconds, last.matching, last.io))
+        return Timing(name, n, seconds, matching, io, round(last.evaluations * scale), True)
     strategy, index = strategies_for(n)[name]
     model = models.foretelling if name == "learning loss" else models.plain
     splits, evaluations = [], 0
@@ -131,8 +134,8 @@ def _timed(name: str, pool: Augmented, tools: Mapping[str, Bench], models: _Mode
         if number and sum(meter.split().values()) > PATIENCE / REPEATS:
             break
     counted = splits[1:]
-    io = median(split["io"] for split in counted)
-    return Timing(name, n, median(sum(split.values()) - split["io"] for split in counted), io, evaluations)
+    io, matching = (median(split[part] for split in counted) for part in ("io", "match"))
+    return Timing(name, n, median(sum(split.values()) - split["io"] for split in counted), matching, io, evaluations)
 
 
 @dataclass(frozen=True)
@@ -210,13 +213,25 @@ def _training(part: Any, project: Project) -> float:
     return float(part.steps * (ended - began) / max(last - first, 1))
 
 
-def exponent(timings: Sequence[Timing]) -> float:
-    """Return the slope of log seconds over log images, by least squares over what was measured."""
-    points = [(it.images, it.seconds) for it in timings if not it.predicted]
+def exponent(timings: Sequence[Timing], matching: bool = False) -> Estimate:
+    """Return the slope of log seconds over log images, by least squares over what was measured, and its 95% interval.
+
+    Args:
+        matching: of the seconds of matching alone.
+    """
+    from scipy import stats
+
+    nan = float("nan")
+    points = [(it.images, it.matching if matching else it.seconds) for it in timings if not it.predicted]
+    points = [(n, seconds) for n, seconds in points if seconds > 0]
     if len(points) < 2:
-        return float("nan")
-    x, y = np.log(np.array(points)).T
-    return float(np.polyfit(x, y, 1)[0])
+        return Estimate(nan, nan, nan, "none: one size", len(points))
+    found = stats.linregress(*np.log(np.array(points)).T)
+    slope, degrees = float(found.slope), len(points) - 2
+    if not degrees:
+        return Estimate(slope, nan, nan, "none: two sizes", 2)
+    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, degrees) * found.stderr)
+    return Estimate(slope, slope - reach, slope + reach, "t-interval", len(points))
 
 
 def crossings(timings: Sequence[Timing], prepared: Preparation, ours: str, theirs: str) -> dict[int, float]:
@@ -225,5 +240,5 @@ def crossings(timings: Sequence[Timing], prepared: Preparation, ours: str, their
     found = {}
     for n in sorted({it.images for it in timings}):
         saved = seconds[theirs, n] - seconds[ours, n]
-        found[n] = prepared.total(n) / saved if saved > 0 else float("inf")
+        found[n] = prepared.total(n, tree="tree" in ours) / saved if saved > 0 else float("inf")
     return found

@@ -1,0 +1,140 @@
+"""Figures 3, 4 and 5: runs of strategies × seeds, drawn as curves, with the claims that are checked on them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from asal import artifacts, plots, style
+from asal.build import Project
+from asal.check import check
+from asal.errors import UserError
+from asal.evaluate import Curve, curve
+from asal.fleet import compare
+from asal.paper.claims import found
+from asal.paper.exhibits import Exhibit, Panel
+from asal.paper.order import Checked, Done, Order, Part
+from asal.results import BASELINE, Results, load
+from asal.spec import Spec, parse
+from asal.tables import with_unit
+
+HEADS = ("panel", "strategy", "labels", "mean", "low", "high", "seeds")
+
+
+def curves(it: Exhibit, order: Order) -> Done:
+    """Prepare and run what each panel compares, and draw it. Whatever can be refused is refused before any training."""
+    projects = [_opened(panel, order) for panel in it.panels]
+    parts, rows, settings = [], [], {}
+    for number, (panel, project) in enumerate(zip(it.panels, projects, strict=True)):
+        if number:
+            adopt(project, projects[number - 1])
+        folder = _runs(panel, order)
+        compare(project, panel.strategies, range(order.seeds or it.seeds), folder, order.jobs)
+        results = load(folder)
+        parts.append(_part(panel, results, len(it.panels)))
+        rows += _rows(panel, results)
+        settings[panel.spec] = _facts(results)
+    return Done(parts, HEADS, rows, settings)
+
+
+def _opened(panel: Panel, order: Order) -> Project:
+    """Check a panel's spec and take its images in."""
+    spec = with_budget(order.spec(panel.spec), order.budget)
+    check(spec, panel.strategies)
+    project = Project(order.project(panel.spec), spec, watch=order.watch)
+    project.ingest()
+    return project
+
+
+def _runs(panel: Panel, order: Order) -> Path:
+    """Return a benchmark's run folder; one of its own where the budget is not the spec's."""
+    usual = order.budget in (None, order.spec(panel.spec).protocol.budget)
+    return order.out / "runs" / (panel.spec if usual else f"{panel.spec}-{order.budget}")
+
+
+def with_budget(spec: Spec, budget: int | None) -> Spec:
+    """Return the spec with another budget; itself for None.
+
+    Raises:
+        UserError: the budget leaves nothing to ask.
+    """
+    if budget is None:
+        return spec
+    protocol = spec.protocol
+    if budget <= protocol.initial:
+        raise UserError(
+            f"{spec.name} begins with {protocol.initial:,} labels and asks for {protocol.batch:,} a round",
+            came=f"--budget {budget}, which leaves nothing to ask",
+            remedy=f"take {protocol.initial + protocol.batch:,} or more",
+        )
+    told = spec.model_dump(mode="json")
+    return parse({**told, "protocol": {**told["protocol"], "budget": budget}})
+
+
+def adopt(project: Project, other: Project) -> None:
+    """Take over by hard links what another project has prepared, where both hold the same images.
+
+    CelebA's four benchmarks differ in their labels alone: one generator serves them all. What is made of labels is not
+    taken over: a teacher.
+    """
+    if project.pool.fingerprint != other.pool.fingerprint:
+        return
+    with artifacts.alone(project.root), artifacts.telling_of_disk(project.root):
+        for home in ("parts", "features", "indexes"):
+            for folder in sorted((other.root / home).glob("*")):
+                target = project.root / home / folder.name
+                if artifacts.is_whole(folder) and not target.exists() and not folder.name.startswith("teacher-"):
+                    scratch = target.with_name(f".{target.name}")
+                    shutil.rmtree(scratch, ignore_errors=True)
+                    shutil.copytree(folder, scratch, copy_function=_linked)
+                    scratch.replace(target)
+
+
+def _linked(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without links
+        shutil.copy2(source, target)
+
+
+def _part(panel: Panel, results: Results, panels: int) -> Part:
+    pens, lines = style.pens(results.strategies, BASELINE), _lines(panel, results)
+    full = None if panel.of_scores else results.reference
+    score = with_unit(results.facts["protocol"]["score"])
+    ylabel = f"mean {score} of new samples" if panel.of_scores else "test accuracy"
+    draw = plots.draw_curves(lines, pens, ylabel, percent=not panel.of_scores, reference=full)
+    ends = ", ".join(f"{line.strategy} {line.mean[-1]:.4f}" for line in lines)
+    checked = [Checked(claim.says, claim.where, found(claim.check, results)) for claim in panel.claims]
+    note = "Lines are means over seeds, bands reach from the worst seed to the best."
+    if full:
+        note += f" The dashed line is the same classifier trained on all {full.labels or 0:,} labels."
+    name = "picture" if panels == 1 else panel.spec
+    return Part(name, panel.title, draw, f"Ends of the lines: {ends}.", checked, note)
+
+
+def _lines(panel: Panel, results: Results) -> list[Curve]:
+    lines = [curve(results, name, scores=panel.of_scores) for name in panel.strategies]
+    return [line for line in lines if line is not None]
+
+
+def _rows(panel: Panel, results: Results) -> list[dict[str, Any]]:
+    rows = [
+        {
+            "panel": panel.spec, "strategy": line.strategy, "labels": int(x), "mean": round(float(mean), 6),
+            "low": round(float(low), 6), "high": round(float(high), 6), "seeds": line.seeds,
+        }
+        for line in _lines(panel, results)
+        for x, mean, low, high in zip(line.labels, line.mean, line.low, line.high, strict=True)
+    ]  # fmt: skip
+    if (full := results.reference) and not panel.of_scores:
+        told = {"mean": round(full.accuracy, 6), "low": full.low, "high": full.high, "seeds": len(full.accuracies)}
+        rows.append({"panel": panel.spec, "strategy": "fully supervised", "labels": full.labels, **told})
+    return rows
+
+
+def _facts(results: Results) -> dict[str, Any]:
+    facts = results.facts
+    told = {key: f"{facts['protocol'][key]:,}" for key in ("initial", "batch", "budget")}
+    return {"seeds": len(facts["seeds"]), **told, "commit": facts.get("commit"), "spec hash": facts.get("spec_hash")}
