@@ -10,7 +10,7 @@ from measured import level, world
 
 from asal.evaluate import at
 from asal.paper import claims
-from asal.paper.claims import Check, Finding, Verdict, alike, all_of, beats, decided, found, no_better
+from asal.paper.claims import Check, Finding, Verdict, alike, all_of, beats, decided, equal, found, no_better
 from asal.results import Reference, Results
 
 LUCK = (0.5, 0.6, 0.7)  # what random sampling gets under three seeds: it cancels in every paired difference
@@ -91,23 +91,23 @@ def test_beyond_the_curves_nothing_is_measured() -> None:
 
 # Likenesses: half the gap is 0.02
 
-LIKENESSES: dict[str, tuple[tuple[float, float, float], Verdict, Verdict]] = {  # differences, alike, no better
-    "surely within": ((-0.001, 0.0, 0.001), "agrees", "agrees"),
-    "told apart, and surely within": ((0.011, 0.012, 0.013), "agrees", "agrees"),
-    "not told apart, and maybe far": ((0.0, 0.01, 0.02), "undecided", "undecided"),
-    "told apart, and maybe within": ((0.018, 0.019, 0.0195), "undecided", "undecided"),
-    "surely ahead, and far": ((0.03, 0.031, 0.032), "disagrees", "disagrees"),
-    "surely behind, and far": ((-0.03, -0.031, -0.032), "disagrees", "agrees"),
-    "the same in every seed": ((0.0, 0.0, 0.0), "agrees", "agrees"),
+LIKENESSES: dict[str, tuple[tuple[float, float, float], Verdict, Verdict, Verdict]] = {  # alike, equal, no better
+    "surely within": ((-0.001, 0.0, 0.001), "agrees", "agrees", "agrees"),
+    "told apart, and surely within": ((0.011, 0.012, 0.013), "agrees", "disagrees", "agrees"),
+    "not told apart, and maybe far": ((0.0, 0.01, 0.02), "undecided", "undecided", "undecided"),
+    "told apart, and maybe within": ((0.018, 0.019, 0.0195), "undecided", "disagrees", "undecided"),
+    "surely ahead, and far": ((0.03, 0.031, 0.032), "disagrees", "disagrees", "disagrees"),
+    "surely behind, and far": ((-0.03, -0.031, -0.032), "disagrees", "disagrees", "agrees"),
+    "the same in every seed": ((0.0, 0.0, 0.0), "agrees", "agrees", "agrees"),
 }
 
 
 @pytest.mark.parametrize("name", LIKENESSES)
 def test_to_be_alike_is_more_than_not_to_be_told_apart(name: str) -> None:
-    differences, both, one = LIKENESSES[name]
+    differences, near, same, one = LIKENESSES[name]
     results = beside_the_bounds(a=differences)
-    assert verdict(alike("a", "random"), results) == both
-    assert verdict(alike("random", "a"), results) == both
+    assert verdict(alike("a", "random"), results) == verdict(alike("random", "a"), results) == near
+    assert verdict(equal("a", "random"), results) == verdict(equal("random", "a"), results) == same
     assert verdict(no_better("a", "random"), results) == one
 
 
@@ -146,6 +146,8 @@ def test_verdicts_do_not_contradict_each_other(results: Results) -> None:
     assert behind == OPPOSITE[ahead]
     same = verdict(alike("a", "b"), results)
     assert same == verdict(alike("b", "a"), results)
+    if verdict(equal("a", "b"), results) == "agrees":
+        assert same == "agrees" and ahead == "undecided"
     not_above, not_below = verdict(no_better("a", "b"), results), verdict(no_better("b", "a"), results)
     if same == "agrees":
         assert not_above == not_below == "agrees"
@@ -205,7 +207,8 @@ def test_the_highest_is_ahead_of_every_one() -> None:
 
 def test_against_one_that_is_not_there_it_is_not_the_highest_yet() -> None:
     results = beside_the_bounds(a=(0.05, 0.051, 0.052))
-    assert verdict(claims.highest("a", ["random", "z"]), results) == "not measured"
+    of = claims.highest("a", ["random", "z"])(results)
+    assert of == Finding("mean area: a 0.6510, random 0.6000; not finished: z", "not measured")
     assert verdict(claims.highest("random", ["a", "z"]), results) == "disagrees", "whatever z may be"
     assert verdict(claims.highest("y", ["z"]), results) == "not measured"
     assert "none of them is finished" in claims.highest("y", ["z"])(results).measured
@@ -267,7 +270,8 @@ def test_reaching_an_accuracy() -> None:
     assert verdict(claims.reaches(["d"], 0.985, 30), results) == "agrees", "98.5% as it is told, with one digit"
     assert verdict(claims.reaches(["a", "b"], 0.985, 30), results) == "undecided"
     assert verdict(claims.reaches(["a", "b", "c"], 0.985, 30), results) == "disagrees"
-    assert verdict(claims.reaches(["a", "z"], 0.985, 30), results) == "not measured", "all of them are claimed to"
+    lacking = claims.reaches(["a", "z"], 0.985, 30)(results)
+    assert lacking.verdict == "not measured" and lacking.measured.endswith("; not finished: z"), "all are claimed to"
     assert verdict(claims.reaches(["z"], 0.985, 30), results) == "not measured"
     assert claims.reaches(["a"], 0.985, 40)(results) == Finding("the runs end at 30 labels", "not measured")
     assert claims.reaches(["a"], 0.985, 30)(results).measured == "at 30 labels a 99.10% (98.85% … 99.35%)"
@@ -336,7 +340,8 @@ def test_the_ratio_of_scores() -> None:
     assert verdict(claims.score_ratio(["b"], "random", 1.63), results) == "disagrees"
     assert verdict(claims.score_ratio(["c"], "random", 1.40), results) == "undecided", "1.5 ×, and the seeds differ"
     assert verdict(claims.score_ratio(["a", "b"], "random", 1.63), results) == "disagrees"
-    assert verdict(claims.score_ratio(["a", "z"], "random", 1.63), results) == "not measured"
+    lacking = claims.score_ratio(["a", "z"], "random", 1.63)(results)
+    assert lacking.verdict == "not measured" and lacking.measured.endswith("; not finished: z")
     assert verdict(claims.score_ratio(["z"], "random", 1.63), results) == "not measured"
     assert verdict(claims.score_ratio(["a"], "z", 1.63), results) == "not measured"
 

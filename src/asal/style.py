@@ -113,7 +113,8 @@ def _svg(figure: Figure) -> str:
     figure.savefig(out, format="svg", transparent=True, metadata=nothing)
     # Both papers are painted: a picture may be shown on a page that does not go along with the reader's preference.
     papers = f"svg{{background:{PAPER}}} @media (prefers-color-scheme: dark) {{svg{{background:{NIGHT}}}}}"
-    return out.getvalue().decode().replace("</style>", f"\n{papers}\n{dark_sheet()}</style>", 1)
+    svg = re.sub(r'(<image [^>]*?) id="image[^"]*"', r"\1", out.getvalue().decode())  # two of one image have one id
+    return svg.replace("</style>", f"\n{papers}\n{dark_sheet()}</style>", 1)
 
 
 def dark_sheet() -> str:

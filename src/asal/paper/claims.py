@@ -5,6 +5,7 @@ A verdict claims no more than the seeds bear. What is told of:
     a difference   agrees where the 95% interval of the paired differences lies above zero, disagrees where below
     a likeness     agrees where that interval lies within half the gap between random and maximum entropy sampling,
                    disagrees where it excludes zero and the mean lies outside: not told apart is not yet alike
+    sameness       likewise, but disagrees wherever the interval excludes zero
     an accuracy    agrees where the 95% interval of the mean lies at or above it, disagrees where below
 
 Whatever lies between is undecided, as is all that one seed says. What is not finished, or lies beyond the curves, is
@@ -14,14 +15,14 @@ not measured. That half a gap is our choice; that random and maximum entropy sam
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
 
 from asal.errors import UserError
-from asal.evaluate import Measure, Paired, Target, area, at, needed, paired
+from asal.evaluate import Measure, Target, area, at, needed, paired
 from asal.results import Results, Run
 from asal.statistics import SAME, Estimate, estimate
 from asal.words import joined
@@ -88,6 +89,15 @@ def _of_signs(signs: Sequence[int], wanted: int) -> Verdict:
     return decided([*map(_verdict, signs), *missing])
 
 
+def _none(names: Sequence[str]) -> str:
+    return f"no run of {joined(names)} is finished"
+
+
+def _lacking(names: Sequence[str], have: Container[str]) -> str:
+    missing = [name for name in names if name not in have]
+    return f"; not finished: {joined(missing)}" if missing else ""
+
+
 def _unfinished(*names: str) -> Finding:
     return Finding(f"{joined(names)} have no finished seed in common", "not measured")
 
@@ -109,33 +119,44 @@ def beats(one: str, other: str, measure: Measure = area, what: str = "area") -> 
 
 def alike(one: str, other: str, measure: Measure = area, what: str = "area") -> Check:
     """Check that two strategies lie nearer to each other than half the gap between the bounds, whichever is ahead."""
-    return _near(one, other, measure, what, both=True)
+    return _near(one, other, measure, what, _alike)
+
+
+def equal(one: str, other: str, measure: Measure = area, what: str = "area") -> Check:
+    """Check that two strategies are alike and not told apart."""
+    return _near(one, other, measure, what, _equal)
 
 
 def no_better(one: str, other: str, measure: Measure = area, what: str = "area") -> Check:
     """Check that a strategy is not ahead of another by half the gap between the bounds; it may lie behind."""
-    return _near(one, other, measure, what, both=False)
+    return _near(one, other, measure, what, _no_better)
 
 
-def _near(one: str, other: str, measure: Measure, what: str, *, both: bool) -> Check:
+def _near(one: str, other: str, measure: Measure, what: str, rule: Callable[[Estimate, float], Verdict]) -> Check:
     def check(results: Results) -> Finding:
         pair, gap = paired(results, one, other, measure), paired(results, UPPER, LOWER, measure)
         if pair is None or gap is None:
             return _unfinished(one, other, *({UPPER, LOWER} - {one, other}))
         margin = abs(gap.estimate.mean) / 2
         told = f"{one} less {other}: {_told(pair.estimate)} in {what}; half of {UPPER} less {LOWER}: {margin:.4f}"
-        return Finding(told, _nearness(pair, margin, both))
+        same = len(pair.seeds) > 1 and np.abs(pair.differences).max() <= SAME  # there is no interval then
+        return Finding(told, "agrees" if same else rule(pair.estimate, margin))
 
     return check
 
 
-def _nearness(pair: Paired, margin: float, both: bool) -> Verdict:
-    less = pair.estimate
-    if len(pair.seeds) > 1 and np.abs(pair.differences).max() <= SAME:
-        return "agrees"  # the same in every seed; there is no interval then
-    within = less.high < margin and (less.low > -margin or not both)
-    beyond = (less.sign > 0 and less.mean > margin) or (both and less.sign < 0 and less.mean < -margin)
-    return "agrees" if within else "disagrees" if beyond else "undecided"
+def _alike(less: Estimate, margin: float) -> Verdict:
+    beyond = less.sign * less.mean > margin
+    return "agrees" if -margin < less.low <= less.high < margin else "disagrees" if beyond else "undecided"
+
+
+def _equal(less: Estimate, margin: float) -> Verdict:
+    return "disagrees" if less.sign else _alike(less, margin)
+
+
+def _no_better(less: Estimate, margin: float) -> Verdict:
+    beyond = less.sign > 0 and less.mean > margin
+    return "agrees" if less.high < margin else "disagrees" if beyond else "undecided"
 
 
 def highest(strategy: str, among: Sequence[str]) -> Check:
@@ -154,7 +175,7 @@ def _extreme(strategy: str, among: Sequence[str], sign: int) -> Check:
         pairs = {name: paired(results, strategy, name) for name in among}
         ahead = {name: sign * pair.estimate.sign for name, pair in pairs.items() if pair}
         told = ", ".join(f"{name} {means[name]:.4f}" for name in sorted(means, key=lambda name: -sign * means[name]))
-        told = f"mean area: {told}" if told else "none of them is finished"
+        told = f"mean area: {told}{_lacking((strategy, *among), means)}" if told else "none of them is finished"
         if close := [name for name, sign in ahead.items() if sign == 0]:
             told += f"; {strategy} is not told apart from {joined(close)}"
         return Finding(told, _of_signs(list(ahead.values()), len(among)))
@@ -168,7 +189,7 @@ def drops(strategy: str, early: int, late: int) -> Check:
     def check(results: Results) -> Finding:
         lost = [lost_between(early, late)(run) for run in results.of(strategy)]
         if not lost:
-            return Finding(f"no run of {strategy} is finished", "not measured")
+            return Finding(_none([strategy]), "not measured")
         change = -estimate(lost)
         return Finding(f"{strategy} from {early:,} to {late:,} labels: {_told(change)}", _verdict(-change.sign))
 
@@ -200,7 +221,7 @@ def reaches(strategies: Sequence[str], accuracy: float, budget: int) -> Check:
             return Finding(f"the runs end at {results.budget:,} labels", "not measured")
         there = {name: _accuracy(results, name, budget) for name in strategies if results.of(name)}
         told = ", ".join(f"{name} {_share(mean)}" for name, mean in there.items())
-        told = f"at {budget:,} labels {told}" if told else f"no run of {joined(strategies)} is finished"
+        told = f"at {budget:,} labels {told}{_lacking(strategies, there)}" if told else _none(strategies)
         return Finding(told, _of_signs([_level(mean, accuracy) for mean in there.values()], len(strategies)))
 
     return check
@@ -213,7 +234,7 @@ def needs(strategy: str, accuracy: float, labels: int) -> Check:
     def check(results: Results) -> Finding:
         runs = results.of(strategy)
         if not runs or results.budget < labels:
-            told = f"the runs end at {results.budget:,} labels" if runs else f"no run of {strategy} is finished"
+            told = f"the runs end at {results.budget:,} labels" if runs else _none([strategy])
             return Finding(told, "not measured")
         first, last = (_accuracy(results, strategy, budget) for budget in (before, labels))
         told = f"{strategy} {_share(first)} at {before:,} labels, {_share(last)} at {labels:,}"
@@ -263,7 +284,8 @@ def score_ratio(strategies: Sequence[str], baseline: str, ratio: float) -> Check
         ratios = {name: _score_ratios(results, name, baseline) for name in strategies}
         times = {name: estimate(of) for name, of in ratios.items() if of}
         told = ", ".join(f"{name} {_span(of, '.2f')} ×" for name, of in times.items())
-        told = f"mean score of picks, to {baseline}’s: {told}" if told else "no picks were scored"
+        missing = _lacking((baseline, *strategies), [name for name in results.strategies if results.of(name)])
+        told = f"mean score of picks, to {baseline}’s: {told}{missing}" if told else "no picks were scored"
         least = ratio - 0.005  # as many digits as the paper has
         signs = [int(of.low >= least) - int(of.high < least) for of in times.values()]
         return Finding(told, _of_signs(signs, len(strategies)))

@@ -30,7 +30,7 @@ def curves(it: Exhibit, order: Order) -> Done:
     for number, (panel, project) in enumerate(zip(it.panels, projects, strict=True)):
         if number:
             adopt(project, projects[number - 1])
-        folder = _runs(panel, order)
+        folder = run_folder(panel, order)
         compare(project, panel.strategies, range(order.seeds or it.seeds), folder, order.jobs)
         results = load(folder)
         parts.append(_part(panel, results, len(it.panels)))
@@ -48,7 +48,7 @@ def _opened(panel: Panel, order: Order) -> Project:
     return project
 
 
-def _runs(panel: Panel, order: Order) -> Path:
+def run_folder(panel: Panel, order: Order) -> Path:
     """Return a benchmark's run folder; one of its own where the budget is not the spec's."""
     usual = order.budget in (None, order.spec(panel.spec).protocol.budget)
     return order.out / "runs" / (panel.spec if usual else f"{panel.spec}-{order.budget}")

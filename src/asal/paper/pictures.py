@@ -1,14 +1,17 @@
-"""Pictures that the paper has and `asal report` has not: seconds against the pool's size, and a table as a picture."""
+"""Pictures that the paper has and `asal report` has not: seconds, rows of images, and a table as a picture."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, NullFormatter, NullLocator
 
+from asal.core import Images
 from asal.paper.timings import Timing
 from asal.style import GREY, HUES, INK, NARROW, SMALL, SOFT, WIDE, Draw, axes_in
 
@@ -82,6 +85,43 @@ def _key(axes: Axes, names: Sequence[str], narrow: bool) -> None:
         axes.figure.legend(lines, names, frameon=False, borderaxespad=0.2, labelspacing=0.45, **place)
     else:
         axes.legend(lines, names, frameon=False, bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0, loc="upper left")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of images, each with a line or two beneath; m of each."""
+
+    title: str
+    note: str
+    images: Images  # (m, h, w, c)
+    captions: Sequence[str]  # (m,)
+
+
+def draw_rows(rows: Sequence[Row]) -> Draw:
+    """Draw rows of images, one beneath the other: as many columns as there are, half of them on a phone."""
+
+    def draw(narrow: bool) -> Figure:
+        width, columns = (NARROW, 5) if narrow else (WIDE, 10)
+        cell, gap = (width - 0.1) / columns, 0.07
+        heights = [0.42 + (cell - gap) * row.images.shape[1] / row.images.shape[2] + 0.42 for row in rows]
+        figure = Figure(figsize=(width, sum(heights)))
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.set_axis_off()
+        top = 0.0
+        for row, height in zip(rows, heights, strict=True):
+            axes.text(0.05 + gap / 2, top + 0.18, row.title, weight="bold")
+            axes.text(0.05 + gap / 2, top + 0.35, row.note, color=SOFT, size=SMALL)
+            for column, caption in enumerate(row.captions[:columns]):
+                left, upper, lower = 0.05 + column * cell + gap / 2, top + 0.42, top + height - 0.42
+                shown = np.broadcast_to(row.images[column], (*row.images.shape[1:3], 3))
+                axes.imshow(shown, extent=(left, left + cell - gap, lower, upper), interpolation="none")
+                place = left + (cell - gap) / 2, lower + 0.04
+                axes.text(*place, caption, ha="center", va="top", size=SMALL, color=SOFT, linespacing=1.15)
+            top += height
+        axes.set(xlim=(0, width), ylim=(sum(heights), 0))  # inches, downwards
+        return figure
+
+    return draw
 
 
 def draw_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Draw:

@@ -7,14 +7,14 @@ import io
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from asal import artifacts, machine, plots
+from asal import artifacts, machine
 from asal.page import Paths, compose, publish, render_all
 from asal.paper import pictures, setups
 from asal.paper.costs import opened, scaling, seconds_of_a_round
 from asal.paper.curves import curves
 from asal.paper.exhibits import Exhibit, exhibit
 from asal.paper.order import Checked, Done, Order, Part
-from asal.paper.showcase import showcase
+from asal.paper.showcase import MADE, showcase
 
 LABELS = 500  # that figure 2's classifier has seen, unless told otherwise
 SPACES = ("pixels", "autoencoder", "discriminator", "classifier")
@@ -42,12 +42,12 @@ def pairs(it: Exhibit, order: Order) -> Done:
     project = opened(order, ["asal-pixels", "asal-autoencoder", "asal-discriminator", "gaal"])
     labels = order.budget or LABELS
     shown = showcase(project, SPACES, labels)
-    alt = f"Ten synthetic images above their matches, for each of {len(SPACES)} feature spaces."
+    alt = f"Ten synthetic images, each above what {len(SPACES)} feature spaces find for it."
     note = (
-        "The upper row of each block is made up, the same in all; the lower row is what the feature space finds, each "
-        "with its class and id. The paper's picture has one row of synthetic samples and one a space."
+        "The first row is made up, each image with its entropy. Beneath is what each feature space finds for it, with "
+        f"its class and id. Means are over {MADE} images, of which the most uncertain ones are shown."
     )
-    draw = plots.draw_pairs(shown.blocks(), "entropy")
+    draw = pictures.draw_rows(shown.picture())
     rows = shown.rows()
     settings = {project.spec.name: {"labels of the classifier": labels, "seed": 0, "commit": machine.commit()}}
     return Done([Part("picture", it.title, draw, alt, shown.claims(), note)], list(rows[0]), rows, settings)

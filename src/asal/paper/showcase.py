@@ -16,7 +16,7 @@ from asal.features import features
 from asal.meter import Meter
 from asal.paper.claims import MINUS, Finding, Verdict
 from asal.paper.order import Checked
-from asal.plots import Pairs
+from asal.paper.pictures import Row
 from asal.rng import stream
 from asal.scores.entropy import entropy
 from asal.session import NO_MODEL
@@ -53,15 +53,16 @@ class Showcase:
     classes: tuple[str, ...]
     project: Project
 
-    def blocks(self) -> list[Pairs]:
-        """Return the rows of the picture."""
-        blocks = []
+    def picture(self) -> list[Row]:
+        """Return the rows of the picture: what was made up, then what each space finds for it."""
+        pool, made = self.project.pool, self.made
+        entropies = [f"{score:.2f}" for score in made.scores[:SHOWN]]
+        picture = [Row("synthetic", f"mean entropy {made.scores.mean():.3f}", made.images[:SHOWN], entropies)]
         for found in self.spaces:
-            matched = self.project.pool.read(found.ids[:SHOWN])
             names = [f"{self.classes[label]}\n{image}" for label, image in zip(found.labels, found.ids, strict=True)]
-            means = float(self.made.scores.mean()), float(found.scores.mean())
-            blocks.append(Pairs(found.space, self.made.images[:SHOWN], matched, names[:SHOWN], means))
-        return blocks
+            note = f"mean entropy {found.scores.mean():.3f}"
+            picture.append(Row(f"matched by {found.space}", note, pool.read(found.ids[:SHOWN]), names[:SHOWN]))
+        return picture
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one row for each synthetic image and space."""
