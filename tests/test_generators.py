@@ -311,7 +311,7 @@ def test_losses_are_written_as_a_table_that_forgets_what_comes_again(tmp_path: P
 
 @pytest.mark.parametrize(
     ("name", "columns"),
-    [("wgan-gp", "wasserstein,penalty")],
+    [("wgan-gp", "wasserstein,penalty"), ("ct-gan", "wasserstein,penalty,consistency"), ("dcgan", "real,made")],
 )
 def test_the_losses_of_every_tenth_step_and_the_last_one_are_written(name: str, columns: str) -> None:
     with workshop() as folder:
