@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from asal import checkpoint
 from asal.artifacts import SCRATCH
 from asal.checkpoint import save_state
 from asal.core import Pool
-from asal.generators import wgan_gp
-from asal.generators.wgan_gp import Duel, WganGp
+from asal.generators.duel import begin, finish
 from asal.progress import unwatched
+from asal.testing.training import Cut
 
 
-def train_uncut_and_cut(fabric: Any, options: dict[str, Any], pool: Pool, folder: Path) -> None:
+def train_uncut_and_cut(fabric: Any, part: Any, pool: Pool, folder: Path) -> None:
     """Train four steps, and again two and two in another folder; keep what each process ends with."""
-    wgan_gp.CHECKPOINT_SECONDS = 0.0
-    for name, ends in (("uncut", [4]), ("cut", [2, 4])):
+    checkpoint.CHECKPOINT_SECONDS = 0.0
+    for name, attempts in (("uncut", [part]), ("cut", [cut_before(2, part), part])):
         (folder / name / SCRATCH).mkdir(parents=True, exist_ok=True)
-        for end in ends:
-            duel = _trained(fabric, WganGp(**{**options, "steps": end}), pool, folder / name)
-            fabric.barrier()
+        for rules in attempts:
+            duel = begin(fabric, rules, pool.shape, seed=0)
+            with suppress(Cut):
+                finish(fabric, rules, duel, pool, folder / name, unwatched)
+            fabric.barrier()  # the first process may still be writing what all go on from
         save_state(folder / name / f"rank-{fabric.global_rank}.safetensors", 4, duel.parts(0))
 
 
-def _trained(fabric: Any, part: WganGp, pool: Pool, folder: Path) -> Duel:
-    kept: list[Duel] = []
+def cut_before(place: int, part: Any) -> Any:
+    """Return a generator whose training ends before a step, in all processes at once."""
+    kind = type(part)
 
-    class Keeping(WganGp):
-        def _begin(self, *arguments: Any) -> Duel:
-            kept.append(super()._begin(*arguments))
-            return kept[0]
+    def rate(self: Any, step: int) -> float:
+        if step == place:
+            raise Cut
+        return float(kind.rate(self, step))
 
-    Keeping(**vars(part))._train(fabric, pool, folder, 0, unwatched)
-    return kept[0]
+    return type("Twin", (kind,), {"rate": rate})(**vars(part))

@@ -25,8 +25,8 @@ KILLS = int(os.environ.get("ASAL_KILLS", "4"))
 RUNS = ("random", "subset", "asal")
 # Checkpoints and shards so small that a second of work has many of them.
 OFTEN = """
-import asal.features.autoencoder, asal.generators.wgan_gp, asal.pool, asal.prepare
-asal.features.autoencoder.CHECKPOINT_SECONDS = asal.generators.wgan_gp.CHECKPOINT_SECONDS = 0.05
+import asal.checkpoint, asal.pool, asal.prepare
+asal.checkpoint.CHECKPOINT_SECONDS = 0.05
 asal.pool.SHARD_IMAGES = asal.prepare.SHARD = 64
 """
 

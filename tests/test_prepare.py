@@ -16,8 +16,11 @@ import pytest
 from asal import artifacts
 from asal.build import Project
 from asal.errors import UserError
+from asal.features import features
+from asal.generators import generators
 from asal.index.exact import Exact
-from asal.spec import load
+from asal.oracles.stored import Stored
+from asal.spec import load, parse
 from asal.vectors import write_vectors
 
 
@@ -238,3 +241,50 @@ def test_a_folder_that_may_not_be_written_is_said(
         start(*run).wait().refused("write where it works", str(tiny))
         asal("init", tiny / "new", "--images", prepared).refused("write where it works", str(tiny))
         assert asal("status", tiny).code == asal("doctor", tiny).code == 0
+
+
+# What is learnt from the images alone ---------------------------------------------------------------------------------
+
+LEARNT = {"parts", "features", "indexes"}
+WITHOUT_LABELS = [kind for kind in features if not features[kind].needs & {"model"} and kind != "pretrained"]
+
+
+def derived(project: Path) -> dict[str, bytes]:
+    """Return every file that was made from the pool, by its path; manifests tell the time of nothing."""
+    files = (path for home in LEARNT for path in (project / home).rglob("*") if path.is_file())
+    return {str(path.relative_to(project)): path.read_bytes() for path in files}
+
+
+@pytest.mark.parametrize("generator", list(generators))
+def test_no_label_and_no_test_image_bears_on_what_is_learnt(
+    generator: str, spec: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Other labels, and other images to test and validate on: the very same generator, encoders, features, indexes.
+
+    `asal.testing.training` spies on what a part looks for in its pool; this closes every other way.
+    """
+    rng = np.random.default_rng(0)
+    images = rng.integers(256, size=(60, 8, 8, 1)).astype(np.uint8)
+    found = []
+    for world in range(2):
+        others = np.random.default_rng(world)
+        arrays = {"x": images, "y": others.permutation(np.arange(60) % 2)}
+        arrays |= {"x_test": others.integers(256, size=(20, 8, 8, 1)).astype(np.uint8), "y_test": np.arange(20) % 2}
+        np.savez(tmp_path / f"{world}.npz", **arrays)
+        table = {"kind": generator, "steps": 3, "width": 2, "latent_dim": 4, "batch": 4, "precision": "float32"}
+        spaces = {kind: {"dimensions": 0 if kind == "latent" else 3} for kind in WITHOUT_LABELS}
+        spaces["autoencoder"] |= {"steps": 3, "width": 2, "code": 4, "batch": 4}
+        spaces["latent"] |= {"steps": 3}
+        changes = {
+            "source": {"kind": "arrays", "path": str(tmp_path / f"{world}.npz")}, "features": spaces,
+            "pool": {"split": {"train": 60, "test": "test"}}, "protocol": {"initial": 4, "batch": 4, "budget": 12},
+        }  # fmt: skip
+        project = tmp_path / f"project-{world}"
+        project.mkdir()
+        Project(project, parse({**spec(**changes), "generator": table})).prepare()
+        found.append(derived(project))
+    labels = [Stored.open(tmp_path / f"project-{world}" / "pool").answer(np.arange(60)).tolist() for world in range(2)]
+    assert labels[0] != labels[1]
+    assert found[0].keys() == found[1].keys() and len(found[0]) > 10
+    differing = [name for name in found[0] if found[0][name] != found[1][name]]
+    assert not differing

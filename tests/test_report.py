@@ -58,7 +58,13 @@ def page(folder: Path) -> str:
 def test_every_file_is_written_and_named(paths: Paths) -> None:
     pictures = {f"{name}.{form}" for name in PICTURES for form in ("svg", "png")}
     assert next(iter(paths)) == paths.page
-    assert {path.name for path in paths} == pictures | {"report.html", "rows.csv", "summary.csv", "matrix.csv"}
+    assert {path.name for path in paths} == pictures | {
+        "report.html",
+        "rows.csv",
+        "summary.csv",
+        "matrix.csv",
+        "summary.md",
+    }
     assert all(path.stat().st_size > 100 for path in paths.files)
     assert paths.picture.read_bytes().startswith(b"\x89PNG")
 
@@ -365,3 +371,19 @@ def test_bars_of_intervals_lie_inside_their_column(page: str) -> None:
     places = [float(x) for x in itertools.chain(*re.findall(r'<line class="span" x1="([^"]+)" x2="([^"]+)"', page))]
     assert len(places) == 4
     assert all(0 <= x <= 120 for x in places)
+
+
+def test_the_summary_can_be_pasted_into_a_document(folder: Path) -> None:
+    heads, rule, *lines = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in (folder / "summary.md").read_text().splitlines()
+    ]
+    summaries = summarise(load(folder), [20, 40, 60, 80], "random")
+    assert heads[:3] == ["strategy", "area", "minus random (95% CI)"] and set(rule) == {"---"}
+    assert {len(line) for line in (heads, rule, *lines)} == {len(heads)}
+    assert [line[0] for line in lines] == [summary.strategy for summary in summaries]
+    assert [float(line[1]) for line in lines] == [round(summary.aubc.mean, 4) for summary in summaries]
+    gain = summaries[1].gain
+    assert gain is not None and lines[1][2].startswith(f"{gain.estimate.mean:+.4f} (".replace("-", "−"))
+    assert lines[1][4] == f"{gain.wins}–{gain.ties}–{gain.losses}"
+    assert lines[0][heads.index("at 40")] == f"{summaries[0].accuracy[40].mean:.2%}"

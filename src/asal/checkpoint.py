@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,12 @@ from torch import Tensor, nn
 from asal import artifacts
 
 Part = nn.Module | torch.optim.Optimizer | torch.Generator
+CHECKPOINT_SECONDS = 30.0  # how long a training goes without saving: what a kill may cost
+
+
+def due(saved: float) -> bool:
+    """Say whether a training that last saved its state at `saved` (of `time.monotonic`, in seconds) has to again."""
+    return time.monotonic() - saved > CHECKPOINT_SECONDS
 
 
 def save_weights(path: Path, **nets: nn.Module) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import torch
 from lightning_fabric import Fabric
+
+Precision: TypeAlias = Literal["bf16", "float32"]
 
 
 def here() -> torch.device:
@@ -26,7 +28,7 @@ class Device:
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     count: int = 1
 
-    def fabric(self, precision: Literal["bf16", "float32"]) -> Fabric:
+    def fabric(self, precision: Precision) -> Fabric:
         """Return the Fabric that places tensors, casts, and joins the processes of several devices."""
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it tells of its precision on every start
         return Fabric(

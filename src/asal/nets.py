@@ -24,30 +24,70 @@ def halvings(size: int) -> list[int]:
     return sizes
 
 
+def dropped(batch: Tensor, keep: float, draws: torch.Generator | None) -> Tensor:
+    """Keep each number of a batch (n, c, h, w) with this probability, divided by it, and zero the others.
+
+    Without a stream, all are kept as they are. The mask comes from a stream of the training's own, so that the training
+    can be cut: torch's dropout draws from the global one.
+    """
+    if draws is None or keep == 1:
+        return batch
+    n, channels, height, width = batch.shape
+    uniform = torch.rand(n, height, width, channels, generator=draws)  # channels last, as the batch lies in memory
+    scale = (uniform < keep).to(batch.dtype).div_(keep)  # 0 or 1 / keep
+    return batch * scale.permute(0, 3, 1, 2).to(batch.device)
+
+
+def keeps(rates: tuple[float, ...], blocks: int) -> tuple[float, ...]:
+    """Return what each block keeps: the rates are those of the last blocks, in order, and the ones before keep all.
+
+    >>> keeps((0.8, 0.5, 0.5), 4), keeps((0.8, 0.5, 0.5), 2)
+    ((1.0, 0.8, 0.5, 0.5), (0.8, 0.5))
+    """
+    return (*(1.0 for _ in range(blocks - len(rates))), *rates[:blocks])
+
+
 class ConvDown(nn.Module):
-    """Images (n, c, s, s) → flat features (n, dim): convolutions of stride 2, no normalisation.
+    """Images (n, c, s, s) → flat features (n, dim): convolutions of stride 2.
 
     The public WGAN-GP critic for MNIST (Gulrajani et al. 2017, `gan_mnist.py`) has 5 × 5 kernels. Ours are 4 × 4:
     half the arithmetic on 28 pixels, and every output of the mirrored stack sees equally many inputs.
+
+    Args:
+        keep: what dropout keeps after the last blocks, where `forward` is given a stream.
+        norm: batch norm after every convolution but the first (Radford et al. 2016, section 3).
     """
 
-    def __init__(self, size: int, channels: int, width: int) -> None:
+    def __init__(
+        self, size: int, channels: int, width: int, *, keep: tuple[float, ...] = (), norm: bool = False
+    ) -> None:
         super().__init__()
         sizes = halvings(size)
         widths = [channels] + [width * 2**i for i in range(len(sizes) - 1)]
         self.convs = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in pairwise(widths))
+        self.norms = nn.ModuleList(norm_of(width, norm and i > 0) for i, width in enumerate(widths[1:]))
+        self.keep = keeps(keep, len(self.convs))
         self.dim = widths[-1] * sizes[-1] ** 2
 
-    def forward(self, batch: Tensor) -> Tensor:
-        for conv in self.convs:
-            batch = F.leaky_relu(conv(batch), 0.2)
+    def forward(self, batch: Tensor, draws: torch.Generator | None = None) -> Tensor:
+        for conv, norm, keep in zip(self.convs, self.norms, self.keep, strict=True):
+            batch = dropped(F.leaky_relu(norm(conv(batch)), 0.2), keep, draws)
         return batch.flatten(1)
 
 
-class ConvUp(nn.Module):
-    """Latents (n, z) → images (n, c, s, s) in [−1, 1]: the mirror of `ConvDown`."""
+def norm_of(width: int, wanted: bool) -> nn.Module:
+    """Return a batch norm, or what does nothing."""
+    return nn.BatchNorm2d(width) if wanted else nn.Identity()
 
-    def __init__(self, latent_dim: int, size: int, channels: int, width: int) -> None:
+
+class ConvUp(nn.Module):
+    """Latents (n, z) → images (n, c, s, s) in [−1, 1]: the mirror of `ConvDown`.
+
+    Args:
+        norm: batch norm after every layer but the last (Radford et al. 2016, section 3).
+    """
+
+    def __init__(self, latent_dim: int, size: int, channels: int, width: int, *, norm: bool = False) -> None:
         super().__init__()
         sizes = halvings(size)[::-1]
         widths = [width * 2**i for i in reversed(range(len(sizes) - 1))] + [channels]
@@ -58,13 +98,14 @@ class ConvUp(nn.Module):
             nn.ConvTranspose2d(a, b, 4, 2, 1, output_padding=big - 2 * small)
             for a, b, small, big in zip(widths, widths[1:], sizes, sizes[1:], strict=False)
         )
+        self.norms = nn.ModuleList(norm_of(width, norm) for width in widths[:-1])
 
     def forward(self, latents: Tensor) -> Tensor:
-        batch = F.relu(self.dense(latents)).unflatten(1, self.start)
-        for conv in self.convs[:-1]:
-            batch = F.relu(conv(batch))
-        images: Tensor = self.convs[-1](batch)
-        return images.tanh()
+        batch = self.dense(latents).unflatten(1, self.start)
+        for norm, conv in zip(self.norms, self.convs, strict=True):
+            batch = conv(F.relu(norm(batch)))
+        images: Tensor = batch.tanh()
+        return images
 
 
 class DownBlock(nn.Module):
@@ -105,18 +146,26 @@ class UpBlock(nn.Module):
 
 
 class ResNetDown(nn.Module):
-    """Images (n, c, s, s) → flat features (n, dim), for s = 4 · 2^i: the residual critic without its last layer."""
+    """Images (n, c, s, s) → flat features (n, dim), for s = 4 · 2^i: the residual critic without its last layer.
 
-    def __init__(self, size: int, channels: int, width: int) -> None:
+    Args:
+        keep: what dropout keeps after the last blocks, where `forward` is given a stream.
+    """
+
+    def __init__(self, size: int, channels: int, width: int, *, keep: tuple[float, ...] = ()) -> None:
         super().__init__()
         steps = len(halvings(size)) - 1
         widths = [width * min(2**i, 8) for i in range(steps + 1)]
         self.entry = nn.Conv2d(channels, width, 3, padding=1)
         self.blocks = nn.Sequential(*(DownBlock(a, b) for a, b in pairwise(widths)))
+        self.keep = keeps(keep, steps)
         self.dim = widths[-1] * 16
 
-    def forward(self, batch: Tensor) -> Tensor:
-        return F.relu(self.blocks(self.entry(batch))).flatten(1)
+    def forward(self, batch: Tensor, draws: torch.Generator | None = None) -> Tensor:
+        batch = self.entry(batch)
+        for block, keep in zip(self.blocks, self.keep, strict=True):
+            batch = dropped(block(batch), keep, draws)
+        return F.relu(batch).flatten(1)
 
 
 class ResNetUp(nn.Module):
@@ -136,28 +185,34 @@ class ResNetUp(nn.Module):
 
 
 class Critic(nn.Module):
-    """Images → one number each; `hidden` is the layer before it."""
+    """Images → one number each; `hidden` is the layer before it. With a stream, its dropout is drawn from there."""
 
     def __init__(self, trunk: ConvDown | ResNetDown) -> None:
         super().__init__()
         self.trunk = trunk
         self.head = nn.Linear(trunk.dim, 1)
 
-    def hidden(self, batch: Tensor) -> Tensor:
+    def hidden(self, batch: Tensor, draws: torch.Generator | None = None) -> Tensor:
         """Return the last hidden layer, (n, dim)."""
-        features: Tensor = self.trunk(batch)
+        features: Tensor = self.trunk(batch, draws)
         return features
 
-    def forward(self, batch: Tensor) -> Tensor:
-        verdicts: Tensor = self.head(self.trunk(batch))
+    def judge(self, hidden: Tensor) -> Tensor:
+        """Return the numbers (n,) that belong to a last hidden layer (n, dim)."""
+        verdicts: Tensor = self.head(hidden)
         return verdicts.flatten()
 
+    def forward(self, batch: Tensor, draws: torch.Generator | None = None) -> Tensor:
+        return self.judge(self.hidden(batch, draws))
 
-def generator_and_critic(size: int, channels: int, width: int, latent_dim: int) -> tuple[nn.Module, Critic]:
-    """Return an untrained pair: plain convolutions up to 32 pixels, residual blocks above."""
-    if size <= 32:
-        return ConvUp(latent_dim, size, channels, width), Critic(ConvDown(size, channels, width))
-    return ResNetUp(latent_dim, size, channels, width), Critic(ResNetDown(size, channels, width))
+
+def generator_and_critic(
+    size: int, channels: int, width: int, latent_dim: int, *, residual: bool | None = None, keep: tuple[float, ...] = ()
+) -> tuple[nn.Module, Critic]:
+    """Return an untrained pair. Where it is not said: plain convolutions up to 32 pixels, residual blocks above."""
+    if size > 32 if residual is None else residual:
+        return ResNetUp(latent_dim, size, channels, width), Critic(ResNetDown(size, channels, width, keep=keep))
+    return ConvUp(latent_dim, size, channels, width), Critic(ConvDown(size, channels, width, keep=keep))
 
 
 def placed(net: nn.Module, device: torch.device) -> None:

@@ -55,6 +55,8 @@ def report(
         "summary.csv": sheets.summary_csv(found.summaries, results.reference),
         "matrix.csv": sheets.duels_csv({str(results.facts["name"]): found.duels}),
     }
+    if found.summaries:
+        csvs["summary.md"] = sheets.summary_md(found.summaries, found.baseline)
     return publish(results.folder, "report.html", _page(found, pictures), pictures, csvs)
 
 

@@ -1,4 +1,4 @@
-"""The CSV files: every row of the runs, and every number of the tables."""
+"""The CSV files, every row of the runs and every number of the tables; and a summary to be pasted as Markdown."""
 
 from __future__ import annotations
 
@@ -100,6 +100,39 @@ def _needed(needed: Needed) -> Line:
     if needed.reached == seeds:
         return _limits(estimate(needed.labels)) | told
     return told | {"interval": "none: some never got there"} | ({"mean": needed.mean} if needed.reached else {})
+
+
+def summary_md(summaries: Sequence[Summary], baseline: str) -> bytes:
+    """Return the main numbers as a table in Markdown, one row a strategy, for a document."""
+    budgets, targets = list(summaries[0].accuracy), list(summaries[0].needed)
+    heads = ["strategy", "area", f"minus {baseline} (95% CI)", "p, Holm", "won–tied–lost"]
+    heads += [f"at {n:,}" for n in budgets] + [f"labels to {target.accuracy:.1%}" for target in targets]
+    heads += ["score of picks", f"× {baseline}", "evaluations a round", "seconds a round"]
+    lines = [[s.strategy, f"{s.aubc.mean:.4f}", *_gain_md(s), *_costs_md(s)] for s in summaries]
+    rows = ["| " + " | ".join(line) + " |" for line in (heads, *lines)]
+    return "\n".join([rows[0], "|---" * len(heads) + "|", *rows[1:], ""]).encode()
+
+
+def _gain_md(s: Summary) -> list[str]:
+    if s.gain is None:
+        return ["–", "–", "–"]
+    e = s.gain.estimate
+    interval = "" if math.isnan(e.low) else f" ({e.low:+.4f} … {e.high:+.4f})"
+    p = "–" if math.isnan(s.holm) else f"{s.holm:.3f}"
+    return [f"{e.mean:+.4f}{interval}".replace("-", "−"), p, f"{s.gain.wins}–{s.gain.ties}–{s.gain.losses}"]
+
+
+def _costs_md(s: Summary) -> list[str]:
+    labels = [f"> {it.budget:,.0f}" if math.isinf(it.median) else f"{it.median:,.0f}" for it in s.needed.values()]
+    score = ["–" if math.isnan(s.score) else f"{s.score:.3f}", "–" if s.score_ratio is None else f"{s.score_ratio:.2f}"]
+    spent = f"{s.cost.evaluations:,.0f}" + (f" + {s.cost.generated:,.0f} made up" if s.cost.generated else "")
+    return [
+        *(f"{e.mean:.2%}" for e in s.accuracy.values()),
+        *labels,
+        *score,
+        spent,
+        f"{sum(s.cost.seconds.values()):.3f}",
+    ]
 
 
 def duels_csv(fought: Mapping[str, Duels]) -> bytes:

@@ -14,7 +14,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from asal import artifacts
-from asal.checkpoint import Part, load_state, load_weights, save_state, save_weights
+from asal.checkpoint import Part, due, load_state, load_weights, save_state, save_weights
 from asal.core import Features, Images, Pool
 from asal.devices import Device, here
 from asal.features import Given, features
@@ -24,7 +24,6 @@ from asal.rng import stream, torch_stream
 from asal.tensors import to_batch
 
 Count = Annotated[int, Ge(1)]
-CHECKPOINT_SECONDS = 30.0  # what a kill may cost
 
 
 @features.register("autoencoder")
@@ -89,7 +88,7 @@ class Autoencoder:
             adam.step()
             if step % 10 == 0 or step + 1 == self.steps:
                 watch("autoencoder", step + 1, self.steps, f"squared error {error.item():.4f}")
-            if time.monotonic() - saved > CHECKPOINT_SECONDS:
+            if due(saved):
                 save_state(checkpoint, step + 1, state)
                 saved = time.monotonic()
         save_weights(folder / "weights.safetensors", encoder=encoder, decoder=decoder)

@@ -4,12 +4,11 @@
 part, the same options each time; they should let it train on 8 × 8 gray images in a fraction of a second and tell of
 its progress three times or more. A part that learns nothing, and so tells of none, passes.
 
-The module of a part that can be cut holds `CHECKPOINT_SECONDS`, how long it goes without saving; a check sets it to 0.
+After each step, a part that can be cut asks `asal.checkpoint.due` whether to save; a check lets it always be due.
 """
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -129,7 +128,7 @@ def goes_on_after_a_cut(make: Make) -> None:
         return
     assert len(told) > 2, f"it told of its progress {len(told)} times: give it more steps, so that it can be cut"
     again: list[int] = []
-    with workshop() as folder, saving_always(make()):
+    with workshop() as folder, saving_always():
         for place in (told[1], told[-1]):
             with suppress(Cut):
                 train(make(), folder, watch=_cutting(place))
@@ -149,17 +148,16 @@ def _cutting(place: int) -> Watch:
 
 
 @contextmanager
-def saving_always(part: Trainable) -> Iterator[None]:
-    """Make a part save its state after every step."""
-    name = "CHECKPOINT_SECONDS"
-    home: Any = next((m for kind in type(part).__mro__ if hasattr(m := sys.modules[kind.__module__], name)), None)
-    assert home is not None, f"the module of {type(part).__name__} holds no {name}: how often does it save its state?"
-    before = getattr(home, name)
-    setattr(home, name, 0.0)
+def saving_always() -> Iterator[None]:
+    """Make every training save its state after every step."""
+    from asal import checkpoint
+
+    before = checkpoint.CHECKPOINT_SECONDS
+    checkpoint.CHECKPOINT_SECONDS = 0.0
     try:
         yield
     finally:
-        setattr(home, name, before)
+        checkpoint.CHECKPOINT_SECONDS = before
 
 
 CHECKS: dict[str, Callable[[Make], None]] = {
