@@ -12,6 +12,12 @@ from asal.paper.claims import Finding
 from asal.progress import Watch
 from asal.spec import Spec, load, shipped
 from asal.style import Draw
+from asal.tables import Cell, Table
+
+
+def table_of(title: str, note: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Return a table of words for a page; the first cell of a row is its heading."""
+    return Table(title, note, heads[1:], [(row[0], [Cell(text) for text in row[1:]]) for row in rows], heads[0])
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,7 @@ class Part:
     alt: str
     checked: Sequence[Checked]
     note: str = ""
+    table: Table | None = None  # which the page shows instead of the picture
 
 
 @dataclass(frozen=True)

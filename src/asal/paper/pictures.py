@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import EngFormatter, NullFormatter, NullLocator
+from matplotlib.ticker import EngFormatter, FuncFormatter, NullFormatter, NullLocator
 
 from asal.core import Images
 from asal.paper.timings import Timing
@@ -50,6 +50,10 @@ def draw_crossings(rounds: Mapping[str, Mapping[int, float]]) -> Draw:
             points = [(n, value) for n, value in rounds[name].items() if value != float("inf")]
             if points:
                 axes.plot(*zip(*points, strict=True), color=colour, marker="o", markersize=4, linewidth=1.6)
+        if not any(value < float("inf") for line in rounds.values() for value in line.values()):
+            axes.text(0.5, 0.5, "nothing is saved", transform=axes.transAxes, ha="center", color=SOFT)
+            axes.set_yticks([])
+            axes.yaxis.set_minor_locator(NullLocator())
         _ticks(axes, [n for line in rounds.values() for n in line])
         _key(axes, list(rounds), narrow)
         return figure
@@ -74,8 +78,12 @@ def _ticks(axes: Axes, images: Sequence[int]) -> None:
     axes.set_xticks(sizes[:: -(-len(sizes) // 6)])
     axes.set_xlim(sizes[0] / 1.15, sizes[-1] * 1.15)
     low, high = axes.get_ylim()
-    axes.yaxis.set_major_formatter(EngFormatter(sep=""))
-    axes.yaxis.set_minor_formatter(EngFormatter(sep="") if high < 10 * low else NullFormatter())
+    axes.yaxis.set_major_formatter(FuncFormatter(_plain))
+    axes.yaxis.set_minor_formatter(FuncFormatter(_plain) if high < 10 * low else NullFormatter())
+
+
+def _plain(value: float, _: float) -> str:
+    return f"{value:,.0f}" if value >= 1 and value == round(value) else f"{value:.3g}"
 
 
 def _key(axes: Axes, names: Sequence[str], narrow: bool) -> None:

@@ -13,7 +13,7 @@ from asal.paper import pictures, setups
 from asal.paper.costs import opened, scaling, seconds_of_a_round
 from asal.paper.curves import curves
 from asal.paper.exhibits import Exhibit, exhibit
-from asal.paper.order import Checked, Done, Order, Part
+from asal.paper.order import Checked, Done, Order, Part, table_of
 from asal.paper.showcase import MADE, showcase
 
 LABELS = 500  # that figure 2's classifier has seen, unless told otherwise
@@ -70,7 +70,8 @@ def set_ups(it: Exhibit, order: Order) -> Done:
     ]
     note = "Columns marked (paper) are the paper's; the others are read from the specs."
     draw = pictures.draw_table(setups.HEADS, lines)
-    part = Part("picture", it.title, draw, "The set-ups, a row each.", checked, note)
+    shown = table_of("As the specs have them", note, setups.HEADS, lines)
+    part = Part("picture", it.title, draw, "The set-ups, a row each.", checked, table=shown)
     return Done([part], setups.HEADS, rows, {})
 
 
@@ -84,6 +85,7 @@ def _published(it: Exhibit, done: Done, order: Order) -> Paths:
         exhibit=it,
         parts=done.parts,
         settings=done.settings,
+        swatches={},
     )
     claims = ((part.title, it.says, it.where, it.finding.measured, it.finding.verdict)
               for part in done.parts for it in part.checked)  # fmt: skip

@@ -52,9 +52,9 @@ def spaces(specs: Mapping[str, Spec]) -> Finding:
 
 
 def matched_in(spec: Spec) -> list[str]:
-    """Return the feature spaces that the paper's version of asal is run in."""
+    """Return the kinds of feature spaces that the paper's version of asal is run in."""
     papers = [table for table in spec.strategies.values() if table.kind == "asal" and table.options.get("paper")]
-    return list(dict.fromkeys(table.features for table in papers if table.features))
+    return list(dict.fromkeys(spec.features[table.features].kind for table in papers if table.features))
 
 
 def row(name: str, spec: Spec) -> dict[str, Any]:
