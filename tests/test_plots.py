@@ -9,10 +9,8 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from letters import check, texts
 from matplotlib.patches import Rectangle
-from matplotlib.transforms import Bbox
 from runs import results_of, write_experiment
 
 from asal.evaluate import curve
@@ -37,32 +35,6 @@ def as_in_a_report() -> Iterator[None]:
 def matrix_of(names: list[str], seeds: int) -> Matrix:
     cells = {pair: Tally(seeds, 0, 0, 1) for pair in itertools.combinations(names, 2)}
     return Matrix(tuple(names), cells | {(b, a): Tally(0, 0, seeds, -1) for a, b in cells})
-
-
-def texts(figure: Figure) -> list[tuple[str, Bbox]]:
-    """Return what is written in a picture, and where it came to lie."""
-    renderer = FigureCanvasAgg(figure).get_renderer()
-    figure.draw(renderer)
-    axis = [axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]
-    views = [(tick, sorted(it.get_view_interval())) for it in axis for tick in it.get_major_ticks()]
-    beyond = {tick.label1 for tick, (low, high) in views if not low <= tick.get_loc() <= high}  # they are not drawn
-    found = [it for it in figure.findobj(matplotlib.text.Text) if it.get_text() and it.get_visible()]
-    return [(it.get_text(), it.get_window_extent(renderer)) for it in found if it not in beyond]
-
-
-def overlap(one: Bbox, other: Bbox) -> bool:
-    common = Bbox.intersection(one, other)
-    return common is not None and common.width > 1 and common.height > 1
-
-
-def check(figure: Figure) -> None:
-    """No two texts lie on each other, and none is cut off by the picture's edge."""
-    written, edge = texts(figure), figure.bbox
-    for text, box in written:
-        assert box.x0 >= edge.x0 - 1 and box.x1 <= edge.x1 + 1, f"{text} is cut off"
-        assert box.y0 >= edge.y0 - 1 and box.y1 <= edge.y1 + 1, f"{text} is cut off"
-    for (text, box), (other, there) in itertools.combinations(written, 2):
-        assert not overlap(box, there), f"{text} lies on {other}"
 
 
 @pytest.mark.parametrize("narrow", [False, True])

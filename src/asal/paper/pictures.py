@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,7 +14,7 @@ from matplotlib.ticker import EngFormatter, FuncFormatter, NullFormatter, NullLo
 
 from asal.core import Images
 from asal.paper.timings import Timing
-from asal.style import GREY, HUES, INK, NARROW, SMALL, SOFT, WIDE, Draw, axes_in
+from asal.style import GREY, HUES, INK, LETTER, NARROW, SIZE, SMALL, SOFT, WIDE, Draw, axes_in
 
 
 def colours(names: Sequence[str]) -> dict[str, str]:
@@ -161,18 +162,21 @@ def _grid(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Figure:
 
 
 def _blocks(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Figure:
-    step, gap = 0.18, 0.14
-    height = len(rows) * (step * len(heads) + gap) + 0.1
+    step, gap, left = 0.18, 0.14, 1.6
+    letters = int((NARROW - left) / (LETTER * SMALL / SIZE))
+    blocks = [[wrap(cell, letters) or [""] for cell in line] for line in rows]
+    height = sum(step * sum(map(len, block)) + gap for block in blocks) + 0.1
     figure = Figure(figsize=(NARROW, height))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, NARROW), ylim=(height, 0))
     axes.set_axis_off()
     y = 0.15
-    for line in rows:
+    for line, (_, *cells) in zip(rows, blocks, strict=True):
         axes.text(0.05, y, line[0], size=SMALL, color=INK, weight="bold", va="center")
-        for head, cell in zip(heads[1:], line[1:], strict=True):
-            y += step
-            axes.text(0.05, y, head, size=SMALL, color=SOFT, va="center")
-            axes.text(1.6, y, cell, size=SMALL, color=INK, va="center")
+        for head, cell in zip(heads[1:], cells, strict=True):
+            axes.text(0.05, y + step, head, size=SMALL, color=SOFT, va="center")
+            for part in cell:
+                y += step
+                axes.text(left, y, part, size=SMALL, color=INK, va="center")
         y += step + gap
     return figure
