@@ -60,7 +60,7 @@ def faces(folder: Path) -> list[Spec]:
     """Write sixty faces as published, and return the four specs over them: 40 to choose from, 12 to test on."""
     table = marks(60, "Bangs", np.arange(60) % 2)
     official.write_celeba(folder, table, [0] * 40 + [1] * 8 + [2] * 12, pixels(np.arange(60) % 4, 40, 40, 3))
-    pool = {"size": 64, "split": {"validation": "validation", "test": "test"}}
+    pool = {"size": 32, "split": {"validation": "validation", "test": "test"}}
     attributes = {name: load(shipped(name)).source.options["attribute"] for name in CELEBA}
     return [
         shrunk(

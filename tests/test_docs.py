@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 
 from asal.check import REGISTRIES
 from asal.cli import app
+from asal.paper.exhibits import EXHIBITS
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted(
@@ -69,20 +71,53 @@ def test_the_readmes_python_labels_a_folder(tmp_path: Path, monkeypatch: pytest.
     assert {key.split("/")[0] for key in names["keys"]} == {"cat", "dog"}
 
 
-def test_the_readmes_commands_exist() -> None:
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    for line in "\n".join(blocks(ROOT / "README.md", "console")).splitlines():
-        words = line.split("#")[0].split()
-        if not words:
-            continue
-        if words[0] == "make":
-            assert words[1] in targets
-        else:
-            assert words[0] == "asal"
-            shown = CliRunner().invoke(app, [words[1], "--help"])
-            assert shown.exit_code == 0, line
-            for option in (word for word in words if word.startswith("--")):
-                assert option in re.sub(r"\x1b\[[0-9;]*m", "", shown.output), f"{option} in: {line}"
+HELPERS = {"make", "cp", "mkdir", "pip"}  # what a command line may begin with, beside asal
+
+
+def wrong(line: str) -> str:
+    """Say what is wrong with a command line of a document; nothing where it can be typed."""
+    words = shlex.split(line, comments=True)
+    while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
+        del words[0]
+    if not words:
+        return ""
+    if words[0] == "make":
+        targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        return "" if words[1] in targets else f"the Makefile has no {words[1]}"
+    if words[0] != "asal":
+        return "" if words[0] in HELPERS else f"{words[0]} is not asal's"
+    shown = CliRunner().invoke(app, [words[1], "--help"])
+    said = re.sub(r"\x1b\[[0-9;]*m", "", shown.output)
+    unknown = [word for word in words if word.startswith("--") and word not in said]
+    if words[1] == "reproduce" and words[2] not in EXHIBITS:
+        unknown.append(words[2])
+    unknown += [word for word in words if re.fullmatch(r"specs/.*\.toml", word) and not (ROOT / word).exists()]
+    return f"asal {words[1]} is no command" if shown.exit_code else ", ".join(unknown)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_commands_of_a_document_exist(document: Path) -> None:
+    for line in "\n".join(blocks(document, "console")).splitlines():
+        assert not wrong(line), f"{wrong(line)}: {line}"
+
+
+def test_the_check_of_commands_can_fail() -> None:
+    assert "README.md" in {path.name for path in DOCUMENTS if blocks(path, "console")}
+    assert not wrong("asal run specs/mnist-two.toml --out x --seeds 3  # --nonsense") and not wrong("A=b make test")
+    for line in ("asal rum x", "asal run x --sed 3", "asal reproduce fig7", "make nothing", "sudo asal run"):
+        assert wrong(line), line
+    assert wrong("asal run specs/no.toml") == "specs/no.toml"
+
+
+def test_the_guide_tells_of_every_exhibit() -> None:
+    table = (ROOT / "docs/how-to/reproduce-the-paper.md").read_text(encoding="utf-8")
+    rows = {row[0]: row for row in re.findall(r"^\| `(\w+)` \| .* \| (.*) \| (.*) \| .* \|$", table, re.MULTILINE)}
+    assert set(rows) == set(EXHIBITS)
+    for name, it in EXHIBITS.items():
+        _, needs, seeds = rows[name]
+        assert seeds in ((str(it.seeds),) if it.panels else ("–", "1"))
+        if it.panels and name not in ("fig3b", "fig5"):
+            assert needs.startswith(f"{it.panels[0].spec}: ")
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
