@@ -76,8 +76,8 @@ def with_budget(spec: Spec, budget: int | None) -> Spec:
 def adopt(project: Project, other: Project) -> None:
     """Take over by hard links what another project has prepared, where both hold the same images.
 
-    CelebA's four benchmarks differ in their labels alone: one generator serves them all. What is made of labels is not
-    taken over: a teacher.
+    CelebA's four benchmarks differ in their labels alone: one generator serves them all. What is made of labels is
+    named by them, so it is never taken for another's.
     """
     if project.pool.fingerprint != other.pool.fingerprint:
         return
@@ -85,7 +85,7 @@ def adopt(project: Project, other: Project) -> None:
         for home in ("parts", "features", "indexes"):
             for folder in sorted((other.root / home).glob("*")):
                 target = project.root / home / folder.name
-                if artifacts.is_whole(folder) and not target.exists() and not folder.name.startswith("teacher-"):
+                if artifacts.is_whole(folder) and not target.exists():
                     scratch = target.with_name(f".{target.name}")
                     shutil.rmtree(scratch, ignore_errors=True)
                     shutil.copytree(folder, scratch, copy_function=_linked)
