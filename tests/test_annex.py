@@ -137,12 +137,20 @@ def test_what_counts_as_an_annotation(record: Record) -> None:
 
 WRONG: dict[str, tuple[Any, str]] = {
     "ids of the pool": (
-        lambda now, n, rng: Selection(np.arange(n), np.zeros(n), images=np.zeros((n, *SHAPE))),
+        lambda now, n, rng: Selection(np.arange(n), np.zeros(n), images=np.zeros((n, *SHAPE), np.uint8)),
         "closed",
     ),
     "ids with a gap": (
-        lambda now, n, rng: Selection(np.arange(n) + FIRST + 1, np.zeros(n), images=np.zeros((n, *SHAPE))),
+        lambda now, n, rng: Selection(np.arange(n) + FIRST + 1, np.zeros(n), images=np.zeros((n, *SHAPE), np.uint8)),
         "chose",
+    ),
+    "images of another size": (
+        lambda now, n, rng: Selection.of_made(now, np.zeros((n, 9, 9, 1), np.uint8), np.zeros(n), [{}] * n),
+        r"made uint8 of \(9, 9, 1\)",
+    ),
+    "images of another type": (
+        lambda now, n, rng: Selection.of_made(now, np.zeros((n, *SHAPE)), np.zeros(n), [{}] * n),
+        "made float64",
     ),
     "too few": (lambda now, n, rng: brightened(now, n - 1, rng), "chose 2 for 3"),
     "too few groups": (lambda now, n, rng: in_threes(now, n - 1, rng), "chose 6 for 3"),
@@ -181,6 +189,30 @@ def test_damage_in_the_record_is_said_when_the_image_is_read(record: Record) -> 
     assert np.array_equal(other.images(ids[:1]), session.images(ids[:1]))
     with pytest.raises(DamageError, match="put a copy"):
         other.images(ids)
+
+
+def test_an_event_that_is_not_as_it_was_written_is_damage(record: Record) -> None:
+    session = play(begin(record, strategy=brightened), 1, 6)
+    session.ask(2)
+    engine = sa.create_engine(f"sqlite:///{record.name}")
+    query = "select body from events where kind = 'asked' and round = 1"
+    with engine.connect() as connection:
+        (text,) = connection.execute(sa.text(query)).one()
+    for change in ({"images": ["x"]}, {"group": 0}, {"ids": None}, {"surprise": 1}):
+        with engine.begin() as connection:
+            broken = json.dumps({**json.loads(text), **change})
+            connection.execute(sa.text("update events set body = :b where kind = 'asked' and round = 1"), {"b": broken})
+        with pytest.raises(DamageError, match="contradicts"):
+            again(session)
+
+
+def test_records_of_before_there_were_made_up_images_are_read(record: Record) -> None:
+    session = play(begin(record), 2)
+    with sa.create_engine(f"sqlite:///{record.name}").begin() as connection:
+        (text,) = connection.execute(sa.text("select body from events where kind = 'opened'")).one()
+        old = json.dumps({**json.loads(text), "format": 1})
+        connection.execute(sa.text("update events set body = :b where kind = 'opened'"), {"b": old})
+    assert again(session).labelled.tolist() == session.labelled.tolist()
 
 
 def test_a_learner_of_lines_is_told_how_images_were_made(record: Record) -> None:

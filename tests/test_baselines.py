@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sklearn.svm import SVC
 from torch import nn
 
-from asal.core import Images, Round, as_ids
+from asal.core import Candidates, Images, Round, as_ids
 from asal.devices import Device
 from asal.errors import UserError
 from asal.learners import learning_loss
@@ -25,9 +25,8 @@ from asal.learners.linear import Linear
 from asal.progress import unwatched
 from asal.registry import Part
 from asal.rng import stream
-from asal.scores import scores
 from asal.strategies import strategies
-from asal.strategies.adba import Adba, LatentSvm, _minimum, boundaries
+from asal.strategies.adba import Adba, LatentSvm, _minimum, marked
 from asal.strategies.badge import Gradients, seeded
 from asal.strategies.coreset import farthest_first, squared_gaps
 from asal.strategies.gaal import at_the_boundary
@@ -146,10 +145,34 @@ def test_the_tables_hold_images_nearer_to_the_plane_than_chance(kind: Any, tmp_p
     model = Linear(l2=0.01).fit(world.pool.read(np.arange(40)), world.truth[:40], 2, stream(0))
     planes = Planes.of(model)
     everything = planes.distances(pixels(world.pool.read(np.arange(3000))))
-    near = everything[tables.near(planes, 150, stream(1))]
+    near = everything[tables.near(planes, Candidates(3000), (10, 150), stream(1))]
     assert 100 < len(near) <= 150
     limit = {"h": 0.9, "eh": 0.75}[kind]  # whose functions are the sharper ones; chance spreads by 0.04
     assert near.mean() < limit * everything.mean(), f"{near.mean():.3f} against {everything.mean():.3f} in the pool"
+
+
+def test_where_a_bucket_is_used_up_the_next_nearest_codes_are_looked_up(tmp_path: Path) -> None:
+    world = toy_world(images=3000, classes=2, shape=(4, 4, 1))
+    part = HyperplaneHash(tables=6, candidates=40)
+    part.train(world.pool, tmp_path, 0, Device("cpu"), unwatched)
+    tables: Tables = part.load(tmp_path, world.pool.shape)
+    planes = Planes.of(Linear(l2=0.01).fit(world.pool.read(np.arange(40)), world.truth[:40], 2, stream(0)))
+    everything = planes.distances(pixels(world.pool.read(np.arange(3000))))
+    closed = as_ids([])
+    for _ in range(12):  # each time all that was found is taken
+        found = tables.near(planes, Candidates(3000, closed), (10, 40), stream(len(closed)))
+        assert len(found) >= 10 and not np.isin(found, closed).any()
+        closed = np.concatenate([closed, found])
+    assert everything[closed].mean() < 0.9 * everything.mean(), "still nearer than chance when many are taken"
+    nearly = np.setdiff1d(np.arange(3000), closed)[:5]
+    rest = Candidates(3000, np.setdiff1d(np.arange(3000), nearly))
+    assert set(tables.near(planes, rest, (10, 40), stream(0)).tolist()) <= set(nearly.tolist())
+
+
+def test_hash_functions_that_fill_the_memory_are_refused(tmp_path: Path) -> None:
+    pool = ToyPool(np.zeros((2, 64, 64, 3), np.uint8))
+    with pytest.raises(UserError, match="use kind = 'h'"):
+        HyperplaneHash(kind="eh").train(pool, tmp_path, 0, Device("cpu"), unwatched)
 
 
 def test_hashing_twice_gives_the_same_files_and_damage_is_named(tmp_path: Path) -> None:
@@ -257,11 +280,6 @@ def test_foretold_losses_rank_images_as_true_ones_do() -> None:
     assert better.mean() > 0.6
     np.testing.assert_allclose(model.loss(to_batch(images)).detach().numpy(), told, atol=1e-5)
     assert len(maps(model.net, to_batch(images[:2]))[1]) == 3, "what leaves each ReLU"
-
-
-def test_only_learners_that_can_foretell_do() -> None:
-    assert scores["learned-loss"].needs == {"loss"}
-    assert strategies["learning-loss"].needs == {"loss"}
 
 
 # BADGE --------------------------------------------------------------------------------------------------------------
@@ -384,12 +402,27 @@ def test_adbas_lines_cross_the_boundary_at_a_right_angle(lines: Setting) -> None
 def test_a_lines_boundary_is_where_fewest_labels_are_on_the_wrong_side() -> None:
     latents = np.arange(10.0).reshape(10, 1)
     origins = [{"line": row // 5, "place": row % 5} for row in range(10)]
-    assert boundaries(latents, np.array([0, 0, 1, 1, 1, 1, 1, 1, 1, 1]), origins).tolist() == [[1.5]]
-    assert boundaries(latents, np.array([0, 1, 0, 1, 1, 0, 0, 0, 0, 1]), origins).tolist() == [[0.5], [8.5]]
+    for told, sides, points in (
+        ([0, 0, 1, 1, 1, 1, 1, 1, 1, 1], [0, 0, 1, 1, 1, 1, 1, 1, 1, 1], [1.5]),  # the second line has no change
+        ([0, 1, 0, 1, 1, 0, 0, 0, 0, 1], [0, 1, 1, 1, 1, 0, 0, 0, 0, 1], [0.5, 8.5]),
+        ([1, 1, 0, 1, 0, 1, 0, 0, 0, 0], [1, 1, 0, 0, 0, 1, 0, 0, 0, 0], [1.5, 5.5]),
+    ):
+        found, crossings = marked(latents, np.array(told), origins)
+        assert found.tolist() == sides and crossings.ravel().tolist() == points
     shuffled = [9, 3, 0, 7, 5, 1, 8, 2, 6, 4]
     labels = np.array([0, 0, 1, 1, 1, 0, 0, 0, 1, 1])
-    found = boundaries(latents[shuffled], labels[shuffled], [origins[row] for row in shuffled])
-    assert sorted(found.ravel().tolist()) == [1.5, 7.5], "in whatever order the answers came"
+    found, crossings = marked(latents[shuffled], labels[shuffled], [origins[row] for row in shuffled])
+    assert found.tolist() == labels[shuffled].tolist() and sorted(crossings.ravel().tolist()) == [1.5, 7.5]
+    assert marked(latents[:0], labels[:0], [])[1].shape == (0, 1)
+
+
+def test_adba_learns_beside_made_up_images_that_lie_on_no_line(lines: Setting) -> None:
+    """A record may hold GAAL's too: such an image counts as any other."""
+    learner = Adba().learner(lines.tools)
+    images, labels = lines.pool.read(np.arange(12)), lines.truth[:12]
+    origins = [{"latent": [9.0] * 4, "gap": 0.1} if row == 3 else {} for row in range(12)]
+    alone = learner.fit_lines(images, labels, [{}] * 12, 2, stream(0))
+    assert learner.fit_lines(images, labels, origins, 2, stream(0)).weights.tolist() == alone.weights.tolist()
 
 
 def test_adbas_objective_has_the_gradient_that_it_is_minimised_by() -> None:

@@ -71,11 +71,11 @@ def encoded(images: Images) -> list[str]:
     return texts
 
 
-def decoded(text: str, shape: Sequence[int]) -> Images:
+def decoded(text: str, shape: Sequence[int] | None = None) -> Images:
     """Return the image (h, w, c) that `encoded` wrote.
 
     Raises:
-        DamageError: the text is none, or the image has another shape.
+        DamageError: the text is none, or the image has another shape than is wanted.
     """
     from PIL import Image
 
@@ -85,7 +85,7 @@ def decoded(text: str, shape: Sequence[int]) -> Images:
     except (OSError, ValueError, SyntaxError, binascii.Error) as error:
         raise _damaged(str(error)) from None
     pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
-    if pixels.shape != tuple(shape):
+    if shape is not None and pixels.shape != tuple(shape):
         raise _damaged(f"it has (h, w, c) = {pixels.shape}, and the pool's images {tuple(shape)}")
     return pixels
 

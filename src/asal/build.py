@@ -14,6 +14,7 @@ import numpy as np
 from asal import artifacts
 from asal.check import (
     check,
+    check_classes,
     check_features,
     first_space_of,
     made,
@@ -39,7 +40,7 @@ from asal.oracles.stored import Stored
 from asal.oracles.teacher import Answering
 from asal.pool import LABELS, StoredPool
 from asal.prepare import Counting, Shop, Space, extracted, indexed, passing, stage, trained
-from asal.progress import Watch, unwatched
+from asal.progress import Watch, listening, unwatched
 from asal.quality import judge
 from asal.session import Chooser, Plan, Session, draw
 from asal.sources import sources
@@ -89,14 +90,20 @@ class Project:
         tables = check(self.spec, chosen)
         with self._held():
             self._take_in()
-            if chosen is None and self.spec.generator:
-                self.generator  # noqa: B018  touching is making
-            for name in self.spec.features if chosen is None else ():
+            if self._labelled:
+                classes = self.oracle("pool").classes
+                for name, table in tables.items():
+                    check_classes(name, table, classes)
+            spaces = self.spec.features if chosen is None else ()
+            # What needs no generator comes first: what is wrong with it is said before hours are spent on one.
+            for name in sorted(spaces, key=lambda name: "generator" in features[self.spec.features[name].kind].needs):
                 if "model" not in features[self.spec.features[name].kind].needs:
                     self.index(name)
+            if chosen is None and self.spec.generator:
+                self.generator  # noqa: B018  touching is making
             for name, table in tables.items():
                 self.tools(name).open()
-                if table.first and "features" in strategies[table.first].needs:
+                if table.first and "features" in strategies[table.first.kind].needs:
                     self.index(first_space_of(self.spec, name, table))
             if any("images" in strategies[table.kind].provides for table in tables.values()) and self._labelled:
                 self.teacher  # noqa: B018
@@ -211,14 +218,15 @@ class Project:
             space = extracted(shop, name, extractor, Path("present"), table.dimensions, table.fit_on or None)
             index = self._indexed(shop, space)
         meter.evaluations += extractor.images
-        return space, index
+        return replace(space, extractor=Counting(space.extractor, meter)), index  # made-up images go through it next
 
     def own(self, name: str) -> Any:
         """Return what a strategy prepares for itself."""
         if name not in self._own:
             table = table_of(self.spec, name)
             part, options = strategies[table.kind].bind(table.options), options_of(strategies, table)
-            self._own[name] = part.load(trained(self._shop, table.kind, part, options), self.pool.shape)
+            made_from = {key: options[key] for key in part.made_from}
+            self._own[name] = part.load(trained(self._shop, table.kind, part, made_from), self.pool.shape)
         return self._own[name]
 
     def oracle(self, part: str) -> Stored:
@@ -243,9 +251,8 @@ class Project:
         }
 
         def fill(folder: Path) -> None:
-            self.watch("teacher", 0, 1, "trains on every label")
-            part.train(self.pool, labels, len(oracle.classes), folder, self.spec.seed)
-            self.watch("teacher", 1, 1)
+            with listening(self.watch, "teacher"):
+                part.train(self.pool, labels, len(oracle.classes), folder, self.spec.seed)
 
         folder = stage(self._shop, "parts", self.spec.annotator.kind, facts, fill)
         answering: Answering = part.load(folder, self.pool.shape, len(oracle.classes))
@@ -258,13 +265,8 @@ class Project:
             first: chooses the first batch, unless the strategy's table names a strategy that does.
         """
         table = check(self.spec, [name])[name]
-        part, first_name = strategies[table.kind], table.first or "random"
-        if "two classes" in part.needs and len(classes) != 2:
-            raise UserError(
-                f"strategy '{name}' draws lines between two classes",
-                came=f"{len(classes)} of them",
-                remedy="leave it out, or keep two classes under [pool]",
-            )
+        part, first_name = strategies[table.kind], table.first.kind if table.first else "random"
+        check_classes(name, table, classes)
         chooser, lines = part.bind(table.options), "lines" in part.provides
         learner = chooser.learner(self.tools(name)) if lines else self.learner(needs_of(table))
         return Plan(classes, learner, chooser, name, seed, self._first(name, table) or first, first_name, lines)
@@ -278,9 +280,9 @@ class Project:
     def _first(self, name: str, table: StrategyTable) -> Chooser | None:
         if table.first is None:
             return None
-        part = strategies[table.first]
+        part = strategies[table.first.kind]
         space = first_space_of(self.spec, name, table) if "features" in part.needs else ""
-        chooser, tools = part.bind({}), ProjectTools(self, table.first, space, part.needs)
+        chooser, tools = part.bind(table.first.options), ProjectTools(self, name, space, part.needs)
         return lambda now, n, rng: chooser(replace(now, tools=tools), n, rng)
 
     def tools(self, name: str) -> ProjectTools:

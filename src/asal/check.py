@@ -51,6 +51,8 @@ def check(spec: Spec, chosen: Sequence[str] | None = None) -> dict[str, Strategy
         options_of(generators, spec.generator)
     supervised(spec)
     options_of(oracles, spec.annotator)
+    if "images" not in oracles[spec.annotator.kind].provides:
+        raise unknown("annotator of made-up images", spec.annotator.kind, _able(oracles, "images"))
     for name in spec.features:
         check_features(spec, name)
     if needs := scores[spec.protocol.score].needs:
@@ -124,7 +126,18 @@ def first_space_of(spec: Spec, name: str, table: StrategyTable) -> str:
     """Return the space that the first batch is chosen in: there is no classifier yet that could make one."""
     named = spec.features.get(table.features or "")
     prepared = named is not None and "model" not in features[named.kind].needs
-    return space_of(spec, name, StrategyTable(kind=table.first or "", features=table.features if prepared else None))
+    first = "" if table.first is None else table.first.kind
+    return space_of(spec, name, StrategyTable(kind=first, features=table.features if prepared else None))
+
+
+def check_classes(name: str, table: StrategyTable, classes: Sequence[str]) -> None:
+    """Refuse a strategy for two classes where there are more."""
+    if "two classes" in strategies[table.kind].needs and len(classes) != 2:
+        raise UserError(
+            f"strategy '{name}' draws lines between two classes",
+            came=f"{len(classes)} of them",
+            remedy="leave it out, or keep two classes under [pool]",
+        )
 
 
 def unmet(who: str, what: str, remedy: str) -> UserError:
@@ -141,6 +154,13 @@ def _check_strategy(spec: Spec, name: str, table: StrategyTable) -> None:
     if "lines" not in strategies[table.kind].provides:  # which brings its own classifier
         _check_learner(spec, name, needs)
     _check_first(spec, name, table)
+    size = strategies[table.kind].options(table.options).get("size")
+    if size is not None and size <= spec.protocol.batch:
+        raise UserError(
+            "what a batch is chosen from is larger than the batch, or the choice is a random one",
+            came=f"size = {size} of strategy '{name}', and batch = {spec.protocol.batch}",
+            remedy=f"raise `size` under [strategies.{name}], or lower `batch` under [protocol]",
+        )
     if table.sure and "images" not in strategies[table.kind].provides:
         raise UserError(
             "`sure` is about made-up images, whose answers nobody has stored",
@@ -163,7 +183,7 @@ def _check_space(spec: Spec, name: str, space: str, needs: frozenset[str]) -> No
 def _check_learner(spec: Spec, name: str, needs: frozenset[str]) -> None:
     for need, why in OF_LEARNER.items():
         if need in needs and need not in learners[spec.learner.kind].provides:
-            able = ", ".join(kind for kind in learners if need in learners[kind].provides)
+            able = ", ".join(_able(learners, need))
             raise UserError(
                 f"strategy '{name}' {why}",
                 came=f"the learner '{spec.learner.kind}', which has none" if need == "gradient"
@@ -172,11 +192,16 @@ def _check_learner(spec: Spec, name: str, needs: frozenset[str]) -> None:
             )  # fmt: skip
 
 
+def _able(registry: Registry, need: str) -> list[str]:
+    """Return the parts that provide it."""
+    return [name for name in registry if need in registry[name].provides]
+
+
 def _check_first(spec: Spec, name: str, table: StrategyTable) -> None:
     if table.first is None:
         return
-    able = [kind for kind in strategies if "first" in strategies[kind].provides]
-    if table.first not in able:
-        raise unknown("strategy for a first batch", table.first, able)
-    if "features" in strategies[table.first].needs:
+    if table.first.kind not in (able := _able(strategies, "first")):
+        raise unknown("strategy for a first batch", table.first.kind, able)
+    options_of(strategies, table.first)
+    if "features" in strategies[table.first.kind].needs:
         _check_space(spec, name, first_space_of(spec, name, table), frozenset())

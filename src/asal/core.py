@@ -248,13 +248,12 @@ class Round:
     tools: Tools
     skipped: Ids = field(default_factory=lambda: NO_IDS)  # "can't tell": never asked again, never trained on
     meter: Meter = field(default_factory=Meter)
+    origins: Sequence[Mapping[str, Any]] = ()  # how each image was made that was made up so far, in the order of ids
+    candidates: Candidates = field(init=False)
 
     def __post_init__(self) -> None:
         closed = np.concatenate([self.labelled, self.skipped])
         object.__setattr__(self, "candidates", Candidates(len(self.pool), closed[closed < len(self.pool)]))
-
-    candidates: Candidates = field(init=False)
-    origins: Sequence[Mapping[str, Any]] = ()  # how each image was made that was made up so far, in the order of ids
 
     @property
     def real(self) -> Ids:

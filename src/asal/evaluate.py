@@ -122,20 +122,15 @@ class Paired:
 def paired(results: Results, strategy: str, baseline: str, measure: Measure = area) -> Paired | None:
     """Compare a strategy's finished runs with the baseline's of the same seeds; None where there are none.
 
-    Raises:
-        UserError: two runs of one seed began with different numbers of labels.
+    Two curves of one seed are compared from where both have begun: a first batch that a strategy chose may hold one
+    class alone, and its curve then begins a batch later.
     """
     theirs = {run.seed: run for run in results.of(baseline)}
     pairs = [(run, theirs[run.seed]) for run in results.of(strategy) if run.seed in theirs]
-    for one, other in pairs:
-        if one.labels[0] != other.labels[0]:
-            raise UserError(
-                "runs of one seed are compared only if they begin with as many labels",
-                came=f"{strategy} has {one.labels[0]:,} and {baseline} {other.labels[0]:,} under seed {one.seed}",
-                remedy="run both again from one spec",
-            )
     if not pairs:
         return None
+    starts = [max(one.labels[0], other.labels[0]) for one, other in pairs]
+    pairs = [(one.since(start), other.since(start)) for (one, other), start in zip(pairs, starts, strict=True)]
     differences = np.array([measure(one) - measure(other) for one, other in pairs])
     wins, losses = int((differences > SAME).sum()), int((differences < -SAME).sum())
     seeds = tuple(one.seed for one, _ in pairs)
@@ -312,7 +307,7 @@ def summarise(
         targets: accuracies to be reached; `usual_targets` unless given.
 
     Raises:
-        UserError: a budget lies outside of a curve, or runs of one seed do not begin with as many labels.
+        UserError: a budget lies outside of a curve.
     """
     aims = usual_targets(results, baseline) if targets is None else targets
     lines = [_summary(results, name, budgets, baseline, aims) for name in _finished(results)]

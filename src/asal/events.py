@@ -26,7 +26,8 @@ import sqlalchemy as sa
 
 from asal.errors import BusyError, DamageError, UserError
 
-FORMAT = 1  # of a record; raised when an older asal could not read a newer record
+FORMAT = 2  # of a record; raised when an older asal could not read a newer record
+READ = (1, 2)  # formats that this asal reads; the second may hold images that were made up
 PATIENCE = 20.0  # seconds that a writer waits for another one's transaction to end
 
 NOTHING: MappingProxyType[Any, Any] = MappingProxyType({})

@@ -13,7 +13,7 @@ from asal.check import supervised
 from asal.core import Labels, Model
 from asal.errors import UserError
 from asal.pool import StoredPool
-from asal.progress import Watch
+from asal.progress import Watch, listening
 from asal.rng import stream
 from asal.spec import Spec
 
@@ -72,16 +72,19 @@ class Supervised:
         return self.out / SUPERVISED / f"seed-{self.seed}.json"
 
     def do(self, watch: Watch) -> str:
-        """Train and measure, unless that was done, and return the accuracy in words. Memory: the pool, as bytes."""
+        """Train and measure, unless that was done, and return the accuracy in words; a kill costs this one training.
+
+        Memory: the pool, as bytes.
+        """
         if not self.path.exists():
-            watch(self.name, 0, self.size)
             project, learner = Project(self.root, self.spec), supervised(self.spec)
             assert learner is not None
             oracle = project.oracle("pool")
             labels = oracle.answer(np.arange(len(project.pool)))
             known = np.flatnonzero(labels >= 0)
             rng = stream(self.seed, "fully supervised")
-            model = learner.fit(project.pool.read(known), labels[known], len(oracle.classes), rng)
+            with listening(watch, self.name):
+                model = learner.fit(project.pool.read(known), labels[known], len(oracle.classes), rng)
             self.path.parent.mkdir(parents=True, exist_ok=True)
             found = {"seed": self.seed, "labels": len(known), "accuracy": round(Exam.of(project).accuracy(model), 6)}
             artifacts.write_json(self.path, found)

@@ -22,17 +22,19 @@ import numpy as np
 
 from asal import artifacts, machine
 from asal.build import Project
-from asal.check import table_of
+from asal.check import needs_of, table_of
 from asal.core import Labels, Round, Selection
 from asal.errors import UserError
 from asal.events import Record
 from asal.exam import Exam
 from asal.meter import Meter
 from asal.oracles.stored import Stored
-from asal.progress import Watch
+from asal.progress import Watch, listening
 from asal.scores import scores
 from asal.session import Batch, Session
 from asal.spec import Spec
+from asal.state import State
+from asal.strategies import strategies
 
 TRIES = 1_000  # draws of the initial images before a class is called too rare
 PAIRS = 10  # columns of the picture of synthetic images and their matches
@@ -59,6 +61,7 @@ def begin(project: Project, chosen: Sequence[str], seeds: Sequence[int], out: Pa
         "seeds": list(seeds),
         "threads": threads,
         "protocol": spec.protocol.model_dump(mode="json"),
+        "unlike": _unlike(project, chosen),
         **machine.facts(),
         "earlier": [],
     }
@@ -68,6 +71,13 @@ def begin(project: Project, chosen: Sequence[str], seeds: Sequence[int], out: Pa
     with artifacts.telling_of_disk(out):
         out.mkdir(parents=True, exist_ok=True)
         artifacts.write_json(there, facts)
+
+
+def _unlike(project: Project, chosen: Sequence[str]) -> dict[str, list[str]]:
+    """Return the strategies whose runs are not alike in all but the choice, under what sets them apart."""
+    tables = {name: table_of(project.spec, name) for name in chosen}
+    own = [n for n, it in tables.items() if "loss" in needs_of(it) or "lines" in strategies[it.kind].provides]
+    return {"classifier": own, "first batch": [name for name, it in tables.items() if it.first is not None]}
 
 
 def _check_protocol(spec: Spec, labels: Labels, classes: Sequence[str]) -> None:
@@ -117,6 +127,10 @@ def _joined(there: Mapping[str, Any], now: Mapping[str, Any], out: Path) -> dict
         **now,
         "strategies": list(dict.fromkeys([*there["strategies"], *now["strategies"]])),
         "seeds": sorted({*there["seeds"], *now["seeds"]}),
+        "unlike": {
+            key: list(dict.fromkeys([*there.get("unlike", {}).get(key, []), *names]))
+            for key, names in now["unlike"].items()
+        },
         **({"reference": there["reference"]} if "reference" in there else {}),
         "earlier": there["earlier"] + ([made] if made != {key: now[key] for key in made} else []),
     }
@@ -166,17 +180,18 @@ def run_one(job: Job, watch: Watch) -> str:
     with (
         artifacts.alone(job.folder),
         artifacts.telling_of_disk(job.folder),
+        listening(watch, f"{job.name}: within a round"),
         Record.open(job.folder / "labels.db") as record,
     ):
         session = Session(project.pool, record, plan, tools)
         rows = Rows(job.folder / "rows.jsonl")
-        rows.check(session.state.number)
+        rows.check(session.state)
         while (spent := session.state.spent) < protocol.budget:
             if session.left == 0 and not session.state.waiting:
                 break  # the rest of the pool could not be told
             wanted = protocol.batch if session.state.number or session.state.waiting else protocol.initial
             batch = session.ask(min(wanted, protocol.budget - spent, session.left or wanted))
-            if batch.round and not rows.has(batch.round):
+            if session.state.rounds[-1].because is None and not rows.has(batch.round):
                 rows.add(_row(job, session, batch, exam))
             session.tell(_answers(project, job, session, batch))
             watch(job.name, spent, protocol.budget, rows.note)
@@ -206,9 +221,10 @@ def _row(job: Job, session: Session, batch: Batch | None, exam: Exam) -> dict[st
     mean_score, seconds, evaluations, generated = None, meter.split(), 0, 0
     if batch is not None:
         asked = session.state.rounds[-1]
+        seconds, evaluations, generated = dict(asked.seconds), asked.evaluations, asked.generated
+    if batch is not None and not session.plan.from_lines:  # ADBA's classifier would first have to find their latents
         measure = scores[job.spec.protocol.score].make
         mean_score = round(float(measure(model.predict(session.images(batch.ids))).mean()), 6)
-        seconds, evaluations, generated = dict(asked.seconds), asked.evaluations, asked.generated
     return {
         "strategy": job.strategy,
         "seed": job.seed,
@@ -242,13 +258,14 @@ class Rows:
         """Say whether this round's row is written."""
         return number in self._rows
 
-    def check(self, number: int) -> None:
-        """Refuse rows with gaps: every round before this one but the first, which has no classifier, has its row.
+    def check(self, state: State) -> None:
+        """Refuse rows with gaps: every round before this one has its row, but those that no classifier chose.
 
         Raises:
             DamageError: one is missing; a row is written before its round's answers are, so it was there.
         """
-        if missing := [past for past in range(1, number) if not self.has(past)]:
+        chosen = [asked.round for asked in state.rounds if asked.because is None and asked.round < state.number]
+        if missing := [past for past in chosen if not self.has(past)]:
             raise artifacts.damaged(self.path, f"the rows of rounds {missing} are missing")
 
     def add(self, row: Mapping[str, Any]) -> None:

@@ -45,8 +45,9 @@ def compare(
         project.prepare(names)
         commit = machine.commit()
         jobs = [Job(project.root, project.spec, name, seed, out, commit) for seed in seeds for name in names]
-        run_all([*references(project, out), *jobs], at_once, project.watch, threads)
+        run_all(references(project, out), at_once, project.watch, threads)
         add_reference(out)
+        run_all(jobs, at_once, project.watch, threads)
 
 
 def run_all(jobs: Sequence[Task], at_once: int, watch: Watch, threads: int = 1) -> None:

@@ -10,6 +10,7 @@ A stage whose folder is whole is checked and left; one that was cut goes on wher
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import weakref
@@ -24,11 +25,13 @@ from asal.core import Extractor, Features, Ids, Images, Index, Pool
 from asal.devices import Device
 from asal.errors import UserError
 from asal.features.pca import Pca, Reduced, fit_pca
+from asal.meter import Meter
 from asal.progress import Watch, unwatched
 from asal.rng import stream
 from asal.vectors import StoredVectors, write_vectors
 
 Fill = Callable[[Path], None]
+PASSING = ".passing"  # in a project: spaces that go with their round
 SHARD = 16_384  # vectors: what a kill may cost, under a minute at 300 images a second
 
 
@@ -105,10 +108,10 @@ def extracted(shop: Shop, name: str, extractor: Extractor, source: Path, dimensi
 
 
 class Counting:
-    """An extractor that counts the images that went through it."""
+    """An extractor that counts the images that went through it, on a meter too where it has one: made-up images."""
 
-    def __init__(self, extractor: Extractor) -> None:
-        self._extractor, self.images = extractor, 0
+    def __init__(self, extractor: Extractor, meter: Meter | None = None) -> None:
+        self._extractor, self._meter, self.images = extractor, meter, 0
 
     @property
     def dim(self) -> int:
@@ -118,14 +121,31 @@ class Counting:
     def __call__(self, images: Images) -> Features:
         """Count and extract."""
         self.images += len(images)
+        if self._meter is not None:
+            self._meter.generated += len(images)
         return self._extractor(images)
 
 
 def passing(shop: Shop, keeper: object) -> Shop:
     """Return a shop in a folder of its own that goes when `keeper` is let go of, for what is not to stay."""
-    home = tempfile.mkdtemp(prefix="asal-")
+    homes = shop.root / PASSING
+    homes.mkdir(exist_ok=True)
+    for left in homes.iterdir():  # by a process that was killed
+        if not _lives(left.name.partition("-")[0]):
+            shutil.rmtree(left, ignore_errors=True)
+    home = tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=homes)
     weakref.finalize(keeper, shutil.rmtree, home, ignore_errors=True)
     return replace(shop, root=Path(home), watch=unwatched, make=True)
+
+
+def _lives(process: str) -> bool:
+    try:
+        os.kill(int(process), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
 
 
 def indexed(shop: Shop, kind: str, indexer: Any, options: Mapping[str, Any], space: Space) -> Index:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 
 class Watch(Protocol):
@@ -19,6 +21,39 @@ class Watch(Protocol):
 
 def unwatched(stage: str, done: int, total: int, note: str = "") -> None:
     """Look away: the watch of a library call."""
+
+
+PATIENCE = 2.0  # seconds that a loop goes on before it is told of
+_listener: ContextVar[tuple[Watch, str] | None] = ContextVar("listener", default=None)
+T = TypeVar("T")
+
+
+@contextmanager
+def listening(watch: Watch, stage: str) -> Iterator[None]:
+    """Let long loops inside the block, wherever they are, tell `watch` how far they are, under this stage's name."""
+    before = _listener.set((watch, stage))
+    try:
+        yield
+    finally:
+        _listener.reset(before)
+
+
+def told(items: Iterable[T], total: int, what: str) -> Iterator[T]:
+    """Yield the items, and tell whoever listens of them once they have taken a while.
+
+    >>> with listening(unwatched, "training"):
+    ...     list(told([4, 5], 2, "steps"))
+    [4, 5]
+    """
+    begun = spoken = time.monotonic()
+    for done, item in enumerate(items):
+        listener, now = _listener.get(), time.monotonic()
+        if listener is not None and now - begun > PATIENCE and now - spoken > PATIENCE / 4:
+            listener[0](listener[1], done, total, what)
+            spoken = now
+        yield item
+    if (listener := _listener.get()) is not None and spoken > begun:
+        listener[0](listener[1], total, total, what)
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ WORDS = {  # what parts need and provide
     "own": "what the strategy prepares for itself, once, by its `train`, and opens by its `load`",
     "two classes": "no more and no fewer",
     "first": "a strategy that needs no classifier, and so can choose a first batch",
-    "images": "a strategy that makes images up, to be labelled in place of the pool's",
+    "images": "a strategy that makes images up, to be labelled in place of the pool's; an oracle that answers for them",
     "lines": "a strategy that brings its own classifier, by its `learner`, which learns from how images were made",
 }
 

@@ -169,7 +169,7 @@ def _page(found: _Findings, pictures: Mapping[str, Picture]) -> str:
         floor=plots.axis_floor(found.accuracy),
         swatches={name: pen.swatch() for name, pen in found.pens.items()},
         summary=tables.summary_table(summaries) if summaries else None,
-        paired=tables.paired_table(summaries, found.baseline),
+        paired=tables.paired_table(summaries, found.baseline, results.facts.get("unlike")),
         needed=tables.needed_table(summaries, found.baseline),
         spent=tables.spent_table(summaries),
         compared=found.matrix.pairs,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -42,6 +42,16 @@ class Run:
     def spent(self) -> Ints:
         """Images that had gone through the classifier by the time of each training, of either kind  # (r,)."""
         return np.concatenate([[0], np.cumsum(self.evaluations + self.generated)[:-1]])
+
+    def since(self, labels: int) -> Run:
+        """Return the run from the first training with at least so many labels on."""
+        first = int(np.searchsorted(self.labels, labels))
+        if first == 0:
+            return self
+        arrays = {
+            f.name: getattr(self, f.name)[first:] for f in fields(self) if isinstance(getattr(self, f.name), np.ndarray)
+        }
+        return replace(self, **arrays)
 
     @property
     def hides_generated(self) -> bool:

@@ -379,6 +379,12 @@ def _checked_choice(chosen: Selection, n: int, now: Round, name: str) -> Selecti
     if chosen.images is None:
         good = now.candidates.has(chosen.ids)
     else:
+        if chosen.images.dtype != np.uint8 or chosen.images.shape[1:] != now.pool.shape:
+            raise UserError(
+                f"made-up images are like the pool's, uint8 of (h, w, c) = {now.pool.shape}",
+                came=f"'{name}' made {chosen.images.dtype} of {chosen.images.shape[1:]}",
+                remedy="mend the strategy: see asal.tensors.to_images",
+            )
         good = chosen.ids == len(now.pool) + len(now.origins) + np.arange(len(chosen.ids))
     if len(chosen.ids) != n * chosen.group or not good.all():
         closed = chosen.ids[~good][:5].tolist()

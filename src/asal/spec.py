@@ -23,6 +23,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
@@ -67,6 +68,11 @@ class _OptionsTable(_Table):
         return {**whole, **options}
 
 
+def _by_kind(given: Any) -> Any:
+    """Take a part's name for its table: `first = "typiclust"`."""
+    return {"kind": given} if isinstance(given, str) else given
+
+
 class PartTable(_OptionsTable):
     """A part by its kind, with the options that were given outright."""
 
@@ -102,7 +108,9 @@ class StrategyTable(PartTable):
     """A strategy, the space it matches in, and what comes before and after it."""
 
     features: str | None = None
-    first: str | None = None  # a strategy for the first batch that needs no classifier; drawn at random where not said
+    first: Annotated[PartTable | None, BeforeValidator(_by_kind)] = (
+        None  # chooses the first batch, without a classifier
+    )
     sure: Annotated[float, Field(ge=0, le=1)] = 0.0  # below such confidence an annotator cannot tell a made-up image
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from asal.core import Ids, Labels
 from asal.errors import DamageError, UserError
-from asal.events import FORMAT, NOTHING, Event
+from asal.events import FORMAT, NOTHING, READ, Event
 
 
 @dataclass(frozen=True)
@@ -147,12 +147,19 @@ class _Draft:
 def _opened(draft: _Draft, event: Event) -> None:
     if draft.opened is not None:
         raise _contradiction(event, "the record was opened before")
-    if event.body.get("format") != FORMAT:
+    if event.body.get("format") not in READ:
         raise _newer(f"its format is {event.body.get('format')}, not {FORMAT}")
     draft.opened = event.body
 
 
 def _asked(draft: _Draft, event: Event) -> None:
+    try:
+        _took_in(draft, event)
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise _contradiction(event, f"it is not as an 'asked' is written ({error})") from None
+
+
+def _took_in(draft: _Draft, event: Event) -> None:
     facts = dict(event.body)
     if draft.waiting or event.round != len(draft.rounds):
         raise _contradiction(event, f"it asks in round {event.round} while round {len(draft.rounds)} is due")

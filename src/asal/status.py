@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from asal import artifacts
+from asal.annex import decoded
 from asal.errors import UserError
 from asal.events import Record
 from asal.spec import FILE, load
@@ -102,4 +103,5 @@ def _whole(folder: Path) -> None:
 
 def _readable(path: Path) -> None:
     with Record.open(path) as record:
-        fold(State(), record.read())
+        for made in fold(State(), record.read()).made.values():
+            decoded(made.picture)

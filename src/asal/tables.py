@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -96,8 +96,14 @@ def _split(cost: Cost) -> str:
     return f"{_number(cost.evaluations)} pool\n{_number(cost.generated)} made up" if cost.generated else ""
 
 
-def paired_table(summaries: Sequence[Summary], baseline: str) -> Table | None:
-    """Return each strategy less the baseline, seed by seed; None where nothing can be paired."""
+def paired_table(
+    summaries: Sequence[Summary], baseline: str, unlike: Mapping[str, Sequence[str]] | None = None
+) -> Table | None:
+    """Return each strategy less the baseline, seed by seed; None where nothing can be paired.
+
+    Args:
+        unlike: strategies that differ from the others in more than their choice, by what they have of their own.
+    """
     gains = [(s, s.gain) for s in summaries if s.gain]
     if not gains:
         return None
@@ -115,7 +121,8 @@ def paired_table(summaries: Sequence[Summary], baseline: str) -> Table | None:
         for s, g in gains
     ]
     heads = ["win – tie – loss", "area", "p (Holm)", *(f"at {n:,} labels" for n in gains[0][0].gain_at)]
-    return Table(f"Difference to {baseline}", _paired_caption([s for s, _ in gains], baseline), heads, rows)
+    caption = _paired_caption([s for s, _ in gains], baseline) + _own({s.strategy for s, _ in gains}, unlike or {})
+    return Table(f"Difference to {baseline}", caption, heads, rows)
 
 
 def _bars(estimates: Sequence[Estimate]) -> Callable[[Estimate], Bar]:
@@ -154,6 +161,14 @@ def _paired_caption(compared: Sequence[Summary], baseline: str) -> str:
         "seeds won, tied and lost by area. Each interval stands for itself: it is not widened for the number of "
         f"comparisons. p is that of Wilcoxon’s signed-rank test over the seeds’ areas, two-sided, {corrected} "
         f"(uncorrected beneath).{_floor(compared)}"
+    )
+
+
+def _own(names: Set[str], unlike: Mapping[str, Sequence[str]]) -> str:
+    """Say which rows differ from the others in more than their choice."""
+    told = [(what, [name for name in some if name in names]) for what, some in unlike.items()]
+    return "".join(
+        f" With a {what} of their own, and so not paired in all: {joined(some)}." for what, some in told if some
     )
 
 

@@ -15,7 +15,7 @@ from asal.core import Features, Images, Pool
 from asal.devices import Device, here
 from asal.errors import UserError
 from asal.features import Adversary, Given, features
-from asal.progress import Watch
+from asal.progress import Watch, told
 from asal.rng import stream, torch_stream
 from asal.tensors import to_batch
 
@@ -64,7 +64,9 @@ class Inversion:
 
     def __call__(self, images: Images) -> Features:
         starts = range(0, max(len(images), 1), AT_ONCE)
-        return np.concatenate([self._inverted(images[at : at + AT_ONCE]) for at in starts])
+        return np.concatenate(
+            [self._inverted(images[at : at + AT_ONCE]) for at in told(starts, len(starts), "latents")]
+        )
 
     def _inverted(self, images: Images) -> Features:
         wanted, how = to_batch(images).to(here()), self.settings

@@ -14,6 +14,7 @@ from asal.core import Features, Images, Labels, Probs, Scores
 from asal.devices import here
 from asal.learners.neural import NeuralModel, Recipe, augmented, batches, blocks_of, shaped
 from asal.nets import placed
+from asal.progress import told
 from asal.tensors import to_batch
 
 Network = Callable[[Sequence[int], int], nn.Sequential]  # of an image's (h, w, c) and the number of classes
@@ -46,12 +47,12 @@ class Foretelling:
             parameters = [*net.parameters(), *module.parameters()]
             adam = torch.optim.Adam(parameters, self.recipe.learning_rate, weight_decay=self.recipe.weight_decay)
             schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, self.recipe.steps)
-            for step, rows in enumerate(batches(len(images), self.recipe)):
+            for step, rows in enumerate(told(batches(len(images), self.recipe), self.recipe.steps, "steps")):
                 logits, seen = maps(net, augmented(to_batch(images[rows]), self.recipe.augment).to(here()))
                 losses = F.cross_entropy(shaped(logits, classes), y[rows], reduction="none")
-                told = module([part.detach() for part in seen] if step >= CUT * self.recipe.steps else seen)
+                foretold = module([part.detach() for part in seen] if step >= CUT * self.recipe.steps else seen)
                 adam.zero_grad()
-                (losses.mean() + pair_loss(told, losses)).backward()
+                (losses.mean() + pair_loss(foretold, losses)).backward()
                 adam.step()
                 schedule.step()
         return ForetellingModel(net.eval().requires_grad_(False), module.eval().requires_grad_(False))

@@ -14,6 +14,7 @@ from asal.core import Features, Images, Labels, Probs
 from asal.devices import here
 from asal.errors import UserError
 from asal.nets import placed
+from asal.progress import told
 from asal.tensors import to_batch
 
 AT_ONCE = 1024  # images a forward pass
@@ -92,7 +93,7 @@ def train(
         placed(net, here())
         optimizer = torch.optim.Adam(net.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.steps)
-        for rows in batches(len(images), recipe):
+        for rows in told(batches(len(images), recipe), recipe.steps, "steps"):
             batch = augmented(to_batch(images[rows]), recipe.augment).to(here())
             loss = F.cross_entropy(shaped(net(batch), classes), y[rows])
             optimizer.zero_grad()

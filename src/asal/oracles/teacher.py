@@ -22,7 +22,7 @@ from asal.rng import stream
 Count = Annotated[int, Ge(1)]
 
 
-@oracles.register("teacher")
+@oracles.register("teacher", provides=("images",))
 @dataclass(frozen=True)
 class Teacher:
     """A convolutional network trained on every label of the pool; can be told to say nothing where it is not sure.

@@ -174,44 +174,48 @@ class LatentSvm:
             raise UserError(
                 "ADBA draws a line between two classes", came=f"{classes} of them", remedy="keep two under [pool]"
             )
-        noted = np.array(["latent" in origin for origin in origins], np.bool_)
-        z = np.empty((len(images), self.latents.dim))
+        noted = np.array(["line" in origin for origin in origins], np.bool_)
+        z, sides = np.empty((len(images), self.latents.dim)), labels.copy()
         z[~noted] = self.latents(images[~noted])
-        z[noted] = [origin["latent"] for origin in origins if "latent" in origin] or np.empty((0, z.shape[1]))
-        crossings = boundaries(z[noted], labels[noted], [o for o in origins if "latent" in o])
-        weights, bias = _minimum(z, np.where(labels == 1, 1.0, -1.0), crossings, self.weight_decay)
+        z[noted] = [origin["latent"] for origin in origins if "line" in origin] or np.empty((0, z.shape[1]))
+        sides[noted], crossings = marked(z[noted], labels[noted], [o for o in origins if "line" in o])
+        weights, bias = _minimum(z, np.where(sides == 1, 1.0, -1.0), crossings, self.weight_decay)
         return LatentModel(weights, bias, self.latents)
 
 
-def boundaries(latents: Floats, labels: Labels, origins: Sequence[Mapping[str, Any]]) -> Floats:
-    """Return for each line on which the class changes the point z_b (b, z) half-way between its two sides.
+def marked(latents: Floats, labels: Labels, origins: Sequence[Mapping[str, Any]]) -> tuple[Labels, Floats]:
+    """Return what an annotator who marks one change a line says: labels (n,) and the points z_b (b, z) of the changes.
 
-    Where the class changes to and fro, it is the place at which the fewest labels are on the wrong side, the first of
-    equally good ones: whoever annotates marks one.
+    Where the answers change to and fro along a line, the change is put where the fewest of them are on the wrong side,
+    at the first of equally good places, and those few are set right.
     """
     lines: dict[int, list[tuple[int, int]]] = {}
     for row, origin in enumerate(origins):
         lines.setdefault(origin["line"], []).append((origin["place"], row))
-    crossings = []
+    sides, crossings = labels.copy(), []
     for members in lines.values():
         rows = np.array([row for _, row in sorted(members)])
-        if (after := change(labels[rows])) is not None:
-            crossings.append((latents[rows[after]] + latents[rows[after + 1]]) / 2)
-    return np.array(crossings) if crossings else np.empty((0, latents.shape[1] if latents.ndim == 2 else 0))
+        if (found := change(labels[rows])) is not None:
+            after, rising = found
+            before, behind = rows[: after + 1], rows[after + 1 :]
+            sides[before], sides[behind] = (0, 1) if rising else (1, 0)
+            crossings.append((latents[before[-1]] + latents[behind[0]]) / 2)
+    return sides, np.array(crossings) if crossings else np.empty((0, latents.shape[-1]))
 
 
-def change(labels: Labels) -> int | None:
-    """Return the last place before the class changes along a line; None where there is one class.
+def change(labels: Labels) -> tuple[int, bool] | None:
+    """Return the last place before the class changes along a line, and whether to the second; None where it does not.
 
     >>> change(np.array([0, 0, 1, 1])), change(np.array([1, 1])), change(np.array([1, 0, 1, 0, 0, 0]))
-    (1, None, 0)
+    ((1, True), None, (0, False))
     """
     if len(labels) < 2 or (labels == labels[0]).all():
         return None
     ones = np.cumsum(labels)[:-1]  # (m − 1,) of the second class up to each place
     zeros = np.arange(1, len(labels)) - ones
     rising = ones + (len(labels) - labels.sum() - zeros)  # wrong if it goes from 0 to 1
-    return int(np.minimum(rising, len(labels) - rising).argmin())
+    after = int(np.minimum(rising, len(labels) - rising).argmin())
+    return after, bool(rising[after] <= len(labels) - rising[after])
 
 
 def _minimum(z: Floats, signs: Floats, crossings: Floats, decay: float) -> tuple[Floats, float]:

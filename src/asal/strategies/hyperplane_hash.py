@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import combinations, product
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
 from annotated_types import Ge, Le
 
 from asal import artifacts
-from asal.core import NO_IDS, Features, Ids, Images, LinearModel, Pool, Round, Selection, not_enough
+from asal.core import NO_IDS, Candidates, Features, Ids, Images, LinearModel, Pool, Round, Selection, not_enough
+from asal.errors import UserError
 from asal.progress import Watch
 from asal.rng import stream
 from asal.strategies import strategies
@@ -24,6 +26,8 @@ Count = Annotated[int, Ge(1)]
 Floats = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.uint32]
 BLOCK = 1024  # images hashed at a time
+FLIPS = 2  # bits in which a code that is looked up may differ from the plane's
+LARGEST = 2**28  # random numbers of all hash functions together: 1 GiB
 SIDES: tuple[Literal["left"], Literal["right"]] = ("left", "right")
 
 
@@ -34,9 +38,10 @@ class HyperplaneHash:
 
     H-Hash (their eq. 4) gives a point x the two bits sgn(u·x), sgn(v·x) and a plane w the bits sgn(u·w), sgn(−v·w);
     EH-Hash (eq. 7) a point the bit sgn(xᵀUx) and a plane sgn(−wᵀUw). What shares a plane's code in any table is
-    re-ranked by its exact distance. Points are pixels less the pool's mean, with the root mean square of their lengths
-    as one more coordinate for the bias, of unit length. Cost: that of `candidates` network evaluations, whatever the
-    pool's size; hashing the pool is done once.
+    re-ranked by its exact distance; where too little of it is still open, codes that differ in one bit, then in two,
+    are looked up too, and after those images are drawn at random, which the notes tell. Points are pixels less the
+    pool's mean, with the root mean square of their lengths as one more coordinate for the bias, of unit length. Cost:
+    that of `candidates` network evaluations, whatever the pool's size; hashing the pool is done once.
 
     Args:
         kind: "h", or "eh", whose codes collide twice as readily and cost pixels² to compute.
@@ -50,22 +55,24 @@ class HyperplaneHash:
     functions: Annotated[int, Ge(1), Le(16)] | None = None
     candidates: Count = 500
 
+    made_from: ClassVar[tuple[str, ...]] = ("kind", "tables", "functions")  # the options that the tables hang on
+
     def __call__(self, now: Round, n: int, rng: np.random.Generator) -> Selection:
         """Return the n nearest to the boundary of what the tables hold near it."""
         if len(now.candidates) < n:
             raise not_enough(n, len(now.candidates))
         planes, tables = Planes.of(cast(LinearModel, now.model)), cast(Tables, now.tools.own)
         with now.meter.part("match"):
-            ids = tables.near(planes, max(self.candidates, n), rng)
-            ids = ids[now.candidates.has(ids)]
-            if len(ids) < n:  # nothing shares the plane's code any more
-                ids = np.union1d(ids, now.candidates.sample(n, rng))
+            found = tables.near(planes, now.candidates, (n, max(self.candidates, n)), rng)
+            ids = np.union1d(found, now.candidates.sample(n, rng)) if len(found) < n else found
         near = -planes.distances(now.embed(ids))
-        return Selection(*highest(ids, np.where(np.isfinite(near), near, -np.finfo(np.float64).max), n))
+        picks, values = highest(ids, np.where(np.isfinite(near), near, -np.finfo(np.float64).max), n)
+        return Selection(picks, values, [{"hashed": bool(hashed)} for hashed in np.isin(picks, found)])
 
     def train(self, pool: Pool, folder: Path, seed: int, device: Any, watch: Watch) -> None:
         """Hash every image of the pool into `folder`. Memory: one code an image and table."""
         rng, n = stream(seed, "hyperplane hash"), len(pool)
+        self._check_size(int(np.prod(pool.shape)) + 1, self._functions(n))
         hashing = Hashing.drawn(self.kind, self.tables, self._functions(n), *_moments(pool, watch), rng)
         hashing.save(folder)
         codes = np.empty((n, self.tables), np.uint32)
@@ -81,6 +88,15 @@ class HyperplaneHash:
     def load(self, folder: Path, shape: tuple[int, int, int]) -> Tables:
         """Open what `train` wrote; the codes stay on the disk."""
         return Tables(Hashing.load(folder), *(_mapped(folder, name, self.tables) for name in ("codes", "ids")))
+
+    def _check_size(self, d: int, functions: int) -> None:
+        numbers = self.tables * functions * d * (2 if self.kind == "h" else d)
+        if numbers > LARGEST:
+            raise UserError(
+                f"hash functions hold {LARGEST:,} random numbers at most",
+                came=f"{numbers:,} for {self.tables} tables of {functions} functions on {d:,} coordinates",
+                remedy="use kind = 'h', fewer tables or functions, or smaller images",
+            )
 
     def _functions(self, n: int) -> int:
         """Return how many functions leave a hundred images or so to a bucket, were codes spread evenly."""
@@ -105,6 +121,11 @@ class Hashing:
         d = len(mean) + 1
         shape = (tables, functions, 2 if kind == "h" else d, d)
         return cls(kind, mean, radius, rng.standard_normal(shape, np.float32))
+
+    @property
+    def bits(self) -> int:
+        """How many a code has."""
+        return int(self.draws.shape[1]) * (2 if self.kind == "h" else 1)
 
     def of_points(self, points: Features) -> Codes:
         """Return the codes (n, tables) of points (n, d)."""
@@ -165,20 +186,36 @@ class Tables:
     codes: tuple[Codes, ...]
     ids: tuple[Ids, ...]
 
-    def near(self, planes: Planes, most: int, rng: np.random.Generator) -> Ids:
-        """Return up to `most` distinct ids that share a plane's code, those first that do in most tables; ascending.
+    def near(self, planes: Planes, open_ids: Candidates, wanted: tuple[int, int], rng: np.random.Generator) -> Ids:
+        """Return the open ids whose codes are nearest to a plane's, ascending; those first that are so in most tables.
 
-        A full bucket is sampled: 4 · most / tables of it are looked at.
+        Codes that differ in one bit more, up to `FLIPS`, are looked up as long as fewer than the least are found. Of a
+        bucket 4 · most / tables are looked at, drawn at random where it holds more.
+
+        Args:
+            wanted: the least that is looked for, and the most that is returned.
         """
-        share = -(-4 * most // len(self.codes))
-        found = [NO_IDS]
-        for codes in self.hashing.of_planes(planes):  # (tables,)
-            for table, code in enumerate(codes):
-                start, end = (int(np.searchsorted(self.codes[table], code, side)) for side in SIDES)
-                rows = np.arange(start, end) if end - start <= share else rng.integers(start, end, size=share)
-                found.append(np.unique(self.ids[table][np.unique(rows)]))
-        ids, times = np.unique(np.concatenate(found), return_counts=True)
+        least, most = wanted
+        share, bits = -(-4 * most // len(self.codes)), self.hashing.bits
+        seen = [NO_IDS]
+        ids = times = NO_IDS
+        for flips in range(FLIPS + 1):
+            masks = [sum(1 << bit for bit in some) for some in combinations(range(bits), flips)]
+            for codes in self.hashing.of_planes(planes):  # (tables,)
+                for table, mask in product(range(len(codes)), masks):
+                    seen.append(self._bucket(table, codes[table] ^ np.uint32(mask), share, rng))
+            ids, times = np.unique(np.concatenate(seen), return_counts=True)
+            left = open_ids.has(ids)
+            ids, times = ids[left], times[left]
+            if len(ids) >= least:
+                break
         return np.sort(ids[np.lexsort((ids, -times))[:most]])
+
+    def _bucket(self, table: int, code: np.uint32, share: int, rng: np.random.Generator) -> Ids:
+        start, end = (int(np.searchsorted(self.codes[table], code, side)) for side in SIDES)
+        rows = np.arange(start, end) if end - start <= share else np.unique(rng.integers(start, end, size=share))
+        found: Ids = self.ids[table][rows]
+        return found
 
 
 def pixels(images: Images) -> Features:
