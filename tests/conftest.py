@@ -103,7 +103,8 @@ def merged(given: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
 SERVER = """
 import json, multiprocessing, os, signal, sys, types
 import torch._dynamo, scipy.linalg, sklearn.decomposition, PIL.Image, safetensors.numpy, pyarrow.parquet, filelock
-import asal.build, asal.report, asal.fleet, asal.quality, asal.tensors, asal.cli, asal.terminal, asal.status, asal.paper.reproduce
+import asal.build, asal.report, asal.fleet, asal.quality, asal.tensors, asal.cli, asal.terminal, asal.status
+import asal.paper.reproduce
 
 # Workers are forks too, for the same reason.
 asal.fleet.multiprocessing = types.SimpleNamespace(

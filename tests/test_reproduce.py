@@ -271,7 +271,7 @@ def test_the_figure_of_pairs(fig2: Stages, home: Path) -> None:
     assert len({row["entropy_of_synthetic"] for row in lines}) <= 100, "the same in every space"
     assert "<dt>labels of the classifier</dt><dd>60</dd>" in page
     assert len(told(home / "out" / "fig2" / "claims.csv")) == 4
-    assert {"generator", "autoencoder", "teacher"} <= fig2
+    assert {"generator", "autoencoder"} <= fig2 and list(project.root.glob("parts/teacher-*/weights.safetensors"))
 
 
 def test_a_pool_too_small_for_figure_2_is_refused(fig2: Stages, home: Path, asal: Any) -> None:
