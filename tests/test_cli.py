@@ -100,7 +100,7 @@ def test_an_experiment_without_a_test_set_is_refused(
 def test_a_pool_smaller_than_a_batch_is_refused_before_it_is_asked(
     asal: Any, write_spec: Callable[..., Path], tiny: Path, tmp_path: Path
 ) -> None:
-    write_spec(tiny, protocol={"batch": 500, "budget": 520})
+    write_spec(tiny, protocol={"batch": 500, "budget": 520}, strategies={"subset": None})
     asal("run", tiny, "--out", tmp_path / "out").refused("a budget is at most the pool")
 
 

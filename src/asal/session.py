@@ -15,6 +15,7 @@ from typing import Any, TypeAlias, cast
 
 import numpy as np
 
+from asal.absent import NO_MODEL, NO_TOOLS
 from asal.annex import Joined, encoded
 from asal.answers import Answers, checked
 from asal.core import (
@@ -308,30 +309,6 @@ class Session:
             "classes": list(self.plan.classes),
             "seed": self.plan.seed,
         }
-
-
-class _Missing:
-    """Stands in the place of what a session does not have, and says so when it is touched."""
-
-    def __init__(self, rule: str, *, came: str, remedy: str) -> None:
-        self._rule, self._came, self._remedy = rule, came, remedy
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # what Python and its tools look for in every object
-            raise AttributeError(name)
-        raise UserError(self._rule, came=f"{self._came} (`{name}`)", remedy=self._remedy)
-
-
-NO_TOOLS = _Missing(
-    "a strategy is given the tools that it needs",
-    came="it wants one of a session that has none",
-    remedy="pass `tools=` to the session, from a prepared project",
-)
-NO_MODEL = _Missing(
-    "a batch is chosen without a classifier while none can be trained",
-    came="the strategy for such batches wants one",
-    remedy="choose one that needs none, such as 'random'",
-)
 
 
 def _version() -> str:

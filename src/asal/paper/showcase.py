@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from asal.absent import NO_MODEL
 from asal.build import Project, ProjectTools
 from asal.core import NO_IDS, Ids, Labels, Model, Probs, Round, Scores, Tools
 from asal.errors import UserError
@@ -19,7 +20,6 @@ from asal.paper.order import Checked
 from asal.paper.pictures import Row
 from asal.rng import stream
 from asal.scores.entropy import entropy
-from asal.session import NO_MODEL
 from asal.strategies.asal import nearest_untaken
 from asal.strategies.synthesis import Climb, Synthetic, of_score, synthesise
 
