@@ -25,7 +25,7 @@ from asal.learners.linear import Linear
 from asal.progress import unwatched
 from asal.registry import Part
 from asal.rng import stream
-from asal.strategies import strategies
+from asal.strategies import coreset, strategies
 from asal.strategies.adba import Adba, LatentSvm, _minimum, marked
 from asal.strategies.badge import Gradients, seeded
 from asal.strategies.coreset import farthest_first, squared_gaps
@@ -503,3 +503,13 @@ def test_typicality_is_the_inverse_mean_distance_to_the_neighbours() -> None:
     np.testing.assert_allclose(typicality(points, 5), 1 / apart.mean(1), rtol=1e-6)
     assert np.isfinite(typicality(np.ones((4, 2), np.float32), 3)).all()
     assert typicality(np.ones((1, 2), np.float32), 3).shape == (1,)
+
+
+def test_distances_to_many_centres_are_taken_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = stream(0, "blocks")
+    points, centres = (rng.normal(size=(n, 5)).astype(np.float32) for n in (30, 17))
+    expected = (np.linalg.norm(points[:, None].astype(np.float64) - centres, axis=2) ** 2).min(axis=1)
+    for block in (1, 4, 17, 100):
+        monkeypatch.setattr(coreset, "CENTRES", block)
+        np.testing.assert_allclose(squared_gaps(points, centres), expected, rtol=1e-6)
+    assert np.isinf(squared_gaps(points, centres[:0])).all()

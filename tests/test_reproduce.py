@@ -309,7 +309,7 @@ def test_the_figure_of_seconds(fig2: Stages, home: Path, hasty: None) -> None:
         "features (once)",
         "k-d tree (once)",
     }
-    assert {"timings", "preparation"} <= noted.stages and not noted.stages & set(TRAINED)
+    assert {"timings", "features"} <= noted.stages and not noted.stages & set(TRAINED)
 
 
 def test_the_table_of_seconds(fig2: Stages, home: Path, hasty: None) -> None:
@@ -335,7 +335,7 @@ def test_a_pool_too_small_to_be_timed_is_refused(fig2: Stages, home: Path, asal:
 def test_what_takes_too_long_is_predicted(fig2: Stages, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timings, "PATIENCE", 0.0)
     project = Project(home / "out" / "projects" / "mnist-ten", load_spec(home / "specs" / "mnist-ten.toml"))
-    first, last = timings.measure(project, [300, 900], ["maximum entropy"], Noted())
+    first, last = timings.measure(project, [300, 900], ["maximum entropy"], Noted()).timings
     assert (first.predicted, last.predicted) == (False, True)
     assert last.seconds == pytest.approx(3 * first.seconds) and last.evaluations == 3 * first.evaluations
 

@@ -32,8 +32,8 @@ class Dcgan:
     Latents are N(0, I), where Radford et al. and GAAL have uniform ones: what climbs a score through the generator
     starts from N(0, I), and a prior on ‖z‖ means N(0, I) too.
 
-    Others see the last hidden layer with batch norm's running statistics, which are those of real and made images
-    together: the critic is trained on both in turn.
+    Others see the last hidden layer with batch norm's running statistics, which are those of one batch of real images
+    to two of made ones: the critic's own step sees both, and the generator's step a made one.
     """
 
     steps: Count = 20_000  # of the generator; our choice

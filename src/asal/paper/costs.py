@@ -71,8 +71,8 @@ def scaling(it: Exhibit, order: Order) -> Done:
     """Do figure 6: seconds of a selection, and the round from which the preparation has paid, by the pool's size."""
     pools = sizes(order.budget)
     project = opened(order, ["asal-autoencoder"])
-    prepared = timings.preparation(project, pools, order.watch)
-    taken = timings.measure(project, pools, COMPARED, order.watch)
+    measured = timings.measure(project, pools, COMPARED, order.watch)
+    prepared, taken = timings.preparation(project, measured), measured.timings
     rounds = {name: timings.crossings(taken, prepared, name, "maximum entropy") for name in COMPARED if "asal" in name}
     note = (
         f"Seconds to select {PICKS} images without reading them from the disk, as in the paper. Medians of "
@@ -193,7 +193,7 @@ def seconds_of_a_round(it: Exhibit, order: Order) -> Done:
         remedy = f"take {SMALLEST} or more"
         raise UserError(f"the pool of table 2 holds {SMALLEST} images or more", came=f"--budget {n}", remedy=remedy)
     project = opened(order, ["asal-autoencoder"])
-    taken = timings.measure(project, [n], list(COMPLEXITY), order.watch)
+    taken = timings.measure(project, [n], list(COMPLEXITY), order.watch).timings
     heads = ("method", "features, a round", "selection", "seconds", "with reading", "evaluations")
     lines = [
         (t.strategy, *COMPLEXITY[t.strategy], _short(t.seconds), _short(t.seconds + t.io), f"{t.evaluations:,}")

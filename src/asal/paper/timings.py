@@ -85,50 +85,66 @@ class Preparation:
         return self.generator + self.encoder + self.features[images] + self.index[images] * tree
 
 
-def measure(project: Project, sizes: Sequence[int], names: Sequence[str], watch: Watch) -> list[Timing]:
-    """Time each strategy on each pool, smallest first; where one took too long, predict it on the larger ones."""
-    timings: list[Timing] = []
-    foretelling = any(name.startswith("learning") for name in names)
-    models = _models(project, foretelling)
-    total = len(sizes) * len(names)
-    for n in sorted(sizes):
-        pool = Augmented(project.pool, n)
-        with benches(project, pool) as tools:
-            for name in names:
-                watch("timings", len(timings), total, f"{name}, {n:,} images")
-                timings.append(_timed(name, pool, tools, models, [it for it in timings if it.strategy == name]))
-    watch("timings", total, total)
-    return timings
+@dataclass(frozen=True)
+class Measured:
+    """What was timed over all pools."""
+
+    timings: list[Timing]
+    features: dict[int, float]  # seconds of finding all features, by images
+    tree: dict[int, float]  # of growing the k-d tree
 
 
-def strategies_for(n: int) -> dict[str, tuple[Chooser, str]]:
-    """Return the strategies by what they are called, each with the index that it searches."""
+@dataclass(frozen=True)
+class Case:
+    """A strategy as it is timed: with the index that it searches, and the kind of classifier that it asks."""
+
+    strategy: Chooser
+    index: str = "exact"
+    foretelling: bool = False
+
+
+def cases(n: int) -> dict[str, Case]:
+    """Return the strategies by what they are called, for a pool of n images."""
     return {
-        "random": (random, "exact"),
-        "asal, k-d tree": (partial(asal, paper=True), "kdtree"),
-        "asal, exact scan": (partial(asal, paper=True), "exact"),
-        "subset of 1,000": (partial(subset, size=1000), "exact"),
-        "maximum entropy": (uncertainty, "exact"),
-        "learning loss": (partial(learning_loss, size=n), "exact"),
-        "core-set": (coreset, "exact"),
+        "random": Case(random),
+        "asal, k-d tree": Case(partial(asal, paper=True), "kdtree"),
+        "asal, exact scan": Case(partial(asal, paper=True)),
+        "subset of 1,000": Case(partial(subset, size=1000)),
+        "maximum entropy": Case(uncertainty),
+        "learning loss": Case(partial(learning_loss, size=n), foretelling=True),
+        "core-set": Case(coreset),
     }
 
 
+def measure(project: Project, sizes: Sequence[int], names: Sequence[str], watch: Watch) -> Measured:
+    """Time each strategy on each pool, smallest first; where one took too long, predict it on the larger ones."""
+    measured = Measured([], {}, {})
+    models = _models(project, any(cases(1)[name].foretelling for name in names))
+    for n in sorted(sizes):
+        pool = Augmented(project.pool, n)
+        with benches(project, pool, measured, watch) as tools:
+            for name in names:
+                watch("timings", len(measured.timings), len(sizes) * len(names), f"{name}, {n:,} images")
+                before = [it for it in measured.timings if it.strategy == name]
+                measured.timings.append(_timed(name, pool, tools, models, before))
+    watch("timings", len(measured.timings), len(measured.timings))
+    return measured
+
+
 def _timed(name: str, pool: Augmented, tools: Mapping[str, Bench], models: _Models, before: list[Timing]) -> Timing:
-    n = len(pool)
+    n, case = len(pool), cases(len(pool))[name]
     if before and (before[-1].predicted or before[-1].seconds > PATIENCE):
         last = before[-1]
         scale = n / last.images  # such strategies are linear: they look at every image
         seconds, matching, io = (scale * part for part in (last.seconds, last.matching, last.io))
         return Timing(name, n, seconds, matching, io, round(last.evaluations * scale), True)
-    strategy, index = strategies_for(n)[name]
-    model = models.foretelling if name == "learning loss" else models.plain
+    model = models.foretelling if case.foretelling else models.plain
     splits, evaluations = [], 0
     for number in range(REPEATS + 1):
         meter = Meter()
-        now = Round(number, pool, np.arange(LABELLED), models.labels, model, tools[index], meter=meter)
+        now = Round(number, pool, np.arange(LABELLED), models.labels, model, tools[case.index], meter=meter)
         with meter.part("score"):
-            strategy(now, PICKS, stream(0, "timings", number))
+            case.strategy(now, PICKS, stream(0, "timings", number))
         splits.append(meter.split())
         evaluations = meter.evaluations + meter.generated
         if number and sum(meter.split().values()) > PATIENCE / REPEATS:
@@ -157,38 +173,28 @@ def _models(project: Project, foretelling: bool) -> _Models:
 
 
 @contextmanager
-def benches(project: Project, pool: Pool) -> Iterator[dict[str, Bench]]:
-    """Give the tools over an enlarged pool, by index; their files are gone afterwards."""
-    space = project.space(SPACE)
+def benches(project: Project, pool: Pool, measured: Measured, watch: Watch) -> Iterator[dict[str, Bench]]:
+    """Give the tools over an enlarged pool, by index, and note what making them took; their files go afterwards."""
+    space, n = project.space(SPACE), len(pool)
     with tempfile.TemporaryDirectory(prefix="asal-") as home:
-        folder = Path(home)
-        vectors = write_vectors(folder, lambda ids: space.extractor(pool.read(ids)), len(pool))
-        built = {}
-        for name, indexer in (("exact", Exact()), ("kdtree", KdTree())):
-            indexer.build(vectors, folder / name)
-            built[name] = indexer.load(vectors, folder / name)
+        folder, start = Path(home), time.perf_counter()
+        vectors = write_vectors(folder, lambda ids: space.extractor(pool.read(ids)), n, watch=watch)
+        measured.features[n] = time.perf_counter() - start
+        exact = Exact()
+        exact.build(vectors, folder / "exact")
+        start = time.perf_counter()
+        tree = KdTree().load(vectors, folder)
+        measured.tree[n] = time.perf_counter() - start
+        built: dict[str, Index] = {"exact": exact.load(vectors, folder / "exact"), "kdtree": tree}
         yield {name: Bench(project.generator, space.extractor, vectors, index) for name, index in built.items()}
 
 
-def preparation(project: Project, sizes: Sequence[int], watch: Watch) -> Preparation:
-    """Time what happens once: features and index on each pool, trainings by the rate of their first steps."""
-    space = project.space(SPACE)
-    taken: dict[str, dict[int, float]] = {"features": {}, "index": {}}
-    for done, n in enumerate(sizes):
-        watch("preparation", done, len(sizes))
-        pool = Augmented(project.pool, n)
-        with tempfile.TemporaryDirectory(prefix="asal-") as home:
-            start = time.perf_counter()
-            vectors = write_vectors(Path(home), lambda ids, p=pool: space.extractor(p.read(ids)), n)  # type: ignore[misc]
-            taken["features"][n] = time.perf_counter() - start
-            start = time.perf_counter()
-            KdTree().load(vectors, Path(home))
-            taken["index"][n] = time.perf_counter() - start
-    watch("preparation", len(sizes), len(sizes))
+def preparation(project: Project, measured: Measured) -> Preparation:
+    """Return what happens once: features and trees as they were timed, trainings by the rate of their first steps."""
     assert project.spec.generator is not None
     generator = made(generators, project.spec.generator)
     encoder = made(features, project.spec.features[SPACE])
-    return Preparation(_training(generator, project), _training(encoder, project), taken["features"], taken["index"])
+    return Preparation(_training(generator, project), _training(encoder, project), measured.features, measured.tree)
 
 
 def _training(part: Any, project: Project) -> float:

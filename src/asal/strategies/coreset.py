@@ -7,6 +7,8 @@ import numpy as np
 from asal.core import NO_IDS, Features, Round, Scores, Selection, not_enough
 from asal.strategies import strategies
 
+CENTRES = 1024  # that distances are laid out to at a time
+
 
 @strategies.register("coreset", cost="linear")
 def coreset(now: Round, n: int, rng: np.random.Generator) -> Selection:
@@ -34,9 +36,11 @@ def squared_gaps(features: Features, centres: Features) -> Scores:
     if not len(centres):
         return np.full(len(features), np.inf)
     shift = centres.mean(axis=0)  # off first: squares of features with a large offset cancel
-    x, c = (features - shift).astype(np.float64), (centres - shift).astype(np.float64)
-    squares = (x**2).sum(axis=1)[:, None] - 2 * x @ c.T + (c**2).sum(axis=1)  # (n, centres)
-    return np.asarray(np.maximum(squares.min(axis=1), 0.0))
+    x, nearest = (features - shift).astype(np.float64), np.full(len(features), np.inf)
+    for at in range(0, len(centres), CENTRES):
+        c = (centres[at : at + CENTRES] - shift).astype(np.float64)
+        nearest = np.minimum(nearest, ((c**2).sum(axis=1) - 2 * x @ c.T).min(axis=1))  # of (n, centres)
+    return np.asarray(np.maximum(nearest + (x**2).sum(axis=1), 0.0))
 
 
 def farthest_first(features: Features, gaps: Scores, n: int) -> tuple[np.ndarray, Scores]:
