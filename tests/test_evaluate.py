@@ -72,11 +72,12 @@ def test_differences_are_taken_seed_by_seed_over_finished_runs(tmp_path: Path) -
     assert pair.estimate.sign == 0
 
 
-def test_seeds_that_begin_with_different_numbers_of_labels_are_not_compared(tmp_path: Path) -> None:
-    results_of(tmp_path, {"random": [[0.5, 0.6]] * 2, "asal": [[0.5, 0.6]] * 2})
-    write_run(tmp_path, "asal", 1, [0.5, 0.6], initial=20)
-    with pytest.raises(UserError, match="20 and random 10 under seed 1"):
-        paired(load(tmp_path), "asal", "random")
+def test_curves_of_one_seed_are_compared_from_where_both_have_begun(tmp_path: Path) -> None:
+    results_of(tmp_path, {"random": [[0.5, 0.6, 0.7]] * 2, "asal": [[0.5, 0.6, 0.7], [0.5, 0.5]]})
+    write_run(tmp_path, "asal", 1, [0.7, 0.8], initial=20)  # its first batch held one class alone
+    pair = paired(load(tmp_path), "asal", "random")
+    assert pair is not None
+    assert pair.differences == pytest.approx([0, 0.1])
 
 
 def test_a_curve_is_the_mean_between_the_extremes(tmp_path: Path) -> None:
