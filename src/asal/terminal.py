@@ -48,18 +48,29 @@ class _Lines:
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self.begun: dict[str, tuple[float, int]] = {}
-        self.last: dict[str, float] = {}
+        self.begun: dict[tuple[str, int], tuple[float, int]] = {}  # by stage and total
+        self.last: dict[tuple[str, int], float] = {}
+        self.ended: set[tuple[str, int]] = set()
 
     def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
-        now = time.monotonic()
-        begun, first = self.begun.setdefault(stage, (now, done))
-        if done < total and now - self.last.setdefault(stage, now) < EVERY_SECONDS:
+        key, now, ends = (stage, total), time.monotonic(), done >= total
+        if key in self.ended:
+            if ends:
+                return  # told already
+            self._forget(key)  # the same stage begins again
+        begun, first = self.begun.setdefault(key, (now, done))
+        if not ends and now - self.last.setdefault(key, now) < EVERY_SECONDS:
             return
-        self.last[stage] = now if done < total else float("inf")  # the end is told once
+        self.last[key] = now
+        if ends:
+            self.ended.add(key)
         spent = now - begun
         left = f", {spent / (done - first) * (total - done):.0f} s left" if first < done < total else ""
         said = f" · {note}" if note else ""
         self.console.print(
             f"{stage}: {done:,} of {total:,} in {spent:.0f} s{left}{said}", highlight=False, markup=False
         )
+
+    def _forget(self, key: tuple[str, int]) -> None:
+        self.ended.discard(key)
+        del self.begun[key], self.last[key]
