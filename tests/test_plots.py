@@ -78,6 +78,27 @@ def test_fourteen_lines_can_be_read(many: Path, narrow: bool) -> None:
     check(draw_curves(lines, looks, "test accuracy", reference=full)(narrow))
 
 
+@pytest.mark.parametrize("narrow", [False, True])
+def test_one_bad_strategy_does_not_press_the_good_ones_into_a_line(tmp_path: Path, narrow: bool) -> None:
+    good = {f"good-{i}": [[0.9, 0.97 + i / 500, 0.98 + i / 500]] for i in range(5)}
+    results = results_of(tmp_path, good | {"bad": [[0.5, 0.6, 0.7]]})
+    lines = [line for name in results.strategies if (line := curve(results, name))]
+    figure = draw_curves(lines, pens(list(results.strategies), "bad"), "test accuracy")(narrow)
+    check(figure)
+    (axes,) = figure.axes
+    heights = axes.transAxes.inverted().transform(axes.transData.transform([(10, y) for y in (0.7, 0.98, 0.988)]))[:, 1]
+    assert heights[2] - heights[1] > 0.08
+    assert 0 < heights[0] < heights[2] < 1
+    assert "log scale" in axes.get_ylabel()
+
+
+def test_a_strategy_without_errors_is_drawn_too(tmp_path: Path) -> None:
+    results = results_of(tmp_path, {"good": [[0.9, 1.0, 1.0]], "bad": [[0.5, 0.6, 0.7]]})
+    lines = [line for name in results.strategies if (line := curve(results, name))]
+    (axes,) = draw_curves(lines, pens(["good", "bad"], "bad"), "test accuracy")(False).axes
+    assert axes.get_ylim()[1] > 1
+
+
 def test_what_asks_without_the_classifier_stands_at_zero(tmp_path: Path) -> None:
     results_of(tmp_path / "a", {"random": [[0.5, 0.6, 0.7]]}, evaluations=0)
     results_of(tmp_path / "b", {"uncertainty": [[0.5, 0.7, 0.8]]}, evaluations=9_000)

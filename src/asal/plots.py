@@ -24,6 +24,8 @@ from asal.meter import Meter
 from asal.results import Reference
 from asal.style import GREY, HUES, INK, LETTER, NARROW, SHADES, SIZE, SMALL, SOFT, WIDE, Draw, Pen, axes_in
 
+CRUSHED = 10  # times more errors at the axis's foot than in the best curve: then errors are drawn by their logarithm
+TICKS = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.997, 0.998, 0.999)  # of that axis
 DIGIT = 0.64 / 72  # inches that a digit takes, for each point of its size
 PASSES = "images put through the classifier to choose what was asked, all rounds together"
 
@@ -116,11 +118,15 @@ def axis_floor(curves: Sequence[Curve]) -> float:
 
 
 def _accuracies(axes: Axes, curves: Sequence[Curve], reference: Reference | None) -> None:
-    floor, top = axis_floor(curves), max(curve.high.max() for curve in curves)
+    floor, best = axis_floor(curves), max(curve.mean.max() for curve in curves)
+    top = max(curve.high.max() for curve in curves)
     top = max(top, reference.high) if reference else top
-    air = max(0.04 * (top - floor), 1e-3)
-    axes.set_ylim(floor - air, top + air)
-    axes.yaxis.set_major_formatter(PercentFormatter(1, symbol="%"))
+    if best < 1 and 1 - floor > CRUSHED * (1 - best):
+        _by_errors(axes, floor, best)
+    else:
+        air = max(0.04 * (top - floor), 1e-3)
+        axes.set_ylim(floor - air, top + air)
+        axes.yaxis.set_major_formatter(PercentFormatter(1, symbol="%"))
     if reference:
         axes.axhspan(reference.low, reference.high, color=INK, alpha=0.1, linewidth=0)
         axes.axhline(reference.accuracy, color=INK, linestyle=(0, (4, 3)), linewidth=1)
@@ -130,13 +136,23 @@ def _accuracies(axes: Axes, curves: Sequence[Curve], reference: Reference | None
         )  # fmt: skip
 
 
+def _by_errors(axes: Axes, floor: float, best: float) -> None:
+    """Space accuracies by the logarithm of the errors left: else one bad strategy presses all good ones into a line."""
+    least = (1 - best) / 2
+    axes.set_yscale("function", functions=(lambda y: -np.log(np.maximum(1 - y, least / 2)), lambda v: 1 - np.exp(-v)))
+    axes.set_ylim(floor - 0.04 * (1 - floor), 1 - least)
+    axes.set_yticks([tick for tick in TICKS if floor <= tick <= 1 - least])
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(lambda y, _: f"{100 * y:.4g}%")
+    axes.set_ylabel(f"{axes.get_ylabel()}, errors on a log scale")
+
+
 def _end_labels(axes: Axes, curves: Sequence[Curve], looks: Mapping[str, Pen]) -> None:
     """Name each line to the right of its end, in the order of the ends, moved apart where they lie close."""
-    bottom, top = axes.get_ylim()
     box, dpi = axes.get_window_extent(), axes.figure.dpi
     width, height = box.width / dpi, box.height / dpi  # inches
     order = sorted(curves, key=lambda curve: curve.mean[-1])
-    ends = np.array([(curve.mean[-1] - bottom) / (top - bottom) for curve in order])
+    ends = axes.transAxes.inverted().transform(axes.transData.transform([(0, curve.mean[-1]) for curve in order]))[:, 1]
     for curve, place in zip(order, spread(ends, SIZE * 1.4 / 72 / height), strict=True):
         pen = looks[curve.strategy]
         sample = Line2D([1 + 0.1 / width, 1 + 0.42 / width], [place] * 2, color=pen.colour, linestyle=pen.dashes)
