@@ -83,9 +83,11 @@ def test_one_bad_strategy_does_not_press_the_good_ones_into_a_line(tmp_path: Pat
     good = {f"good-{i}": [[0.9, 0.97 + i / 500, 0.98 + i / 500]] for i in range(5)}
     results = results_of(tmp_path, good | {"bad": [[0.5, 0.6, 0.7]]})
     lines = [line for name in results.strategies if (line := curve(results, name))]
-    figure = draw_curves(lines, pens(list(results.strategies), "bad"), "test accuracy")(narrow)
+    full = Reference(0.997, (0.996, 0.9985), None, {})
+    figure = draw_curves(lines, pens(list(results.strategies), "bad"), "test accuracy", reference=full)(narrow)
     check(figure)
     (axes,) = figure.axes
+    assert axes.get_ylim()[1] > full.high, "full supervision is on the axis"
     heights = axes.transAxes.inverted().transform(axes.transData.transform([(10, y) for y in (0.7, 0.98, 0.988)]))[:, 1]
     assert heights[2] - heights[1] > 0.08
     assert 0 < heights[0] < heights[2] < 1
