@@ -27,7 +27,7 @@ def above(*differences: float) -> list[list[float]]:
 def beside_the_bounds(**differences: tuple[float, float, float]) -> Results:
     """Return random, uncertainty and these."""
     others = {name: above(*more) for name, more in differences.items()}
-    return world({"random": level(LUCK), "uncertainty": above(GAP, GAP, GAP), **others})
+    return world({"random": level(LUCK), "uncertainty": above(GAP, GAP - 1e-3, GAP + 1e-3), **others})
 
 
 def verdict(check: Check, results: Results) -> Verdict:
@@ -114,6 +114,13 @@ def test_to_be_alike_is_more_than_not_to_be_told_apart(name: str) -> None:
 def test_the_words_hold_what_it_is_held_against() -> None:
     of = alike("a", "random")(beside_the_bounds(a=(-0.001, 0.0, 0.001)))
     assert of.measured.endswith("in area; half of uncertainty less random: 0.0200")
+
+
+def test_bounds_that_are_not_told_apart_are_no_scale() -> None:
+    worlds = {"random": level(LUCK), "uncertainty": above(0.04, -0.02, 0.01), "a": above(0.001, 0.0, -0.001)}
+    of = alike("a", "random")(world(worlds))
+    assert of.verdict == "undecided"
+    assert "not told apart" in of.measured
 
 
 def test_without_the_bounds_there_is_no_scale() -> None:

@@ -154,23 +154,34 @@ def test_reading_counts_in_table_2() -> None:
 
 def test_labelling_is_possible_where_a_network_is_sure_of_half() -> None:
     of = showcase_of().labelable()
-    assert of.verdict == "agrees" and "95% sure of 100% of 100 synthetic images" in of.measured
+    assert of.verdict == "agrees" and "95% sure of 100% (96% … 100%) of 100 synthetic images" in of.measured
     assert showcase_of(answers=np.full((MADE, 2), 0.5)).labelable().verdict == "disagrees"
+    half = np.where(np.arange(MADE) < 55, 0.99, 0.5)
+    assert showcase_of(answers=np.stack([half, 1 - half], 1)).labelable().verdict == "undecided"
 
 
 def test_the_nearer_the_liker_goes_by_ranks() -> None:
-    """Entropies differ by half of the synthetic ones', which rise with the distance."""
-    of = showcase_of().nearer_is_liker()
-    assert of.verdict == "agrees" and "pixels +1.00, classifier +1.00; by chance within ± 0.20" in of.measured
-    back = showcase_of(distances=np.linspace(1.0, 0.5, MADE)).nearer_is_liker()
-    assert back.verdict == "disagrees" and "−1.00" in back.measured
-    assert showcase_of(distances=np.ones(MADE)).nearer_is_liker().verdict == "undecided"
     rng = np.random.default_rng(1)
-    assert showcase_of(distances=rng.permutation(MADE)).nearer_is_liker().verdict == "undecided"
+    apart = rng.permutation(MADE) / 1_000
+    like = {"scores": np.linspace(0.5, 1.0, MADE) - apart}
+    of = showcase_of(distances=apart, **like).nearer_is_liker()
+    assert of.verdict == "agrees" and "pixels +1.00, classifier +1.00; by chance within ± 0.20" in of.measured
+    back = showcase_of(distances=1 - apart, **like).nearer_is_liker()
+    assert back.verdict == "disagrees" and "−1.00" in back.measured
+    assert showcase_of(distances=np.ones(MADE), **like).nearer_is_liker().verdict == "undecided"
+    assert showcase_of(distances=rng.permutation(MADE), **like).nearer_is_liker().verdict == "undecided"
+
+
+def test_what_the_synthetic_entropy_explains_is_no_likeness() -> None:
+    """Entropies differ by half of the synthetic ones', which rise with the distance."""
+    assert showcase_of().nearer_is_liker().verdict == "undecided"
 
 
 def test_matches_are_as_uncertain_where_they_are_nearer_to_the_made_up_ones_than_to_the_pool() -> None:
-    assert showcase_of().as_uncertain().verdict == "disagrees", "0.375 lies nearer to 0.1 than to 0.75"
+    low = showcase_of(scores=np.linspace(0.2, 0.4, MADE)).as_uncertain()
+    assert low.verdict == "disagrees", "0.3 lies nearer to 0.1 than to 0.75"
+    between = showcase_of(scores=np.tile([0.1, 0.75], MADE // 2)).as_uncertain()
+    assert between.verdict == "undecided", "a hundred images cannot tell"
     of = showcase_of(scores=np.full(MADE, 0.5)).as_uncertain()
     assert of.verdict == "agrees"
     assert of.measured == (
@@ -188,7 +199,7 @@ def test_the_classifiers_own_space_is_no_fixed_one() -> None:
 def test_matches_are_of_the_class_that_is_seen() -> None:
     assert showcase_of().alike().verdict == "agrees"
     of = showcase_of(seen=1 - np.arange(MADE) % 2).alike()
-    assert of.verdict == "disagrees" and "pixels 0%, classifier 0%; chance 50%" in of.measured
+    assert of.verdict == "disagrees" and "pixels 0% (0% … 4%), classifier 0% (0% … 4%); chance 50%" in of.measured
 
 
 def test_every_claim_of_figure_2_is_checked() -> None:

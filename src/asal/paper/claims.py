@@ -8,7 +8,8 @@ A verdict claims no more than the seeds bear. What is told of:
     sameness       likewise, but disagrees wherever the interval excludes zero
     an accuracy    agrees where the 95% interval of the mean lies at or above it, disagrees where below
 
-Whatever lies between is undecided, as is all that one seed says. What is not finished, or lies beyond the curves, is
+Whatever lies between is undecided, as is all that one seed says, and all likeness where maximum entropy sampling is not
+told apart from random. What is not finished, or lies beyond the curves, is
 not measured. That half a gap is our choice; that random and maximum entropy sampling are the bounds is the paper's.
 """
 
@@ -83,6 +84,11 @@ def _verdict(sign: int) -> Verdict:
     return "agrees" if sign > 0 else "disagrees" if sign < 0 else "undecided"
 
 
+def decided_of(signs: Sequence[int]) -> Verdict:
+    """Return the verdict of signs: 1 bears the claim out, −1 speaks against it, and 0 tells nothing."""
+    return decided([_verdict(sign) for sign in signs])
+
+
 def _of_signs(signs: Sequence[int], wanted: int) -> Verdict:
     """Return the verdict on a claim about so many strategies, of which some may not be finished."""
     missing: list[Verdict] = ["not measured"] * (wanted - len(signs))
@@ -137,8 +143,11 @@ def _near(one: str, other: str, measure: Measure, what: str, rule: Callable[[Est
         pair, gap = paired(results, one, other, measure), paired(results, UPPER, LOWER, measure)
         if pair is None or gap is None:
             return _unfinished(one, other, *({UPPER, LOWER} - {one, other}))
-        margin = abs(gap.estimate.mean) / 2
-        told = f"{one} less {other}: {_told(pair.estimate)} in {what}; half of {UPPER} less {LOWER}: {margin:.4f}"
+        margin = abs(gap.estimate.mean) / 2 if gap.estimate.sign else math.nan  # bounds that are not told apart
+        near = f"half of {UPPER} less {LOWER}: {margin:.4f}"
+        if math.isnan(margin):
+            near = f"{UPPER} and {LOWER} are not told apart, so what is near is not known"
+        told = f"{one} less {other}: {_told(pair.estimate)} in {what}; {near}"
         same = len(pair.seeds) > 1 and np.abs(pair.differences).max() <= SAME  # there is no interval then
         return Finding(told, "agrees" if same else rule(pair.estimate, margin))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from asal.absent import NO_MODEL
 from asal.build import Project, ProjectTools
@@ -15,11 +16,12 @@ from asal.errors import UserError
 from asal.experiment import Initial
 from asal.features import features
 from asal.meter import Meter
-from asal.paper.claims import MINUS, Finding, Verdict
+from asal.paper.claims import MINUS, Finding, decided_of
 from asal.paper.order import Checked
 from asal.paper.pictures import Row
 from asal.rng import stream
 from asal.scores.entropy import entropy
+from asal.statistics import estimate
 from asal.strategies.asal import nearest_untaken
 from asal.strategies.synthesis import Climb, Synthetic, of_score, synthesise
 
@@ -90,45 +92,69 @@ class Showcase:
 
     def labelable(self) -> Finding:
         """Check that labelling the synthetic images is possible: a teacher is sure of half of them or more."""
-        share = float((self.answers.max(axis=1) >= SURE).mean())
-        told = f"a network trained on every label is at least {SURE:.0%} sure of {share:.0%} of {MADE} synthetic images"
-        return Finding(told, "agrees" if share >= 0.5 else "disagrees")
+        share = _Share.of(self.answers.max(axis=1) >= SURE)
+        told = f"a network trained on every label is at least {SURE:.0%} sure of {share} of {MADE} synthetic images"
+        return Finding(told, decided_of([share.sign]))
 
     def nearer_is_liker(self) -> Finding:
         """Check that the nearer a match is, the more like its synthetic image's its entropy is: by ranks."""
         rhos = {space.space: self._rho(space) for space in self.spaces}
         told = ", ".join(f"{space} {rho:+.2f}" for space, rho in rhos.items()).replace("-", MINUS)
-        verdict: Verdict = "undecided"
-        if min(rhos.values()) > CORRELATED:
-            verdict = "agrees"
-        elif min(rhos.values()) < -CORRELATED:
-            verdict = "disagrees"
-        about = f"Spearman’s ρ of distance and difference in entropy, {MADE} matches"
-        return Finding(f"{about}: {told}; by chance within ± {CORRELATED:.2f}", verdict)
+        signs = [int(rho > CORRELATED) - int(rho < -CORRELATED) for rho in rhos.values()]
+        about = f"Spearman’s ρ of distance and difference in entropy, the synthetic entropy held fixed, {MADE} matches"
+        return Finding(f"{about}: {told}; by chance within ± {CORRELATED:.2f}", decided_of(signs))
 
     def _rho(self, space: Matched) -> float:
-        from scipy.stats import spearmanr
+        from scipy.stats import rankdata
 
-        apart = np.abs(space.scores - self.made.scores)
-        if np.ptp(apart) == 0 or np.ptp(space.distances) == 0:
+        made = self.made.scores
+        columns = [space.distances, np.abs(space.scores - made), made]
+        if any(np.ptp(column) == 0 for column in columns):
             return 0.0  # without ranks there is no order to agree with
-        return float(spearmanr(space.distances, apart).statistic)
+        r = np.corrcoef([rankdata(column) for column in columns]).round(12)
+        left = (1 - r[0, 2] ** 2) * (1 - r[1, 2] ** 2)  # what the synthetic entropy does not explain
+        return float((r[0, 1] - r[0, 2] * r[1, 2]) / left**0.5) if left > 0 else 0.0
 
     def as_uncertain(self) -> Finding:
         """Check that in one fixed space the matches' entropy is nearer to the synthetic images' than to the pool's."""
         made = float(self.made.scores.mean())
         told = ", ".join(f"matches by {space.space} {space.scores.mean():.3f}" for space in self.spaces)
-        best = max(float(space.scores.mean()) for space in self.spaces if space.fixed)
-        verdict: Verdict = "agrees" if best > (made + self.usual) / 2 else "disagrees"
+        middle = (self.made.scores + self.usual) / 2
+        signs = [estimate(space.scores - middle).sign for space in self.spaces if space.fixed]
+        verdict = decided_of([max(signs)])
         return Finding(f"mean entropy: synthetic {made:.3f}, {told}, random images {self.usual:.3f}", verdict)
 
     def alike(self) -> Finding:
         """Check that most matches are of the class that the teacher sees in the synthetic image, in every space."""
         seen = self.answers.argmax(axis=1)
-        shares = {found.space: float((found.labels == seen).mean()) for found in self.spaces}
-        told = ", ".join(f"{space} {share:.0%}" for space, share in shares.items())
+        shares = {found.space: _Share.of(found.labels == seen) for found in self.spaces}
+        told = ", ".join(f"{space} {share}" for space, share in shares.items())
         chance = f"matches of the class that the network sees: {told}; chance {1 / len(self.classes):.0%}"
-        return Finding(chance, "agrees" if min(shares.values()) > 0.5 else "disagrees")
+        return Finding(chance, decided_of([share.sign for share in shares.values()]))
+
+
+@dataclass(frozen=True)
+class _Share:
+    """How many of some images, held against half of them."""
+
+    mean: float
+    low: float  # of the 95% interval (Wilson 1927)
+    high: float
+
+    @classmethod
+    def of(cls, true: npt.NDArray[np.bool_]) -> _Share:
+        from scipy.stats import binomtest
+
+        span = binomtest(int(true.sum()), len(true)).proportion_ci(method="wilson")
+        return cls(float(true.mean()), float(span.low), float(span.high))
+
+    @property
+    def sign(self) -> int:
+        """1 for most of them, −1 for fewer than half, and 0 where so few images cannot tell."""
+        return int(self.low > 0.5) - int(self.high < 0.5)
+
+    def __str__(self) -> str:
+        return f"{self.mean:.0%} ({self.low:.0%} … {self.high:.0%})"
 
 
 def showcase(project: Project, spaces: Sequence[str], labels: int, seed: int = 0) -> Showcase:
