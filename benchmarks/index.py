@@ -1,26 +1,32 @@
-"""Seconds of one search by each exact index, as the pool grows: `python benchmarks/index.py [--largest 1000000]`.
+"""Ten look-ups by each index, as the pool grows and its near images go: `python benchmarks/index.py [--largest N]`.
 
 Vectors are a mixture of 200 clusters whose spread falls as after PCA; queries lie half-way between stored vectors,
-where synthetic images lie; 500 images are left out. Set OMP_NUM_THREADS for the threads of the matrix product.
+where synthetic images lie. "Eaten" are the nearest images of the very queries that are then asked: what active learning
+removes, and worse. Recall is of the nearest image, against the exact scan. Sizes are those of the paper's figure 6.
+Set OMP_NUM_THREADS for the threads; 16 million images take 4 GB on the disk and as much memory for it to stay cached.
 """
 
 from __future__ import annotations
 
 import argparse
+import resource
 import tempfile
 import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 
-from asal.core import Features, Ids
+from asal.core import NO_IDS, Features, Ids, Index
 from asal.index import indexes
 from asal.vectors import StoredVectors, write_vectors
 
-D, QUERIES, REMOVED = 50, 10, 500
-SIZES = (10_000, 50_000, 400_000, 1_000_000)
+D, QUERIES, BATCH = 50, 200, 10
+SIZES = (160_000, 500_000, 1_600_000, 5_000_000, 16_000_000)
+KINDS = {"exact": {}, "ivf": {"guard": 0}, "ivf, guarded": {}, "kdtree": {}}
+LARGEST_TREE = 500_000  # a look-up takes seconds beyond, and the tree twice the memory of the vectors
+EATEN = (0, 10_000, 100_000)
 
 
 def mixture(ids: Ids) -> Features:
@@ -32,47 +38,83 @@ def mixture(ids: Ids) -> Features:
     return np.asarray(drawn * spread, np.float32)
 
 
-def seconds(work: Callable[..., object], repeats: int) -> float:
-    """Return the least of several times, the first of which warms up."""
-    times = []
-    for _ in range(repeats + 1):
+def batches(queries: Features) -> Iterator[Features]:
+    """Yield the queries as a round asks them: ten at a time."""
+    for at in range(0, len(queries), BATCH):
+        yield queries[at : at + BATCH]
+
+
+def look_up(index: Index, queries: Features, gone: Ids) -> tuple[Ids, float]:
+    """Return the nearest ids (q,), and the median milliseconds of ten look-ups; the first ones warm up."""
+    found, times = [], []
+    for some in [next(batches(queries)), *batches(queries)]:
         start = time.perf_counter()
-        work()
+        found.append(index.search(some, 1, without=gone).ids[:, 0])
         times.append(time.perf_counter() - start)
-    return min(times[1:])
+    return np.concatenate(found[1:]), 1000 * median(times[1:])
 
 
-def measure(vectors: StoredVectors) -> None:
-    """Print one line an index: preparation, opening, and a search for k = 1, 20, 30."""
+def eat(exact: Index, queries: Features, count: int) -> Ids:
+    """Return some `count` ids: the nearest images of the queries, as many of each."""
+    gone = NO_IDS
+    while len(gone) < count:
+        more = exact.search(queries, min(200, 1 + (count - len(gone)) // len(queries)), without=gone)
+        gone = np.union1d(gone, more.ids)
+    return gone
+
+
+def measure(vectors: StoredVectors, times: dict[str, list[tuple[int, float]]]) -> None:
+    """Print one line an index."""
     rng = np.random.default_rng(1)
     a, b = (vectors.read(rng.integers(len(vectors), size=QUERIES)) for _ in range(2))
-    gone = rng.integers(len(vectors), size=REMOVED)
-    exact: list[float] = []
-    for name in ("exact", "kdtree"):
-        indexer = indexes[name].make()
+    queries = (a + b) / 2
+    eaten: list[tuple[Ids, Ids]] = []
+    for name, options in KINDS.items():
+        if name == "kdtree" and len(vectors) > LARGEST_TREE:
+            continue
+        kind = indexes[name.partition(",")[0]]
+        indexer, folder = kind.bind(options), vectors.folder / kind.name
         start = time.perf_counter()
-        indexer.build(vectors, vectors.folder / name)
+        if not folder.exists():
+            indexer.build(vectors, folder)
         built = time.perf_counter()
-        index = indexer.load(vectors, vectors.folder / name)
+        index = indexer.load(vectors, folder)
         opened = time.perf_counter()
-        repeats = 15 if name == "exact" else 2
-        searches = [partial(index.search, (a + b) / 2, k, without=gone) for k in (1, 20, 30)]
-        took = [seconds(search, repeats) for search in searches]
-        exact = exact or took
-        times = "".join(f"{1000 * t:10.1f}" for t in took)
-        ratios = "".join(f"{t / e:8.1f}" for t, e in zip(took, exact, strict=True))
-        print(f"{len(vectors):>9,}  {name:<7}{built - start:9.2f}{opened - built:9.2f}{times}   {ratios}", flush=True)
+        if not eaten:
+            removals = [eat(index, queries, count) for count in EATEN if count < len(vectors) // 10]
+            eaten = [(gone, index.search(queries, 1, without=gone).ids[:, 0]) for gone in removals]
+        cells = ""
+        for gone, true in eaten:
+            found, took = look_up(index, queries if name != "kdtree" else queries[: 2 * BATCH], gone)
+            cells += f"{took:10.1f}{(found == true[: len(found)]).mean():8.3f}"
+            if not len(gone):
+                times.setdefault(name, []).append((len(vectors), took))
+        size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / len(vectors)
+        print(
+            f"{len(vectors):>10,}  {name:<13}{built - start:8.1f}{opened - built:8.2f}{size:8.1f}{cells}   "
+            f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:6.2f}",
+            flush=True,
+        )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--largest", type=int, default=400_000, help="the largest pool")
-    largest = parser.parse_args().largest
-    print(f"{QUERIES} queries, {D} dimensions, {REMOVED} images left out; build and open in s, searches in ms")
-    print("   images  index      build     open       k=1      k=20      k=30      × exact: k=1, 20, 30")
-    for n in (n for n in SIZES if n <= largest):
-        with tempfile.TemporaryDirectory() as home:
-            measure(write_vectors(Path(home), mixture, n))
+    parser.add_argument("--largest", type=int, default=SIZES[2], help="the largest pool")
+    parser.add_argument("--folder", type=Path, help="where the vectors are put meanwhile")
+    given = parser.parse_args()
+    heads = "".join(f"{f'{count:,} eaten':>18}" for count in EATEN)
+    print(
+        f"{BATCH} queries at a time, {D} dimensions; seconds to build and open, bytes an image, ms and recall, peak GiB"
+    )
+    print(f"    images  index           build    open   bytes{heads}     GiB")
+    times: dict[str, list[tuple[int, float]]] = {}
+    for n in (n for n in SIZES if n <= given.largest):
+        with tempfile.TemporaryDirectory(dir=given.folder) as home:
+            measure(write_vectors(Path(home), mixture, n, batch=65_536), times)
+    for name, points in times.items():
+        if len(points) > 2:
+            n, ms = np.log(np.array(points)).T
+            print(f"{name}: milliseconds grow as n^{np.polyfit(n, ms, 1)[0]:.2f}")
 
 
 if __name__ == "__main__":

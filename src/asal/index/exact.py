@@ -91,7 +91,7 @@ class ExactIndex:
 
     def __init__(self, vectors: Store, centre: Block, norms: Block, block: int) -> None:
         self._vectors, self._norms, self._block = vectors, norms, block
-        self._centre = centre.astype(np.float64)
+        self.centre = centre.astype(np.float64)
 
     def search(self, queries: Features, k: int, *, without: Ids = NO_IDS) -> Neighbours:
         """Return the k nearest images that are not in `without`, ties by lower id; fewer only if fewer are left.
@@ -101,7 +101,7 @@ class ExactIndex:
         Raises:
             UserError: queries of another dimension or not finite, k < 1, or an id in `without` that is not stored.
         """
-        exact = checked(queries, k, len(self._centre))
+        exact = checked(queries, k, len(self.centre))
         gone = removed(without, len(self._vectors))
         k = min(k, len(self._vectors) - len(gone))
         found = [NO_PAIRS]
@@ -111,7 +111,7 @@ class ExactIndex:
         return neighbours(nearest(found, k), len(exact), k)
 
     def _scan(self, queries: Scores, k: int, gone: Ids) -> Pairs:
-        scan = _Scan(queries, self._centre, min(MOST, max(LEAST, self._block // len(queries))))
+        scan = _Scan(queries, self.centre, min(MOST, max(LEAST, self._block // len(queries))))
         best = _Best(self._vectors, queries, k)
         for first, x in self._chunks(scan.rows):
             norms = self._norms[first : first + len(x)]
