@@ -112,3 +112,15 @@ def test_nothing_finished_twice_is_refused(folders: list[Path], tmp_path: Path) 
             (copy / name / f"seed-{seed}" / "rows.jsonl").unlink()
     with pytest.raises(UserError, match="let `asal run` finish more seeds"):
         compare(copies, tmp_path / "out")
+
+
+def test_one_benchmark_counts_once_in_whatever_folders(folders: list[Path], tmp_path: Path) -> None:
+    one = write_experiment(tmp_path / "one", {"random": 0.0, "asal": 0.5}, name="same", pool="abc")
+    again = write_experiment(tmp_path / "again", {"random": 0.0, "asal": 0.5}, rounds=6, name="same", pool="abc")
+    with pytest.raises(UserError, match="both same, of the same images"):
+        compare([one, again], tmp_path / "out")
+
+
+def test_a_comparison_does_not_lie_below_a_run_folder_either(folders: list[Path]) -> None:
+    with pytest.raises(UserError, match="is a run folder"):
+        compare(folders, folders[0] / "deep" / "out")

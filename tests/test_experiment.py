@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -338,3 +339,17 @@ def test_images_without_a_label_are_skipped_and_do_not_count(tmp_path: Path, spe
     too_many = parse({**changed.model_dump(), "protocol": {**changed.protocol.model_dump(), "budget": 41}})
     with pytest.raises(UserError, match="budget = 41 of 40 images with a known label"):
         begin(Project(project.root, too_many), ["random"], [0], tmp_path / "other")
+
+
+def test_a_damaged_run_json_costs_no_run(prepared: Path, own: Path) -> None:
+    there, facts = own / "run.json", json.loads((own / "run.json").read_text())
+    rows = {path: path.read_bytes() for path in own.rglob("rows.jsonl")}
+    there.write_text("{")
+    begins = partial(begin, Project(prepared, load(prepared)), facts["strategies"], facts["seeds"], own)
+    with pytest.raises(DamageError) as refused:
+        begins()
+    assert f"delete {there} and" in refused.value.remedy
+    there.unlink()
+    begins()
+    assert {path: path.read_bytes() for path in own.rglob("rows.jsonl")} == rows
+    assert json.loads(there.read_text())["spec_hash"] == facts["spec_hash"]

@@ -122,3 +122,14 @@ def test_damage_that_a_worker_meets_is_told_by_the_command(
     shutil.rmtree(path.parent)
     assert start(*words).wait().code == 0
     assert rows(out) == rows(in_line)
+
+
+def test_a_runs_folder_is_not_its_projects(prepared: Path, start: Any) -> None:
+    said = start("run", prepared, "--out", prepared, "--seeds", 1).wait()
+    assert said.code == 2
+    assert "a run's folder is not its project's" in said.err and "--out" in said.err
+
+
+def test_names_that_are_none_are_refused(prepared: Path, start: Any, tmp_path: Path) -> None:
+    said = start("run", prepared, "--out", tmp_path / "out", "--strategies", " , ").wait()
+    assert said.code == 2 and not (tmp_path / "out").exists()

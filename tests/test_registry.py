@@ -180,3 +180,9 @@ def test_every_default_fits_its_own_type(kind: str, name: str) -> None:
     needed = {k: required[k] for k, p in part.parameters.items() if p.default is p.empty and k in required}
     options = part.options(needed)
     assert part.options(options) == options, "what came out goes in again"
+
+
+@pytest.mark.parametrize("rate", [float("inf"), float("nan")])
+def test_numbers_are_finite(parts: Registry, rate: float) -> None:
+    with pytest.raises(UserError, match="finite"):
+        parts["frozen"].options({"path": "x", "rate": rate})

@@ -179,3 +179,8 @@ def test_it_travels_between_processes() -> None:
     spec = parse(tomllib.loads(FULL))
     assert pickle.loads(pickle.dumps(spec)) == spec
     assert Spec.model_validate_json(spec.model_dump_json()) == spec
+
+
+def test_a_byte_order_mark_does_no_harm(tmp_path: Path, spec: Callable[..., Any]) -> None:
+    (tmp_path / "asal.toml").write_text(toml(parse(spec()).model_dump(mode="json")), encoding="utf-8-sig")
+    assert load(tmp_path) == parse(spec())

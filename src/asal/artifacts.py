@@ -19,6 +19,7 @@ from asal.errors import BusyError, DamageError, UserError
 
 FORMAT = 1  # of every derived folder; raised when an older asal could not read a newer folder
 MANIFEST = "part.json"
+RUN = "run.json"  # of a folder of runs
 SCRATCH = ".scratch"  # inside a folder under construction: checkpoints, dropped when it is whole
 
 
@@ -84,6 +85,8 @@ def read_json(path: Path) -> dict[str, Any]:
 def damaged(path: Path, what: str) -> DamageError:
     """Return the error for a file that is not what was written, with the folder whose removal mends it."""
     home = next((p for p in (path, *path.parents) if (p / MANIFEST).exists()), path.parent)
+    if path.name == RUN:  # the runs beside it are whole, and it is written anew from the spec
+        home = path
     return DamageError(
         "a stored file is read only as it was written",
         came=f"{path}: {what}",

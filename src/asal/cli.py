@@ -126,7 +126,7 @@ def run(
     from asal.terminal import watching
 
     settings = load(spec)
-    names = [name.strip() for name in strategies.split(",") if name.strip()] or list(settings.strategies)
+    names = [name.strip() for name in strategies.split(",")] if strategies else list(settings.strategies)
     with watching(console) as watch:
         opened = Project(_root(spec, project, settings.name), settings, watch=watch)
         compare(opened, names, range(seeds), out, jobs, threads)

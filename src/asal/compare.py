@@ -74,13 +74,14 @@ def _opened(folders: Sequence[Path | str], out: Path) -> list[Results]:
             came=f"{twice[0]} is named twice",
             remedy="name each run folder once",
         )
-    if (out / "run.json").exists():
+    if inside := next((it for it in (out, *out.resolve().parents) if (it / "run.json").exists()), None):
         raise UserError(
             "a comparison lies beside the run folders, not in one of them",
-            came=f"{out} is a run folder",
+            came=f"{inside} is a run folder",
             remedy="choose another folder with --out",
         )
     found = [load(place) for place in places]
+    _check_once(found)
     holders = Counter(name for results in found for name in results.strategies)
     for results in found:
         if not any(holders[name] > 1 for name in results.strategies):
@@ -90,6 +91,20 @@ def _opened(folders: Sequence[Path | str], out: Path) -> list[Results]:
                 remedy="leave it out, or run it with strategies that another one has",
             )
     return found
+
+
+def _check_once(found: Sequence[Results]) -> None:
+    """Refuse two folders of one benchmark: a copy, or another budget."""
+    seen: dict[tuple[str, str], Results] = {}
+    for results in found:
+        benchmark = (str(results.facts["name"]), str(results.facts.get("pool")))
+        if "pool" in results.facts and benchmark in seen:
+            raise UserError(
+                "every benchmark counts once",
+                came=f"{seen[benchmark].folder} and {results.folder} are both {benchmark[0]}, of the same images",
+                remedy="leave one of them out",
+            )
+        seen[benchmark] = results
 
 
 def _titled(found: Sequence[Results]) -> dict[str, Results]:

@@ -39,6 +39,12 @@ def compare(
     """
     names = list(dict.fromkeys(strategies))
     check(project.spec, names)
+    if out.resolve() == project.root.resolve():  # both are locked: this process would wait for itself
+        raise UserError(
+            "a run's folder is not its project's",
+            came=f"{out} for both",
+            remedy="choose another folder with --out",
+        )
     with artifacts.alone(out):
         project.ingest()
         begin(project, names, seeds, out, threads)

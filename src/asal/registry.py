@@ -103,7 +103,9 @@ class Part:
             for made in dataclasses.fields(self.make):
                 if made.default_factory is not dataclasses.MISSING:
                     fields[made.name] = (hints[made.name], pydantic.Field(default_factory=made.default_factory))
-        config = pydantic.ConfigDict(extra="forbid", protected_namespaces=(), arbitrary_types_allowed=True)
+        config = pydantic.ConfigDict(
+            extra="forbid", protected_namespaces=(), arbitrary_types_allowed=True, allow_inf_nan=False
+        )
         model = pydantic.create_model(self.name, __config__=config, **fields)
         try:
             checked = model(**given)

@@ -199,7 +199,7 @@ def load(path: Path) -> Spec:
     """Read a spec from a TOML file, or from the `asal.toml` of a project folder."""
     file = path / FILE if path.is_dir() else path
     try:
-        return parse(tomllib.loads(file.read_text(encoding="utf-8")), str(file))
+        return parse(tomllib.loads(file.read_text(encoding="utf-8-sig")), str(file))
     except FileNotFoundError:
         raise UserError(
             "a spec is a TOML file, or a project folder that holds asal.toml",

@@ -8,7 +8,7 @@ from typing import Annotated
 import numpy as np
 import torch
 import torch.nn.functional as F
-from annotated_types import Ge
+from annotated_types import Ge, Le
 from torch import Tensor, nn
 
 from asal.core import Images, Labels
@@ -27,7 +27,7 @@ class Linear:
     result hangs on no initial weights. How the paper regularises is unknown: l2 is our choice.
     """
 
-    l2: Annotated[float, Ge(0)] = 0.1
+    l2: Annotated[float, Ge(0), Le(1e6)] = 0.1
     iterations: Annotated[int, Ge(1)] = 200
 
     def fit(self, images: Images, labels: Labels, classes: int, rng: np.random.Generator) -> NeuralModel:
