@@ -25,7 +25,7 @@ from asal.index import (
     squared_distances,
 )
 from asal.index.exact import Exact, ExactIndex
-from asal.index.guard import SURRENDER, WIDER, Guard
+from asal.index.guard import SURRENDER, Guard
 from asal.progress import Watch, unwatched
 from asal.rng import stream
 
@@ -51,9 +51,8 @@ class Ivf:
     vectors of the best codes are then read, and ranked in float64.
 
     Active learning removes the nearest images of its queries, and what is left near them lies in other lists. So a
-    query of which a sixteenth of the candidates are removed ones looks into four times as many lists, and beyond a
-    quarter of them all it is answered by the exact scan; so is every query below some 500,000 images. And of each
-    search the exact scan checks `guard` queries: what costs linear time here.
+    query of which a sixteenth of the candidates are removed ones is answered by the exact scan; so is every query
+    below some 500,000 images. And of each search the exact scan checks `guard` queries: both cost linear time.
 
     Args:
         probes: lists that a query looks into.
@@ -133,13 +132,13 @@ class IvfIndex:
         return neighbours(self._answer(queries, k, gone, self._probes), len(queries), k)
 
     def _answer(self, queries: Features, k: int, gone: Ids, probes: int) -> Pairs:
-        """Return k pairs a query, from so many lists, from more where few of the near images are left, or exactly."""
+        """Return k pairs a query: from so many lists, or exactly where near images are removed or the lists are few."""
         found, todo = [NO_PAIRS], np.arange(len(queries))
-        while len(todo) and probes * SURRENDER <= self._index.nlist:
-            pairs, trusted = self._probe(queries[todo], k, gone, probes)
+        if probes * SURRENDER <= self._index.nlist:
+            pairs, trusted = self._probe(queries, k, gone, probes)
             keep = trusted[pairs.rows]
-            found.append(Pairs(todo[pairs.rows[keep]], pairs.ids[keep], pairs.squares[keep]))
-            todo, probes = todo[~trusted], WIDER * probes
+            found.append(Pairs(pairs.rows[keep], pairs.ids[keep], pairs.squares[keep]))
+            todo = todo[~trusted]
         if len(todo):
             left = self._exact.search(queries[todo], k, without=gone)
             found.append(Pairs(np.repeat(todo, k), left.ids.ravel(), left.distances.ravel() ** 2))
@@ -147,7 +146,8 @@ class IvfIndex:
 
     def _probe(self, queries: Features, k: int, gone: Ids, probes: int) -> tuple[Pairs, npt.NDArray[np.bool_]]:
         """Return the k best of each query's candidates that are left, and for which queries enough are left."""
-        wanted = max(self._candidates, SPARE * k) * probes // self._probes
+        least = max(self._candidates, SPARE * k)
+        wanted = least * probes // self._probes
         offsets = queries - self._exact.centre  # in float64
         how = _faiss().SearchParametersIVF(nprobe=probes)
         _, ids = self._index.search(_even(offsets), wanted, params=how)  # (q, wanted), −1 where there were fewer
@@ -155,7 +155,7 @@ class IvfIndex:
         some = np.asarray(ids[rows, columns], np.int64)
         free = ~_among(some, gone)
         left = np.bincount(rows[free], minlength=len(queries))
-        enough = left >= wanted * (1 - EATEN)
+        enough = left >= wanted - EATEN * least  # in more lists more may not be gone: the nearest ones count
         rows, some = rows[free], some[free]
         kept, where = np.unique(some, return_inverse=True)
         squares = squared_distances(queries.astype(np.float64)[rows], self._vectors.read(kept)[where])
