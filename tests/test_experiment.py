@@ -348,7 +348,7 @@ def test_a_damaged_run_json_costs_no_run(prepared: Path, own: Path) -> None:
     begins = partial(begin, Project(prepared, load(prepared)), facts["strategies"], facts["seeds"], own)
     with pytest.raises(DamageError) as refused:
         begins()
-    assert f"delete {there} and" in refused.value.remedy
+    assert f"delete {there} alone" in refused.value.remedy
     there.unlink()
     begins()
     assert {path: path.read_bytes() for path in own.rglob("rows.jsonl")} == rows

@@ -81,7 +81,7 @@ def test_fourteen_lines_can_be_read(many: Path, narrow: bool) -> None:
 @pytest.mark.parametrize("narrow", [False, True])
 def test_one_bad_strategy_does_not_press_the_good_ones_into_a_line(tmp_path: Path, narrow: bool) -> None:
     good = {f"good-{i}": [[0.9, 0.97 + i / 500, 0.98 + i / 500]] for i in range(5)}
-    results = results_of(tmp_path, good | {"bad": [[0.5, 0.6, 0.7]]})
+    results = results_of(tmp_path, good | {"bad": [[0.5, 0.6, 0.7]], "lucky": [[0.9, 0.96, 0.97], [0.9, 0.97, 1.0]]})
     lines = [line for name in results.strategies if (line := curve(results, name))]
     full = Reference(0.997, (0.996, 0.9985), None, {})
     figure = draw_curves(lines, pens(list(results.strategies), "bad"), "test accuracy", reference=full)(narrow)

@@ -19,7 +19,6 @@ from asal.errors import BusyError, DamageError, UserError
 
 FORMAT = 1  # of every derived folder; raised when an older asal could not read a newer folder
 MANIFEST = "part.json"
-RUN = "run.json"  # of a folder of runs
 SCRATCH = ".scratch"  # inside a folder under construction: checkpoints, dropped when it is whole
 
 
@@ -67,7 +66,7 @@ def sync(folder: Path) -> None:
         os.close(handle)
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, *, remedy: str = "") -> dict[str, Any]:
     """Read a JSON file that asal wrote.
 
     Raises:
@@ -76,21 +75,19 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, UnicodeDecodeError) as error:
-        raise damaged(path, f"it is not readable JSON ({error})") from None
+        raise damaged(path, f"it is not readable JSON ({error})", remedy=remedy) from None
     if not isinstance(facts, dict):
-        raise damaged(path, "it holds no JSON object")
+        raise damaged(path, "it holds no JSON object", remedy=remedy)
     return facts
 
 
-def damaged(path: Path, what: str) -> DamageError:
-    """Return the error for a file that is not what was written, with the folder whose removal mends it."""
+def damaged(path: Path, what: str, *, remedy: str = "") -> DamageError:
+    """Return the error for a file that is not what was written; the remedy is to remove its folder, unless given."""
     home = next((p for p in (path, *path.parents) if (p / MANIFEST).exists()), path.parent)
-    if path.name == RUN:  # the runs beside it are whole, and it is written anew from the spec
-        home = path
     return DamageError(
         "a stored file is read only as it was written",
         came=f"{path}: {what}",
-        remedy=f"delete {home} and run the same command again: only that is made anew",
+        remedy=remedy or f"delete {home} and run the same command again: only that is made anew",
     )
 
 

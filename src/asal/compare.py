@@ -11,7 +11,7 @@ from asal.errors import UserError, unknown
 from asal.matrix import duels, over_benchmarks
 from asal.page import Paths, compose, publish, render_all
 from asal.progress import Watch, unwatched
-from asal.results import BASELINE, Results, load
+from asal.results import BASELINE, FACTS, Results, load
 
 SHADED = ("beats more", "even", "loses more")  # the shades of a matrix over benchmarks
 
@@ -74,7 +74,7 @@ def _opened(folders: Sequence[Path | str], out: Path) -> list[Results]:
             came=f"{twice[0]} is named twice",
             remedy="name each run folder once",
         )
-    if inside := next((it for it in (out, *out.resolve().parents) if (it / "run.json").exists()), None):
+    if inside := next((it for it in (out, *out.resolve().parents) if (it / FACTS).exists()), None):
         raise UserError(
             "a comparison lies beside the run folders, not in one of them",
             came=f"{inside} is a run folder",

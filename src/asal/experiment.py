@@ -30,6 +30,7 @@ from asal.exam import Exam
 from asal.meter import Meter
 from asal.oracles.stored import Stored
 from asal.progress import Watch, listening
+from asal.results import FACTS, read_facts
 from asal.scores import scores
 from asal.session import Batch, Session
 from asal.spec import Spec
@@ -65,9 +66,9 @@ def begin(project: Project, chosen: Sequence[str], seeds: Sequence[int], out: Pa
         **machine.facts(),
         "earlier": [],
     }
-    there = out / "run.json"
+    there = out / FACTS
     if there.exists():
-        facts = _joined(artifacts.read_json(there), facts, out)
+        facts = _joined(read_facts(out), facts, out)
     with artifacts.telling_of_disk(out):
         out.mkdir(parents=True, exist_ok=True)
         artifacts.write_json(there, facts)

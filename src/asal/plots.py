@@ -121,8 +121,9 @@ def _accuracies(axes: Axes, curves: Sequence[Curve], reference: Reference | None
     floor, best = axis_floor(curves), max(curve.mean.max() for curve in curves)
     top = max(curve.high.max() for curve in curves)
     top = max(top, reference.high) if reference else top
-    if best < 1 and 1 - floor > CRUSHED * (1 - best):
-        _by_errors(axes, floor, min(1 - best, 1 - top if top < 1 else 1) / 2)
+    full = [reference.accuracy, reference.high] if reference else []
+    if max([best, *full[:1]]) < 1 and 1 - floor > CRUSHED * (1 - best):
+        _by_errors(axes, floor, (1 - max(level for level in (best, *full) if level < 1)) / 2)
     else:
         air = max(0.04 * (top - floor), 1e-3)
         axes.set_ylim(floor - air, top + air)
@@ -137,7 +138,7 @@ def _accuracies(axes: Axes, curves: Sequence[Curve], reference: Reference | None
 
 
 def _by_errors(axes: Axes, floor: float, least: float) -> None:
-    """Space accuracies by the logarithm of the errors left: else one bad strategy presses all good ones into a line."""
+    """Space accuracies by the logarithm of the errors, up to `least`: else one bad strategy crushes all good ones."""
     axes.set_yscale("function", functions=(lambda y: -np.log(np.maximum(1 - y, least / 2)), lambda v: 1 - np.exp(-v)))
     axes.set_ylim(floor - 0.04 * (1 - floor), 1 - least)
     axes.set_yticks([tick for tick in TICKS if floor <= tick <= 1 - least] or [floor, 1 - 2 * least])

@@ -19,6 +19,7 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int64]
 
 BASELINE = "random"
+FACTS = "run.json"
 
 
 @dataclass(frozen=True)
@@ -148,23 +149,36 @@ def load(folder: Path | str) -> Results:
         DamageError: names the file, the line and what is wrong with it.
     """
     folder = Path(folder)
-    if not (folder / "run.json").is_file():
+    if not (folder / FACTS).is_file():
         raise UserError(
             "a folder of runs holds a run.json",
             came=f"{folder} has none",
             remedy="name the folder that `asal run … --out` wrote",
         )
-    facts = read_json(folder / "run.json")
+    facts = read_facts(folder)
     missing = {"name", "strategies", "seeds", "classes", "protocol"} - facts.keys()
     if missing or not facts["strategies"]:
-        raise damaged(folder / "run.json", f"it lacks {', '.join(sorted(missing)) or 'any strategy'}")
+        raise damaged(folder / FACTS, f"it lacks {', '.join(sorted(missing)) or 'any strategy'}", remedy=_mend(folder))
     places = [
         (strategy, int(seed), folder / strategy / f"seed-{seed}" / "rows.jsonl")
         for strategy in facts["strategies"]
         for seed in sorted(facts["seeds"])
     ]
     runs = [_run(strategy, seed, path, facts) for strategy, seed, path in places if path.is_file()]
-    return Results(folder, facts, tuple(run for run in runs if run), _reference(facts, folder / "run.json"))
+    return Results(folder, facts, tuple(run for run in runs if run), _reference(facts, folder / FACTS))
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """Return what a folder of runs says of itself.
+
+    Raises:
+        DamageError: it is not readable; the runs beside it need not be made anew.
+    """
+    return read_json(folder / FACTS, remedy=_mend(folder))
+
+
+def _mend(folder: Path) -> str:
+    return f"delete {folder / FACTS} alone, and call the `asal run` that filled {folder} again: its runs are kept"
 
 
 def _run(strategy: str, seed: int, path: Path, facts: Mapping[str, Any]) -> Run | None:

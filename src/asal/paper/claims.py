@@ -84,13 +84,11 @@ def _verdict(sign: int) -> Verdict:
     return "agrees" if sign > 0 else "disagrees" if sign < 0 else "undecided"
 
 
-def decided_of(signs: Sequence[int]) -> Verdict:
-    """Return the verdict of signs: 1 bears the claim out, −1 speaks against it, and 0 tells nothing."""
-    return decided([_verdict(sign) for sign in signs])
+def of_signs(signs: Sequence[int], wanted: int = 0) -> Verdict:
+    """Return the verdict of signs: 1 bears a claim out, −1 speaks against it, and 0 tells nothing.
 
-
-def _of_signs(signs: Sequence[int], wanted: int) -> Verdict:
-    """Return the verdict on a claim about so many strategies, of which some may not be finished."""
+    Where more are wanted, as when a strategy is not finished, the others are not measured.
+    """
     missing: list[Verdict] = ["not measured"] * (wanted - len(signs))
     return decided([*map(_verdict, signs), *missing])
 
@@ -187,7 +185,7 @@ def _extreme(strategy: str, among: Sequence[str], sign: int) -> Check:
         told = f"mean area: {told}{_lacking((strategy, *among), means)}" if told else "none of them is finished"
         if close := [name for name, sign in ahead.items() if sign == 0]:
             told += f"; {strategy} is not told apart from {joined(close)}"
-        return Finding(told, _of_signs(list(ahead.values()), len(among)))
+        return Finding(told, of_signs(list(ahead.values()), len(among)))
 
     return check
 
@@ -231,7 +229,7 @@ def reaches(strategies: Sequence[str], accuracy: float, budget: int) -> Check:
         there = {name: _accuracy(results, name, budget) for name in strategies if results.of(name)}
         told = ", ".join(f"{name} {_share(mean)}" for name, mean in there.items())
         told = f"at {budget:,} labels {told}{_lacking(strategies, there)}" if told else _none(strategies)
-        return Finding(told, _of_signs([_level(mean, accuracy) for mean in there.values()], len(strategies)))
+        return Finding(told, of_signs([_level(mean, accuracy) for mean in there.values()], len(strategies)))
 
     return check
 
@@ -247,7 +245,7 @@ def needs(strategy: str, accuracy: float, labels: int) -> Check:
             return Finding(told, "not measured")
         first, last = (_accuracy(results, strategy, budget) for budget in (before, labels))
         told = f"{strategy} {_share(first)} at {before:,} labels, {_share(last)} at {labels:,}"
-        verdict = _of_signs([-_level(first, accuracy), _level(last, accuracy)], 2)
+        verdict = of_signs([-_level(first, accuracy), _level(last, accuracy)], 2)
         return Finding(f"{told}; {_needed(runs, accuracy)}", verdict)
 
     return check
@@ -297,7 +295,7 @@ def score_ratio(strategies: Sequence[str], baseline: str, ratio: float) -> Check
         told = f"mean score of picks, to {baseline}’s: {told}{missing}" if told else "no picks were scored"
         least = ratio - 0.005  # as many digits as the paper has
         signs = [int(of.low >= least) - int(of.high < least) for of in times.values()]
-        return Finding(told, _of_signs(signs, len(strategies)))
+        return Finding(told, of_signs(signs, len(strategies)))
 
     return check
 

@@ -88,8 +88,8 @@ def scaling(it: Exhibit, order: Order) -> Done:
     parts = [
         Part("picture", "(a) Seconds to select ten", pictures.draw_scaling(taken, "seconds"),
              growth.finding.measured, [growth, at_16m(taken)], note),
-        Part("transition", "(b) Transition point", pictures.draw_crossings(rounds), paid.finding.measured, [paid],
-             once),
+        Part("transition", "(b) Transition point", pictures.draw_crossings(rounds, COMPARED),
+             paid.finding.measured, [paid], once),
     ]  # fmt: skip
     rows = [vars(one) for one in taken] + _prepared_rows(prepared, pools)
     return Done(parts, HEADS, rows, _settings(project, pools))

@@ -36,27 +36,31 @@ def draw_scaling(timings: Sequence[Timing], ylabel: str) -> Draw:
             if len(predicted) > 1:
                 axes.plot(*zip(*predicted, strict=True), color=colour, linestyle=(0, (3, 2)), linewidth=1.2)
         _ticks(axes, [it.images for it in timings])
-        _key(axes, names, narrow)
+        _key(axes, colours(names), narrow)
         return figure
 
     return draw
 
 
-def draw_crossings(rounds: Mapping[str, Mapping[int, float]]) -> Draw:
-    """Draw the round from which the preparation has paid, against the images of the pool."""
+def draw_crossings(rounds: Mapping[str, Mapping[int, float]], beside: Sequence[str] = ()) -> Draw:
+    """Draw the round from which the preparation has paid, against the images of the pool.
+
+    A line has the colour that it has among the lines of the picture `beside` it.
+    """
 
     def draw(narrow: bool) -> Figure:
         figure, axes = _loglog(narrow, len(rounds), "rounds of ten until it has paid")
-        for name, colour in colours(list(rounds)).items():
+        looks = colours(beside or list(rounds))
+        for name in rounds:
             points = [(n, value) for n, value in rounds[name].items() if value != float("inf")]
             if points:
-                axes.plot(*zip(*points, strict=True), color=colour, marker="o", markersize=4, linewidth=1.6)
+                axes.plot(*zip(*points, strict=True), color=looks[name], marker="o", markersize=4, linewidth=1.6)
         if not any(value < float("inf") for line in rounds.values() for value in line.values()):
             axes.text(0.5, 0.5, "nothing is saved", transform=axes.transAxes, ha="center", color=SOFT)
             axes.set_yticks([])
             axes.yaxis.set_minor_locator(NullLocator())
         _ticks(axes, [n for line in rounds.values() for n in line])
-        _key(axes, list(rounds), narrow)
+        _key(axes, {name: looks[name] for name in rounds}, narrow)
         return figure
 
     return draw
@@ -87,8 +91,8 @@ def _plain(value: float, _: float) -> str:
     return f"{value:,.0f}" if value >= 1 and value == round(value) else f"{value:.3g}"
 
 
-def _key(axes: Axes, names: Sequence[str], narrow: bool) -> None:
-    lines = [Line2D([], [], color=colour, marker="o", markersize=4) for colour in colours(names).values()]
+def _key(axes: Axes, looks: Mapping[str, str], narrow: bool) -> None:
+    names, lines = list(looks), [Line2D([], [], color=colour, marker="o", markersize=4) for colour in looks.values()]
     place = {"loc": "lower left", "bbox_to_anchor": (0.02, 0)} if narrow else {"loc": "upper left"}
     if narrow:
         axes.figure.legend(lines, names, frameon=False, borderaxespad=0.2, labelspacing=0.45, **place)

@@ -16,7 +16,7 @@ from asal.errors import UserError
 from asal.experiment import Initial
 from asal.features import features
 from asal.meter import Meter
-from asal.paper.claims import MINUS, Finding, decided_of
+from asal.paper.claims import MINUS, Finding, of_signs
 from asal.paper.order import Checked
 from asal.paper.pictures import Row
 from asal.rng import stream
@@ -94,7 +94,7 @@ class Showcase:
         """Check that labelling the synthetic images is possible: a teacher is sure of half of them or more."""
         share = _Share.of(self.answers.max(axis=1) >= SURE)
         told = f"a network trained on every label is at least {SURE:.0%} sure of {share} of {MADE} synthetic images"
-        return Finding(told, decided_of([share.sign]))
+        return Finding(told, of_signs([share.sign]))
 
     def nearer_is_liker(self) -> Finding:
         """Check that the nearer a match is, the more like its synthetic image's its entropy is: by ranks."""
@@ -102,7 +102,7 @@ class Showcase:
         told = ", ".join(f"{space} {rho:+.2f}" for space, rho in rhos.items()).replace("-", MINUS)
         signs = [int(rho > CORRELATED) - int(rho < -CORRELATED) for rho in rhos.values()]
         about = f"Spearman’s ρ of distance and difference in entropy, the synthetic entropy held fixed, {MADE} matches"
-        return Finding(f"{about}: {told}; by chance within ± {CORRELATED:.2f}", decided_of(signs))
+        return Finding(f"{about}: {told}; by chance within ± {CORRELATED:.2f}", of_signs(signs))
 
     def _rho(self, space: Matched) -> float:
         from scipy.stats import rankdata
@@ -121,7 +121,7 @@ class Showcase:
         told = ", ".join(f"matches by {space.space} {space.scores.mean():.3f}" for space in self.spaces)
         middle = (self.made.scores + self.usual) / 2
         signs = [estimate(space.scores - middle).sign for space in self.spaces if space.fixed]
-        verdict = decided_of([max(signs)])
+        verdict = of_signs([max(signs)])
         return Finding(f"mean entropy: synthetic {made:.3f}, {told}, random images {self.usual:.3f}", verdict)
 
     def alike(self) -> Finding:
@@ -130,7 +130,7 @@ class Showcase:
         shares = {found.space: _Share.of(found.labels == seen) for found in self.spaces}
         told = ", ".join(f"{space} {share}" for space, share in shares.items())
         chance = f"matches of the class that the network sees: {told}; chance {1 / len(self.classes):.0%}"
-        return Finding(chance, decided_of([share.sign for share in shares.values()]))
+        return Finding(chance, of_signs([share.sign for share in shares.values()]))
 
 
 @dataclass(frozen=True)
