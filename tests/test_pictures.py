@@ -65,6 +65,14 @@ def test_transitions_can_be_read(values: tuple[float, ...], narrow: bool) -> Non
     assert ("nothing is saved" in [text for text, _ in texts(figure)]) == (not finite)
 
 
+def test_a_line_has_the_colour_that_it_has_in_the_picture_beside() -> None:
+    names = ["maximum entropy", "asal, k-d tree", "asal, exact scan"]
+    left = draw_scaling([Timing(name, n, 1.0 * n, 0.0, 0.0, 0) for name in names for n in (10, 20)], "seconds")(False)
+    right = draw_crossings({name: {10: 3.0, 20: 2.0} for name in names[1:]}, names)(False)
+    colours = [[line.get_color() for line in figure.axes[0].lines] for figure in (left, right)]
+    assert colours[1] == colours[0][1:]
+
+
 def rows_of(shape: tuple[int, int, int]) -> list[Row]:
     images = np.arange(10 * np.prod(shape)).reshape(10, *shape).astype(np.uint8)
     names = [f"automobile\n{n}" for n in range(160_000, 160_010)]
