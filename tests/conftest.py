@@ -104,10 +104,10 @@ SERVER = """
 import json, multiprocessing, os, signal, sys, types
 import torch._dynamo, scipy.linalg, sklearn.decomposition, PIL.Image, safetensors.numpy, pyarrow.parquet, filelock
 import asal.build, asal.report, asal.fleet, asal.quality, asal.tensors, asal.cli, asal.terminal, asal.status
-import asal.paper.reproduce
+import asal.engine.local, asal.paper.reproduce
 
 # Workers are forks too, for the same reason.
-asal.fleet.multiprocessing = types.SimpleNamespace(
+asal.engine.local.multiprocessing = types.SimpleNamespace(
     get_context=lambda _: multiprocessing.get_context("fork"),
     parent_process=multiprocessing.parent_process,
     active_children=multiprocessing.active_children,

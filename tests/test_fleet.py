@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from asal import artifacts
+from asal.engine.local import THREAD_VARIABLES
 from asal.experiment import Job, run_one
-from asal.fleet import THREAD_VARIABLES, run_all
+from asal.fleet import run_all
 from asal.progress import unwatched
 from asal.spec import load
 

@@ -15,7 +15,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "asal"
 LAYERS = [
     {"errors", "rng", "meter", "progress"},
     {"artifacts", "registry", "core", "statistics"},
-    {"devices", "tensors", "checkpoint", "machine"},
+    {"devices", "tensors", "checkpoint", "machine", "engine"},
     {"nets"},
     {"sources", "pool", "augmented", "vectors", "generators", "features", "index", "learners", "scores"},
     {"divide"},

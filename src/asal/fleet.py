@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import threading
-import traceback
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from multiprocessing.queues import Queue
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from asal import artifacts, machine
 from asal.build import Project
 from asal.check import check
+from asal.engine.local import Local
 from asal.errors import UserError
 from asal.exam import Supervised, add_reference, references
 from asal.experiment import Job, begin
 from asal.progress import Watch
 
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-
 Task: TypeAlias = Job | Supervised
-
-_told: Queue[Any] | None = None  # in a worker: where its progress goes
 
 
 def compare(
@@ -65,110 +53,5 @@ def run_all(jobs: Sequence[Task], at_once: int, watch: Watch, threads: int = 1) 
     Raises:
         UserError: the first one that a run raised, when the runs beside it have ended.
     """
-    context = multiprocessing.get_context("spawn")
-    told: Queue[Any] = context.Queue()
-    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))  # read by a library when a worker loads it
-    try:
-        with ProcessPoolExecutor(at_once, context, _settle, (threads, told)) as workers, _listening(told, watch):
-            others = multiprocessing.active_children()
-            with _deaf():
-                futures = {workers.submit(_work, job): job for job in jobs}
-            try:
-                _follow(futures, watch)
-            except KeyboardInterrupt:  # a run resumes from its record: ending it here loses a round at most
-                for worker in set(multiprocessing.active_children()) - set(others):
-                    worker.kill()
-                raise
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
-
-
-@contextmanager
-def _deaf() -> Iterator[None]:
-    """Make processes that are started in here ignore Ctrl-C, which reaches a whole terminal: their parent ends them."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread can be interrupted, and only there may it be changed
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def _listening(told: Queue[Any], watch: Watch) -> Iterator[None]:
-    """Pass on what workers tell, in a thread of its own: one killed in the middle of a word must not hold us up."""
-
-    def listen() -> None:
-        while (said := told.get()) is not None:
-            watch(*said)
-
-    listener = threading.Thread(target=listen, daemon=True)
-    listener.start()
-    try:
-        yield
-    finally:
-        told.put(None)
-        listener.join(timeout=1)
-        told.cancel_join_thread()
-
-
-def _follow(futures: dict[Future[str], Task], watch: Watch) -> None:
-    failed: BaseException | None = None
-    pending = set(futures)
-    while pending:
-        done, pending = wait(pending, return_when=FIRST_COMPLETED)
-        for future in done:
-            if future.cancelled():
-                continue
-            if error := future.exception():
-                failed = failed or error
-            else:  # its own last words may still be on their way
-                task = futures[future]
-                watch(task.name, task.size, task.size, future.result())
-        if failed:
-            for future in pending:
-                future.cancel()
-    if isinstance(failed, BrokenProcessPool):
-        raise UserError(
-            "a run's process lives until the run ends",
-            came="one was killed, perhaps for want of memory",
-            remedy="run the same command again, with fewer --jobs if memory is short: it resumes",
-        ) from None
-    if failed:
-        raise failed
-
-
-def _settle(threads: int, told: Queue[Any]) -> None:
-    """Make a worker ready: its threads, its way to tell, and its end when its parent ends."""
-    global _told  # noqa: PLW0603  the one way to hand a pool's worker something
-    import torch
-
-    _told = told
-    torch.set_num_threads(threads)
-    torch.set_num_interop_threads(1)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-
-
-def _die_with_parent() -> None:
-    """Without this, runs would outlive a killed command and hold their folders against the next one."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _work(job: Task) -> str:
-    def tell(stage: str, done: int, total: int, note: str = "") -> None:
-        if _told is not None:
-            _told.put((stage, done, total, note))
-
-    try:
-        return job.do(tell)
-    except UserError:
-        raise
-    except Exception as error:  # its traceback does not travel otherwise
-        raise RuntimeError(f"run '{job.name}' failed:\n{traceback.format_exc()}") from error
+    for job, said in Local(at_once, threads, "--jobs").each(jobs, watch):
+        watch(job.name, job.size, job.size, said)  # its own last words may still be on their way
