@@ -13,6 +13,7 @@ from asal import artifacts
 from asal.core import Index
 from asal.index import Indexer, Store, indexes
 from asal.index.exact import Exact
+from asal.index.gpu import Gpu, fits
 from asal.index.ivf import Ivf
 from asal.progress import Watch, unwatched
 
@@ -24,7 +25,8 @@ LISTED = 1_000_000  # vectors; below, the exact scan of ten queries takes some 2
 class Auto:
     """The exact scan below a million images; from there on `ivf`, where faiss is installed, and else the exact scan.
 
-    What was built stays what it is: installing faiss later changes nothing until the index is made anew.
+    On a GPU that has room for the vectors the exact scan is taken for any number of them, and done there (`gpu`). What
+    was built stays what it is: installing faiss later changes nothing until the index is made anew.
 
     Args:
         listed: images from which on `ivf` is taken.
@@ -35,7 +37,7 @@ class Auto:
 
     def build(self, vectors: Store, folder: Path, watch: Watch = unwatched) -> None:
         """Build the one that suits, in a folder of its name."""
-        name = "ivf" if len(vectors) >= self.listed and find_spec("faiss") else "exact"
+        name = "ivf" if len(vectors) >= self.listed and find_spec("faiss") and not fits(vectors) else "exact"
         (folder / name).mkdir(parents=True, exist_ok=True)
         self._kinds[name].build(vectors, folder / name, watch)
 
@@ -44,7 +46,8 @@ class Auto:
         there = [name for name in self._kinds if (folder / name).is_dir()]
         if not there:
             raise artifacts.damaged(folder, f"it holds none of {', '.join(self._kinds)}")
-        return self._kinds[there[0]].load(vectors, folder / there[0])
+        opener = Gpu() if there[0] == "exact" and fits(vectors) else self._kinds[there[0]]
+        return opener.load(vectors, folder / there[0])
 
     @property
     def _kinds(self) -> dict[str, Indexer]:
