@@ -11,6 +11,7 @@ from asal.errors import DamageError
 from asal.index import auto, indexes
 from asal.index.auto import Auto
 from asal.index.exact import ExactIndex
+from asal.index.gpu import GpuIndex
 from asal.index.ivf import IvfIndex
 from asal.testing.index import CHECKS, opened, stored, toy_features
 
@@ -32,6 +33,12 @@ def test_without_faiss_it_is_the_exact_scan(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(auto, "find_spec", lambda name: None)
     with opened(Auto(listed=1), toy_features(300)) as index:
         assert isinstance(index, ExactIndex)
+
+
+def test_where_a_gpu_has_room_it_scans(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auto, "fits", lambda vectors: True)
+    with opened(Auto(listed=1), toy_features(300)) as index:
+        assert isinstance(index, GpuIndex)
 
 
 def test_what_was_built_stays(tmp_path: Path) -> None:
