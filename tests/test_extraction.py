@@ -275,7 +275,7 @@ def test_what_was_damaged_on_its_way_is_refused(trained: Path, tmp_path: Path) -
     ("url", "words"),
     [
         ("nonsense://somewhere", "nonsense.*choose one of these"),
-        ("ftp://127.0.0.1:1/folder", "ConnectionRefusedError"),
+        ("ftp://me:secret@127.0.0.1:1/folder", "ftp://127.0.0.1:1/folder: ConnectionRefusedError"),
         ("file:///proc/nowhere", "check the URL"),
     ],
 )
