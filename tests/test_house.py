@@ -18,7 +18,7 @@ LAYERS = [
     {"devices", "tensors", "checkpoint", "machine", "engine"},
     {"nets"},
     {"sources", "pool", "augmented", "vectors", "generators", "features", "index", "learners", "scores"},
-    {"divide"},
+    {"divide", "intake"},
     {"strategies", "oracles", "events", "ingest", "quality"},
     {"state"},
     {"answers", "annex", "absent"},

@@ -19,7 +19,7 @@ from PIL import Image
 from asal import pool
 from asal.core import Images, Labels
 from asal.errors import DamageError, UserError
-from asal.ingest import Split, divide, ingest
+from asal.ingest import Hands, Split, divide, ingest
 from asal.oracles import oracles
 from asal.oracles.stored import Stored
 from asal.pool import StoredPool, shard_size
@@ -221,7 +221,7 @@ def test_progress_is_told(tmp_path: Path) -> None:
     told: list[tuple[str, int, int, str]] = []
     ingest(
         broken_folder(tmp_path / "images", 400), tmp_path / "project", Split(None, 100), size=8,
-        watch=lambda *report: told.append(report),
+        hands=Hands(watch=lambda *report: told.append(report)),
     )  # fmt: skip
     assert {stage for stage, *_ in told} == {"ingest pool", "ingest validation"}
     done = [done for stage, done, *_ in told if stage == "ingest pool"]

@@ -19,6 +19,7 @@ from asal.errors import BusyError, DamageError, UserError
 
 FORMAT = 1  # of every derived folder; raised when an older asal could not read a newer folder
 MANIFEST = "part.json"
+MADE_FROM = "facts.json"  # in the scratch
 SCRATCH = ".scratch"  # inside a folder under construction: checkpoints, dropped when it is whole
 
 
@@ -99,7 +100,7 @@ def building(folder: Path, facts: Mapping[str, Any]) -> Iterator[Path]:
     it was made from the same facts. Work files belong under `SCRATCH` and go when the folder is whole.
     """
     partial = folder.with_name(f"{folder.name}.partial")
-    made_from = partial / SCRATCH / "facts.json"
+    made_from = partial / SCRATCH / MADE_FROM
     for place, mark in ((folder, MANIFEST), (partial, SCRATCH)):
         if place.exists() and not (place / mark).exists():
             raise UserError(

@@ -32,7 +32,7 @@ from asal.events import Record
 from asal.features import Given, features
 from asal.generators import Adversary, generators
 from asal.index import indexes
-from asal.ingest import ingest
+from asal.ingest import Hands, ingest
 from asal.learners import learners
 from asal.meter import Meter
 from asal.oracles import oracles
@@ -127,7 +127,9 @@ class Project:
         table = self.spec.pool
         split = Split(**table.split.model_dump())
         source = made(sources, self.spec.source)
-        ingest(source, self.root, split, keep=table.keep, size=table.size, gray=table.gray, watch=self.watch)
+        ingest(
+            source, self.root, split, keep=table.keep, size=table.size, gray=table.gray, hands=Hands(watch=self.watch)
+        )
         if "pool" in self.__dict__:
             del self.pool
 

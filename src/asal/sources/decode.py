@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from asal.sources import Raw
+from asal.sources import Lost, Raw
 
 LIMIT = 89_000_000  # pixels; where Pillow itself begins to suspect a decompression bomb
 
@@ -61,6 +61,8 @@ def decode(raw: Raw, *, size: int | None, gray: bool, limit: int = LIMIT) -> npt
     try:
         if isinstance(raw, np.ndarray):
             return _fit(Image.fromarray(_bytes(raw)), size, gray) if size else _channels(_bytes(raw), gray)
+        if isinstance(raw, Lost):
+            raise Unreadable(raw.reason)
         with _open(raw) as image:
             if image.width * image.height > limit:
                 raise Unreadable(f"{image.width} × {image.height} pixels are more than the limit of {limit:,}")
