@@ -125,12 +125,14 @@ def _shape(source: Source, part: Part, size: int | None, gray: bool) -> Shape:
     """Return the shape of every image: what `size` says, or that of the first one that can be read."""
     if size:
         return size, size, 1 if gray else 3
-    skipped = []
-    with closing(decoded(source.records(part.split, part.rows), size, gray)) as found:
-        for key, image in found:
-            if not isinstance(image, str):
-                return cast(Shape, image.shape)
-            skipped.append((0, key, image))
+    skipped: list[tuple[int, str, str]] = []
+    while len(skipped) < len(part.rows):
+        rows = part.rows[len(skipped) : 2 * len(skipped) + 1]  # one, mostly: more would be fetched for nothing
+        with closing(decoded(source.records(part.split, rows), size, gray)) as found:
+            for key, image in found:
+                if not isinstance(image, str):
+                    return cast(Shape, image.shape)
+                skipped.append((0, key, image))
     raise _none_readable(skipped)
 
 

@@ -26,7 +26,7 @@ from asal import artifacts, pool
 from asal.core import Ids
 from asal.errors import DamageError, UserError
 from asal.progress import Watch, unwatched
-from asal.sources import Listed, Raw, Record, Source
+from asal.sources import Listed, Raw, Record, Records
 from asal.sources.decode import Unreadable, decode
 
 Image: TypeAlias = npt.NDArray[np.uint8]  # (h, w, c)
@@ -38,7 +38,9 @@ SMALL = 2**14  # bytes; below it, threads spend more on waiting for each other t
 TELL = 64  # images between two reports of progress
 RECEIPT = "receipts/{:05d}.json"
 
-_opened: dict[str, Source] = {}  # of the order that this process works for: a source is opened once, not for each shard
+_opened: dict[
+    str, Records
+] = {}  # of the order that this process works for: a source is opened once, not for each shard
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class Taking:
         folder: of the pool under construction.
     """
 
-    source: Source
+    source: Records
     order: str
     split: str
     rows: Ids
@@ -146,7 +148,7 @@ class Taking:
             )
 
 
-def opened(order: str, source: Source) -> Source:
+def opened(order: str, source: Records) -> Records:
     """Return the source that this process has opened for an order: this one, if it is the first; "" is none."""
     if not order:
         return source
@@ -182,7 +184,7 @@ def save(file: IO[bytes], array: npt.NDArray[Any]) -> None:
     """Write an .npy. NumPy's own way to do it hides that a disk is full: its error has no number."""
     header = np.lib.format.header_data_from_array_1_0(array)
     np.lib.format.write_array_header_1_0(file, header)
-    file.write(np.ascontiguousarray(array).data.cast("B"))
+    file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
 
 
 Decoded: TypeAlias = tuple[str, Image | str]  # a key, and its image or the reason why there is none

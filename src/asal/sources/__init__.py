@@ -43,7 +43,15 @@ class Record:
     raw: Raw
 
 
-class Source(Protocol):
+class Records(Protocol):
+    """Whatever hands records out."""
+
+    def records(self, split: str, rows: Ids) -> Iterator[Record]:
+        """Yield the records of ascending rows, holding few of them at a time."""
+        ...
+
+
+class Source(Records, Protocol):
     """Images in named splits, "train" always among them."""
 
     @property
@@ -65,10 +73,6 @@ class Source(Protocol):
         """Return every label of a split (n,), −1 where unknown; None exactly where there are no classes."""
         ...
 
-    def records(self, split: str, rows: Ids) -> Iterator[Record]:
-        """Yield the records of ascending rows, holding few of them at a time."""
-        ...
-
 
 @runtime_checkable
 class Listed(Protocol):
@@ -82,8 +86,8 @@ class Listed(Protocol):
         """What changes when the list does."""
         ...
 
-    def excerpt(self, split: str, rows: Ids) -> Source:
-        """Return a source that has the records of these rows and no others."""
+    def excerpt(self, split: str, rows: Ids) -> Records:
+        """Return what has the records of these rows and no others."""
         ...
 
 
