@@ -18,6 +18,7 @@ from PIL import Image
 from asal.errors import UserError
 from asal.sources import Record, Source, sources
 from asal.sources.arrays import Arrays
+from asal.sources.augmented import Augmented
 from asal.sources.digits import Digits
 from asal.sources.folder import Folder
 from asal.sources.hub import Hub
@@ -66,6 +67,7 @@ def write_npz(path: Path, images: int = 7, **more: Any) -> Path:
 
 MAKERS: dict[str, Make] = {
     "arrays": lambda folder: Arrays(str(write_npz(folder / "set.npz"))),
+    "augmented": lambda folder: Augmented(2000, {"kind": "digits"}),
     "digits": lambda folder: Digits(),
     "folder": lambda folder: Folder(str(write_tree(folder))),
     "hub": lambda folder: Hub(str(write_hub(folder))),

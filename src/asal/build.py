@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from asal import artifacts
+from asal.augmented import Augmented, open_pool
 from asal.check import (
     check,
     check_classes,
@@ -134,9 +135,9 @@ class Project:
             del self.pool
 
     @cached_property
-    def pool(self) -> StoredPool:
+    def pool(self) -> StoredPool | Augmented:
         """The images to choose from."""
-        return StoredPool.open(self.root / "pool")
+        return open_pool(self.root / "pool")
 
     @cached_property
     def test(self) -> StoredPool:

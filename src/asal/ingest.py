@@ -27,7 +27,7 @@ from asal.engine import Engine, Here
 from asal.errors import UserError
 from asal.intake import RECEIPT, Form, Receipt, Shape, Taking, appear, close, decoded, save
 from asal.progress import Watch, unwatched
-from asal.sources import Listed, Source, apart
+from asal.sources import Enlarging, Listed, Source, apart
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,8 @@ def ingest(
         return folders
     with artifacts.telling_of_disk(project):
         parts = divide(source, split, keep)
+        larger = _larger(source, parts["pool"])
+        source = source.origin if isinstance(source, Enlarging) else source
         project.mkdir(parents=True, exist_ok=True)
         shape = pool.StoredPool.open(folders["pool"]).shape if "pool" not in missing else None
         form = Form(size, gray, shape or _shape(source, parts["pool"], size, gray))
@@ -90,7 +92,8 @@ def ingest(
         for name in missing:
             facts = {"part": name, **made_from, "classes": list(parts[name].classes)}
             with artifacts.building(folders[name], facts) as folder:
-                _fill(folder, source, parts[name], form, hands)
+                works = _taken(folder, source, parts[name], form, hands)
+                _assemble(folder, parts[name], works, larger if name == "pool" else {})
     return folders
 
 
@@ -145,8 +148,21 @@ def _none_readable(skipped: Sequence[tuple[int, str, str]]) -> UserError:
     )
 
 
-def _fill(folder: Path, source: Source, part: Part, form: Form, hands: Hands) -> None:
-    """Take in every shard that is missing, and write what all receipts together say."""
+def _larger(source: Source, part: Part) -> dict[str, Any]:
+    """Return what a pool is to say of itself if it is larger than what is taken in."""
+    if not isinstance(source, Enlarging):
+        return {}
+    if source.enlarges["images"] < len(part.rows):
+        raise UserError(
+            "an augmented pool has every image of its base's, and more",
+            came=f"images = {source.enlarges['images']:,}, and the base's pool has {len(part.rows):,}",
+            remedy="raise `images` under [source], or set `train` under [pool.split]",
+        )
+    return {"augmented": dict(source.enlarges)}
+
+
+def _taken(folder: Path, source: Source, part: Part, form: Form, hands: Hands) -> list[Taking]:
+    """Take in every shard that is missing, and return all of them."""
     for left in (folder / artifacts.SCRATCH).iterdir():  # by a process that was killed
         if left.name != artifacts.MADE_FROM:
             left.unlink()
@@ -161,7 +177,7 @@ def _fill(folder: Path, source: Source, part: Part, form: Form, hands: Hands) ->
             account.settle(work, unreadable)
     finally:
         close()
-    _assemble(folder, part, form, works)
+    return works
 
 
 @dataclass
@@ -204,9 +220,10 @@ class _Account:
         self.watch(self.stage, done, self.total, ", ".join(notes))
 
 
-def _assemble(folder: Path, part: Part, form: Form, works: Sequence[Taking]) -> None:
+def _assemble(folder: Path, part: Part, works: Sequence[Taking], more: Mapping[str, Any]) -> None:
     """Write what all receipts together say: the keys, what was left out and why, the labels, the sizes."""
-    shard = pool.shard_size(form.shape)
+    shape = works[0].form.shape
+    shard = pool.shard_size(shape)
     taken = np.ones(len(part.rows), np.bool_)
     skipped = [
         (number * shard + place, key, reason)
@@ -230,9 +247,10 @@ def _assemble(folder: Path, part: Part, form: Form, works: Sequence[Taking]) -> 
     facts = {
         "images": int(taken.sum()),
         "unreadable": len(skipped),
-        "shape": form.shape,
+        "shape": shape,
         "shard": shard,
         "starts": before[: len(taken) : shard].tolist(),
+        **more,
     }
     appear(folder, pool.FACTS, lambda file: _write(file, json.dumps(facts).encode()))
 

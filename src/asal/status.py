@@ -66,12 +66,14 @@ def _quality(folder: Path) -> str:
 def _images(folder: Path) -> str:
     if folder.name not in IMAGES:
         return ""
+    from asal.augmented import open_pool
     from asal.pool import StoredPool
 
-    pool = StoredPool.open(folder)
+    pool, stored = open_pool(folder), StoredPool.open(folder)
     height, width, channels = pool.shape
-    unread = f", {pool.unreadable:,} unreadable ({folder / 'unreadable.csv'})" if pool.unreadable else ""
-    return f"; {len(pool):,} images of {height} × {width} × {channels}{unread}"
+    made_of = f", made of {len(stored):,}" if len(pool) > len(stored) else ""
+    unread = f", {stored.unreadable:,} unreadable ({folder / 'unreadable.csv'})" if stored.unreadable else ""
+    return f"; {len(pool):,} images of {height} × {width} × {channels}{made_of}{unread}"
 
 
 def damage(root: Path) -> list[UserError]:

@@ -91,6 +91,21 @@ class Listed(Protocol):
         ...
 
 
+@runtime_checkable
+class Enlarging(Protocol):
+    """A source whose pool is larger than what is taken in."""
+
+    @property
+    def origin(self) -> Source:
+        """The source that is taken in."""
+        ...
+
+    @property
+    def enlarges(self) -> Mapping[str, Any]:
+        """The options of `asal.augmented.Augmented`, the number of `images` among them."""
+        ...
+
+
 def not_there(what: str, place: str, remedy: str) -> UserError:
     """Return the error for a source that has gone, or never was."""
     return UserError(f"a source of images is {what}", came=f"there is none at '{place}'", remedy=remedy)
