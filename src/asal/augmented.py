@@ -12,10 +12,10 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
-from asal.artifacts import fingerprint, read_json
+from asal.artifacts import fingerprint
 from asal.core import Ids, Images, Pool, as_ids
 from asal.errors import UserError
-from asal.pool import FACTS, StoredPool
+from asal.pool import StoredPool, facts_of
 
 REACH = 2  # pixels that an image is shifted by, at most, up, down, left or right
 
@@ -105,7 +105,7 @@ def open_pool(folder: Path) -> StoredPool | Augmented:
         DamageError: a file is missing or changed; names it and the remedy.
     """
     stored = StoredPool.open(folder)
-    larger = read_json(folder / FACTS).get("augmented")
+    larger = facts_of(folder).get("augmented")
     return stored if larger is None else Augmented(stored, larger["images"], larger["seed"], larger["mirror"])
 
 

@@ -112,8 +112,11 @@ class Taking:
         Raises:
             UserError: an image of another shape; a full disk.
         """
-        with artifacts.telling_of_disk(self.folder):
-            receipt = self.done() or self._take(watch)
+        try:
+            with artifacts.telling_of_disk(self.folder):
+                receipt = self.done() or self._take(watch)
+        except MemoryError:
+            raise _too_little_memory(self.name) from None
         return len(receipt.skipped)
 
     def _take(self, watch: Watch) -> Receipt:
@@ -223,3 +226,13 @@ def _image_or_reason(record: Record, size: int | None, gray: bool) -> Image | st
         return decode(record.raw, size=size, gray=gray)
     except Unreadable as error:
         return error.reason
+    except MemoryError:  # left out for that, it would hang on the machine which images a pool has
+        raise _too_little_memory(record.key) from None
+
+
+def _too_little_memory(what: str) -> UserError:
+    return UserError(
+        "a shard of images fits into memory, with what its source holds",
+        came=f"there was too little for {what}",
+        remedy="run the same command again, with fewer --workers: it resumes",
+    )

@@ -77,7 +77,7 @@ class StoredPool:
         """
         made_from(folder)
         artifacts.verify(folder, contents_up_to=HASHED)
-        return cls(folder, artifacts.read_json(folder / FACTS), images_fingerprint(folder))
+        return cls(folder, facts_of(folder), images_fingerprint(folder))
 
     def __len__(self) -> int:
         return self._images
@@ -175,6 +175,17 @@ def made_from(folder: Path) -> dict[str, Any]:
             remedy="run `asal prepare`",
         )
     return artifacts.manifest(folder)
+
+
+def facts_of(folder: Path) -> dict[str, Any]:
+    """Return what `pool.json` says of a finished pool.
+
+    Raises:
+        DamageError: it is missing or unreadable.
+    """
+    if not (folder / FACTS).exists():
+        raise artifacts.damaged(folder / FACTS, "it is missing")
+    return artifacts.read_json(folder / FACTS)
 
 
 def images_fingerprint(folder: Path) -> str:

@@ -39,7 +39,7 @@ class Stored:
             labels = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise artifacts.damaged(path, str(error)) from None
-        larger = artifacts.read_json(folder / pool.FACTS).get("augmented", {})
+        larger = pool.facts_of(folder).get("augmented", {})
         return cls(tuple(facts["classes"]), labels, larger.get("images"))
 
     def answer(self, ids: Ids) -> Labels:

@@ -60,6 +60,7 @@ def decode(raw: Raw, *, size: int | None, gray: bool, limit: int = LIMIT) -> npt
 
     Raises:
         Unreadable: whatever is wrong with it, one reason.
+        MemoryError: there was too little of it.
     """
     try:
         if isinstance(raw, np.ndarray):
@@ -72,7 +73,7 @@ def decode(raw: Raw, *, size: int | None, gray: bool, limit: int = LIMIT) -> npt
             if size:  # a JPEG need not be decoded at 4,000 pixels to be seen at 64: this only ever halves it
                 image.draft(None, (2 * size, 2 * size))
             return _fit(_plain(_turned(image)), size, gray)
-    except Unreadable:
+    except (Unreadable, MemoryError):  # too little memory is no fault of the image
         raise
     except Exception as error:  # Pillow's decoders raise nearly anything on broken bytes
         raise Unreadable(_reason(error)) from None
@@ -179,7 +180,6 @@ def _reason(error: Exception) -> str:
         (PermissionError, "reading it is not permitted"),
         (UnidentifiedImageError, "it is not an image in a known format (or it is broken from the start)"),
         (Image.DecompressionBombError, "its pixels are more than any limit"),
-        (MemoryError, "it does not fit into memory"),
     )
     for kind, reason in known:
         if isinstance(error, kind):
