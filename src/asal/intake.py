@@ -17,7 +17,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import IO, Any, TypeAlias
+from typing import IO, Any, ClassVar, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -77,6 +77,7 @@ class Taking:
     number: int
     form: Form
     folder: Path
+    light: ClassVar[bool] = True  # it needs no torch, which takes seconds to load
 
     @property
     def name(self) -> str:
