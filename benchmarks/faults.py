@@ -111,8 +111,12 @@ def alive(group: int) -> bool:
 
 
 def kill(running: subprocess.Popen[bytes], log: Path, after: int, delay: float, *, group: bool) -> str:
-    """Kill it so many seconds after so many files are in their places, and return what was the last."""
-    while len(events(log)) < after and running.poll() is None:
+    """Kill it so many seconds after so many files are in their places, one by this process; return the last one."""
+    before = len(events(log))
+    while running.poll() is None:
+        done = events(log)
+        if len(done) > before and len({name for _, name in done}) >= after:
+            break
         time.sleep(0.02)
     time.sleep(delay)
     if running.poll() is None:

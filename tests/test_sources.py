@@ -175,6 +175,11 @@ class Shuffles(Toy):
         return super().records(split, np.random.default_rng().permutation(250)[: len(rows)])
 
 
+@dataclass(frozen=True)
+class Drags(Toy):
+    read: bytes = bytes(100_000)
+
+
 class Bare:
     """The same as Toy, and no dataclass."""
 
@@ -200,6 +205,7 @@ TWINS: dict[str, Callable[[], Any]] = {
     "decodes": Garbles,
     "is_the_same_twice": Shuffles,
     "is_its_options": Bare,
+    "travels": Drags,
     "refuses_another_split": AnySplit,
 }
 

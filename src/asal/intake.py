@@ -173,15 +173,16 @@ def appear(folder: Path, name: str, fill: Callable[[IO[bytes]], None]) -> None:
     A kill leaves no litter, and two at the same file at once do not meet.
     """
     scratch = folder / artifacts.SCRATCH / uuid.uuid4().hex
-    try:
-        with scratch.open("wb") as file:
-            fill(file)
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.replace(folder / name)
-    finally:
-        scratch.unlink(missing_ok=True)
-    artifacts.sync((folder / name).parent)
+    with artifacts.telling_of_disk(folder / name):
+        try:
+            with scratch.open("wb") as file:
+                fill(file)
+                file.flush()
+                os.fsync(file.fileno())
+            scratch.replace(folder / name)
+        finally:
+            scratch.unlink(missing_ok=True)
+        artifacts.sync((folder / name).parent)
 
 
 def save(file: IO[bytes], array: npt.NDArray[Any]) -> None:
