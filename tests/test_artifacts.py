@@ -20,7 +20,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asal import artifacts
-from asal.artifacts import MANIFEST, SCRATCH, alone, building, fingerprint, is_whole, manifest, telling_of_disk, verify
+from asal.artifacts import (
+    MANIFEST,
+    SCRATCH,
+    alone,
+    building,
+    fingerprint,
+    is_whole,
+    manifest,
+    mend,
+    telling_of_disk,
+    verify,
+)
 from asal.errors import BusyError, DamageError, UserError
 
 FACTS = {"kind": "toy", "options": {"steps": 3}, "seed": 0}
@@ -173,13 +184,30 @@ def flip(path: Path) -> None:
         (flip, "sha256 is not the one"),
     ],
 )
-def test_a_damaged_file_is_found_and_the_remedy_is_the_folder(harm: Any, said: str, tmp_path: Path) -> None:
+def test_a_damaged_file_is_found_and_the_remedy_is_its_folders(harm: Any, said: str, tmp_path: Path) -> None:
     folder = fill(tmp_path / "part")
     harm(folder / "deep" / "b.bin")
     with pytest.raises(DamageError, match=said) as caught:
         verify(folder)
     assert str(folder / "deep" / "b.bin") in caught.value.came
-    assert caught.value.remedy.startswith(f"delete {folder} and")
+    assert caught.value.remedy.startswith(f"run `asal doctor {folder} --mend`")
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, cut, flip])
+def test_a_mended_folder_is_filled_again_by_what_is_missing(harm: Any, tmp_path: Path) -> None:
+    folder = fill(tmp_path / "part")
+    before = {path: (path.read_bytes(), path.stat().st_ino) for path in folder.rglob("*") if path.is_file()}
+    assert mend(folder) == [] and is_whole(folder)
+    harm(folder / "deep" / "b.bin")
+    assert mend(folder) == [folder / "deep" / "b.bin"] and not folder.exists()
+    facts = {key: value for key, value in json.loads(before[folder / MANIFEST][0]).items() if key != "files"}
+    del facts["format"]
+    with building(folder, facts) as partial:
+        assert (partial / "a.txt").exists() and not (partial / "deep" / "b.bin").exists()
+        (partial / "deep" / "b.bin").write_bytes(before[folder / "deep" / "b.bin"][0])
+    verify(folder)
+    assert {path: path.read_bytes() for path in before} == {path: content for path, (content, _) in before.items()}
+    assert (folder / "a.txt").stat().st_ino == before[folder / "a.txt"][1], "what was right is not made again"
 
 
 def test_a_large_folder_is_checked_by_its_sizes(tmp_path: Path) -> None:

@@ -33,6 +33,26 @@ class Base:
         return self.images[ids]
 
 
+@given(st.integers(BASE, 10**7), st.integers(0, 2**20))
+@settings(max_examples=60, deadline=None)
+def test_some_copies_are_mirrored_and_shifted_as_without_a_mirror(image: int, seed: int) -> None:
+    base, ids = Base(), np.array([image])
+    pool = Augmented(base, 10**7 + 1, seed, mirror=True)
+    ((down, right),) = pool.shifts(ids).tolist()
+    assert (down, right) == tuple(Augmented(base, 10**7 + 1, seed).shifts(ids)[0])
+    original = base.images[image % BASE]
+    original = original[:, ::-1] if pool.mirrored(ids)[0] else original
+    np.testing.assert_array_equal(pool.read(ids)[0], shifted(original, down, right))
+
+
+def test_about_half_of_the_copies_are_mirrored_and_no_original() -> None:
+    pool = Augmented(Base(), 20_000, mirror=True)
+    mirrored = pool.mirrored(np.arange(20_000))
+    assert not mirrored[:BASE].any() and abs(mirrored.mean() - 0.5) < 0.02
+    np.testing.assert_array_equal(pool.read(np.arange(BASE)), Base().images)
+    assert pool.fingerprint != Augmented(Base(), 20_000).fingerprint
+
+
 def shifted(image: Images, down: int, right: int) -> Images:
     """Return an image (h, w, c) whose pixel (y, x) is the old one's (y + down, x + right), its edges repeated."""
     padded = np.pad(image, ((REACH, REACH), (REACH, REACH), (0, 0)), mode="edge")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -16,10 +17,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 from PIL import Image
 
-from asal import pool
+from asal import artifacts, intake, pool
 from asal.core import Images, Labels
+from asal.engine.local import Local
 from asal.errors import DamageError, UserError
-from asal.ingest import Split, divide, ingest
+from asal.ingest import Hands, Split, divide, ingest
+from asal.intake import Form, Taking
 from asal.oracles import oracles
 from asal.oracles.stored import Stored
 from asal.pool import StoredPool, shard_size
@@ -221,7 +224,7 @@ def test_progress_is_told(tmp_path: Path) -> None:
     told: list[tuple[str, int, int, str]] = []
     ingest(
         broken_folder(tmp_path / "images", 400), tmp_path / "project", Split(None, 100), size=8,
-        watch=lambda *report: told.append(report),
+        hands=Hands(watch=lambda *report: told.append(report)),
     )  # fmt: skip
     assert {stage for stage, *_ in told} == {"ingest pool", "ingest validation"}
     done = [done for stage, done, *_ in told if stage == "ingest pool"]
@@ -278,7 +281,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("name", ["images/00001.npy", pool.KEYS, pool.FACTS, pool.LABELS])
 def test_damage_is_named_with_its_remedy(stored: StoredPool, damage: str, name: str) -> None:
     DAMAGE[damage](stored.folder / name)
-    with pytest.raises(DamageError, match=rf"{name}.*delete .*pool and run"):
+    with pytest.raises(DamageError, match=rf"{name}.*asal doctor .*pool --mend"):
         StoredPool.open(stored.folder)
 
 
@@ -317,12 +320,93 @@ def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
         os.seteuid(me)
 
 
+# Shards that stand alone
+
+
+@pytest.fixture
+def taken(tmp_path: Path, small_shards: None) -> Path:
+    """A pool of 200 files, some of them broken, in shards of 64 rows."""
+    ingest(broken_folder(tmp_path / "images", 200), tmp_path / "project", size=8)
+    return tmp_path / "project/pool"
+
+
+def test_a_shard_holds_what_can_be_read_of_its_rows(taken: Path) -> None:
+    facts = artifacts.read_json(taken / pool.FACTS)
+    sizes = [len(np.load(path)) for path in sorted(taken.glob("images/*.npy"))]
+    assert facts["starts"] == [0, *np.cumsum(sizes)[:-1].tolist()] and max(sizes) < 64
+    rows = [int(Path(key).stem) for key in StoredPool.open(taken).keys(np.arange(sum(sizes)))]
+    in_order = [*range(0, 200, 2), *range(1, 200, 2)]  # a/0, a/2 … and then b/1, b/3 …
+    assert rows == [row for row in in_order if row % 7 != 3]
+
+
+def test_engines_end_in_the_same_bytes(taken: Path, tmp_path: Path) -> None:
+    hands = Hands(Local(2))
+    ingest(Folder(str(tmp_path / "images")), tmp_path / "other", size=8, hands=hands)
+    assert contents(tmp_path / "other/pool") == contents(taken)
+
+
+def test_a_shard_without_a_readable_image_is_empty(tmp_path: Path, small_shards: None) -> None:
+    source = broken_folder(tmp_path / "images", 200)
+    names = [record.key for record in source.records("train", np.arange(64, 128))]
+    for name in names:
+        (tmp_path / "images" / name).write_bytes(b"")
+    images = StoredPool.open(ingest(source, tmp_path / "project", size=8)["pool"])
+    starts = artifacts.read_json(images.folder / pool.FACTS)["starts"]
+    assert starts[1] == starts[2] and images.unreadable > 64
+    ids = np.concatenate(list(images.shards()))
+    assert np.array_equal(ids, np.arange(len(images)))
+    values = [5 * int(Path(key).stem) % 256 for key in images.keys(ids)]
+    assert images.read(ids)[:, 0, 0, 0].tolist() == values
+
+
+def test_a_pool_of_an_older_version_is_read(stored: StoredPool) -> None:
+    facts = artifacts.read_json(stored.folder / pool.FACTS)
+    del facts["starts"]
+    older = StoredPool(stored.folder, facts, stored.fingerprint)
+    ids = RNG.permutation(300)
+    assert np.array_equal(older.read(ids), stored.read(ids))
+    assert [len(ids) for ids in older.shards()] == [len(ids) for ids in stored.shards()]
+
+
+def a_piece(source: object, rows: int) -> Taking:
+    return Taking(source, "order", "train", np.arange(rows), 0, Form(8, True, (8, 8, 1)), Path("pool.partial"))  # type: ignore[arg-type]
+
+
+def test_what_travels_to_a_process_is_small(tmp_path: Path) -> None:
+    source = broken_folder(tmp_path / "images", 2000)
+    assert len(pickle.dumps(a_piece(source, 10))) < 2_000 < len(pickle.dumps(source.labels("train")))
+    np.savez_compressed(tmp_path / "set.npz", x=np.zeros((5000, 8, 8), np.uint8), y=np.arange(5000) % 3)
+    arrays = Arrays(str(tmp_path / "set.npz"))
+    assert arrays.classes and next(arrays.records("train", np.arange(3)))
+    travelled = pickle.loads(pickle.dumps(a_piece(arrays, 10)))
+    assert len(pickle.dumps(a_piece(arrays, 10))) < 2_000
+    assert travelled.source == arrays and set(vars(travelled.source)) == {"path"}
+
+
+def test_a_process_opens_a_source_once(tmp_path: Path) -> None:
+    arrays = write_set(tmp_path / "set.npz")
+    pieces = [pickle.loads(pickle.dumps(a_piece(arrays, 10))) for _ in range(2)]
+    one, two = (intake.opened(piece.order, piece.source) for piece in pieces)
+    assert one is two and intake.opened("another order", pieces[1].source) is pieces[1].source
+    intake.close()
+
+
+def test_a_packed_array_is_unpacked_once(tmp_path: Path, small_shards: None) -> None:
+    np.savez_compressed(tmp_path / "set.npz", x=IMAGES, y=LABELS)
+    arrays = Arrays(str(tmp_path / "set.npz"))
+    for start in range(0, 300, 64):
+        rows = np.arange(start, min(start + 64, 300))
+        assert np.array_equal([record.raw for record in arrays.records("train", rows)], IMAGES[rows])
+        (stream,) = arrays._unpacking.values()
+        assert stream.tell() >= (rows[-1] + 1) * 30, "it stands where it was left"
+
+
 # What survives
 
 CHILD = """
 import os, signal, sys
 from pathlib import Path
-from asal import pool
+from asal import artifacts, intake, pool
 from asal.ingest import Split, ingest
 from asal.sources.folder import Folder
 

@@ -18,6 +18,7 @@ from PIL import Image
 from asal.errors import UserError
 from asal.sources import Record, Source, sources
 from asal.sources.arrays import Arrays
+from asal.sources.augmented import Augmented
 from asal.sources.digits import Digits
 from asal.sources.folder import Folder
 from asal.sources.hub import Hub
@@ -66,6 +67,7 @@ def write_npz(path: Path, images: int = 7, **more: Any) -> Path:
 
 MAKERS: dict[str, Make] = {
     "arrays": lambda folder: Arrays(str(write_npz(folder / "set.npz"))),
+    "augmented": lambda folder: Augmented(2000, {"kind": "digits"}),
     "digits": lambda folder: Digits(),
     "folder": lambda folder: Folder(str(write_tree(folder))),
     "hub": lambda folder: Hub(str(write_hub(folder))),
@@ -173,6 +175,11 @@ class Shuffles(Toy):
         return super().records(split, np.random.default_rng().permutation(250)[: len(rows)])
 
 
+@dataclass(frozen=True)
+class Drags(Toy):
+    read: bytes = bytes(100_000)
+
+
 class Bare:
     """The same as Toy, and no dataclass."""
 
@@ -198,6 +205,7 @@ TWINS: dict[str, Callable[[], Any]] = {
     "decodes": Garbles,
     "is_the_same_twice": Shuffles,
     "is_its_options": Bare,
+    "travels": Drags,
     "refuses_another_split": AnySplit,
 }
 

@@ -53,8 +53,8 @@ def test_damage_is_told(place: str, tiny: Path, asal: Any) -> None:
     said = asal("status", tiny)
     assert said.code == 0 and said.out.count("damaged") == 1 and said.out.count("whole") == 5
     doctor = asal("doctor", tiny)
-    assert doctor.code == 1 and str(path) in doctor.err and f"delete {folder}" in doctor.err
-    assert "1 folders are damaged" in doctor.out
+    assert doctor.code == 1 and str(path) in doctor.err and f"asal doctor {folder} --mend" in doctor.err
+    assert "1 faults" in doctor.out
     assert len(damage(tiny)) == 1
 
 

@@ -13,12 +13,14 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from asal.errors import BusyError, DamageError, UserError
 
 FORMAT = 1  # of every derived folder; raised when an older asal could not read a newer folder
 MANIFEST = "part.json"
+MADE_FROM = "facts.json"  # in the scratch
 SCRATCH = ".scratch"  # inside a folder under construction: checkpoints, dropped when it is whole
 
 
@@ -82,13 +84,13 @@ def read_json(path: Path, *, remedy: str = "") -> dict[str, Any]:
 
 
 def damaged(path: Path, what: str, *, remedy: str = "") -> DamageError:
-    """Return the error for a file that is not what was written; the remedy is to remove its folder, unless given."""
-    home = next((p for p in (path, *path.parents) if (p / MANIFEST).exists()), path.parent)
-    return DamageError(
-        "a stored file is read only as it was written",
-        came=f"{path}: {what}",
-        remedy=remedy or f"delete {home} and run the same command again: only that is made anew",
-    )
+    """Return the error for a file that is not what was written; the remedy makes that file anew, unless given."""
+    home = next((p for p in path.parents if (p / MANIFEST).exists()), path.parent)
+    if path.name == MANIFEST or not is_whole(home):
+        mended = f"delete {home} and run the same command again: only that is made anew"
+    else:
+        mended = f"run `asal doctor {quote(str(home))} --mend`, then `asal prepare`: only that file is made anew"
+    return DamageError("a stored file is read only as it was written", came=f"{path}: {what}", remedy=remedy or mended)
 
 
 @contextmanager
@@ -99,14 +101,9 @@ def building(folder: Path, facts: Mapping[str, Any]) -> Iterator[Path]:
     it was made from the same facts. Work files belong under `SCRATCH` and go when the folder is whole.
     """
     partial = folder.with_name(f"{folder.name}.partial")
-    made_from = partial / SCRATCH / "facts.json"
-    for place, mark in ((folder, MANIFEST), (partial, SCRATCH)):
-        if place.exists() and not (place / mark).exists():
-            raise UserError(
-                "asal replaces only folders that it made",
-                came=f"{place} is there, and is not one of them",
-                remedy="move it away, or choose another project folder",
-            )
+    made_from = partial / SCRATCH / MADE_FROM
+    _refuse_foreign(folder, MANIFEST)
+    _refuse_foreign(partial, SCRATCH)
     with telling_of_disk(partial):
         same = made_from.exists() and read_json(made_from) == json.loads(json.dumps(facts, default=str))
         if partial.exists() and not same:
@@ -123,6 +120,15 @@ def building(folder: Path, facts: Mapping[str, Any]) -> Iterator[Path]:
         partial.replace(folder)
         sync(folder.parent)
         tidy(folder)  # last: until here, a kill must find it again
+
+
+def _refuse_foreign(folder: Path, mark: str) -> None:
+    if folder.exists() and not (folder / mark).exists():
+        raise UserError(
+            "asal replaces only folders that it made",
+            came=f"{folder} is there, and is not one of them",
+            remedy="move it away, or choose another project folder",
+        )
 
 
 def tidy(folder: Path) -> None:
@@ -171,16 +177,45 @@ def verify(folder: Path, *, contents_up_to: int = 2**31) -> None:
     Raises:
         DamageError: names the first file that is missing or changed, and the remedy.
     """
+    for path, what in faults(folder, contents_up_to):
+        raise damaged(path, what)
+
+
+def faults(folder: Path, contents_up_to: int = 2**63) -> Iterator[tuple[Path, str]]:
+    """Yield each file of a finished folder that is not as its manifest says, and what is wrong with it."""
     files = manifest(folder)["files"]
     hashing = sum(entry["bytes"] for entry in files.values()) <= contents_up_to
     for name, entry in files.items():
         path = folder / name
         if not path.exists():
-            raise damaged(path, "it is missing")
-        if path.stat().st_size != entry["bytes"]:
-            raise damaged(path, f"it has {path.stat().st_size} bytes and was written with {entry['bytes']}")
-        if hashing and sha256(path) != entry["sha256"]:
-            raise damaged(path, "its sha256 is not the one it was written with")
+            yield path, "it is missing"
+        elif path.stat().st_size != entry["bytes"]:
+            yield path, f"it has {path.stat().st_size} bytes and was written with {entry['bytes']}"
+        elif hashing and sha256(path) != entry["sha256"]:
+            yield path, "its sha256 is not the one it was written with"
+
+
+def mend(folder: Path) -> list[Path]:
+    """Make a damaged folder half-made again, without its damaged files, which are returned; a right one stays.
+
+    Whoever made it then makes what is missing, from the same facts.
+    """
+    wrong = [path for path, _ in faults(folder)]
+    if not wrong:
+        return []
+    facts, partial = manifest(folder), folder.with_name(f"{folder.name}.partial")
+    with telling_of_disk(folder):
+        if partial.exists():
+            _refuse_foreign(partial, SCRATCH)
+            shutil.rmtree(partial)
+        (folder / SCRATCH).mkdir(exist_ok=True)
+        write_json(folder / SCRATCH / MADE_FROM, {k: v for k, v in facts.items() if k not in ("format", "files")})
+        for path in wrong:
+            path.unlink(missing_ok=True)
+        folder.replace(partial)  # cut before this, it is still a damaged folder
+        sync(folder.parent)
+        (partial / MANIFEST).unlink()
+    return wrong
 
 
 @contextmanager

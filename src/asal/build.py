@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from asal import artifacts
+from asal.augmented import Augmented, open_pool
 from asal.check import (
     check,
     check_classes,
@@ -35,7 +36,7 @@ from asal.extraction import Recipe, Trained
 from asal.features import Given, features
 from asal.generators import Adversary, generators
 from asal.index import Indexer, indexes
-from asal.ingest import ingest
+from asal.ingest import Hands, ingest
 from asal.learners import learners
 from asal.meter import Meter
 from asal.oracles import oracles
@@ -149,14 +150,16 @@ class Project:
         table = self.spec.pool
         split = Split(**table.split.model_dump())
         source = made(sources, self.spec.source)
-        ingest(source, self.root, split, keep=table.keep, size=table.size, gray=table.gray, watch=self.watch)
+        # Machines that do not see this folder could not put images into it.
+        hands = Hands(Here() if self.storage else self.engine, self.watch)
+        ingest(source, self.root, split, keep=table.keep, size=table.size, gray=table.gray, hands=hands)
         if "pool" in self.__dict__:
             del self.pool
 
     @cached_property
-    def pool(self) -> StoredPool:
+    def pool(self) -> StoredPool | Augmented:
         """The images to choose from."""
-        return StoredPool.open(self.root / "pool")
+        return open_pool(self.root / "pool")
 
     @cached_property
     def test(self) -> StoredPool:

@@ -307,21 +307,29 @@ def status(folder: Annotated[Path, typer.Argument(help="A project folder.", meta
 @app.command()
 def doctor(
     folder: Annotated[Optional[Path], typer.Argument(help="A project folder to check byte by byte.")] = None,  # noqa: UP045
+    mend: Annotated[
+        bool,
+        typer.Option(
+            "--mend", help="Take damaged files away: the next `asal prepare` makes these anew, and only these."
+        ),
+    ] = False,
 ) -> None:
     """Show what is installed and which device is used; check whether a project folder is whole."""
-    from asal import machine
+    from asal import machine, status
     from asal.devices import here
-    from asal.status import damage
 
     facts = machine.facts()
     for name, value in {**facts["versions"], **facts["hardware"], "device": here(), "commit": facts["commit"]}.items():
         console.print(f"{name:18} {value if value is not None else 'not there'}", highlight=False)
-    wrong = damage(folder) if folder else []
+    wrong = status.damage(folder) if folder else []
     for error in wrong:
         _print_error(error)
     if folder:
-        found = f"{len(wrong)} folders are damaged" if wrong else "every file is as it was written"
+        gone = status.mend(folder) if mend else []
+        _print_paths(f"taken away, for `asal prepare` to make anew: {path}" for path in gone)
+        found = f"{len(wrong)} faults" if wrong else "every file is as it was written"
         console.print(f"{folder}: {found}", highlight=False, soft_wrap=True)
+        wrong = wrong[len(gone) :]
     raise typer.Exit(1 if wrong else 0)
 
 

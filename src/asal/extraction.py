@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from asal import artifacts
+from asal.augmented import Augmented, in_full
 from asal.core import Extractor, Features, Ids
 from asal.features import Given, features
 from asal.features.pca import Pca, Reduced
@@ -74,9 +75,13 @@ class Recipe:
 
 
 @lru_cache(2)
-def _pool(recipe: Recipe) -> StoredPool:
+def _pool(recipe: Recipe) -> StoredPool | Augmented:
+    return in_full(_stored(recipe.pool))
+
+
+def _stored(folder: Path) -> StoredPool:
     # Not checked against its manifest: the head did that, and a machine that fetches has but some of its shards.
-    return StoredPool(recipe.pool, artifacts.read_json(recipe.pool / FACTS), images_fingerprint(recipe.pool))
+    return StoredPool(folder, artifacts.read_json(folder / FACTS), images_fingerprint(folder))
 
 
 @lru_cache(2)  # a process works on one space at a time, and networks are large
@@ -199,7 +204,8 @@ def fetched(recipe: Recipe, shelf: Shelf, ids: Ids) -> Recipe:
         storage.pull(name, here / name, storage.manifest(name, here / name))
     pool, entries = here / shelf.pool, storage.manifest(shelf.pool, here / shelf.pool)
     storage.pull(shelf.pool, pool, {FACTS: entries[FACTS]})
-    files = {shard_name(number) for number in np.unique(ids // artifacts.read_json(pool / FACTS)["shard"]).tolist()}
+    stored = _stored(pool)
+    files = {shard_name(number) for number in np.unique(stored.shards_of(ids % len(stored))).tolist()}
     storage.pull(shelf.pool, pool, {file: entries[file] for file in files})
     if recipe.pca:
         storage.fetch(f"{shelf.features}/{Pca.FILE}", here / shelf.features / Pca.FILE)

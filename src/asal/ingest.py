@@ -1,8 +1,8 @@
 """Takes images in: a source's splits, cut and filtered, written as pool folders that `asal.pool` reads.
 
-Images go through in a stream, shard by shard. Each finished shard leaves a receipt, and a run that was cut
-goes on after the last one; what comes out is the same to the byte. Beside the images in hand, memory holds
-row numbers and labels: a few dozen bytes an image.
+A part is cut into runs of rows, a shard each, and `asal.intake` takes each in by itself, in as many processes as the
+engine has. A run that was cut makes what is missing; what comes out is the same to the byte. Beside the images in
+hand, memory holds row numbers and labels: a few dozen bytes an image.
 """
 
 from __future__ import annotations
@@ -10,36 +10,35 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import warnings
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
-from functools import partial
-from itertools import chain, count, islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import IO, Any, TypeAlias, cast
+from typing import IO, Any, cast
 
 import numpy as np
-import numpy.typing as npt
 
 from asal import artifacts, pool
 from asal.divide import Part, Split, divide
+from asal.engine import Engine, Here
 from asal.errors import UserError
+from asal.intake import RECEIPT, Form, Receipt, Shape, Taking, appear, close, decoded, save
 from asal.progress import Watch, unwatched
-from asal.sources import Raw, Record, Source, apart
-from asal.sources.decode import Unreadable, decode
+from asal.sources import Enlarging, Listed, Source, apart
 
-Image: TypeAlias = npt.NDArray[np.uint8]  # (h, w, c)
-Shape: TypeAlias = tuple[int, int, int]
 
-CREW = 8  # decoding threads at most
-CHUNK = 8  # records that a thread is given at once
-SMALL = 2**14  # bytes; below it, threads spend more on waiting for each other than they save
-TELL = 64  # images between two reports of progress
-RECEIPT = "{:05d}.json"  # in the scratch folder: a finished shard's keys, what was left out, and where the next begins
+@dataclass(frozen=True)
+class Hands:
+    """Who takes the shards in, and who is told of it."""
+
+    engine: Engine = field(default_factory=Here)
+    watch: Watch = unwatched
+
+
+ALONE = Hands()
 
 
 def ingest(
@@ -50,7 +49,7 @@ def ingest(
     keep: tuple[str, ...] = (),
     size: int | None = None,
     gray: bool = False,
-    watch: Watch = unwatched,
+    hands: Hands = ALONE,
 ) -> dict[str, Path]:
     """Write the folders pool, validation and test of a project, those that `split` asks for, and return them.
 
@@ -61,6 +60,7 @@ def ingest(
         keep: the classes to keep, in the order in which they are numbered from now on; none keeps all.
         size: pixels; the short side is scaled to it and the centre cropped. Needed unless all images are alike.
         gray: one channel, or three.
+        hands: who takes the shards in, and who watches.
 
     Raises:
         UserError: options that do not fit the source or an existing folder; a full disk.
@@ -73,7 +73,7 @@ def ingest(
         "split": asdict(split), "keep": list(keep), "size": size, "gray": gray,
     }  # fmt: skip
     options = json.loads(json.dumps(options))  # as a folder's manifest will give them back: lists for tuples
-    if isinstance(place := getattr(source, "path", None), str):
+    if isinstance(place := getattr(source, "path", None), str) and "://" not in place:
         apart(project, Path(place))
     folders = {name: project / name for name in split.parts}
     made_from = {"options": options, "source": source.fingerprint}
@@ -82,14 +82,18 @@ def ingest(
         return folders
     with artifacts.telling_of_disk(project):
         parts = divide(source, split, keep)
+        larger = _larger(source, parts["pool"])
+        source = source.origin if isinstance(source, Enlarging) else source
         project.mkdir(parents=True, exist_ok=True)
         shape = pool.StoredPool.open(folders["pool"]).shape if "pool" not in missing else None
+        form = Form(size, gray, shape or _shape(source, parts["pool"], size, gray))
+        if made_from["source"] is None and isinstance(source, Listed):  # what is half-made is of this very list
+            made_from["source"] = source.listing
         for name in missing:
             facts = {"part": name, **made_from, "classes": list(parts[name].classes)}
             with artifacts.building(folders[name], facts) as folder:
-                intake = _Intake(parts[name], folder, shape)
-                intake.run(source, size, gray, partial(watch, f"ingest {name}"))
-            shape = intake.shape
+                works = _taken(folder, source, parts[name], form, hands)
+                _assemble(folder, parts[name], works, larger if name == "pool" else {})
     return folders
 
 
@@ -120,164 +124,147 @@ def _differences(name: str, there: Any, here: Any) -> Iterator[str]:
         yield f"{name} was {there!r} and is {here!r}"
 
 
-@dataclass
-class _Intake:
-    """One folder being filled: what is done, and the shard in hand."""
-
-    part: Part
-    folder: Path
-    shape: Shape | None  # of every image; None until the first one is seen
-    shards: int = 0
-    place: int = 0  # in the part's rows: where the shard in hand begins
-    unreadable: int = 0  # in finished shards
-    images: list[Image] = field(default_factory=list)
-    keys: list[str] = field(default_factory=list)
-    skipped: list[tuple[int, str, str]] = field(default_factory=list)  # place, key, reason
-
-    def run(self, source: Source, size: int | None, gray: bool, tell: Callable[[int, int, str], None]) -> None:
-        """Read, decode and write everything that no receipt shows to be done."""
-        for receipt in self._receipts():
-            self.shards, self.place, self.shape = self.shards + 1, receipt["next"], tuple(receipt["shape"])
-            self.unreadable += len(receipt["skipped"])
-        total = len(self.part.rows)
-        records = source.records(self.part.split, self.part.rows[self.place :])
-        with closing(_decoded(records, size, gray)) as decoded, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's: what is wrong with an image goes into the report
-            for place, (key, image) in enumerate(decoded, self.place):
-                if isinstance(image, str):
-                    self._skip(place, key, image)
-                else:
-                    self._take(key, image)
-                if (place + 1) % TELL == 0 or place + 1 == total:
-                    unreadable = self.unreadable + len(self.skipped)
-                    tell(place + 1, total, f"{unreadable:,} unreadable" if unreadable else "")
-                if self.shape and len(self.images) == pool.shard_size(self.shape):
-                    self._finish(place + 1)
-        if self.images or self.skipped:
-            self._finish(total)
-        self._assemble()
-
-    def _take(self, key: str, image: Image) -> None:
-        self.shape = self.shape or cast(Shape, image.shape)
-        if image.shape != self.shape:
-            raise UserError(
-                "all images of a project have one shape",
-                came=f"{key} has (h, w, c) = {image.shape}, and those before it have {self.shape}",
-                remedy="give a `size` to bring them to",
-            )
-        self.images.append(image)
-        self.keys.append(key)
-
-    def _skip(self, place: int, key: str, reason: str) -> None:
-        self.skipped.append((place, key, reason))
-        if not self.shards and not self.images and len(self.skipped) == len(self.part.rows):
-            _, key, reason = self.skipped[0]
-            raise UserError(
-                "images are taken in when they can be read",
-                came=f"none of {len(self.skipped):,} can, such as {key}: {reason}",
-                remedy="check the source",
-            )
-
-    def _finish(self, after: int) -> None:
-        """Write the shard in hand and its receipt, in this order."""
-        if self.images:
-            (self.folder / pool.shard_name(self.shards)).parent.mkdir(exist_ok=True)
-            self._appear(pool.shard_name(self.shards), lambda file: _save(file, np.stack(self.images)))
-        receipt = {"next": after, "shape": self.shape, "keys": self.keys, "skipped": self.skipped}
-        artifacts.write_json(self.folder / artifacts.SCRATCH / RECEIPT.format(self.shards), receipt)
-        self.shards, self.place, self.unreadable = self.shards + 1, after, self.unreadable + len(self.skipped)
-        self.images, self.keys, self.skipped = [], [], []
-
-    def _receipts(self) -> Iterator[dict[str, Any]]:
-        for number in count():
-            path = self.folder / artifacts.SCRATCH / RECEIPT.format(number)
-            if not path.exists():
-                return
-            yield artifacts.read_json(path)
-
-    def _appear(self, name: str, fill: Callable[[IO[bytes]], None]) -> None:
-        """Write a file in the scratch folder and move it to its place when it is whole: a kill leaves no litter."""
-        scratch = self.folder / artifacts.SCRATCH / "file"
-        with scratch.open("wb") as file:
-            fill(file)
-            file.flush()
-            os.fsync(file.fileno())
-        target = self.folder / name
-        scratch.replace(target)
-        artifacts.sync(target.parent)
-
-    def _assemble(self) -> None:
-        """Write what all receipts together say: the keys, what was left out and why, the labels, the sizes."""
-        assert self.shape is not None
-        self._appear(pool.KEYS, lambda file: _write_keys(file, (r["keys"] for r in self._receipts())))
-        taken = np.ones(len(self.part.rows), np.bool_)
-        with io.StringIO() as text:
-            report = csv.writer(text, lineterminator="\n")
-            report.writerow(["key", "reason"])
-            for receipt in self._receipts():
-                for place, key, reason in receipt["skipped"]:
-                    taken[place] = False
-                    report.writerow([key, reason])
-            self._appear(pool.UNREADABLE, lambda file: _write(file, text.getvalue().encode()))
-        if self.part.labels is not None:
-            labels = self.part.labels[taken]
-            self._appear(pool.LABELS, lambda file: _save(file, labels))
-        facts = {
-            "images": int(taken.sum()),
-            "unreadable": int((~taken).sum()),
-            "shape": self.shape,
-            "shard": pool.shard_size(self.shape),
-        }
-        self._appear(pool.FACTS, lambda file: _write(file, json.dumps(facts).encode()))
+def _shape(source: Source, part: Part, size: int | None, gray: bool) -> Shape:
+    """Return the shape of every image: what `size` says, or that of the first one that can be read."""
+    if size:
+        return size, size, 1 if gray else 3
+    skipped: list[tuple[int, str, str]] = []
+    while len(skipped) < len(part.rows):
+        rows = part.rows[len(skipped) : 2 * len(skipped) + 1]  # one, mostly: more would be fetched for nothing
+        with closing(decoded(source.records(part.split, rows), size, gray)) as found:
+            for key, image in found:
+                if not isinstance(image, str):
+                    return cast(Shape, image.shape)
+                skipped.append((0, key, image))
+    raise _none_readable(skipped)
 
 
-Decoded: TypeAlias = tuple[str, Image | str]  # a key, and its image or the reason why there is none
+def _none_readable(skipped: Sequence[tuple[int, str, str]]) -> UserError:
+    _, key, reason = skipped[0]
+    return UserError(
+        "images are taken in when they can be read",
+        came=f"none of {len(skipped):,} can, such as {key}: {reason}",
+        remedy="check the source",
+    )
 
 
-def _decoded(records: Iterator[Record], size: int | None, gray: bool) -> Generator[Decoded, None, None]:
-    """Decode in order; large images by a few threads that work ahead, small ones here, where that is quicker."""
-
-    def work(chunk: list[Record]) -> list[Decoded]:
-        return [(record.key, _image_or_reason(record, size, gray)) for record in chunk]
-
-    first = list(islice(records, CHUNK))
-    chunks = chain([first], iter(lambda: list(islice(records, CHUNK)), []))
-    if sum(_bytes(record.raw) for record in first) < SMALL * len(first):
-        yield from chain.from_iterable(map(work, chunks))
-        return
-    crew = min(CREW, os.cpu_count() or 1)
-    ahead: deque[Future[list[Decoded]]] = deque()
-    with ThreadPoolExecutor(crew, "decode") as threads:
-        for chunk in chunks:
-            ahead.append(threads.submit(work, chunk))
-            if len(ahead) > crew + 1:
-                yield from ahead.popleft().result()
-        while ahead:
-            yield from ahead.popleft().result()
+def _larger(source: Source, part: Part) -> dict[str, Any]:
+    """Return what a pool is to say of itself if it is larger than what is taken in."""
+    if not isinstance(source, Enlarging):
+        return {}
+    if source.enlarges["images"] < len(part.rows):
+        raise UserError(
+            "an augmented pool has every image of its base's, and more",
+            came=f"images = {source.enlarges['images']:,}, and the base's pool has {len(part.rows):,}",
+            remedy="raise `images` under [source], or set `train` under [pool.split]",
+        )
+    return {"augmented": dict(source.enlarges)}
 
 
-def _bytes(raw: Raw) -> int:
-    if isinstance(raw, Path):
-        return raw.stat().st_size if raw.is_file() else 0
-    return raw.nbytes if isinstance(raw, np.ndarray) else len(raw)
-
-
-def _image_or_reason(record: Record, size: int | None, gray: bool) -> Image | str:
+def _taken(folder: Path, source: Source, part: Part, form: Form, hands: Hands) -> list[Taking]:
+    """Take in every shard that is missing, and return all of them."""
+    for left in (folder / artifacts.SCRATCH).iterdir():  # by a process that was killed
+        if left.name != artifacts.MADE_FROM:
+            left.unlink()
+    order, step = uuid.uuid4().hex, pool.shard_size(form.shape)
+    works = [
+        Taking(source, order, part.split, part.rows[start : start + step], number, form, folder)
+        for number, start in enumerate(range(0, len(part.rows), step))
+    ]
+    account = _Account(f"ingest {folder.stem}", hands.watch, len(part.rows))
     try:
-        return decode(record.raw, size=size, gray=gray)
-    except Unreadable as error:
-        return error.reason
+        for work, unreadable in hands.engine.each(account.open(works), account.hear):
+            account.settle(work, unreadable)
+    finally:
+        close()
+    return works
+
+
+@dataclass
+class _Account:
+    """How far all shards together are, for whoever watches."""
+
+    stage: str
+    watch: Watch
+    total: int
+    kept: int = 0  # rows that were done before
+    begun: float = field(default_factory=time.monotonic)
+    done: dict[str, tuple[int, int]] = field(default_factory=dict)  # by shard: rows, and unreadable ones among them
+
+    def open(self, works: Sequence[Taking]) -> list[Taking]:
+        """Book the shards that are there already, and return the others."""
+        missing = []
+        for work in works:
+            if (receipt := work.done()) is None:
+                missing.append(work)
+            else:
+                self.done[work.name] = (work.size, len(receipt.skipped))
+                self.kept += work.size
+        return missing
+
+    def hear(self, stage: str, done: int, total: int, note: str = "") -> None:
+        """Tell of the progress of a shard, which is the stage of its own work."""
+        if done > self.done.get(stage, (-1, 0))[0]:
+            self.done[stage] = (done, int(note or 0))
+            self._tell()
+
+    def settle(self, work: Taking, unreadable: int) -> None:
+        """Tell of a shard's end."""
+        self.hear(work.name, work.size, work.size, str(unreadable))
+
+    def _tell(self) -> None:
+        counts = list(self.done.values())
+        done, unreadable = (sum(column) for column in zip(*counts, strict=True))
+        rate = (done - self.kept) / max(time.monotonic() - self.begun, 1e-3)
+        notes = [f"{rate:,.0f} images/s", *([f"{unreadable:,} unreadable"] if unreadable else [])]
+        self.watch(self.stage, done, self.total, ", ".join(notes))
+
+
+def _assemble(folder: Path, part: Part, works: Sequence[Taking], more: Mapping[str, Any]) -> None:
+    """Write what all receipts together say: the keys, what was left out and why, the labels, the sizes."""
+    shape = works[0].form.shape
+    shard = pool.shard_size(shape)
+    taken = np.ones(len(part.rows), np.bool_)
+    skipped = [
+        (number * shard + place, key, reason)
+        for number, receipt in enumerate(_receipts(works))
+        for place, key, reason in receipt.skipped
+    ]
+    taken[[place for place, _, _ in skipped]] = False
+    if not taken.any():
+        for work in works:  # what is mended is to be looked at again
+            (folder / RECEIPT.format(work.number)).unlink()
+        raise _none_readable(skipped)
+    appear(folder, pool.KEYS, lambda file: _write_keys(file, (receipt.keys for receipt in _receipts(works))))
+    with io.StringIO() as text:
+        csv.writer(text, lineterminator="\n").writerows([("key", "reason"), *(row[1:] for row in skipped)])
+        report = text.getvalue().encode()
+    appear(folder, pool.UNREADABLE, lambda file: _write(file, report))
+    if part.labels is not None:
+        labels = part.labels[taken]
+        appear(folder, pool.LABELS, lambda file: save(file, labels))
+    before = np.concatenate([[0], np.cumsum(taken)])
+    facts = {
+        "images": int(taken.sum()),
+        "unreadable": len(skipped),
+        "shape": shape,
+        "shard": shard,
+        "starts": before[: len(taken) : shard].tolist(),
+        **more,
+    }
+    appear(folder, pool.FACTS, lambda file: _write(file, json.dumps(facts).encode()))
+
+
+def _receipts(works: Sequence[Taking]) -> Iterator[Receipt]:
+    for work in works:
+        receipt = work.done()
+        if receipt is None:
+            raise artifacts.damaged(work.folder / RECEIPT.format(work.number), "it went while the work was on")
+        yield receipt
 
 
 def _write(file: IO[bytes], data: bytes) -> None:
     file.write(data)
-
-
-def _save(file: IO[bytes], array: npt.NDArray[Any]) -> None:
-    """Write an .npy. NumPy's own way to do it hides that a disk is full: its error has no number."""
-    header = np.lib.format.header_data_from_array_1_0(array)
-    np.lib.format.write_array_header_1_0(file, header)
-    file.write(np.ascontiguousarray(array).data.cast("B"))
 
 
 def _write_keys(file: IO[bytes], shards: Iterator[list[str]]) -> None:

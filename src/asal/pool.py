@@ -1,8 +1,9 @@
 """The pool: images as shards of uint8 on disk, read by id through memory maps.
 
     pool/  part.json       what it was made from, and the sha256 of every file
-           pool.json       {"images": 50000, "unreadable": 2, "shape": [28, 28, 1], "shard": 16384}
-           images/00000.npy …   `shard` images each, the last one fewer: image i is row i % shard of file i // shard
+           pool.json       {"images": 49998, "unreadable": 2, "shape": [28, 28, 1], "shard": 16384, "starts": [0, …]}
+           images/00000.npy …   what can be read of `shard` rows of the source each; `starts` are their first ids
+           receipts/00000.json …   the shards' keys, and what was left out of each: with them a shard is made anew
            keys.parquet    id, key: what its owner knows each image by
            labels.npy      read by `asal.oracles.stored` and by nothing else; absent where there are none
            unreadable.csv  key, reason: what was left out
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +62,8 @@ class StoredPool:
         self.shard: int = facts["shard"]
         self.unreadable: int = facts["unreadable"]
         self._images: int = facts["images"]
+        # Pools of older versions have no `starts`: all their shards but the last are full.
+        self._starts: Ids = np.array(facts.get("starts") or range(0, self._images, self.shard), np.int64)
         self._maps: dict[int, Images] = {}  # least recently used first
         self._keys: ParquetFile | None = None
 
@@ -73,7 +77,7 @@ class StoredPool:
         """
         made_from(folder)
         artifacts.verify(folder, contents_up_to=HASHED)
-        return cls(folder, artifacts.read_json(folder / FACTS), images_fingerprint(folder))
+        return cls(folder, facts_of(folder), images_fingerprint(folder))
 
     def __len__(self) -> int:
         return self._images
@@ -87,8 +91,8 @@ class StoredPool:
         """
         ids = checked(ids, len(self))
         out = np.empty((len(ids), *self.shape), np.uint8)
-        for shard, places in _grouped(ids // self.shard):
-            out[places] = self._map(shard)[ids[places] % self.shard]
+        for shard, places in _grouped(self.shards_of(ids)):
+            out[places] = self._map(shard)[ids[places] - self._starts[shard]]
         return out
 
     def keys(self, ids: Ids) -> list[str]:
@@ -99,10 +103,15 @@ class StoredPool:
             out[places] = self._key_group(group)[ids[places] % KEY_GROUP]
         return out.tolist()
 
+    def shards_of(self, ids: Ids) -> Ids:
+        """Return the number of the file that holds each image."""
+        return as_ids(self._starts.searchsorted(ids, side="right") - 1)
+
     def shards(self) -> Iterator[Ids]:
         """Yield every id in ascending order, one shard's at a time."""
-        for start in range(0, len(self), self.shard):
-            yield np.arange(start, min(start + self.shard, len(self)), dtype=np.int64)
+        for start, end in pairwise([*self._starts.tolist(), len(self)]):
+            if end > start:  # all of a shard may be unreadable
+                yield np.arange(start, end, dtype=np.int64)
 
     def _map(self, shard: int) -> Images:
         found = self._maps.pop(shard, None)
@@ -115,7 +124,8 @@ class StoredPool:
 
     def _open_shard(self, shard: int) -> Images:
         path = self.folder / shard_name(shard)
-        expected = (min(self.shard, len(self) - shard * self.shard), *self.shape)
+        end = self._starts[shard + 1] if shard + 1 < len(self._starts) else len(self)
+        expected = (int(end - self._starts[shard]), *self.shape)
         try:
             images = np.load(path, mmap_mode="r", allow_pickle=False)
         except FileNotFoundError:
@@ -169,6 +179,17 @@ def made_from(folder: Path) -> dict[str, Any]:
             remedy="run `asal prepare`",
         )
     return artifacts.manifest(folder)
+
+
+def facts_of(folder: Path) -> dict[str, Any]:
+    """Return what `pool.json` says of a finished pool.
+
+    Raises:
+        DamageError: it is missing or unreadable.
+    """
+    if not (folder / FACTS).exists():
+        raise artifacts.damaged(folder / FACTS, "it is missing")
+    return artifacts.read_json(folder / FACTS)
 
 
 def images_fingerprint(folder: Path) -> str:

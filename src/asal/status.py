@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from asal import artifacts
 from asal.annex import decoded
-from asal.errors import UserError
+from asal.errors import DamageError, UserError
 from asal.events import Record
 from asal.spec import FILE, load
 from asal.state import State, fold
@@ -18,8 +19,12 @@ IMAGES = ("pool", "validation", "test")
 
 
 def folders(root: Path) -> Iterator[Path]:
-    """Yield every derived folder of a project, whole or half-made."""
-    yield from (root / name for name in IMAGES if (root / name).is_dir())
+    """Yield every derived folder of a project, whole or half-made; of a derived folder, that one alone."""
+    if artifacts.is_whole(root):
+        yield root
+        return
+    images = (root / f"{name}{end}" for name in IMAGES for end in ("", ".partial"))
+    yield from (path for path in images if path.is_dir())
     for kind in DERIVED:
         if (root / kind).is_dir():
             yield from sorted(path for path in (root / kind).iterdir() if path.is_dir())
@@ -66,12 +71,14 @@ def _quality(folder: Path) -> str:
 def _images(folder: Path) -> str:
     if folder.name not in IMAGES:
         return ""
+    from asal.augmented import open_pool
     from asal.pool import StoredPool
 
-    pool = StoredPool.open(folder)
+    pool, stored = open_pool(folder), StoredPool.open(folder)
     height, width, channels = pool.shape
-    unread = f", {pool.unreadable:,} unreadable ({folder / 'unreadable.csv'})" if pool.unreadable else ""
-    return f"; {len(pool):,} images of {height} × {width} × {channels}{unread}"
+    made_of = f", made of {len(stored):,}" if len(pool) > len(stored) else ""
+    unread = f", {stored.unreadable:,} unreadable ({folder / 'unreadable.csv'})" if stored.unreadable else ""
+    return f"; {len(pool):,} images of {height} × {width} × {channels}{made_of}{unread}"
 
 
 def damage(root: Path) -> list[UserError]:
@@ -81,14 +88,17 @@ def damage(root: Path) -> list[UserError]:
         UserError: there is no such folder.
     """
     summary(root)
-    checks: list[Callable[[], object]] = [
-        partial(_whole, folder) for folder in folders(root) if artifacts.is_whole(folder)
-    ]
+    found: list[UserError] = []
+    for folder in finished(root):
+        try:
+            found += [artifacts.damaged(path, what) for path, what in artifacts.faults(folder)]
+        except UserError as error:  # its manifest is none
+            found.append(error)
+    checks: list[Callable[[], object]] = []
     if (root / FILE).exists():
         checks.append(partial(load, root))
     if (root / "labels.db").exists():
         checks.append(partial(_readable, root / "labels.db"))
-    found: list[UserError] = []
     for look in checks:
         try:
             look()
@@ -97,8 +107,28 @@ def damage(root: Path) -> list[UserError]:
     return found
 
 
-def _whole(folder: Path) -> None:
-    artifacts.verify(folder, contents_up_to=2**63)
+def finished(root: Path) -> Iterator[Path]:
+    """Yield every derived folder that is finished."""
+    yield from (path for path in folders(root) if artifacts.is_whole(path) and path.suffix != ".partial")
+
+
+def mend(root: Path) -> list[Path]:
+    """Take away the files that are not as they were written, so that `asal prepare` makes these anew and no others.
+
+    Args:
+        root: a project folder, or one of its derived folders.
+
+    Raises:
+        UserError: there is no such folder, or another process is at work in the project.
+    """
+    summary(root)
+    home = next((path for path in (root, *root.absolute().parents) if (path / FILE).exists()), root)
+    with artifacts.alone(home):
+        gone = []
+        for folder in finished(root):
+            with suppress(DamageError):  # a manifest that is none tells nothing of the others
+                gone += artifacts.mend(folder)
+    return gone
 
 
 def _readable(path: Path) -> None:

@@ -22,6 +22,7 @@ from asal.progress import Watch, unwatched
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 _told: Queue[Any] | None = None  # in a worker: where its progress goes
+_threads = 0  # in a worker, until torch is held to them
 
 
 @dataclass(frozen=True)
@@ -132,9 +133,8 @@ def _listening(told: Queue[Any], watch: Watch) -> Iterator[None]:
 
 def _settle(threads: int, told: Queue[Any]) -> None:
     """Make a worker ready: its threads, its way to tell, and its end when its parent ends."""
-    global _told  # noqa: PLW0603  the one way to hand a pool's worker something
-    _told = told
-    settle_threads(threads)
+    global _told, _threads
+    _told, _threads = told, threads
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
 
@@ -155,6 +155,11 @@ def _die_with_parent() -> None:
 
 
 def _work(work: Work) -> Any:
+    global _threads  # noqa: PLW0603
+    if _threads and not getattr(work, "light", False):
+        settle_threads(_threads)
+        _threads = 0
+
     def tell(stage: str, done: int, total: int, note: str = "") -> None:
         if _told is not None:
             _told.put((stage, done, total, note))

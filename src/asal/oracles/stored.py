@@ -15,8 +15,9 @@ from asal.oracles import oracles
 class Stored:
     """The labels of a pool folder, behind a question."""
 
-    def __init__(self, classes: tuple[str, ...], labels: Labels) -> None:
-        self.classes, self._labels = classes, labels
+    def __init__(self, classes: tuple[str, ...], labels: Labels, images: int | None = None) -> None:
+        """Hold the labels of a pool of so many images, copies of those that have labels; or of none but these."""
+        self.classes, self._labels, self._images = classes, labels, images or len(labels)
 
     @classmethod
     def open(cls, folder: Path) -> Stored:
@@ -38,7 +39,8 @@ class Stored:
             labels = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise artifacts.damaged(path, str(error)) from None
-        return cls(tuple(facts["classes"]), labels)
+        larger = pool.facts_of(folder).get("augmented", {})
+        return cls(tuple(facts["classes"]), labels, larger.get("images"))
 
     def answer(self, ids: Ids) -> Labels:
         """Return the label of each id, −1 where the source did not say.
@@ -46,7 +48,7 @@ class Stored:
         Raises:
             UserError: an id that is not of this pool.
         """
-        return np.array(self._labels[pool.checked(ids, len(self._labels))], np.int64)
+        return np.array(self._labels[pool.checked(ids, self._images) % len(self._labels)], np.int64)
 
 
 @oracles.register("stored")

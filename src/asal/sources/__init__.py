@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy.typing as npt
 
@@ -21,7 +21,15 @@ from asal.registry import Registry
 
 sources = Registry("source", "asal.sources")
 
-Raw: TypeAlias = bytes | Path | npt.NDArray[Any]  # a file's bytes, a file, or pixels (h, w) or (h, w, c)
+
+@dataclass(frozen=True)
+class Lost:
+    """An image that is not to be had where it was listed, and why."""
+
+    reason: str
+
+
+Raw: TypeAlias = bytes | Path | npt.NDArray[Any] | Lost  # a file's bytes, a file, or pixels (h, w) or (h, w, c)
 
 UNKNOWN = -1  # the label of an image whose class the source does not say
 ENDS = 2**16  # bytes at either end that stand for a file; an .npz or a .gz ends with checksums of what is in it
@@ -35,7 +43,15 @@ class Record:
     raw: Raw
 
 
-class Source(Protocol):
+class Records(Protocol):
+    """Whatever hands records out."""
+
+    def records(self, split: str, rows: Ids) -> Iterator[Record]:
+        """Yield the records of ascending rows, holding few of them at a time."""
+        ...
+
+
+class Source(Records, Protocol):
     """Images in named splits, "train" always among them."""
 
     @property
@@ -57,8 +73,36 @@ class Source(Protocol):
         """Return every label of a split (n,), −1 where unknown; None exactly where there are no classes."""
         ...
 
-    def records(self, split: str, rows: Ids) -> Iterator[Record]:
-        """Yield the records of ascending rows, holding few of them at a time."""
+
+@runtime_checkable
+class Listed(Protocol):
+    """A source that knows its images by a long list: what other processes read of it takes its part of the list along.
+
+    A source that does without, and is a dataclass, travels as its options and is opened anew.
+    """
+
+    @property
+    def listing(self) -> str:
+        """What changes when the list does."""
+        ...
+
+    def excerpt(self, split: str, rows: Ids) -> Records:
+        """Return what has the records of these rows and no others."""
+        ...
+
+
+@runtime_checkable
+class Enlarging(Protocol):
+    """A source whose pool is larger than what is taken in."""
+
+    @property
+    def origin(self) -> Source:
+        """The source that is taken in."""
+        ...
+
+    @property
+    def enlarges(self) -> Mapping[str, Any]:
+        """The options of `asal.augmented.Augmented`, the number of `images` among them."""
         ...
 
 

@@ -66,6 +66,11 @@ class Arrays:
         return stacks
 
     @cached_property
+    def _unpacking(self) -> dict[str, IO[bytes]]:
+        """Compressed members that are being read: to go back in one is to unpack it from its start."""
+        return {}
+
+    @cached_property
     def _given(self) -> dict[str, npt.NDArray[Any]]:
         """The labels of each split as they are in the file."""
         file = Path(self.path)
@@ -111,9 +116,25 @@ class Arrays:
     def records(self, split: str, rows: Ids) -> Iterator[Record]:
         stack = self._stack(split)
         file = Path(self.path)
-        with _understood(file), _opened(file, stack.member) as stream:
+        with _understood(file), self._stream(stack.member) as stream:
             for row, image in _images(stream, stack, rows):
                 yield Record(f"{split}/{row}", image)
+
+    @contextmanager
+    def _stream(self, member: str) -> Iterator[IO[bytes]]:
+        """Yield a stream that later rows are read from without a new start."""
+        file = Path(self.path)
+        if not member:
+            with file.open("rb") as stream:
+                yield stream
+            return
+        if member not in self._unpacking:
+            self._unpacking[member] = zipfile.ZipFile(file).open(f"{member}.npy")  # noqa: SIM115
+        try:
+            yield self._unpacking[member]
+        except Exception:
+            self._unpacking.pop(member, None)
+            raise
 
     def _stack(self, split: str) -> _Stack:
         if split not in self._stacks:

@@ -9,6 +9,7 @@ ever making a long thin picture huge).
 from __future__ import annotations
 
 import io
+import os
 import stat
 from functools import cache
 from pathlib import Path
@@ -18,8 +19,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from asal.sources import Raw
+from asal.sources import Lost, Raw
 
+AT_ONCE = 2**20  # bytes; a smaller file is read in one go
 LIMIT = 89_000_000  # pixels; where Pillow itself begins to suspect a decompression bomb
 
 # Named, because Pillow would otherwise also try formats that start other programs (EPS runs Ghostscript)
@@ -27,6 +29,7 @@ LIMIT = 89_000_000  # pixels; where Pillow itself begins to suspect a decompress
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "ICO")
 
 ORIENTATION = 0x0112  # the EXIF tag; its values, and what puts the image upright
+TELLING = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}  # where Pillow looks for it, but in a TIFF
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -57,17 +60,20 @@ def decode(raw: Raw, *, size: int | None, gray: bool, limit: int = LIMIT) -> npt
 
     Raises:
         Unreadable: whatever is wrong with it, one reason.
+        MemoryError: there was too little of it.
     """
     try:
         if isinstance(raw, np.ndarray):
             return _fit(Image.fromarray(_bytes(raw)), size, gray) if size else _channels(_bytes(raw), gray)
+        if isinstance(raw, Lost):
+            raise Unreadable(raw.reason)
         with _open(raw) as image:
             if image.width * image.height > limit:
                 raise Unreadable(f"{image.width} × {image.height} pixels are more than the limit of {limit:,}")
             if size:  # a JPEG need not be decoded at 4,000 pixels to be seen at 64: this only ever halves it
                 image.draft(None, (2 * size, 2 * size))
             return _fit(_plain(_turned(image)), size, gray)
-    except Unreadable:
+    except (Unreadable, MemoryError):  # too little memory is no fault of the image
         raise
     except Exception as error:  # Pillow's decoders raise nearly anything on broken bytes
         raise Unreadable(_reason(error)) from None
@@ -82,19 +88,23 @@ def _formats() -> tuple[str, ...]:
 
 def _open(raw: bytes | Path) -> Image.Image:
     if isinstance(raw, Path):
-        facts = raw.stat()
+        name = os.fspath(raw)
+        facts = os.stat(name)
         if not stat.S_ISREG(facts.st_mode):  # a pipe would keep us waiting for ever
             raise Unreadable("it is not a file")
-        empty = facts.st_size == 0
-    else:
-        empty = not raw
-    if empty:
+        if facts.st_size > AT_ONCE:
+            return Image.open(name, formats=_formats())
+        with open(name, "rb", buffering=0) as file:  # Pillow reads a header in dozens of small sips
+            raw = file.read(facts.st_size)
+    if not raw:
         raise Unreadable("it is empty")
-    return Image.open(raw if isinstance(raw, Path) else io.BytesIO(raw), formats=_formats())
+    return Image.open(io.BytesIO(raw), formats=_formats())
 
 
 def _turned(image: Image.Image) -> Image.Image:
     image.load()  # first: of a TIFF this applies the rotation, and takes the tag away
+    if not (hasattr(image, "tag_v2") or TELLING & image.info.keys()):
+        return image  # without asking, which costs as much as decoding a small image
     try:
         orientation = image.getexif().get(ORIENTATION, 1)
     except Exception:  # broken EXIF does not make the pixels worse
@@ -153,13 +163,14 @@ def _channels(pixels: npt.NDArray[np.uint8], gray: bool) -> npt.NDArray[np.uint8
 
 
 def _fit(image: Image.Image, size: int | None, gray: bool) -> npt.NDArray[np.uint8]:
-    image = image.convert("L" if gray else "RGB")
+    mode = "L" if gray else "RGB"
+    if image.mode != mode:  # Pillow would make a copy
+        image = image.convert(mode)
     if size and image.size != (size, size):
         side = min(image.size)
         left, top = (image.width - side) / 2, (image.height - side) / 2
         image = image.resize((size, size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))
-    pixels = np.asarray(image)
-    return pixels[:, :, None] if pixels.ndim == 2 else pixels
+    return np.frombuffer(image.tobytes(), np.uint8).reshape(image.height, image.width, -1)
 
 
 def _reason(error: Exception) -> str:
@@ -169,7 +180,6 @@ def _reason(error: Exception) -> str:
         (PermissionError, "reading it is not permitted"),
         (UnidentifiedImageError, "it is not an image in a known format (or it is broken from the start)"),
         (Image.DecompressionBombError, "its pixels are more than any limit"),
-        (MemoryError, "it does not fit into memory"),
     )
     for kind, reason in known:
         if isinstance(error, kind):

@@ -54,6 +54,11 @@ class Mnist:
     def _labels(self) -> dict[str, Labels]:
         return {split: _labels(self._file(labels), self._shapes[split][0]) for split, (_, labels) in FILES.items()}
 
+    @cached_property
+    def _unpacking(self) -> dict[str, IO[bytes]]:
+        """Each split's images, being read: to go back in a .gz is to unpack it from its start."""
+        return {}
+
     @property
     def splits(self) -> Mapping[str, int]:
         return {split: len(labels) for split, labels in self._labels.items()}
@@ -71,13 +76,29 @@ class Mnist:
         if split not in FILES:
             raise unknown("split", split, FILES)
         file, shape = self._file(FILES[split][0]), self._shapes[split][1:]
-        with _opened(file) as stream:
+        with self._stream(split, file) as stream:
             for row in rows.tolist():
                 stream.seek(HEADER + row * shape[0] * shape[1])  # of a .gz it unpacks what lies between, and drops it
                 data = stream.read(shape[0] * shape[1])
                 if len(data) != shape[0] * shape[1]:
                     raise EOFError(f"it ends inside image {row}")
                 yield Record(f"{split}/{row}", np.frombuffer(data, np.uint8).reshape(shape))
+
+    @contextmanager
+    def _stream(self, split: str, file: Path) -> Iterator[IO[bytes]]:
+        """Yield a stream that later rows are read from without a new start."""
+        if file.suffix != ".gz":
+            with _opened(file) as stream:
+                yield stream
+            return
+        if split not in self._unpacking:
+            self._unpacking[split] = cast(IO[bytes], gzip.open(file))  # noqa: SIM115
+        try:
+            with _understood(file):
+                yield self._unpacking[split]
+        except Exception:
+            self._unpacking.pop(split, None)
+            raise
 
     def _found(self, name: str) -> Path:
         plain = Path(self.path) / name
@@ -95,10 +116,15 @@ class Mnist:
 
 @contextmanager
 def _opened(file: Path) -> Iterator[IO[bytes]]:
-    """Open a file, and turn what is wrong inside it into an error that names it."""
+    with _understood(file), cast(IO[bytes], gzip.open(file)) if file.suffix == ".gz" else file.open("rb") as stream:
+        yield stream
+
+
+@contextmanager
+def _understood(file: Path) -> Iterator[None]:
+    """Turn what is wrong inside a file into an error that names it."""
     try:
-        with cast(IO[bytes], gzip.open(file)) if file.suffix == ".gz" else file.open("rb") as stream:
-            yield stream
+        yield
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise broken(file, str(error)) from None
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -40,7 +40,8 @@ class Svhn:
 
     In a file `X` is uint8 (32, 32, 3, n), and `y` (n, 1) goes from 1 to 10, where 10 means the digit 0 (Netzer et al.,
     http://ufldl.stanford.edu/housenumbers/; torchvision's `datasets/svhn.py`). Memory: the labels; and while the images
-    of a file are read, all of its `X`, because it is one compressed block: 0.2 GB for train, 1.6 GB for extra.
+    of a file are read, all of its `X`, in every process, because it is one compressed block: 0.2 GB for train, 1.6 GB
+    for extra.
     """
 
     path: str | None = None
@@ -94,6 +95,11 @@ class _MatFiles:
     folder: Path
     extra: bool
 
+    @cached_property
+    def _images(self) -> Callable[[str], Any]:
+        """Returns the X of a split (h, w, c, n), and holds it until another one is asked for."""
+        return lru_cache(1)(lambda split: self._variable(split, "X"))
+
     @property
     def fingerprint(self) -> str | None:
         return glance({part: self.folder / name for part, name in FILES.items() if part != "extra" or self.extra})
@@ -106,7 +112,7 @@ class _MatFiles:
         return np.asarray(y.reshape(-1) % 10, np.int64)
 
     def records(self, split: str, rows: Ids) -> Iterator[Record]:
-        images = self._variable(split, "X")  # (h, w, c, n)
+        images = self._images(split)
         for row in rows.tolist():
             yield Record(f"{split}/{row}", np.ascontiguousarray(images[..., row]))
 

@@ -12,12 +12,14 @@ import dataclasses
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 
 from asal.errors import UserError
+from asal.intake import Form, Taking
 from asal.sources import Raw, Record, Source
 from asal.sources.decode import Unreadable, decode
 
@@ -129,6 +131,23 @@ def is_its_options(make: Make) -> None:
         assert parameters.frozen, "a source is frozen: its options say which images there are"
 
 
+def travels(make: Make) -> None:
+    """What a piece of work takes of it to another process is small, and gives the same records there."""
+    with _made(make) as source:
+        rows = np.arange(0, source.splits["train"], 2)[:16]
+        wanted = list(source.records("train", rows))  # whatever it keeps of that stays here
+        piece = Taking(source, "", "train", rows, 0, Form(None, False, (1, 1, 1)), Path("pool"))
+        try:
+            sent = bytes(ForkingPickler.dumps(piece))
+        except Exception as error:
+            raise AssertionError(f"it cannot be sent to another process: {error!r}") from error
+        arrived: Taking = ForkingPickler.loads(sent)
+        assert len(sent) < 4096 + 512 * len(rows), f"{len(sent):,} bytes are sent for {len(rows)} images"
+        given = list(arrived.source.records("train", arrived.rows))
+        assert [r.key for r in given] == [r.key for r in wanted], "other records arrive"
+        assert all(_same(one.raw, other.raw) for one, other in zip(given, wanted, strict=True)), "other images arrive"
+
+
 def refuses_another_split(make: Make) -> None:
     """A split that it does not have is the user's mistake, and is told so."""
     with _made(make) as source:
@@ -146,6 +165,6 @@ CHECKS: dict[str, Callable[[Make], None]] = {
     check.__name__: check
     for check in (
         names_its_splits, names_its_classes, labels_every_image, tells_images_apart, gives_the_rows_asked_for,
-        streams, decodes, is_the_same_twice, is_its_options, refuses_another_split,
+        streams, decodes, is_the_same_twice, is_its_options, travels, refuses_another_split,
     )
 }  # fmt: skip

@@ -1,0 +1,122 @@
+"""Images taken in a second: MNIST (PNG) and CIFAR-10 from the hub, and a folder of 100,000 small JPEG files.
+
+    ASAL_DATA_DIR=data python benchmarks/ingest.py [--images 100000] [--workers 1 2]
+
+The folder is made from CIFAR-10, in a temporary place. Each row is a process of its own. "All in all" counts from the
+call to the whole pool, its checksums and the start of the workers included; "under way" from the first images on. The
+bare rate is Pillow's alone in one thread: opening bytes that are in memory, decoding, and handing the pixels over. It
+is taken in the same process just before; judge by the ratio. Peak memory is the command's, and its largest worker's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from asal import machine
+from asal.engine import Here
+from asal.engine.local import Local
+from asal.ingest import Hands, ingest
+from asal.sources import Source
+from asal.sources.decode import decode
+from asal.sources.folder import Folder
+from asal.sources.hub import Hub
+
+MNIST, CIFAR = "ylecun/mnist", "uoft-cs/cifar10"
+BARE = 5_000  # images
+
+
+def write_folder(root: Path, images: int) -> None:
+    """Fill ten class folders with JPEG files."""
+    source = Hub(CIFAR)
+    labels, n = source.labels("train"), source.splits["train"]
+    assert labels is not None
+    for name in source.classes:
+        (root / name).mkdir(parents=True)
+    for turn in range(-(-images // n)):
+        rows = np.arange(min(n, images - turn * n))
+        for row, record in zip(rows.tolist(), source.records("train", rows), strict=True):
+            picture = Image.fromarray(decode(record.raw, size=None, gray=False)).rotate(90 * turn)
+            picture.save(root / source.classes[labels[row]] / f"{turn * n + row}.jpg", quality=90)
+
+
+def opened(kind: str, folder: Path) -> tuple[Source, bool]:
+    """Return a source, and whether its images are gray."""
+    return {"mnist": (Hub(MNIST), True), "cifar10": (Hub(CIFAR), False), "folder": (Folder(str(folder)), False)}[kind]
+
+
+def bare(source: Source) -> float:
+    """Return the images a second that Pillow alone decodes."""
+    records = source.records("train", np.arange(min(BARE, source.splits["train"])))
+    files = [raw.read_bytes() if isinstance(raw, Path) else raw for raw in (record.raw for record in records)]
+    begun = time.perf_counter()
+    for data in files:
+        with Image.open(io.BytesIO(data)) as image:
+            np.asarray(image)
+    return len(files) / (time.perf_counter() - begun)
+
+
+def measure(kind: str, folder: Path, workers: int) -> dict[str, Any]:
+    """Take one source in and return what it cost."""
+    source, gray = opened(kind, folder)
+    decoded, told = bare(source), []
+
+    def watch(stage: str, done: int, total: int, note: str = "") -> None:
+        told.append((time.perf_counter(), done))
+
+    with tempfile.TemporaryDirectory(dir=folder.parent) as project:
+        begun = time.perf_counter()
+        ingest(source, Path(project), gray=gray, hands=Hands(Local(workers) if workers > 1 else Here(), watch))
+        ended = time.perf_counter()
+    n = source.splits["train"]
+    first, last = told[0], told[-1]
+    own, children = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return {
+        "images": n,
+        "bare": decoded,
+        "all": n / (ended - begun),
+        "under way": (last[1] - first[1]) / (last[0] - first[0]),
+        "MiB": [own // 1024, children // 1024],
+    }
+
+
+def main() -> None:
+    """Print one table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=100_000, help="files in the folder")
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--one", nargs=3, metavar=("KIND", "FOLDER", "WORKERS"), help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.one:
+        kind, folder, workers = given.one
+        print(json.dumps(measure(kind, Path(folder), int(workers))))
+        return
+    print("source      images  workers   bare/s  all in all  under way  ÷ bare  peak MiB")
+    with tempfile.TemporaryDirectory() as home:
+        write_folder(Path(home) / "images", given.images)
+        for kind in ("mnist", "cifar10", "folder"):
+            for workers in given.workers:
+                command = [sys.executable, __file__, "--one", kind, f"{home}/images", str(workers)]
+                said = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+                own, largest = said["MiB"]
+                print(
+                    f"{kind:<9}{said['images']:>9,}{workers:>9}{said['bare']:>9,.0f}{said['all']:>12,.0f}"
+                    f"{said['under way']:>11,.0f}{said['under way'] / said['bare']:>8.2f}  {own} + {largest}",
+                    flush=True,
+                )
+    print({**machine.hardware(), "commit": machine.commit()})
+
+
+if __name__ == "__main__":
+    main()
