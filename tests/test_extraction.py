@@ -251,7 +251,7 @@ def test_only_the_images_of_a_shard_are_fetched(trained: Path, tmp_path: Path) -
     for number in range(4):  # the same pool in files of 128
         np.save(pool / "images" / f"{number:05d}.npy", images[number * 128 : (number + 1) * 128])
     facts = artifacts.read_json(pool / "pool.json")
-    artifacts.write_json(pool / "pool.json", {**facts, "shard": 128})
+    artifacts.write_json(pool / "pool.json", {**facts, "shard": 128, "starts": [0, 128, 256, 384]})
     made = {key: value for key, value in artifacts.manifest(pool).items() if key not in ("format", "files")}
     artifacts.seal(pool, made)
     recipe = piece.recipe.sealed()
