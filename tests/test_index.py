@@ -39,6 +39,9 @@ class Twin:
     def build(self, vectors: Store, folder: Path, watch: Any = None) -> None:
         Exact().build(vectors, folder)
 
+    def grow(self, before: Path, held: int, vectors: Store, folder: Path, watch: Any = None) -> None:
+        self.build(vectors, folder)
+
     def load(self, vectors: Store, folder: Path) -> Index:
         return Spoilt(self.search, Exact().load(vectors, folder), vectors)
 
@@ -146,6 +149,20 @@ class Forgetful(Twin):
         object.__setattr__(self, "search", lambda it, *a: it.index.search(*a[:2], without=a[2]))
 
 
+class Stunted(Twin):
+    """Keeps to what it held before it grew."""
+
+    def grow(self, before: Path, held: int, vectors: Store, folder: Path, watch: Any = None) -> None:
+        self.build(vectors, folder)
+        (folder / "held").write_text(str(held))
+
+    def load(self, vectors: Store, folder: Path) -> Index:
+        index = super().load(vectors, folder)
+        held = int((folder / "held").read_text()) if (folder / "held").exists() else len(vectors)
+        index.gone = np.arange(held, len(vectors))  # type: ignore[attr-defined]
+        return index
+
+
 TWINS: dict[str, Make] = {
     "finds the nearest": twin(skips_the_nearest),
     "nearest come first": twin(farthest_first),
@@ -156,6 +173,7 @@ TWINS: dict[str, Make] = {
     "takes k beyond what is left": twin(pads),
     "answers no queries": twin(needs_a_query),
     "is the same when reopened": lambda: Forgetful(skips_the_nearest),
+    "grows": lambda: Stunted(remembers_removals),
     "breaks ties by id": twin(higher_id_first),
     "answers far queries": twin(trusts_float32),
     "stands an offset": twin(trusts_float32),

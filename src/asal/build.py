@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from asal import artifacts
-from asal.augmented import Augmented, open_pool
+from asal.augmented import Augmented
 from asal.check import (
     check,
     check_classes,
@@ -35,20 +35,23 @@ from asal.events import Record
 from asal.extraction import Recipe, Trained
 from asal.features import Given, features
 from asal.generators import Adversary, generators
+from asal.grown import Grown, additions, open_all
+from asal.growth import add
 from asal.index import Indexer, indexes
 from asal.ingest import Hands, ingest
+from asal.intake import Form
 from asal.learners import learners
 from asal.meter import Meter
 from asal.oracles import oracles
 from asal.oracles.stored import Stored
 from asal.oracles.teacher import Answering
 from asal.pool import LABELS, StoredPool
-from asal.prepare import Compression, Counting, Shop, Space, extracted, indexed, passing, stage, trained
+from asal.prepare import Compression, Counting, Shop, Space, extended, extracted, indexed, passing, stage, trained
 from asal.progress import Watch, listening, unwatched
 from asal.quality import judge
 from asal.session import Chooser, Plan, Session, draw
 from asal.sharded import Sharded
-from asal.sources import sources
+from asal.sources import Source, sources
 from asal.spec import FeatureTable, Spec, StrategyTable, load
 from asal.strategies import strategies
 from asal.tools import ProjectTools
@@ -156,10 +159,38 @@ class Project:
         if "pool" in self.__dict__:
             del self.pool
 
+    def add(self, images: Source | None = None) -> int:
+        """Take in what the source has by now and the project does not, under ids behind the present ones.
+
+        Generators, encoders and projections stay as they were trained; `prepare` then computes the new images' features
+        and grows the indexes.
+
+        Args:
+            images: another source, whose training images are taken; the spec's own where none is given.
+
+        Returns:
+            How many images are new; 0 changes nothing.
+
+        Raises:
+            UserError: there is no pool yet, or the source has labels that are no class of the project.
+        """
+        table = self.spec.pool
+        with self._held():
+            hands = Hands(Here() if self.storage else self.engine, self.watch)
+            form = Form(table.size, table.gray, StoredPool.open(self.root / "pool").shape)
+            count = add(images or made(sources, self.spec.source), self.root, table.keep, form, hands)
+        self.__dict__.pop("pool", None)
+        return count
+
     @cached_property
-    def pool(self) -> StoredPool | Augmented:
+    def pool(self) -> StoredPool | Augmented | Grown:
         """The images to choose from."""
-        return open_pool(self.root / "pool")
+        return open_all(self.root)
+
+    @property
+    def _original(self) -> StoredPool | Augmented:
+        """The images that the pool began with: what is trained on them serves those that were added, too."""
+        return self.pool.parts[0] if isinstance(self.pool, Grown) else self.pool
 
     @cached_property
     def test(self) -> StoredPool:
@@ -175,7 +206,7 @@ class Project:
     @property
     def _shop(self) -> Shop:
         make, engine, storage = self._making, self.engine, self.storage
-        return Shop(self.root, self.pool, self.spec.seed, self.device, self.watch, make, engine, storage)
+        return Shop(self.root, self._original, self.spec.seed, self.device, self.watch, make, engine, storage)
 
     @cached_property
     def _adversary(self) -> tuple[Path, Adversary]:
@@ -185,7 +216,7 @@ class Project:
         part = made(generators, table)
 
         def judged(folder: Path) -> None:
-            judge(part.load(folder, self.pool.shape), self._yardstick, self.pool, folder, self.spec.seed)
+            judge(part.load(folder, self.pool.shape), self._yardstick, self._original, folder, self.spec.seed)
 
         folder = trained(self._shop, table.kind, part, options_of(generators, table), also=judged)
         return folder, part.load(folder, self.pool.shape)
@@ -229,7 +260,8 @@ class Project:
                 made(features, table).load(Path(), self.pool.shape, Given())  # which refuses: nothing of it is stored
             folder, extractor = self._trained_features(table)
             compression, recipe = Compression(table.dimensions, table.fit_on or None), self._recipe(table, folder)
-            self._spaces[name] = extracted(self._shop, name, extractor, folder, compression, recipe)
+            space = extracted(self._shop, name, extractor, folder, compression, recipe)
+            self._spaces[name] = extended(self._shop, name, space, additions(self.root), recipe)
         return self._spaces[name]
 
     def index(self, name: str) -> Index:
@@ -244,6 +276,12 @@ class Project:
         return indexed(shop, table.kind, made(indexes, table), options_of(indexes, table), space)
 
     def _sharded(self, spread: Callable[[Indexer], Sharded], space: Space) -> Index:
+        if space.more:
+            raise UserError(
+                "an index in parts is over a pool that has not grown",
+                came=f"{len(space.more)} additions",
+                remedy="drop `spread`, or start a project with all images",
+            )
         table = self.spec.index
         indexer = spread(made(indexes, table))
         options = {**options_of(indexes, table), "parts": indexer.parts}
@@ -256,7 +294,7 @@ class Project:
         """
         table = self.spec.features[name]
         extractor = Counting(made(features, table).load(Path(), self.pool.shape, Given(model=model)))
-        shop = passing(self._shop, keeper)
+        shop = replace(passing(self._shop, keeper), pool=self.pool)
         with meter.part("score"):
             compression = Compression(table.dimensions, table.fit_on or None)
             space = extracted(shop, name, extractor, Path("present"), compression)
@@ -275,7 +313,8 @@ class Project:
 
     def oracle(self, part: str) -> Stored:
         """Return the stored labels of "pool" or "test"."""
-        return Stored.open(self.root / part)
+        more = additions(self.root) if part == "pool" else []
+        return Stored.open(self.root / part).followed_by(*map(Stored.open, more))
 
     @property
     def _labelled(self) -> bool:
@@ -283,9 +322,9 @@ class Project:
 
     @cached_property
     def teacher(self) -> Answering:
-        """Who answers for made-up images: trained on every label of the pool."""
-        oracle, part = self.oracle("pool"), made(oracles, self.spec.annotator)
-        labels = oracle.answer(np.arange(len(self.pool)))
+        """Who answers for made-up images: trained on every label of the pool that the project began with."""
+        oracle, part = Stored.open(self.root / "pool"), made(oracles, self.spec.annotator)
+        labels = oracle.answer(np.arange(len(self._original)))
         facts = {
             "kind": self.spec.annotator.kind,
             "options": options_of(oracles, self.spec.annotator),
@@ -296,7 +335,7 @@ class Project:
 
         def fill(folder: Path) -> None:
             with listening(self.watch, "teacher"):
-                part.train(self.pool, labels, len(oracle.classes), folder, self.spec.seed)
+                part.train(self._original, labels, len(oracle.classes), folder, self.spec.seed)
 
         folder = stage(self._shop, "parts", self.spec.annotator.kind, facts, fill)
         answering: Answering = part.load(folder, self.pool.shape, len(oracle.classes))

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from shlex import quote
-from typing import Annotated, Any, Optional, TypeVar
+from typing import Annotated, Optional, TypeVar
 
 import typer
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
+from asal.complaint import print_error, run_to_its_end
 from asal.errors import UserError
 
 app = typer.Typer(
@@ -26,7 +25,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 console = Console(markup=False)  # a path may hold [brackets]
-errors = Console(stderr=True)
 
 SpecPath = Annotated[
     Path, typer.Argument(help="A spec (TOML), or a project folder that holds asal.toml.", metavar="SPEC")
@@ -39,9 +37,7 @@ ProjectOption = Annotated[
 ]
 JobsOption = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Runs side by side, each with one thread.")]
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-Misuse: Any = typer.BadParameter.__mro__[1]  # typer keeps the name of its usage errors to itself
 Number = TypeVar("Number", int, float)
-INTERRUPTED = 130  # what a shell calls a command that Ctrl-C ended
 
 
 def _version(wanted: bool) -> None:
@@ -139,6 +135,36 @@ def prepare(
     with watching(console) as watch:
         Project(root, settings, Device(count=devices), watch, who, storage).prepare()
     status(root)
+
+
+@app.command()
+def add(
+    folder: Annotated[Path, typer.Argument(help="A project folder with a pool.", metavar="PROJECT")],
+    images: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--images", help="A folder of image files. [default: the spec's source, looked at again]"),
+    ] = None,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that take images in.")] = CORES,
+) -> None:
+    """Take in images that have come since, under ids behind the present ones; then **prepare** again.
+
+    New is what has a key, such as a file's path below its folder, that the project does not know yet. All of it goes
+    to the pool, and the next batch may ask for it. What was trained stays; features are computed for the new images
+    alone, and the index grows by them. When what comes no longer looks like what the generator was trained on, start a
+    new project.
+    """
+    from asal.build import Project
+    from asal.engine import Here
+    from asal.engine.local import Local
+    from asal.sources.folder import Folder
+    from asal.spec import load
+    from asal.terminal import watching
+
+    with watching(console) as watch:
+        engine = Local(workers) if workers > 1 else Here()
+        count = Project(folder, load(folder), watch=watch, engine=engine).add(Folder(str(images)) if images else None)
+    then = f"Next: asal prepare {quote(str(folder))}" if count else "Nothing has changed."
+    console.print(f"{count:,} new images. {then}", highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -323,7 +349,7 @@ def doctor(
         console.print(f"{name:18} {value if value is not None else 'not there'}", highlight=False)
     wrong = status.damage(folder) if folder else []
     for error in wrong:
-        _print_error(error)
+        print_error(error)
     if folder:
         gone = status.mend(folder) if mend else []
         _print_paths(f"taken away, for `asal prepare` to make anew: {path}" for path in gone)
@@ -345,33 +371,6 @@ def _print_paths(paths: object) -> None:
         console.print(str(path), highlight=False, soft_wrap=True)
 
 
-def _print_error(error: UserError) -> None:
-    for word, text in (("error", error.rule), ("came", error.came), ("remedy", error.remedy)):
-        said = Text.assemble((f"{word:7}", "bold red" if word == "error" else "dim"), " ".join(text.split()))
-        errors.print(said, soft_wrap=True)
-
-
 def main() -> None:
     """Run the command line; errors that a user can mend come in three lines."""
-    try:
-        code = app(standalone_mode=False, prog_name="asal")
-        if code == INTERRUPTED:
-            errors.print("stopped; the same command goes on from here")
-        sys.exit(code)
-    except Misuse as error:
-        if said := error.format_message():  # nothing, where no command was given and the help stands there already
-            place = error.ctx.command_path if error.ctx else "asal"
-            _print_error(UserError("a command takes what its help says", came=said, remedy=f"see `{place} --help`"))
-        sys.exit(2)
-    except UserError as error:
-        if os.environ.get("ASAL_DEBUG"):
-            raise
-        _print_error(error)
-        sys.exit(2)
-    except Exception as error:
-        if os.environ.get("ASAL_DEBUG"):
-            raise
-        came = f"{type(error).__name__}: {str(error).strip().rpartition(chr(10))[2]}"
-        rule = "a command ends well, or says what to mend"
-        _print_error(UserError(rule, came=came, remedy="see where with `asal --debug …`, and report it: this is a bug"))
-        sys.exit(1)
+    run_to_its_end(app)

@@ -57,6 +57,7 @@ def begin(project: Project, chosen: Sequence[str], seeds: Sequence[int], out: Pa
         "spec": spec.model_dump(mode="json"),
         "spec_hash": spec.hash,
         "pool": project.pool.fingerprint,
+        "images": len(project.pool),
         "classes": list(oracle.classes),
         "strategies": list(chosen),
         "seeds": list(seeds),
@@ -112,7 +113,7 @@ def _check_protocol(spec: Spec, labels: Labels, classes: Sequence[str]) -> None:
 
 def _joined(there: Mapping[str, Any], now: Mapping[str, Any], out: Path) -> dict[str, Any]:
     """Return the facts of a run folder that grows by strategies and seeds; refuse any other change."""
-    differing = [key for key in ("pool", "classes", "threads") if there[key] != now[key]]
+    differing = [key for key in ("pool", "images", "classes", "threads") if there.get(key, now[key]) != now[key]]
     before, after = there["spec"], now["spec"]
     differing += [f"[{key}]" for key in after if key != "strategies" and before.get(key) != after[key]]
     common = set(before["strategies"]) & set(after["strategies"])

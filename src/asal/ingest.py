@@ -12,11 +12,12 @@ import io
 import json
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from itertools import chain, islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any, cast
 
 import numpy as np
@@ -25,6 +26,7 @@ from asal import artifacts, pool
 from asal.divide import Part, Split, divide
 from asal.engine import Engine, Here
 from asal.errors import UserError
+from asal.grown import additions
 from asal.intake import RECEIPT, Form, Receipt, Shape, Taking, appear, close, decoded, save
 from asal.progress import Watch, unwatched
 from asal.sources import Enlarging, Listed, Source, apart
@@ -39,6 +41,7 @@ class Hands:
 
 
 ALONE = Hands()
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 def ingest(
@@ -77,7 +80,8 @@ def ingest(
         apart(project, Path(place))
     folders = {name: project / name for name in split.parts}
     made_from = {"options": options, "source": source.fingerprint}
-    missing = [name for name, folder in folders.items() if not _stands(folder, made_from)]
+    added = [artifacts.manifest(folder)["source"] for folder in additions(project)]
+    missing = [name for name, folder in folders.items() if not _stands(folder, made_from, added)]
     if not missing:
         return folders
     with artifacts.telling_of_disk(project):
@@ -91,13 +95,30 @@ def ingest(
             made_from["source"] = source.listing
         for name in missing:
             facts = {"part": name, **made_from, "classes": list(parts[name].classes)}
-            with artifacts.building(folders[name], facts) as folder:
-                works = _taken(folder, source, parts[name], form, hands)
-                _assemble(folder, parts[name], works, larger if name == "pool" else {})
+            take(source, parts[name], folders[name], facts, form, hands, larger if name == "pool" else {})
     return folders
 
 
-def _stands(folder: Path, made_from: Mapping[str, Any]) -> bool:
+def take(
+    source: Source,
+    part: Part,
+    folder: Path,
+    facts: Mapping[str, Any],
+    form: Form,
+    hands: Hands,
+    more: Mapping[str, Any] = NOTHING,
+) -> None:
+    """Fill one folder with the images of a part, going on where it was cut.
+
+    Args:
+        facts: what it is made from, for its manifest.
+        more: what `pool.json` says besides.
+    """
+    with artifacts.building(folder, facts) as partial:
+        _assemble(partial, part, _taken(partial, source, part, form, hands), more)
+
+
+def _stands(folder: Path, made_from: Mapping[str, Any], added: Collection[str | None]) -> bool:
     """Say whether the folder is there already, and refuse one that was made of anything else."""
     if not artifacts.is_whole(folder):
         return False
@@ -105,8 +126,12 @@ def _stands(folder: Path, made_from: Mapping[str, Any]) -> bool:
     there = artifacts.manifest(folder)
     differing = list(_differences("", there["options"], made_from["options"]))
     # A source that has gone, or lies far away, has no fingerprint: what was taken in stands without it.
-    if not differing and made_from["source"] and there["source"] != made_from["source"]:
-        differing = ["the source now holds other images"]
+    if not differing and made_from["source"] and made_from["source"] not in (there["source"], *added):
+        raise UserError(
+            f"the {folder.name} of a project stays as it was made, because labels belong to its ids",
+            came=f"{folder} was made when the source held other images",
+            remedy="take new ones in with `asal add`, restore the old ones, or start another project folder",
+        )
     if differing:
         raise UserError(
             f"the {folder.name} of a project stays as it was made, because labels belong to its ids",

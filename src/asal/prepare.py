@@ -15,7 +15,7 @@ import shutil
 import tempfile
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -28,7 +28,9 @@ from asal.engine import Engine, Here
 from asal.errors import UserError
 from asal.extraction import Piece, Recipe, push
 from asal.features.pca import Pca, Reduced, fit_pca
+from asal.grown import GrownVectors
 from asal.meter import Meter
+from asal.pool import StoredPool, images_fingerprint
 from asal.progress import Watch, unwatched
 from asal.rng import stream
 from asal.storage import Storage
@@ -76,8 +78,15 @@ class Space:
     """A feature space: every image's place in it, and how a new image gets there."""
 
     folder: Path
-    vectors: StoredVectors
+    vectors: StoredVectors | GrownVectors
     extractor: Extractor
+    more: tuple[Path, ...] = ()  # folders of the features of what was added to the pool
+
+    def first(self, parts: int) -> StoredVectors | GrownVectors:
+        """Return the vectors of the first pool and of what was added to it first, so many parts in all."""
+        if not isinstance(self.vectors, GrownVectors):
+            return self.vectors
+        return GrownVectors(self.vectors.parts[:parts]) if parts > 1 else self.vectors.parts[0]
 
 
 @dataclass(frozen=True)
@@ -147,6 +156,31 @@ def extracted(
     return Space(folder, StoredVectors.open(folder / "vectors"), space)
 
 
+def extended(shop: Shop, name: str, space: Space, added: Sequence[Path], recipe: Recipe) -> Space:
+    """Compute the features of images that were added to the pool, or find them computed: by the same projection.
+
+    Args:
+        added: the folders of the additions, oldest first.
+    """
+    folders = []
+    for addition in added:
+        facts = {"kind": name, "of": space.folder.name, "addition": images_fingerprint(addition)}
+        pca = space.folder.absolute() if (space.folder / Pca.FILE).exists() else None
+        own = replace(recipe, pool=addition.absolute(), pca=pca).sealed()
+        part = replace(shop, pool=StoredPool.open(addition))
+
+        def watch(stage: str, done: int, total: int, note: str = "", *, what: str = addition.name) -> None:
+            shop.watch(f"{name}: {stage} of addition {what}", done, total, note)
+
+        def fill(folder: Path, *, part: Shop = part, own: Recipe = own, watch: Watch = watch) -> None:
+            pieces(part, name, own, folder / "vectors", watch)
+
+        folders.append(stage(shop, "features", name, facts, fill))
+    assert isinstance(space.vectors, StoredVectors)
+    stores = [space.vectors, *(StoredVectors.open(folder / "vectors") for folder in folders)]
+    return replace(space, vectors=GrownVectors(tuple(stores)), more=tuple(folders)) if folders else space
+
+
 def pieces(shop: Shop, name: str, recipe: Recipe, folder: Path, watch: Watch) -> None:
     """Have the shop's engine write the shards that are missing."""
     n, size, begun = len(shop.pool), (len(shop.pool), SHARD), time.monotonic()
@@ -211,11 +245,31 @@ def _lives(process: str) -> bool:
 
 
 def indexed(shop: Shop, kind: str, indexer: Any, options: Mapping[str, Any], space: Space) -> Index:
-    """Build an index over a space, or find it built, and open it."""
-    facts = {"kind": kind, "options": dict(options), "features": space.folder.name}
-    folder = stage(shop, "indexes", kind, facts, lambda folder: indexer.build(space.vectors, folder, watch=shop.watch))
+    """Build an index over a space, or find it built, and open it; of a pool that grew, grow it part by part."""
+    folder = _index_of(shop, kind, indexer, dict(options), space, 1 + len(space.more))
     index: Index = indexer.load(space.vectors, folder)
     return index
+
+
+def _index_of(shop: Shop, kind: str, indexer: Any, options: dict[str, Any], space: Space, parts: int) -> Path:
+    """Return the folder of the index over the first parts; the one over fewer goes when it is whole."""
+    facts: dict[str, Any] = {"kind": kind, "options": options, "features": space.folder.name}
+    if parts > 1:
+        facts["more"] = [folder.name for folder in space.more[: parts - 1]]
+    vectors, smaller = space.first(parts), []
+
+    def fill(folder: Path) -> None:
+        if parts == 1:
+            indexer.build(vectors, folder, watch=shop.watch)
+            return
+        before = _index_of(shop, kind, indexer, options, space, parts - 1)
+        smaller.append(before)
+        indexer.grow(before, len(space.first(parts - 1)), vectors, folder, watch=shop.watch)
+
+    folder = stage(shop, "indexes", kind, facts, fill)
+    for before in smaller:
+        shutil.rmtree(before)
+    return folder
 
 
 def stage(shop: Shop, home: str, kind: str, facts: Mapping[str, Any], fill: Fill) -> Path:

@@ -37,7 +37,7 @@ from asal.errors import UserError
 from asal.events import FORMAT, NOTHING, Event, Record
 from asal.meter import Meter
 from asal.rng import stream
-from asal.state import State, fold
+from asal.state import State, check_size, fold
 
 Chooser: TypeAlias = Callable[[Round, int, np.random.Generator], Selection]  # a strategy with its options bound
 
@@ -183,6 +183,7 @@ class Session:
         with self._lock:
             state = fold(self._state, self.record.read(self._state.seq))
             _check_origin(self.record.name, state.opened, self._origin())
+            check_size(self.record.name, state, len(self.pool))
             self._state = state
             return state
 

@@ -123,6 +123,29 @@ def fold(state: State, events: Iterable[Event]) -> State:
     return draft.freeze()
 
 
+def check_size(name: str, state: State, images: int) -> None:
+    """Refuse a pool that is smaller than the record's, or larger where made-up images stand behind the old one.
+
+    Raises:
+        UserError: says which, and of which record.
+    """
+    real = (
+        image for group in (state.answers, state.skips, state.waiting) for image in group if image not in state.made
+    )
+    if (last := max(real, default=-1)) >= images:
+        raise UserError(
+            "a pool keeps its images, because labels belong to their ids",
+            came=f"image {last} in {name}, and a pool of {images:,}",
+            remedy="put the project's additions back",
+        )
+    if (first := min(state.made, default=images)) < images:
+        raise UserError(
+            "images that were made up have the ids behind the pool's, so that such a pool cannot grow",
+            came=f"{name} has made-up images from {first} on, and the pool has {images:,} by now",
+            remedy="start a new record for the larger pool",
+        )
+
+
 class _Draft:
     """A state that can be written into, so that many events cost one copy."""
 

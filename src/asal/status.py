@@ -11,6 +11,7 @@ from asal import artifacts
 from asal.annex import decoded
 from asal.errors import DamageError, UserError
 from asal.events import Record
+from asal.grown import ADDITIONS
 from asal.spec import FILE, load
 from asal.state import State, fold
 
@@ -25,7 +26,7 @@ def folders(root: Path) -> Iterator[Path]:
         return
     images = (root / f"{name}{end}" for name in IMAGES for end in ("", ".partial"))
     yield from (path for path in images if path.is_dir())
-    for kind in DERIVED:
+    for kind in (ADDITIONS, *DERIVED):
         if (root / kind).is_dir():
             yield from sorted(path for path in (root / kind).iterdir() if path.is_dir())
 
@@ -69,7 +70,7 @@ def _quality(folder: Path) -> str:
 
 
 def _images(folder: Path) -> str:
-    if folder.name not in IMAGES:
+    if folder.name not in IMAGES and folder.parent.name != ADDITIONS:
         return ""
     from asal.augmented import open_pool
     from asal.pool import StoredPool

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from asal.core import Extractor, Index, Model, Tools
 from asal.features import features
 from asal.generators import Adversary
+from asal.grown import GrownVectors
 from asal.meter import Meter
 from asal.prepare import Space
 from asal.vectors import StoredVectors
@@ -53,7 +54,7 @@ class ProjectTools:
         return self.project.space(self.features).extractor
 
     @property
-    def vectors(self) -> StoredVectors:
+    def vectors(self) -> StoredVectors | GrownVectors:
         return self.project.space(self.features).vectors
 
     @property
@@ -84,7 +85,7 @@ class PassingTools:
         return self._made[0].extractor
 
     @property
-    def vectors(self) -> StoredVectors:
+    def vectors(self) -> StoredVectors | GrownVectors:
         return self._made[0].vectors
 
     @property

@@ -49,6 +49,10 @@ class Indexer(Protocol):
         """Write into `folder` whatever makes searching these vectors quick."""
         ...
 
+    def grow(self, before: Path, held: int, vectors: Store, folder: Path, watch: Watch = unwatched) -> None:
+        """Write what makes searching these vectors quick, from what was written into `before` for the first `held`."""
+        ...
+
     def load(self, vectors: Store, folder: Path) -> Index:
         """Open what `build` wrote for these vectors. The index may be searched from several threads at once."""
         ...

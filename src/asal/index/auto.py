@@ -41,13 +41,26 @@ class Auto:
         (folder / name).mkdir(parents=True, exist_ok=True)
         self._kinds[name].build(vectors, folder / name, watch)
 
+    def grow(self, before: Path, held: int, vectors: Store, folder: Path, watch: Watch = unwatched) -> None:
+        """Grow the one that is there, or build the other where the pool has come to its size."""
+        name = self._there(before)
+        if name == "exact" and len(vectors) >= self.listed and find_spec("faiss") and not fits(vectors):
+            self.build(vectors, folder, watch)
+            return
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        self._kinds[name].grow(before / name, held, vectors, folder / name, watch)
+
     def load(self, vectors: Store, folder: Path) -> Index:
         """Open the one that was built."""
+        name = self._there(folder)
+        opener = Gpu() if name == "exact" and fits(vectors) else self._kinds[name]
+        return opener.load(vectors, folder / name)
+
+    def _there(self, folder: Path) -> str:
         there = [name for name in self._kinds if (folder / name).is_dir()]
         if not there:
             raise artifacts.damaged(folder, f"it holds none of {', '.join(self._kinds)}")
-        opener = Gpu() if there[0] == "exact" and fits(vectors) else self._kinds[there[0]]
-        return opener.load(vectors, folder / there[0])
+        return there[0]
 
     @property
     def _kinds(self) -> dict[str, Indexer]:

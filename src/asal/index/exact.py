@@ -61,12 +61,19 @@ class Exact:
 
     def build(self, vectors: Store, folder: Path, watch: Watch = unwatched) -> None:
         """Write the vectors' centre c, their norms ‖x − c‖², 4 bytes a vector, and codes, a byte a number: 3 passes."""
-        folder.mkdir(parents=True, exist_ok=True)
         n, total = len(vectors), np.zeros(vectors.dim)
         for ids, x in vectors.shards():
             watch("index: centre", int(ids[0]), n)
             total += x.sum(axis=0, dtype=np.float64)
-        centre = (total / n).astype(np.float32)
+        self._write(vectors, (total / n).astype(np.float32), folder, watch)
+
+    def grow(self, before: Path, held: int, vectors: Store, folder: Path, watch: Watch = unwatched) -> None:
+        """Write the same about the old centre: any centre is right. Two passes over all vectors."""
+        self._write(vectors, np.array(_stored(before / "centre.npy", (vectors.dim,))), folder, watch)
+
+    def _write(self, vectors: Store, centre: Block, folder: Path, watch: Watch) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        n = len(vectors)
         with (folder / "centre.npy").open("wb") as file:
             _begin(file, centre.shape)
             file.write(centre.tobytes())

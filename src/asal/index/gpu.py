@@ -52,6 +52,10 @@ class Gpu:
         """Write what the exact scan needs."""
         Exact().build(vectors, folder, watch)
 
+    def grow(self, before: Path, held: int, vectors: Store, folder: Path, watch: Watch = unwatched) -> None:
+        """Write what the exact scan needs."""
+        Exact().grow(before, held, vectors, folder, watch)
+
     def load(self, vectors: Store, folder: Path) -> GpuIndex:
         """Move the vectors, less their centre, to the device: 4 bytes a number."""
         import torch

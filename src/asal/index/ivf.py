@@ -93,14 +93,32 @@ class Ivf:
         del nested, flat  # not before: faiss holds no reference
         watch("index: lists", n, n)
 
+    def grow(self, before: Path, held: int, vectors: Store, folder: Path, watch: Watch = unwatched) -> None:
+        """Put the new vectors into the old lists, whose centres and codes stay as they were found.
+
+        Where a pool has grown fourfold, lists are four times as long: build anew then, for speed.
+        """
+        faiss = _faiss()
+        Exact().grow(before / "exact", held, vectors, folder / "exact", watch)
+        centre = np.load(folder / "exact" / "centre.npy")
+        index = _read(before, held)
+        flat = index.quantizer
+        centres = flat.reconstruct_n(0, index.nlist)
+        cells = _kmeans(centres, max(1, round(len(centres) ** 0.5)))
+        index.quantizer = nested = _nested(cells, centres)
+        for ids, x in vectors.shards():
+            fresh = x[max(0, held - int(ids[0])) :]
+            if len(fresh):
+                watch("index: lists", int(ids[0]), len(vectors))
+                index.add(_even(fresh - centre))
+        index.quantizer = flat
+        faiss.write_index(index, str(folder / "ivf.faiss"))
+        del nested, flat
+        watch("index: lists", len(vectors), len(vectors))
+
     def load(self, vectors: Store, folder: Path) -> IvfIndex:
         """Read the lists into memory; the vectors stay where they are."""
-        try:
-            index = _faiss().read_index(str(folder / "ivf.faiss"))
-        except RuntimeError as error:
-            raise artifacts.damaged(folder / "ivf.faiss", str(error).splitlines()[0]) from None
-        if index.ntotal != len(vectors):
-            raise artifacts.damaged(folder / "ivf.faiss", f"it holds {index.ntotal:,} vectors of {len(vectors):,}")
+        index = _read(folder, len(vectors))
         exact = Exact().load(vectors, folder / "exact")
         guard = Guard(exact, self.guard) if self.guard else None
         return IvfIndex(vectors, index, exact, self.probes, self.candidates, guard)
@@ -233,6 +251,16 @@ def _even(x: npt.NDArray[Any]) -> Block:
 
 def _repeated(sample: Block, least: int) -> Block:
     return np.tile(sample, (-(-least // len(sample)), 1))
+
+
+def _read(folder: Path, n: int) -> Any:
+    try:
+        index = _faiss().read_index(str(folder / "ivf.faiss"))
+    except RuntimeError as error:
+        raise artifacts.damaged(folder / "ivf.faiss", str(error).splitlines()[0]) from None
+    if index.ntotal != n:
+        raise artifacts.damaged(folder / "ivf.faiss", f"it holds {index.ntotal:,} vectors of {n:,}")
+    return index
 
 
 def _faiss() -> Any:

@@ -36,6 +36,10 @@ class KdTree:
         """Write nothing: a stored tree could only be a pickle, and growing it anew takes seconds a million."""
         folder.mkdir(parents=True, exist_ok=True)
 
+    def grow(self, before: Path, held: int, vectors: Store, folder: Path, watch: Watch = unwatched) -> None:
+        """Write nothing, as `build` does."""
+        self.build(vectors, folder, watch)
+
     def load(self, vectors: Store, folder: Path) -> KdTreeIndex:
         """Grow the tree. Cost: O(n·d + n log n) time and 8·n·d bytes, for scipy's trees hold float64."""
         points = np.empty((len(vectors), vectors.dim))

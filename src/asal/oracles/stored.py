@@ -42,6 +42,12 @@ class Stored:
         larger = pool.facts_of(folder).get("augmented", {})
         return cls(tuple(facts["classes"]), labels, larger.get("images"))
 
+    def followed_by(self, *others: Stored) -> Stored:
+        """Return the labels of a pool that grew."""
+        if not others:
+            return self
+        return Stored(self.classes, np.concatenate([np.asarray(one._labels, np.int64) for one in (self, *others)]))
+
     def answer(self, ids: Ids) -> Labels:
         """Return the label of each id, −1 where the source did not say.
 

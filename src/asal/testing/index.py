@@ -8,6 +8,7 @@ all queries are compared, and as many must be right as it promises. Distances ar
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -196,6 +197,26 @@ def is_the_same_when_reopened(make: Make) -> None:
     _same(first, again, "opened by another indexer than it was built by")
 
 
+def grows(make: Make) -> None:
+    """Grown twice, to four times its size, it finds what lies in any part; the first folder is not needed any more."""
+    features = toy_features(1200)
+    queries = toy_queries(features, 40)
+    gone = as_ids(range(0, 1200, 3))
+    with tempfile.TemporaryDirectory() as home:
+        before, indexer = Path(home) / "300", make()
+        for number, (held, n) in enumerate([(0, 300), (300, 700), (700, 1200)]):
+            folder = Path(home) / str(n)
+            store = write_vectors(Path(home) / f"vectors-{number}", lambda ids: features[ids], n, rows=ROWS)
+            if held:
+                make().grow(before, held, store, folder)
+                shutil.rmtree(before)
+            else:
+                indexer.build(store, folder)
+            before = folder
+        found = make().load(store, before).search(queries, 5, without=gone)
+    agree(found, brute_force(features, queries, 5, gone), indexer.recall, "grown fourfold")
+
+
 def breaks_ties_by_id(make: Make) -> None:
     """Among images that are the same, the lower id comes first, in whatever shards they lie."""
     features = np.tile(toy_features(50), (9, 1))
@@ -316,6 +337,7 @@ CHECKS: dict[str, Check] = {
     "takes k beyond what is left": takes_k_beyond_what_is_left,
     "answers no queries": answers_no_queries,
     "is the same when reopened": is_the_same_when_reopened,
+    "grows": grows,
     "breaks ties by id": breaks_ties_by_id,
     "answers far queries": answers_far_queries,
     "stands an offset": stands_an_offset,

@@ -1,0 +1,125 @@
+"""A pool that grew, and its vectors: what came first and what was added, one after the other, ids for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from asal import artifacts
+from asal.augmented import Augmented, open_pool
+from asal.core import Features, Ids, Images
+from asal.pool import StoredPool, checked
+from asal.vectors import StoredVectors
+
+ADDITIONS = "additions"  # in a project: 0001, 0002 … each like the folder `pool`
+
+
+def additions(root: Path) -> list[Path]:
+    """Return the folders of what was added to a project's pool, oldest first."""
+    folders = sorted(folder for folder in (root / ADDITIONS).glob("[0-9]*") if folder.suffix != ".partial")
+    return [folder for folder in folders if artifacts.is_whole(folder)]
+
+
+def open_all(root: Path) -> StoredPool | Augmented | Grown:
+    """Open a project's pool with all that was added to it."""
+    first, more = open_pool(root / "pool"), [StoredPool.open(folder) for folder in additions(root)]
+    return Grown((first, *more)) if more else first
+
+
+def places(ids: Ids, sizes: Sequence[int]) -> Iterator[tuple[int, npt.NDArray[np.bool_], Ids]]:
+    """Yield for each part that some of the ids lie in: its number, which of them do, and their ids within it.
+
+    >>> [(part, own.tolist()) for part, _, own in places(np.array([0, 5, 4]), [4, 9])]
+    [(0, [0]), (1, [1, 0])]
+    """
+    ends = np.cumsum(sizes)
+    of = np.searchsorted(ends, ids, side="right")
+    for part in np.unique(of).tolist():
+        here = of == part
+        yield part, here, ids[here] - (int(ends[part - 1]) if part else 0)
+
+
+@dataclass(frozen=True)
+class Grown:
+    """The first pool and what was added to it. It is known by the first one: what was trained on that stays."""
+
+    parts: tuple[Any, ...]  # a StoredPool or an Augmented one, and StoredPools
+
+    @property
+    def fingerprint(self) -> str:
+        """The first pool's."""
+        return str(self.parts[0].fingerprint)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(h, w, c)."""
+        shape: tuple[int, int, int] = self.parts[0].shape
+        return shape
+
+    @property
+    def sizes(self) -> list[int]:
+        """Images in each part."""
+        return [len(part) for part in self.parts]
+
+    def __len__(self) -> int:
+        return sum(self.sizes)
+
+    def read(self, ids: Ids) -> Images:
+        """Return the images (n, h, w, c) of these ids, in this order; an id may come twice.
+
+        Raises:
+            UserError: an id that is not of this pool.
+        """
+        ids = checked(ids, len(self))
+        out = np.empty((len(ids), *self.shape), np.uint8)
+        for part, here, own in places(ids, self.sizes):
+            out[here] = self.parts[part].read(own)
+        return out
+
+    def keys(self, ids: Ids) -> list[str]:
+        """Return what its owner knows each image by."""
+        ids = checked(ids, len(self))
+        out = np.empty(len(ids), object)
+        for part, here, own in places(ids, self.sizes):
+            out[here] = self.parts[part].keys(own)
+        return list(out.tolist())
+
+
+@dataclass(frozen=True)
+class GrownVectors:
+    """The features of a pool that grew."""
+
+    parts: tuple[StoredVectors, ...]
+
+    @property
+    def dim(self) -> int:
+        """Numbers a vector."""
+        return self.parts[0].dim
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    def read(self, ids: Ids) -> Features:
+        """Return the vectors (n, d) of these ids, in their order; an id may come twice.
+
+        Raises:
+            UserError: an id that is not of the pool.
+        """
+        ids = checked(ids, len(self))
+        out = np.empty((len(ids), self.dim), np.float32)
+        for part, here, own in places(ids, [len(part) for part in self.parts]):
+            out[here] = self.parts[part].read(own)
+        return out
+
+    def shards(self) -> Iterator[tuple[Ids, Features]]:
+        """Yield every shard's ids, ascending, and its vectors (m, d)."""
+        first = 0
+        for part in self.parts:
+            for ids, vectors in part.shards():
+                yield ids + first, vectors
+            first += len(part)

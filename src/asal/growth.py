@@ -1,0 +1,120 @@
+"""Adds to a project's pool the images that its source has by now and the project does not, under ids behind the old.
+
+Which images are new is told by their keys, and so the ids do not hang on how often an addition was cut: it is a
+folder like `pool`, filled shard by shard under a temporary name, and there when it is whole.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from asal import pool
+from asal.core import Ids, Labels
+from asal.divide import Part
+from asal.errors import UserError, unknown
+from asal.grown import ADDITIONS, additions
+from asal.ingest import Hands, take
+from asal.intake import Form
+from asal.pool import StoredPool
+from asal.sources import Source
+
+BLOCK = 2**16  # keys hashed at a time
+Hashes = npt.NDArray[np.uint64]
+
+
+def add(source: Source, root: Path, keep: tuple[str, ...], form: Form, hands: Hands) -> int:
+    """Take in what is new among the source's training images, and return how many that were.
+
+    The caller holds the project (`artifacts.alone`). Memory: 8 bytes an image, old and new.
+
+    Args:
+        keep: the classes that the project keeps; images of others are no news. None keeps all.
+        form: what the images of the project are like.
+
+    Raises:
+        UserError: labels where the project has none, or a class that it does not have, and whatever ingest raises.
+    """
+    facts = pool.made_from(root / "pool")
+    if "augmented" in pool.facts_of(root / "pool"):
+        raise UserError(
+            "an augmented pool is as large as its source says",
+            came="images to be added to one",
+            remedy="raise `images` under [source], in another project folder",
+        )
+    rows, told = _new(source, _known(root))
+    labels = _labels(source, facts, keep, rows)
+    if labels is not None and keep:
+        rows, labels = rows[labels >= 0], labels[labels >= 0]
+    if not len(rows):
+        return 0
+    home = root / ADDITIONS
+    home.mkdir(exist_ok=True)
+    folder = home / f"{len(additions(root)) + 1:04d}"
+    made_from = {
+        "part": "addition",
+        "options": {**facts["options"], "source": source.__class__.__name__.lower()},
+        "source": source.fingerprint,
+        "classes": facts["classes"],
+        "keys": told,
+    }
+    take(source, Part("train", rows, labels, tuple(facts["classes"])), folder, made_from, form, hands)
+    return len(StoredPool.open(folder))
+
+
+def _known(root: Path) -> Hashes:
+    """Return the hashes, ascending, of all keys that a project has taken in or left out as unreadable."""
+    folders = [*(root / name for name in ("pool", "validation", "test") if (root / name).exists()), *additions(root)]
+    blocks = [_hashed(keys) for folder in folders for keys in _keys(folder)]
+    return np.sort(np.concatenate(blocks))
+
+
+def _keys(folder: Path) -> Iterator[list[str]]:
+    stored = StoredPool.open(folder)
+    for first in range(0, len(stored), BLOCK):
+        yield stored.keys(np.arange(first, min(first + BLOCK, len(stored))))
+    with (folder / pool.UNREADABLE).open(encoding="utf-8", newline="") as file:
+        yield [row[0] for row in csv.reader(file)][1:]
+
+
+def _hashed(keys: list[str]) -> Hashes:
+    digests = (hashlib.blake2b(key.encode(), digest_size=8).digest() for key in keys)
+    return np.frombuffer(b"".join(digests), np.uint64)
+
+
+def _new(source: Source, known: Hashes) -> tuple[Ids, str]:
+    """Return the rows of the images with new keys, and a hash of those keys in their order."""
+    rows, everything, keys = [], np.arange(source.splits["train"]), hashlib.sha256()
+    for first in range(0, len(everything), BLOCK):
+        block = everything[first : first + BLOCK]
+        names = [record.key for record in source.records("train", block)]
+        hashes = _hashed(names)
+        spots = np.minimum(known.searchsorted(hashes), len(known) - 1)
+        fresh = known[spots] != hashes
+        rows.append(block[fresh])
+        keys.update("\0".join(name for name, new in zip(names, fresh, strict=True) if new).encode())
+    return np.concatenate(rows) if rows else np.empty(0, np.int64), keys.hexdigest()
+
+
+def _labels(source: Source, facts: dict[str, Any], keep: tuple[str, ...], rows: Ids) -> Labels | None:
+    """Return the labels by the project's own numbers, −1 for what is unknown or not kept; None where it has none."""
+    if pool.LABELS not in facts["files"]:
+        return None  # whatever the source says: a project without stored labels stays so
+    given, classes = source.labels("train"), list(facts["classes"])
+    if given is None:
+        return np.full(len(rows), -1)
+    present = np.unique(given[rows])
+    for number in present[present >= 0].tolist():
+        if source.classes[number] not in classes and not keep:
+            raise unknown("class of this project", source.classes[number], classes)
+    table = np.full(len(source.classes) + 1, -1)  # one place more: the unknown label −1 indexes the last
+    for number, name in enumerate(source.classes):
+        if name in classes:
+            table[number] = classes.index(name)
+    return np.asarray(table[given[rows]], np.int64)

@@ -1,0 +1,241 @@
+"""A pool that grows: ids for ever, what was trained stays, and the new images are found."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from asal.build import Project
+from asal.errors import UserError
+from asal.grown import ADDITIONS, Grown
+from asal.sources.folder import Folder
+from asal.spec import load
+
+SETTINGS: dict[str, Any] = {
+    "pool": {"size": 8, "keep": None, "split": {"train": None, "test": 10}},
+    "generator": {"steps": 10},
+    "strategies": {"random": {}, "asal": {"steps": 3}},
+}
+
+
+def draw(folder: Path, names: range, classes: tuple[str, ...] = ("dark", "light"), seed: int = 0) -> None:
+    """Write pictures, one class after the other, each with noise of its own."""
+    rng = np.random.default_rng([seed, names.start])
+    for number in names:
+        name = classes[number % len(classes)]
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(90, size=(8, 8)) + 80 * (len(name) % 3)
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / name / f"{number:05d}.png")
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory, write_spec: Callable[..., Path]) -> tuple[Path, Path]:
+    """Return a folder of 80 images, and a project prepared from 70 of them. To be copied, not written."""
+    home = tmp_path_factory.mktemp("growing")
+    draw(home / "images", range(80))
+    project = home / "project"
+    project.mkdir()
+    source = {"kind": "folder", "path": str(home / "images")}
+    write_spec(project, source=source, reference=None, **SETTINGS)
+    Project.open(project).prepare()
+    return home / "images", project
+
+
+@pytest.fixture
+def at(original: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
+    """Return images and project of one's own."""
+    images, project = (Path(shutil.copytree(place, tmp_path / place.name)) for place in original)
+    text = (project / "asal.toml").read_text()
+    (project / "asal.toml").write_text(text.replace(str(original[0]), str(images)))
+    for manifest in project.glob("*/part.json"):
+        manifest.write_text(manifest.read_text().replace(str(original[0]), str(images)))
+    return images, project
+
+
+def everything(project: Project) -> dict[int, tuple[str, int, bytes]]:
+    """Return each id's key, label and pixels."""
+    ids = np.arange(len(project.pool))
+    labels, images = project.oracle("pool").answer(ids), project.pool.read(ids)
+    return {i: (key, int(labels[i]), images[i].tobytes()) for i, key in enumerate(project.pool.keys(ids))}
+
+
+def test_new_images_are_taken_in_behind_the_old_ones(at: tuple[Path, Path], asal: Any) -> None:
+    images, root = at
+    before = everything(Project.open(root))
+    parts = sorted(path.name for path in (root / "parts").iterdir())
+    draw(images, range(80, 110))
+    (images / "dark" / "broken.png").write_bytes(b"\x89PNG")
+    said = asal("add", root)
+    assert said.code == 0 and "30 new images. Next: asal prepare" in said.out
+    project = Project.open(root)
+    assert isinstance(project.pool, Grown) and len(project.pool) == len(before) + 30
+    after = everything(project)
+    assert {i: after[i] for i in before} == before, "an old id changed its image"
+    assert {key for key, _, _ in list(after.values())[-30:]} == {
+        f"{('dark', 'light')[n % 2]}/{n:05d}.png" for n in range(80, 110)
+    }
+    assert all(label == ("dark", "light").index(key.split("/")[0]) for key, label, _ in after.values())
+    with pytest.raises(UserError, match="asal prepare"):
+        project.index("autoencoder")
+    assert asal("prepare", root).code == 0
+    assert sorted(path.name for path in (root / "parts").iterdir()) == parts, "something was trained again"
+    assert len(list((root / "indexes").iterdir())) == len(project.spec.features), "an old index is left"
+    assert "additions/0001" in (text := asal("status", root).out) and "30 images" in text
+    assert asal("doctor", root).code == 0
+    said = asal("add", root)
+    assert said.code == 0 and "0 new images. Nothing has changed." in said.out, "the broken one is no news"
+
+
+@pytest.mark.parametrize("kind", ["auto", "exact", "kdtree", "ivf", "gpu"])
+def test_the_index_finds_what_was_added_twice(kind: str, at: tuple[Path, Path]) -> None:
+    images, root = at
+    text = (root / "asal.toml").read_text()
+    (root / "asal.toml").write_text(text + f'\n[index]\nkind = "{kind}"\n')
+    Project.open(root).prepare()
+    for some in (range(80, 120), range(120, 300)):
+        draw(images, some)
+        assert Project.open(root).add() == len(some)
+        Project.open(root).prepare()
+    project = Project.open(root)
+    space, index, n = project.space("autoencoder"), project.index("autoencoder"), len(project.pool)
+    assert len(space.vectors) == n == 290
+    stored = space.vectors.read(np.arange(n))
+    assert np.allclose(stored, space.extractor(project.pool.read(np.arange(n))), atol=1e-5)
+    assert np.array_equal(np.concatenate([ids for ids, _ in space.vectors.shards()]), np.arange(n))
+    found = index.search(stored, 1)
+    assert (found.ids[:, 0] == np.arange(n)).mean() > 0.98 and found.distances.max() < 1e-3
+    closed = np.arange(0, n, 2)
+    assert (index.search(stored[::2], 1, without=closed).ids[:, 0] % 2 == 1).all()
+
+
+def test_a_session_goes_on_and_may_ask_for_the_new(at: tuple[Path, Path]) -> None:
+    images, root = at
+    session = Project.open(root).session("asal")
+    truth = Project.open(root).oracle("pool")
+    for _ in range(2):
+        batch = session.ask(8)
+        session.tell(zip(batch.ids, truth.answer(batch.ids), strict=True))
+    waiting = session.ask(5)
+    draw(images, range(80, 400))
+    Project.open(root).add()
+    Project.open(root).prepare()
+    project = Project.open(root)
+    session = project.session("asal")
+    assert np.array_equal(session.ask(5).ids, waiting.ids), "the open batch changed"
+    session.tell(zip(waiting.ids, project.oracle("pool").answer(waiting.ids), strict=True))
+    assert (session.ask(60).ids >= 70).any(), "none of the new images is ever asked for"
+    session.record.close()
+    shutil.rmtree(root / ADDITIONS)
+    with pytest.raises(UserError, match="put the project's additions back"):
+        Project.open(root).session("asal")
+
+
+def test_made_up_images_stand_in_the_way(at: tuple[Path, Path], write_spec: Callable[..., Path]) -> None:
+    images, root = at
+    session = Project.open(root).session("gaal")
+    truth = Project.open(root).oracle("pool")
+    batch = session.ask(8)
+    session.tell(zip(batch.ids, truth.answer(batch.ids), strict=True))
+    assert (session.ask(3).ids >= 70).all()
+    draw(images, range(80, 90))
+    Project.open(root).add()
+    with pytest.raises(UserError, match="start a new record"):
+        Project.open(root).session("gaal")
+
+
+def test_runs_of_the_smaller_pool_are_not_mixed_with_later_ones(
+    at: tuple[Path, Path], tmp_path: Path, start: Any
+) -> None:
+    images, root = at
+    words = ("run", root, "--out", tmp_path / "out", "--strategies", "random", "--seeds", 1)
+    assert start(*words).wait().code == 0
+    draw(images, range(80, 90))
+    Project.open(root).add()
+    start(*words).wait().refused("a run folder belongs to one spec", "images", "choose another folder")
+    assert start(*words[:3], tmp_path / "new", *words[4:]).wait().code == 0
+
+
+def test_classes_go_by_their_names(at: tuple[Path, Path]) -> None:
+    images, root = at
+    draw(images, range(80, 90), ("amber", "dark", "light"))  # whose folder comes first, and shifts the numbers
+    with pytest.raises(UserError, match="'amber' is none"):
+        Project.open(root).add()
+    assert not (root / ADDITIONS).exists()
+    shutil.rmtree(images / "amber")
+    Project.open(root).add()
+    assert all(
+        ("dark", "light")[label] == key.split("/")[0] for key, label, _ in everything(Project.open(root)).values()
+    )
+
+
+def test_another_folder_is_added(at: tuple[Path, Path], tmp_path: Path) -> None:
+    _, root = at
+    draw(tmp_path / "more", range(500, 520))
+    project = Project.open(root)
+    assert project.add(Folder(str(tmp_path / "more"))) == 20 and project.add(Folder(str(tmp_path / "more"))) == 0
+    assert len(project.pool) == 90
+
+
+def test_prepare_tells_of_add_where_the_source_has_more(at: tuple[Path, Path], asal: Any) -> None:
+    images, root = at
+    draw(images, range(80, 84))
+    asal("prepare", root).refused("the source held other images", "take new ones in with `asal add`")
+    assert asal("add", root).code == 0
+    assert asal("prepare", root).code == 0
+
+
+def test_ids_are_for_ever_however_it_grows(at: tuple[Path, Path]) -> None:
+    images, root = at
+    rng, known, last = random.Random(3), everything(Project.open(root)), 80
+    for _ in range(5):
+        count = rng.randint(1, 30)
+        draw(images, range(last, last + count), seed=1)
+        last += count
+        Project.open(root).add()
+        now = everything(Project.open(root))
+        assert {i: now[i] for i in known} == known and len({key for key, _, _ in now.values()}) == len(now)
+        known = now
+    assert len(known) == last - 10
+
+
+def moments(seconds: float, count: int) -> Iterator[float]:
+    rng = random.Random(4)
+    for part in range(count):
+        yield seconds * (part + rng.random()) / count
+
+
+def test_killed_at_any_moment_it_ends_in_the_same_bytes(at: tuple[Path, Path], start: Any, tmp_path: Path) -> None:
+    images, root = at
+    draw(images, range(80, 600))
+    often = "import asal.pool, asal.prepare\nasal.pool.SHARD_IMAGES = asal.prepare.SHARD = 64\n"
+    kept = {folder: Path(shutil.copytree(root, tmp_path / folder)) for folder in ("whole", "cut")}
+    begun = time.monotonic()
+    for word in ("add", "prepare"):
+        assert start(word, kept["whole"], *(["--workers", 1] if word == "add" else []), first=often).wait().code == 0
+    seconds = (time.monotonic() - begun) / 2
+
+    def files(folder: Path) -> dict[str, bytes]:
+        return {
+            str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.name != ".lock"
+        }
+
+    for word in ("add", "prepare"):
+        words = (word, kept["cut"], *(["--workers", 1] if word == "add" else []))
+        for moment in moments(seconds, 4):
+            running = start(*words, first=often)
+            time.sleep(moment)
+            os.kill(running.pid, signal.SIGKILL)
+            running.wait()
+        assert start(*words, first=often).wait().code == 0
+    assert files(kept["cut"]) == files(kept["whole"])
+    assert len(load(kept["cut"]).features) and len(Project.open(kept["cut"]).pool) == 590
