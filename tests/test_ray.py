@@ -99,17 +99,26 @@ def test_ctrl_c_ends_what_is_in_hand(engine: Ray, tmp_path: Path) -> None:
     assert not any(alive(pid) for pid in workers) and not begun(tmp_path, 2)
 
 
-def test_room_is_what_the_cluster_has_for_what_a_piece_asks(engine: Ray) -> None:
+def test_room_is_what_the_cluster_has_for_what_a_piece_asks(engine: Ray, tmp_path: Path) -> None:
     assert Ray("local").room() == 2
     assert Ray("local", cpus=0.5).room() == 4
     assert Ray("local", workers=7).room() == 7
-    assert Ray("local", memory=2**60).room() == Ray("local", gpus=1).room() == 1, "one waits until there is a machine"
+    assert Ray("local", memory=2**60).room() == 1, "one waits until there is a machine"
+    with pytest.raises(UserError, match=r"none has 1 CPU and 3 GPU.*ask for less"):
+        list(Ray("local", gpus=3, patience=0.2).each([Errand(number, tmp_path) for number in range(3)]))
+    assert not list(tmp_path.iterdir())
 
 
 def test_without_ray_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match=r"not installed; pip install 'asal\[ray\]'"):
         list(chosen("ray").each([]))
+
+
+def test_a_cluster_that_does_not_answer_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ray.is_initialized", lambda: False)  # it is, by the other tests here
+    with pytest.raises(UserError, match=r"127\.0\.0\.1:1: ConnectionRefusedError.*ray start --head"):
+        Ray("127.0.0.1:1").connect()
 
 
 def test_an_engine_goes_by_its_name() -> None:

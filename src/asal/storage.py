@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -58,7 +59,8 @@ class Storage:
             raise self._unfit(f"{type(error).__name__}: {error}", remedy) from error
 
     def _unfit(self, what: str, remedy: str) -> UserError:
-        return UserError("a storage takes and gives files", came=f"{self.url}: {what}", remedy=remedy)
+        place = re.sub(r"//[^/@]*@", "//", self.url)  # without a password
+        return UserError("a storage takes and gives files", came=f"{place}: {what}", remedy=remedy)
 
     def entry(self, name: str) -> Entry | None:
         """Return what is written beside an offered file, None where it has not been offered."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
+import time
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +15,7 @@ from asal.engine import W, Work
 from asal.errors import UserError
 from asal.progress import Watch, unwatched
 
-PATIENCE = 5.0  # seconds between looks at whether anything ends
+LOOK = 5.0  # seconds between looks at whether there is a machine at all
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Ray:
         gpus: that a piece asks for; 0.25 lets four share one.
         memory: bytes that a piece asks for; Ray counts them, and does not put more on a machine than it has.
         retries: of a piece whose process or machine died.
+        patience: seconds to wait for a machine that has what a piece asks for; some clusters start them on demand.
     """
 
     address: str = "local"
@@ -36,13 +39,14 @@ class Ray:
     gpus: float = 0
     memory: int | None = None
     retries: int = 3
+    patience: float = 300
 
     def each(self, works: Sequence[W], watch: Watch = unwatched) -> Iterator[tuple[W, Any]]:
         """Do every piece, and yield each as it ends. Of a piece's own progress nothing is told.
 
         Raises:
             UserError: the first one that a piece raised, or that a piece was lost too often, when those in hand
-                beside it have ended.
+                beside it have ended; or no machine has what a piece asks for.
         """
         ray = self.connect()
         task = ray.remote(_do).options(
@@ -50,19 +54,23 @@ class Ray:
         )
         waiting, hand = list(reversed(works)), dict[Any, W]()
         failed: Exception | None = None
+        seen = time.monotonic()  # a machine that is fit
         try:
             while hand or (waiting and not failed):
                 while waiting and not failed and len(hand) < self.room():
                     work = waiting.pop()
                     hand[task.remote(work)] = work
-                done, _ = ray.wait(list(hand), timeout=PATIENCE)
+                done, _ = ray.wait(list(hand), timeout=min(LOOK, self.patience))
+                seen = time.monotonic() if done or self._fitting() else seen
+                if time.monotonic() - seen > self.patience:
+                    raise self._unfit()
                 for future in done:
                     work = hand.pop(future)
                     try:
                         yield work, self._told(ray, future, work)
                     except Exception as error:
                         failed = failed or error
-        except (KeyboardInterrupt, GeneratorExit):  # work resumes: ending it here loses little
+        except BaseException:  # Ctrl-C, say. Work resumes: ending it here loses little
             for future in hand:
                 ray.cancel(future, force=True)
             raise
@@ -86,12 +94,33 @@ class Ray:
 
     def room(self) -> int:
         """Return how many pieces are in hand at a time; a cluster grows and shrinks."""
-        return self.workers or max(1, int(self._fitting()))
+        return self.workers or max(1, self._fitting())
 
-    def _fitting(self) -> float:
-        have = self.connect().cluster_resources()
+    def _wants(self) -> dict[str, float]:
         wants = {"CPU": self.cpus, "GPU": self.gpus, "memory": self.memory or 0}
-        return min((have.get(what, 0) / amount for what, amount in wants.items() if amount), default=1)
+        return {what: amount for what, amount in wants.items() if amount}
+
+    def _fitting(self) -> int:
+        """Return how many pieces the cluster's machines have room for, were they idle."""
+        machines = [node["Resources"] for node in self.connect().nodes() if node["Alive"]]
+        wants = self._wants().items()
+        return sum(
+            min((int(machine.get(what, 0) / amount) for what, amount in wants), default=1) for machine in machines
+        )
+
+    def _unfit(self) -> UserError:
+        asked = " and ".join(f"{amount:g} {what}" for what, amount in self._wants().items())
+        return UserError(
+            "some machine of a cluster has what a piece of work asks for",
+            came=f"none has {asked}, for {self.patience:g} seconds",
+            remedy="ask for less (--cpus, --gpus), or add such a machine; then run the same command: it resumes",
+        )
+
+    def _knock(self) -> None:
+        """Ask whether anything answers at the address: ray itself tries for ten minutes, and says so all the while."""
+        host, colon, port = self.address.rpartition(":")
+        if colon and port.isdigit():
+            socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
     def connect(self) -> Any:
         """Return ray, connected to the cluster; quiet, and telling nobody of its use.
@@ -115,8 +144,9 @@ class Ray:
         if self.address == "local" and self.workers:
             options |= {"num_cpus": max(1, round(self.workers * self.cpus))}
         try:
+            self._knock()
             ray.init(self.address, **options)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             raise UserError(
                 "a cluster is running before work is given to it",
                 came=f"{self.address}: {_reason(error)}",
