@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from asal.build import Project
 from asal.index.exact import Exact
 from asal.index.kdtree import KdTree
 from asal.sharded import Sharded, Stretch, stretches
+from asal.spec import load
 from asal.testing.index import CHECKS, opened, stored, toy_features, toy_queries
 
 
@@ -79,3 +81,18 @@ def test_parts_are_built_once(tmp_path: Path) -> None:
         before = [path.stat().st_mtime_ns for path in files]
         Sharded(Exact(), 3).build(vectors, tmp_path / "index")
         assert [path.stat().st_mtime_ns for path in files] == before
+
+
+def test_a_project_picks_the_same_images_from_an_index_in_parts(tiny: Path) -> None:
+    picks = []
+    for spread in (None, lambda kind: Sharded(kind, 3)):
+        project = Project(tiny, load(tiny), spread=spread)
+        project.prepare()
+        session = project.session("asal", record=tiny / f"{len(picks)}.db")
+        oracle = project.oracle("pool")
+        for _ in range(2):
+            batch = session.ask(20)
+            session.tell(zip(batch.ids.tolist(), oracle.answer(batch.ids).tolist(), strict=True))
+        picks.append(session.labelled.tolist())
+    assert picks[0] == picks[1] and len(picks[0]) == 40
+    assert [path.name.rpartition("-")[0] for path in sorted(tiny.glob("indexes/*"))] == ["exact", "exact-in-parts"]

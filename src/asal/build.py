@@ -53,6 +53,7 @@ from asal.session import Chooser, Plan, Session, draw
 from asal.sharded import Sharded
 from asal.sources import Source, sources
 from asal.spec import FeatureTable, Spec, StrategyTable, load
+from asal.storage import Storage
 from asal.strategies import strategies
 from asal.tools import ProjectTools
 
@@ -114,6 +115,8 @@ class Project:
             UserError: whatever is wrong with the spec, before any work is done.
         """
         tables = check(self.spec, chosen)
+        if self.storage:
+            Storage(self.storage).entry("asal")  # refuses what no file could go through
         with self._held():
             self._take_in()
             if self._labelled:

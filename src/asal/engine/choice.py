@@ -14,16 +14,18 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 
 
 def chosen(name: str, workers: int = 0, address: str = "auto", cpus: float = 1, gpus: float = 0) -> Engine:
-    """Return the engine of this name.
+    """Return the engine of this name, and its cluster found: before hours of training, not after them.
 
     Args:
         workers: pieces in hand at a time; 0 takes a core each, one beside a GPU, and with ray what there is room for.
 
     Raises:
-        UserError: there is no such engine.
+        UserError: there is no such engine, or its cluster does not answer.
     """
     if name == "ray":
-        return Ray(address, workers, cpus, gpus)
+        cluster = Ray(address, workers, cpus, gpus)
+        cluster.connect()
+        return cluster
     if name != "local":
         raise unknown("engine", name, ["local", "ray"])
     workers = workers or (CORES if here().type == "cpu" else 1)
