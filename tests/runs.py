@@ -37,6 +37,8 @@ def write_run(folder: Path, strategy: str, seed: int, accuracy: Sequence[float],
             "evaluations": 0 if last else more.get("evaluations", 100),
             "seconds": {part: 0.5 * s if last else float(s * rng.uniform(0.9, 1.1)) for part, s in seconds.items()},
         }
+        if "index" in more and not last:
+            row["index"] = more["index"]
         if "generated" in more:
             row["generated"] = 0 if last else more["generated"]
         lines.append(json.dumps(row))

@@ -136,7 +136,7 @@ DERIVED = (
     "parts/autoencoder-*/weights.safetensors",
     "features/autoencoder-*/vectors/00000.npy",
     "features/autoencoder-*/pca.safetensors",
-    "indexes/exact-*/norms.npy",
+    "indexes/auto-*/exact/norms.npy",
     "pool/images/00000.npy",
     "pool/labels.npy",
     "pool/pool.json",

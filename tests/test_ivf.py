@@ -101,14 +101,14 @@ class Lying:
     def __init__(self, features: Features, honest: int) -> None:
         self.features, self.honest, self.asked = features, honest, list[int]()
 
-    def __call__(self, queries: Features, k: int, gone: Ids, probes: int) -> Pairs:
+    def __call__(self, queries: Features, k: int, gone: Ids, probes: int) -> tuple[Pairs, int]:
         self.asked.append(probes)
         rows = np.arange(len(queries))
         apart = np.array(
             [squared_distances(queries.astype(np.float64), np.tile(x, (len(queries), 1))) for x in self.features]
         )
         ids = apart.argmin(0) if probes >= self.honest else np.zeros(len(queries), np.int64)
-        return Pairs(rows, ids, apart[ids, rows])
+        return Pairs(rows, ids, apart[ids, rows]), 0
 
 
 @pytest.mark.parametrize(("honest", "asked"), [(0, [2]), (8, [2, 8]), (32, [2, 8, 32]), (10**9, [2, 8, 32])])
@@ -121,14 +121,35 @@ def test_a_miss_widens_the_search_and_then_the_exact_scan_answers(honest: int, a
         true = exact.search(queries, 1)
     assert np.array_equal(found.ids, true.ids)
     assert lying.asked == asked
+    assert found.check is not None and found.check.checked == 2
+    assert found.check.missed == (0 if honest == 0 else 2)
+    assert found.check.probes == (0 if honest > 32 else asked[-1])
+    assert found.check.exact == (20 if honest > 32 else 0)
+
+
+def test_every_query_has_its_turn_with_the_guard() -> None:
+    seen: set[float] = set()
+
+    class Seeing:
+        def search(self, queries: Features, k: int, *, without: Ids, limits: object = None) -> Neighbours:
+            seen.update(queries[:, 0].tolist())
+            return Neighbours(np.zeros((len(queries), k), np.int64), np.zeros((len(queries), k)))
+
+    def near(queries: Features, k: int, gone: Ids, probes: int) -> tuple[Pairs, int]:
+        return Pairs(np.arange(10), np.arange(10), np.zeros(10)), 0
+
+    queries = np.arange(10, dtype=np.float32)[:, None]
+    for removals in range(100):
+        Guard(Seeing(), 1).search(near, queries, 1, np.arange(removals), 1, 1)
+    assert len(seen) == 10
 
 
 def test_equally_near_images_are_no_miss() -> None:
     features = np.tile(toy_features(30), (2, 1))
     queries = features[:10]
 
-    def twins(queries: Features, k: int, gone: Ids, probes: int) -> Pairs:
-        return Pairs(np.arange(10), np.arange(30, 40), np.zeros(10))
+    def twins(queries: Features, k: int, gone: Ids, probes: int) -> tuple[Pairs, int]:
+        return Pairs(np.arange(10), np.arange(30, 40), np.zeros(10)), 0
 
     with opened(Exact(), features) as exact:
         assert Guard(exact, 10).search(twins, queries, 1, NO_IDS, 1, 1).ids.min() == 30

@@ -359,19 +359,6 @@ def test_a_shard_without_a_readable_image_is_empty(tmp_path: Path, small_shards:
     assert images.read(ids)[:, 0, 0, 0].tolist() == values
 
 
-def test_a_pool_with_some_of_its_files_is_read_in_part(taken: Path) -> None:
-    whole = StoredPool.open(taken)
-    ids = next(whole.shards())
-    assert whole.files(ids) == ["images/00000.npy"] and len(whole.files(np.arange(len(whole)))) == 4
-    wanted = whole.read(ids)
-    for path in taken.glob("images/*.npy"):
-        if path.name != "00000.npy":
-            path.unlink()
-    assert np.array_equal(StoredPool.open(taken, check=False).read(ids), wanted)
-    with pytest.raises(DamageError, match="missing"):
-        StoredPool.open(taken)
-
-
 def test_a_pool_of_an_older_version_is_read(stored: StoredPool) -> None:
     facts = artifacts.read_json(stored.folder / pool.FACTS)
     del facts["starts"]

@@ -45,7 +45,7 @@ def kinds(root: Path) -> set[str]:
 
 
 def test_everything_in_the_spec_is_there_and_says_what_it_was_made_from(prepared: Path) -> None:
-    assert kinds(prepared) == {"pool", "test", "wgan-gp", "autoencoder", "exact"}
+    assert kinds(prepared) == {"pool", "test", "wgan-gp", "autoencoder", "auto"}
     (generator,) = prepared.glob("parts/wgan-gp-*")
     assert {path.name for path in generator.iterdir()} == {
         "part.json", "weights.safetensors", "losses.csv", "quality.json", "samples.png",

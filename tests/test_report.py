@@ -199,6 +199,17 @@ def test_where_nothing_asked_the_classifier_there_is_nothing_to_draw(tmp_path: P
     assert names.isdisjoint({"evaluations.png", "matrix.png"})
 
 
+def test_a_watched_index_is_told_of(tmp_path: Path) -> None:
+    write_experiment(tmp_path, {"random": 0.0, "asal": 0.5}, seeds=2, rounds=4)
+    assert "How the index was watched" not in report(tmp_path).page.read_text()
+    watched = {"queries": 10, "checked": 5, "missed": 1, "probes": 2048, "exact": 3, "seconds": 0.25}
+    write_run(tmp_path, "asal", 1, [0.5, 0.6, 0.7, 0.8], index=watched)
+    text = " ".join(report(tmp_path).page.read_text().split())
+    table = text[text.index("How the index was watched") :]
+    for cell in ("3", "30", "15", "0.800", "9", "2,048", "0.250"):  # three rounds that asked
+        assert f">{cell}<" in table, cell
+
+
 def test_full_supervision_is_told_with_its_seeds(tmp_path: Path) -> None:
     full = {"accuracy": 0.99, "accuracies": [0.985, 0.995], "labels": 9444, "settings": {"l2": 0.125}}
     write_experiment(tmp_path, {"random": 0.0, "asal": 0.5}, seeds=2, rounds=4, reference=full)

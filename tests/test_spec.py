@@ -80,7 +80,7 @@ def changed(table: Mapping[str, Any], path: tuple[str, ...], value: Any) -> dict
 def test_what_is_not_said_has_its_default() -> None:
     spec = parse(MINIMAL)
     assert (spec.seed, spec.generator, spec.features, spec.strategies) == (0, None, {}, {})
-    assert spec.index == PartTable(kind="exact") and spec.learner == PartTable(kind="linear")
+    assert spec.index == PartTable(kind="auto") and spec.learner == PartTable(kind="linear")
     assert spec.protocol == ProtocolTable() and spec.protocol.draw == "covering"
 
 

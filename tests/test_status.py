@@ -24,12 +24,12 @@ def test_a_whole_project_is_told_folder_by_folder(tiny: Path, asal: Any) -> None
         "parts/wgan",
         "parts/autoencoder",
         "features/autoencoder",
-        "indexes/exact",
+        "indexes/auto",
     }
     assert set(states(tiny).values()) == {"whole"} and damage(tiny) == []
     details = {name.partition("-")[0]: detail for name, _, detail in summary(tiny)}
     assert "400 images of 8 × 8 × 1" in details["pool"] and "unreadable" not in details["pool"]
-    assert "Fréchet distance" in details["parts/wgan"] and "files" in details["indexes/exact"]
+    assert "Fréchet distance" in details["parts/wgan"] and "files" in details["indexes/auto"]
     said = asal("status", tiny)
     assert said.code == 0 and said.out.count("whole") == 6
 

@@ -93,26 +93,23 @@ class Augmented:
             for key, copy, (down, right), mirrored in rows
         ]
 
-    def files(self, ids: Ids) -> list[str]:
-        """Return the files, in the base's folder, that these images are read from."""
-        return cast(StoredPool, self.base).files(as_ids(ids) % len(self.base))
-
     def _drawn(self, ids: Ids) -> npt.NDArray[np.uint64]:
         return _mixed(ids.astype(np.uint64) + (np.uint64(self.seed) << np.uint64(40)))
 
 
-def open_pool(folder: Path, *, check: bool = True) -> StoredPool | Augmented:
+def open_pool(folder: Path) -> StoredPool | Augmented:
     """Open a pool folder that `asal.ingest` finished: as large as it is to be, whatever is stored of it.
-
-    Args:
-        check: as of `StoredPool.open`.
 
     Raises:
         UserError: there is no finished pool.
         DamageError: a file is missing or changed; names it and the remedy.
     """
-    stored = StoredPool.open(folder, check=check)
-    larger = facts_of(folder).get("augmented")
+    return in_full(StoredPool.open(folder))
+
+
+def in_full(stored: StoredPool) -> StoredPool | Augmented:
+    """Return the pool as large as its folder says that it is to be."""
+    larger = facts_of(stored.folder).get("augmented")
     return stored if larger is None else Augmented(stored, larger["images"], larger["seed"], larger["mirror"])
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,14 +26,16 @@ from asal.check import (
     table_of,
     unmet,
 )
-from asal.core import Extractor, Index, Learner, Model, Tools
+from asal.core import Extractor, Index, Learner, Model
 from asal.devices import Device
 from asal.divide import Split
+from asal.engine import Engine, Here
 from asal.errors import UserError
 from asal.events import Record
+from asal.extraction import Recipe, Trained
 from asal.features import Given, features
 from asal.generators import Adversary, generators
-from asal.index import indexes
+from asal.index import Indexer, indexes
 from asal.ingest import Hands, ingest
 from asal.learners import learners
 from asal.meter import Meter
@@ -40,14 +43,15 @@ from asal.oracles import oracles
 from asal.oracles.stored import Stored
 from asal.oracles.teacher import Answering
 from asal.pool import LABELS, StoredPool
-from asal.prepare import Counting, Shop, Space, extracted, indexed, passing, stage, trained
+from asal.prepare import Compression, Counting, Shop, Space, extracted, indexed, passing, stage, trained
 from asal.progress import Watch, listening, unwatched
 from asal.quality import judge
 from asal.session import Chooser, Plan, Session, draw
+from asal.sharded import Sharded
 from asal.sources import sources
 from asal.spec import FeatureTable, Spec, StrategyTable, load
 from asal.strategies import strategies
-from asal.vectors import StoredVectors
+from asal.tools import ProjectTools
 
 
 class Project:
@@ -56,8 +60,26 @@ class Project:
     `prepare` touches the parts in the same way, and while it holds the folder, touching makes what is not there.
     """
 
-    def __init__(self, root: Path, spec: Spec, device: Device | None = None, watch: Watch = unwatched) -> None:
+    def __init__(
+        self,
+        root: Path,
+        spec: Spec,
+        device: Device | None = None,
+        watch: Watch = unwatched,
+        engine: Engine | None = None,
+        storage: str = "",
+        spread: Callable[[Indexer], Sharded] | None = None,
+    ) -> None:
+        """Name what there is to work with; nothing is opened yet.
+
+        Args:
+            device: where generators and encoders are trained.
+            engine: does what is done shard by shard; this process alone where none is given.
+            storage: a URL by which the engine's machines exchange files, where they do not see the project's folder.
+            spread: puts the spec's index in parts, such as `lambda kind: Sharded(kind, 8, Ray("auto"))`.
+        """
         self.root, self.spec, self.device, self.watch = root, spec, device or Device(), watch
+        self.engine, self.storage, self._spread = engine or Here(), storage, spread
         self._making = False
         self._spaces: dict[str, Space] = {}
         self._indexes: dict[str, Index] = {}
@@ -128,9 +150,9 @@ class Project:
         table = self.spec.pool
         split = Split(**table.split.model_dump())
         source = made(sources, self.spec.source)
-        ingest(
-            source, self.root, split, keep=table.keep, size=table.size, gray=table.gray, hands=Hands(watch=self.watch)
-        )
+        # Machines that do not see this folder could not put images into it.
+        hands = Hands(Here() if self.storage else self.engine, self.watch)
+        ingest(source, self.root, split, keep=table.keep, size=table.size, gray=table.gray, hands=hands)
         if "pool" in self.__dict__:
             del self.pool
 
@@ -152,7 +174,8 @@ class Project:
 
     @property
     def _shop(self) -> Shop:
-        return Shop(self.root, self.pool, self.spec.seed, self.device, self.watch, make=self._making)
+        make, engine, storage = self._making, self.engine, self.storage
+        return Shop(self.root, self.pool, self.spec.seed, self.device, self.watch, make, engine, storage)
 
     @cached_property
     def _adversary(self) -> tuple[Path, Adversary]:
@@ -188,6 +211,15 @@ class Project:
         folder = trained(self._shop, table.kind, part, options)
         return folder, part.load(folder, self.pool.shape, given)
 
+    def _recipe(self, table: FeatureTable, folder: Path) -> Recipe:
+        """Return how another process opens a trained extractor."""
+        generator = None
+        if self.spec.generator and "generator" in features[table.kind].needs:
+            kind, options = self.spec.generator.kind, json.dumps(self.spec.generator.options, default=str)
+            generator = Trained(kind, options, self._adversary[0].absolute())
+        extractor = Trained(table.kind, json.dumps(table.options, default=str), folder.absolute())
+        return Recipe((self.root / "pool").absolute(), extractor, generator, None)
+
     def space(self, name: str) -> Space:
         """Return a feature space of the spec."""
         if name not in self._spaces:
@@ -196,18 +228,26 @@ class Project:
             if "model" in features[table.kind].needs:
                 made(features, table).load(Path(), self.pool.shape, Given())  # which refuses: nothing of it is stored
             folder, extractor = self._trained_features(table)
-            self._spaces[name] = extracted(self._shop, name, extractor, folder, table.dimensions, table.fit_on or None)
+            compression, recipe = Compression(table.dimensions, table.fit_on or None), self._recipe(table, folder)
+            self._spaces[name] = extracted(self._shop, name, extractor, folder, compression, recipe)
         return self._spaces[name]
 
     def index(self, name: str) -> Index:
         """Return the index over a feature space."""
         if name not in self._indexes:
-            self._indexes[name] = self._indexed(self._shop, self.space(name))
+            space, spread = self.space(name), self._spread
+            self._indexes[name] = self._sharded(spread, space) if spread else self._indexed(self._shop, space)
         return self._indexes[name]
 
     def _indexed(self, shop: Shop, space: Space) -> Index:
         table = self.spec.index
         return indexed(shop, table.kind, made(indexes, table), options_of(indexes, table), space)
+
+    def _sharded(self, spread: Callable[[Indexer], Sharded], space: Space) -> Index:
+        table = self.spec.index
+        indexer = spread(made(indexes, table))
+        options = {**options_of(indexes, table), "parts": indexer.parts}
+        return indexed(self._shop, f"{table.kind}-in-parts", indexer, options, space)
 
     def passing(self, name: str, model: Model, meter: Meter, keeper: object) -> tuple[Space, Index]:
         """Return a space that hangs on the present classifier and its index; their files go when `keeper` does.
@@ -218,7 +258,8 @@ class Project:
         extractor = Counting(made(features, table).load(Path(), self.pool.shape, Given(model=model)))
         shop = passing(self._shop, keeper)
         with meter.part("score"):
-            space = extracted(shop, name, extractor, Path("present"), table.dimensions, table.fit_on or None)
+            compression = Compression(table.dimensions, table.fit_on or None)
+            space = extracted(shop, name, extractor, Path("present"), compression)
             index = self._indexed(shop, space)
         meter.evaluations += extractor.images
         return replace(space, extractor=Counting(space.extractor, meter)), index  # made-up images go through it next
@@ -294,82 +335,3 @@ class Project:
         needs = needs_of(table)
         space = space_of(self.spec, name, table) if "features" in needs else ""
         return ProjectTools(self, name, space, needs)
-
-
-@dataclass(frozen=True)
-class ProjectTools:
-    """The tools of one strategy, in one feature space."""
-
-    project: Project
-    strategy: str
-    features: str
-    needs: frozenset[str]
-
-    @property
-    def _passing(self) -> bool:
-        """Whether the features hang on the present classifier."""
-        return bool(self.features) and "model" in features[self.project.spec.features[self.features].kind].needs
-
-    def open(self) -> None:
-        """Open all of them now, so that no round is charged for it."""
-        if "generator" in self.needs:
-            self.generator  # noqa: B018  touching is opening
-        if "features" in self.needs and not self._passing:
-            self.index  # noqa: B018
-        if "own" in self.needs:
-            self.own  # noqa: B018
-
-    def at(self, model: Model, meter: Meter) -> Tools:
-        """Return the tools of a round."""
-        return PassingTools(self, model, meter) if self._passing else self
-
-    @property
-    def generator(self) -> Adversary:
-        return self.project.generator
-
-    @property
-    def extractor(self) -> Extractor:
-        return self.project.space(self.features).extractor
-
-    @property
-    def vectors(self) -> StoredVectors:
-        return self.project.space(self.features).vectors
-
-    @property
-    def index(self) -> Index:
-        return self.project.index(self.features)
-
-    @property
-    def own(self) -> Any:
-        return self.project.own(self.strategy)
-
-
-class PassingTools:
-    """The tools of one round, in a feature space that hangs on its classifier and goes with it."""
-
-    def __init__(self, tools: ProjectTools, model: Model, meter: Meter) -> None:
-        self._tools, self._model, self._meter = tools, model, meter
-
-    @cached_property
-    def _made(self) -> tuple[Space, Index]:
-        return self._tools.project.passing(self._tools.features, self._model, self._meter, self)
-
-    @property
-    def generator(self) -> Adversary:
-        return self._tools.generator
-
-    @property
-    def extractor(self) -> Extractor:
-        return self._made[0].extractor
-
-    @property
-    def vectors(self) -> StoredVectors:
-        return self._made[0].vectors
-
-    @property
-    def index(self) -> Index:
-        return self._made[1]
-
-    @property
-    def own(self) -> Any:
-        return self._tools.own

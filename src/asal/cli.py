@@ -94,17 +94,51 @@ def prepare(
     spec: SpecPath,
     project: ProjectOption = None,
     devices: Annotated[int, typer.Option("--devices", min=1, help="GPUs, or processes, that train the generator.")] = 1,
+    engine: Annotated[str, typer.Option("--engine", help="Who extracts features: local (processes) or ray.")] = "local",
+    workers: Annotated[
+        int,
+        typer.Option(
+            "--workers",
+            min=0,
+            help="Shards in hand at a time, each with one thread. [default: a core each, one where there is a GPU; "
+            "with ray, as many as the cluster has room for]",
+            show_default=False,
+        ),
+    ] = 0,
+    address: Annotated[
+        str,
+        typer.Option("--address", help="Of a running Ray cluster; auto finds this machine's, local starts one."),
+    ] = "auto",
+    cpus: Annotated[float, typer.Option("--cpus", min=0, help="That a shard asks of a Ray cluster.")] = 1,
+    gpus: Annotated[float, typer.Option("--gpus", min=0, help="The same; 0.25 lets four shards share one.")] = 0,
+    storage: Annotated[
+        str,
+        typer.Option(
+            "--storage",
+            help="Where the cluster's machines see no common disk: a URL by which they exchange files, such as "
+            "s3://bucket/folder or sftp://machine/folder.",
+        ),
+    ] = "",
 ) -> None:
-    """Take the images in, train the generator and the encoders, store the features, build the index. Once."""
+    """Take the images in, train the generator and the encoders, store the features, build the index. Once.
+
+    Features are extracted shard by shard, by several processes at a time (**--workers**) or by the machines of a Ray
+    cluster (**--engine ray**): the same bytes, whoever did which. docs/how-to/a-cluster.md has more.
+
+    For example: `asal prepare SPEC --engine ray --address 10.0.0.1:6379`
+    """
     from asal.build import Project
     from asal.devices import Device
+    from asal.engine.choice import chosen
     from asal.spec import load
     from asal.terminal import watching
 
     settings = load(spec)
+    root = _root(spec, project, settings.name)
+    who = chosen(engine, workers, address, cpus, gpus)
     with watching(console) as watch:
-        Project(_root(spec, project, settings.name), settings, Device(count=devices), watch).prepare()
-    status(_root(spec, project, settings.name))
+        Project(root, settings, Device(count=devices), watch, who, storage).prepare()
+    status(root)
 
 
 @app.command()
@@ -121,6 +155,7 @@ def run(
 ) -> None:
     """Compare strategies over paired seeds, with answers that are already known."""
     from asal.build import Project
+    from asal.engine.choice import chosen
     from asal.fleet import compare
     from asal.spec import load
     from asal.terminal import watching
@@ -128,7 +163,8 @@ def run(
     settings = load(spec)
     names = [name.strip() for name in strategies.split(",")] if strategies else list(settings.strategies)
     with watching(console) as watch:
-        opened = Project(_root(spec, project, settings.name), settings, watch=watch)
+        root, engine = _root(spec, project, settings.name), chosen("local", jobs)
+        opened = Project(root, settings, watch=watch, engine=engine)
         compare(opened, names, range(seeds), out, jobs, threads)
     console.print(f"Done. Next: asal report {quote(str(out))}", highlight=False, soft_wrap=True)
 

@@ -124,11 +124,23 @@ class Extractor(Protocol):
 
 
 @dataclass(frozen=True)
+class Check:
+    """How an approximate search was watched, and what that cost; see `asal.index.guard`."""
+
+    checked: int  # queries that the exact scan looked at as well
+    missed: int  # of these, the ones whose nearest image the first answer had missed
+    probes: int  # lists that a query looked into at last; 0 where the exact scan answered all
+    exact: int  # queries that the exact scan answered
+    seconds: float  # of checking, and of searching again
+
+
+@dataclass(frozen=True)
 class Neighbours:
     """The answer of an index: for each query its nearest images, nearest first."""
 
     ids: Ids  # (q, k)
     distances: Scores  # (q, k) euclidean
+    check: Check | None = field(default=None, compare=False)  # of an index that is watched
 
 
 class Index(Protocol):
@@ -278,6 +290,13 @@ class Round:
         with self.meter.part("score"):
             self.meter.evaluations += len(ids)
             return evaluate(images)
+
+    def search(self, queries: Features, k: int, *, without: Ids = NO_IDS) -> Neighbours:
+        """Return what the index finds (`Index.search`), and note how it was watched."""
+        near = self.tools.index.search(queries, k, without=without)
+        if near.check is not None:
+            self.meter.watched(len(queries), **vars(near.check))
+        return near
 
     def features(self, ids: Ids) -> Features:
         """Return the stored features of pool images."""

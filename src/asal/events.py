@@ -40,6 +40,7 @@ class Event:
     Kinds, and what they carry:
         opened     body: format, asal (its version), pool (fingerprint), images, classes, seed
         asked      body: ids, scores, notes, n, strategy, labelled, seconds, evaluations, generated, because (or null);
+                   where an approximate index was searched also index (see `asal.meter.Meter.watched`);
                    where the images were made up also images (PNG in base64, one an id) and group
         answered   image, label, by
         skipped    image, by: "can't tell"

@@ -219,10 +219,11 @@ def _row(job: Job, session: Session, batch: Batch | None, exam: Exam) -> dict[st
     meter = Meter()
     with meter.part("train"):
         model = session.model()
-    mean_score, seconds, evaluations, generated = None, meter.split(), 0, 0
+    mean_score, seconds, evaluations, generated, index = None, meter.split(), 0, 0, {}
     if batch is not None:
         asked = session.state.rounds[-1]
         seconds, evaluations, generated = dict(asked.seconds), asked.evaluations, asked.generated
+        index = dict(asked.index)
     if batch is not None and not session.plan.from_lines:  # ADBA's classifier would first have to find their latents
         measure = scores[job.spec.protocol.score].make
         mean_score = round(float(measure(model.predict(session.images(batch.ids))).mean()), 6)
@@ -237,6 +238,7 @@ def _row(job: Job, session: Session, batch: Batch | None, exam: Exam) -> dict[st
         "evaluations": evaluations,
         "generated": generated,
         "seconds": seconds,
+        **({"index": index} if index else {}),
         "last": batch is None,
         "spec_hash": job.spec.hash,
         "commit": job.commit,

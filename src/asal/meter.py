@@ -17,6 +17,7 @@ class Meter:
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self.evaluations = 0  # pool images that went through the classifier
         self.generated = 0  # made-up images that did, once for every step of a climb
+        self.index: dict[str, float] = {}  # how an approximate index was watched, in sums over a round's searches
         self._stack: list[str] = []
         self._since = 0.0
 
@@ -30,6 +31,13 @@ class Meter:
         finally:
             self._settle()
             self._stack.pop()
+
+    def watched(self, queries: int, *, checked: int, missed: int, probes: int, exact: int, seconds: float) -> None:
+        """Add what `asal.core.Check` says of a search of so many queries; of `probes` the largest is kept."""
+        sums = {"queries": queries, "checked": checked, "missed": missed, "exact": exact, "seconds": seconds}
+        for name, number in sums.items():
+            self.index[name] = round(self.index.get(name, 0) + number, 6)
+        self.index["probes"] = max(self.index.get("probes", 0), probes)
 
     def _settle(self) -> None:
         now = time.perf_counter()

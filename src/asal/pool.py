@@ -68,19 +68,15 @@ class StoredPool:
         self._keys: ParquetFile | None = None
 
     @classmethod
-    def open(cls, folder: Path, *, check: bool = True) -> StoredPool:
+    def open(cls, folder: Path) -> StoredPool:
         """Open a folder that `asal.ingest` finished, after checking its files' sizes and, up to 256 MiB, contents.
-
-        Args:
-            check: not where somebody else has, or where only some of the files are.
 
         Raises:
             UserError: there is no finished pool.
             DamageError: a file is missing or changed; names it and the remedy.
         """
         made_from(folder)
-        if check:
-            artifacts.verify(folder, contents_up_to=HASHED)
+        artifacts.verify(folder, contents_up_to=HASHED)
         return cls(folder, facts_of(folder), images_fingerprint(folder))
 
     def __len__(self) -> int:
@@ -95,16 +91,9 @@ class StoredPool:
         """
         ids = checked(ids, len(self))
         out = np.empty((len(ids), *self.shape), np.uint8)
-        for shard, places in _grouped(self._shard_of(ids)):
+        for shard, places in _grouped(self.shards_of(ids)):
             out[places] = self._map(shard)[ids[places] - self._starts[shard]]
         return out
-
-    def files(self, ids: Ids) -> list[str]:
-        """Return the files, in the folder, that these images are read from."""
-        return [shard_name(shard) for shard in np.unique(self._shard_of(checked(ids, len(self)))).tolist()]
-
-    def _shard_of(self, ids: Ids) -> Ids:
-        return self._starts.searchsorted(ids, side="right") - 1
 
     def keys(self, ids: Ids) -> list[str]:
         """Return what its owner knows each image by. Cost: one row group of keys for each that is touched."""
@@ -113,6 +102,10 @@ class StoredPool:
         for group, places in _grouped(ids // KEY_GROUP):
             out[places] = self._key_group(group)[ids[places] % KEY_GROUP]
         return out.tolist()
+
+    def shards_of(self, ids: Ids) -> Ids:
+        """Return the number of the file that holds each image."""
+        return as_ids(self._starts.searchsorted(ids, side="right") - 1)
 
     def shards(self) -> Iterator[Ids]:
         """Yield every id in ascending order, one shard's at a time."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -23,12 +24,15 @@ from typing import Any
 from asal import artifacts
 from asal.core import Extractor, Features, Ids, Images, Index, Pool
 from asal.devices import Device
+from asal.engine import Engine, Here
 from asal.errors import UserError
+from asal.extraction import Piece, Recipe, push
 from asal.features.pca import Pca, Reduced, fit_pca
 from asal.meter import Meter
 from asal.progress import Watch, unwatched
 from asal.rng import stream
-from asal.vectors import StoredVectors, write_vectors
+from asal.storage import Storage
+from asal.vectors import Compute, StoredVectors, begin, finish, missing, shard_path, write_vectors
 
 Fill = Callable[[Path], None]
 PASSING = ".passing"  # in a project: spaces that go with their round
@@ -45,6 +49,8 @@ class Shop:
     device: Device = field(default_factory=Device)
     watch: Watch = unwatched
     make: bool = True  # what is not there; else it is an error, for whoever makes has to hold the folder
+    engine: Engine = field(default_factory=Here)  # does what can be done in pieces
+    storage: str = ""  # the URL by which its machines exchange files, where they see no common ones
 
 
 def trained(shop: Shop, kind: str, part: Any, options: Mapping[str, Any], also: Fill | None = None) -> Path:
@@ -74,16 +80,43 @@ class Space:
     extractor: Extractor
 
 
-def extracted(shop: Shop, name: str, extractor: Extractor, source: Path, dimensions: int, fit_on: int | None) -> Space:
+@dataclass(frozen=True)
+class Compression:
+    """How PCA compresses features.
+
+    Args:
+        dimensions: components that are kept; 0 leaves the features as they are.
+        fit_on: images it is fitted on, drawn at random; None fits it on all, in a stream.
+    """
+
+    dimensions: int
+    fit_on: int | None
+
+    def fit(self, shop: Shop, raw: Compute, folder: Path, watch: Watch) -> None:
+        """Fit it, unless that was done."""
+        if self.dimensions and not (folder / Pca.FILE).exists():
+            rng = stream(shop.seed, "pca")
+            fit_pca(raw, len(shop.pool), self.dimensions, sample=self.fit_on, rng=rng, watch=watch).save(folder)
+
+
+def extracted(
+    shop: Shop, name: str, extractor: Extractor, source: Path, compression: Compression, recipe: Recipe | None = None
+) -> Space:
     """Compute the features of the whole pool, or find them computed.
 
     Args:
         name: what the space is called; part of the folder's name.
         source: the folder of the trained extractor; its name stands for all that went into it.
-        dimensions: components that PCA keeps; 0 leaves the features as they are.
-        fit_on: images PCA is fitted on, drawn at random; None fits it on all, in a stream.
+        recipe: how to open the extractor; with it the shop's engine does the work, without it this process does.
     """
-    facts = {"kind": name, "extractor": source.name, "dimensions": dimensions, "fit_on": fit_on, "seed": shop.seed}
+    dimensions = compression.dimensions
+    facts = {
+        "kind": name,
+        "extractor": source.name,
+        "dimensions": dimensions,
+        "fit_on": compression.fit_on,
+        "seed": shop.seed,
+    }
 
     def fill(folder: Path) -> None:
         def watch(stage: str, done: int, total: int, note: str = "") -> None:
@@ -96,15 +129,44 @@ def extracted(shop: Shop, name: str, extractor: Extractor, source: Path, dimensi
             watch("features", int(ids[0]), len(shop.pool))
             return reduced(folder).apply(raw(ids)) if dimensions else raw(ids)
 
-        if dimensions and not (folder / Pca.FILE).exists():
-            rng = stream(shop.seed, "pca")
-            fit_pca(raw, len(shop.pool), dimensions, sample=fit_on, rng=rng, watch=watch).save(folder)
-        reduced = cache(Pca.load)
-        write_vectors(folder / "vectors", compressed, len(shop.pool), rows=SHARD, watch=watch)
+        compression.fit(shop, raw, folder, watch)
+        if recipe is not None:
+            pieces(
+                shop,
+                name,
+                replace(recipe, pca=folder.absolute() if dimensions else None).sealed(),
+                folder / "vectors",
+                watch,
+            )
+        else:
+            reduced = cache(Pca.load)
+            write_vectors(folder / "vectors", compressed, len(shop.pool), rows=SHARD, watch=watch)
 
     folder = stage(shop, "features", name, facts, fill)
     space = Reduced(extractor, Pca.load(folder)) if dimensions else extractor
     return Space(folder, StoredVectors.open(folder / "vectors"), space)
+
+
+def pieces(shop: Shop, name: str, recipe: Recipe, folder: Path, watch: Watch) -> None:
+    """Have the shop's engine write the shards that are missing."""
+    n, size, begun = len(shop.pool), (len(shop.pool), SHARD), time.monotonic()
+    begin(folder, n)
+    shelf = push(recipe, shop.storage) if shop.storage else None
+    works = [Piece(name, recipe, folder.absolute(), shard, *size, shelf) for shard in missing(folder, *size)]
+    images = dict.fromkeys((work.name for work in works), 0)
+    there = n - sum(work.size for work in works)
+
+    def hear(stage: str, done: int, total: int, note: str = "") -> None:
+        images[stage] = max(images[stage], done)  # words may come late
+        rate = sum(images.values()) / (time.monotonic() - begun)
+        watch("features", there + sum(images.values()), n, f"{rate:,.0f} images/s")
+
+    watch("features", there, n)
+    for work, _ in (shop.engine if len(works) > 1 else Here()).each(works, hear):
+        if shelf:
+            Storage(shelf.url).fetch(shelf.shard(work.shard, SHARD), shard_path(folder, work.shard))
+        hear(work.name, work.size, work.size)
+    finish(folder, *size)
 
 
 class Counting:

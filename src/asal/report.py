@@ -176,6 +176,7 @@ def _page(found: _Findings, pictures: Mapping[str, Picture]) -> str:
         scores=tables.score_table(summaries, found.baseline, found.score) if summaries else None,
         score=found.score,
         times=tables.time_table(found.costs),
+        watched=tables.watch_table(results),
         classes=tables.class_table(summaries, results.facts["classes"]) if summaries else None,
         spec=toml(results.facts.get("spec") or {}),
     )

@@ -38,6 +38,7 @@ class Run:
     seconds: Floats  # (r, 5)     in the order of Meter.PARTS
     finished: bool
     told_generated: bool  # whether every row says how many images were made up
+    watched: tuple[Mapping[str, float], ...] = ()  # how an approximate index was, in the rounds that searched one
 
     @property
     def spent(self) -> Ints:
@@ -197,6 +198,7 @@ def _run(strategy: str, seed: int, path: Path, facts: Mapping[str, Any]) -> Run 
             evaluations=np.array([row["evaluations"] for row in rows], np.int64),
             generated=np.array([row.get("generated", 0) for row in rows], np.int64),
             seconds=np.array([[row["seconds"][part] for part in Meter.PARTS] for row in rows], np.float64),
+            watched=tuple(row["index"] for row in rows if row.get("index")),
             finished=_finished(rows, facts["protocol"]),
             told_generated=all("generated" in row for row in rows),
         )

@@ -274,9 +274,10 @@ class Session:
         facts = {"n": n, "strategy": name, "labelled": len(state.answers), "because": because}
         cost = {"seconds": meter.split(), "evaluations": meter.evaluations, "generated": meter.generated}
         picks = {"ids": chosen.ids.tolist(), "scores": chosen.scores.tolist(), "notes": list(chosen.notes)}
+        watched = {"index": meter.index} if meter.index else {}
         made = {} if chosen.images is None else {"images": encoded(chosen.images), "group": chosen.group}
         opened = [] if state.opened else [Event("opened", body=self._origin())]
-        self._write([*opened, Event("asked", number, body={**facts, **cost, **picks, **made})])
+        self._write([*opened, Event("asked", number, body={**facts, **cost, **watched, **picks, **made})])
 
     def _train(self) -> _Trained:
         state = self._state

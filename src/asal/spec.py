@@ -5,7 +5,7 @@ name = "mnist-two"
 [pool]        how its images are split, kept and resized
 [generator]   kind = "wgan-gp", and its options
 [features.X]  one table for each space; `kind` is X where it is not said
-[index]       kind = "exact"
+[index]       kind = "auto"
 [learner]     kind = "linear"
 [reference]   trains the learner on every label too, for the line at the top; with options that then differ
 [annotator]   kind = "teacher": who answers for made-up images where no person does
@@ -145,7 +145,7 @@ class Spec(_Table):
     pool: PoolTable = PoolTable()
     generator: PartTable | None = None
     features: dict[Name, FeatureTable] = {}
-    index: PartTable = PartTable(kind="exact")
+    index: PartTable = PartTable(kind="auto")
     learner: PartTable = PartTable(kind="linear")
     reference: ReferenceTable | None = None
     annotator: PartTable = PartTable(kind="teacher")

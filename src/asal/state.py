@@ -36,6 +36,7 @@ class Asked:
     evaluations: int = 0  # pool images that went through the classifier
     generated: int = 0  # made-up images that did, once for every step of a climb
     group: int = 1  # images to one annotation
+    index: Mapping[str, float] = field(default_factory=dict, compare=False)  # how an approximate one was watched
 
 
 @dataclass(frozen=True, slots=True)

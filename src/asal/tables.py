@@ -314,6 +314,30 @@ def time_table(costs: Mapping[str, Cost]) -> Table:
     return Table("Seconds a round", "Means over the rounds that asked for labels.", [*Meter.PARTS, "total"], rows)
 
 
+def watch_table(results: Results) -> Table | None:
+    """Return how well approximate indexes kept their promise; None where none was searched."""
+    rows = []
+    for name in results.strategies:
+        told = [round_ for run in results.begun(name) for round_ in run.watched]
+        if told:
+            total = {key: sum(round_[key] for round_ in told) for key in told[0]}
+            checked, missed = total["checked"], total["missed"]
+            cells = (len(told), total["queries"], checked, missed, f"{1 - missed / checked:.3f}", total["exact"],
+                     max(round_["probes"] for round_ in told), f"{total['seconds'] / len(told):.3f}")  # fmt: skip
+            rows.append((name, [Cell(cell if isinstance(cell, str) else f"{cell:,.0f}") for cell in cells]))
+    if not rows:
+        return None
+    heads = ["rounds", "queries", "checked", "missed", "recall", "answered exactly", "most lists", "seconds a round"]
+    caption = (
+        "In each search some queries, drawn anew, are looked up by the exact scan as well: their recall of the nearest "
+        "image stands here as the approximate index had it at first. With one miss the search is done again in four "
+        "times as many lists, and in the end by the exact scan, so that what was asked is better than this. Queries "
+        "whose near images had been removed are answered exactly at once. The seconds are those of checking and of "
+        "searching again."
+    )
+    return Table("How the index was watched", caption, heads, rows)
+
+
 def class_table(summaries: Sequence[Summary], classes: Sequence[str]) -> Table:
     """Return how many labels of each class a run ended with."""
     caption = "Images labelled at the end of a run, in the mean over finished seeds."

@@ -7,6 +7,7 @@ of `vectors.json`, which says how many there are; it is written last.
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -21,7 +22,9 @@ from asal.progress import Watch, unwatched
 
 ROWS = 65_536  # a shard; 13 MB at 50 dimensions
 MAPS = 256  # shards mapped at a time: each costs a file handle, and a process has about a thousand
+BATCH = 1024  # images that are computed at a time; where batches are cut bears on the last bit
 FACTS = "vectors.json"
+HALF = ".partial"  # a shard that is being written
 
 Compute: TypeAlias = Callable[[Ids], Features]
 
@@ -94,14 +97,14 @@ class StoredVectors:
         return min(self.rows, self._count - shard * self.rows), self.dim
 
     def _check_size(self, shard: int) -> None:
-        path, (rows, dim) = _path(self.folder, shard), self._shape(shard)
+        path, (rows, dim) = shard_path(self.folder, shard), self._shape(shard)
         if not path.exists():
             raise artifacts.damaged(path, "it is missing")
         if path.stat().st_size <= 4 * rows * dim:  # the header comes on top
             raise artifacts.damaged(path, f"it is cut short: {path.stat().st_size} bytes for {rows} × {dim} numbers")
 
     def _open_shard(self, shard: int) -> Features:
-        path = _path(self.folder, shard)
+        path = shard_path(self.folder, shard)
         try:
             vectors = np.lib.format.open_memmap(path, mode="r")
         except FileNotFoundError:
@@ -114,7 +117,7 @@ class StoredVectors:
 
 
 def write_vectors(
-    folder: Path, compute: Compute, n: int, *, rows: int = ROWS, batch: int = 1024, watch: Watch = unwatched
+    folder: Path, compute: Compute, n: int, *, rows: int = ROWS, batch: int = BATCH, watch: Watch = unwatched
 ) -> StoredVectors:
     """Fill `folder` with the vectors of the ids 0 … n − 1, and open it.
 
@@ -130,26 +133,78 @@ def write_vectors(
     Raises:
         UserError: an empty pool, or a vector that is not finite.
     """
+    begin(folder, n)
+    for shard in range(-(-n // rows)):
+        watch("features", shard * rows, n)
+        write_shard(folder, shard, compute, (n, rows), batch)
+    watch("features", n, n)
+    return finish(folder, n, rows)
+
+
+def begin(folder: Path, n: int) -> None:
+    """Make a folder ready for shards, and drop what killed processes left half-written.
+
+    Raises:
+        UserError: an empty pool.
+    """
     if n <= 0:
         raise UserError("a pool holds at least one image", came=f"a pool of {n}", remedy="fill the pool first")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / FACTS).unlink(missing_ok=True)
+    for left in folder.glob(f".*{HALF}"):
+        left.unlink()
+
+
+def missing(folder: Path, n: int, rows: int) -> list[int]:
+    """Return the numbers of the shards that are not there, or not whole."""
+    there = (_finished(shard_path(folder, shard), len(ids_of(shard, n, rows))) for shard in range(-(-n // rows)))
+    return [shard for shard, dim in enumerate(there) if dim is None]
+
+
+def ids_of(shard: int, n: int, rows: int) -> Ids:
+    """Return the ids that a shard holds.
+
+    >>> ids_of(2, 10, 4)
+    array([8, 9])
+    """
+    return np.arange(shard * rows, min((shard + 1) * rows, n), dtype=np.int64)
+
+
+def write_shard(folder: Path, shard: int, compute: Compute, size: tuple[int, int], batch: int = BATCH) -> Path:
+    """Compute one shard by itself, and return its file; one that is whole is kept.
+
+    Any process may do it, and several at once: each writes under a name of its own, and the names end in one file.
+
+    Args:
+        size: images in the pool, and vectors a shard.
+    """
+    path, ids = shard_path(folder, shard), ids_of(shard, *size)
+    if _finished(path, len(ids)) is None:
+        _write_shard(path, ids, compute, batch)
+    return path
+
+
+def finish(folder: Path, n: int, rows: int) -> StoredVectors:
+    """Say how many there are, now that every shard is there, and open them.
+
+    Raises:
+        DamageError: a shard that is not whole, or of other dimensions than those before it.
+    """
     dim = None
-    for shard, first in enumerate(range(0, n, rows)):
-        watch("features", first, n)
-        ids = np.arange(first, min(first + rows, n), dtype=np.int64)
-        found = _finished(_path(folder, shard), len(ids))
+    for shard in range(-(-n // rows)):
+        path = shard_path(folder, shard)
+        found = _finished(path, len(ids_of(shard, n, rows)))
         if found is None:
-            found = _write_shard(_path(folder, shard), ids, compute, batch)
+            raise artifacts.damaged(path, "it is missing or not whole")
         if dim is not None and found != dim:
-            raise artifacts.damaged(_path(folder, shard), f"its vectors have {found} dimensions, those before it {dim}")
+            raise artifacts.damaged(path, f"its vectors have {found} dimensions, those before it {dim}")
         dim = found
-    watch("features", n, n)
     artifacts.write_json(folder / FACTS, {"count": n, "dim": dim, "rows": rows})
     return StoredVectors.open(folder)
 
 
-def _path(folder: Path, shard: int) -> Path:
+def shard_path(folder: Path, shard: int) -> Path:
+    """Return where a shard lies."""
     return folder / f"{shard:05d}.npy"
 
 
@@ -163,22 +218,26 @@ def _finished(path: Path, rows: int) -> int | None:
     return int(vectors.shape[1]) if whole else None
 
 
-def _write_shard(path: Path, ids: Ids, compute: Compute, batch: int) -> int:
-    scratch = path.with_name(f".{path.name}.partial")  # the next attempt writes over it, so none stays behind
-    with scratch.open("wb") as file:
-        dim = 0
-        for start in range(0, len(ids), batch):
-            some = ids[start : start + batch]
-            vectors = _checked(some, compute(some), dim)
-            if not dim:
-                dim = vectors.shape[1]
-                _write_header(file, (len(ids), dim))
-            file.write(vectors.tobytes())
-        file.flush()
-        os.fsync(file.fileno())
-    scratch.replace(path)
-    artifacts.sync(path.parent)
-    return dim
+def _write_shard(path: Path, ids: Ids, compute: Compute, batch: int) -> None:
+    scratch = path.with_name(
+        f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{HALF}"
+    )  # nobody else's, on any machine
+    try:
+        with scratch.open("wb") as file:
+            dim = 0
+            for start in range(0, len(ids), batch):
+                some = ids[start : start + batch]
+                vectors = _checked(some, compute(some), dim)
+                if not dim:
+                    dim = vectors.shape[1]
+                    _write_header(file, (len(ids), dim))
+                file.write(vectors.tobytes())
+            file.flush()
+            os.fsync(file.fileno())
+        scratch.replace(path)
+        artifacts.sync(path.parent)
+    finally:
+        scratch.unlink(missing_ok=True)
 
 
 def _write_header(file: BinaryIO, shape: tuple[int, int]) -> None:

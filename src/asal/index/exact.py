@@ -1,11 +1,11 @@
-"""Every query against every vector, as a matrix product over the memory map."""
+"""Every query against every vector, as a matrix product: of 8-bit codes where there are many, then of the few left."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, BinaryIO, ClassVar
+from typing import Annotated, BinaryIO, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,12 +21,14 @@ from asal.index import (
     Rows,
     Store,
     checked,
+    codes,
     indexes,
     nearest,
     neighbours,
     removed,
     squared_distances,
 )
+from asal.index.codes import CodedScan, Codes
 from asal.progress import Watch, unwatched
 
 ROUNDING = 2.0**-23  # twice float32's unit roundoff: room for any order of summation
@@ -36,6 +38,8 @@ LEAST, MOST = 1024, 8192  # vectors in the others: their scores are passed over 
 QUERIES = 512  # scanned together
 NARROW = 16  # queries up to here are laid out query by query: numpy is slow on many short rows
 PIECE = 16_384  # candidates measured in float64 at a time
+CODED = 200_000  # vectors from which on their codes are worth it: below, a scan takes some ten milliseconds
+LOOSE = 1 + 1e-9  # a known distance's own rounding
 
 Block = npt.NDArray[np.float32]
 
@@ -47,13 +51,16 @@ class Exact:
 
     Args:
         block: float32 distances held at a time, besides one chunk of vectors.
+        coded: vectors from which on 8-bit codes are kept beside them and scanned first (`asal.index.codes`): the same
+            answers, from a quarter of the bytes.
     """
 
     recall: ClassVar[float] = 1.0
     block: Annotated[int, Ge(1)] = 2**17
+    coded: Annotated[int, Ge(0)] = CODED
 
     def build(self, vectors: Store, folder: Path, watch: Watch = unwatched) -> None:
-        """Write the vectors' centre c and their norms ‖x − c‖²: 4 bytes a vector, two passes."""
+        """Write the vectors' centre c, their norms ‖x − c‖², 4 bytes a vector, and codes, a byte a number: 3 passes."""
         folder.mkdir(parents=True, exist_ok=True)
         n, total = len(vectors), np.zeros(vectors.dim)
         for ids, x in vectors.shards():
@@ -74,29 +81,52 @@ class Exact:
                         raise _too_large(int(ids[at]))
                     file.write(squared_distances(centre.astype(np.float64), some).astype("<f4").tobytes())
         watch("index: norms", n, n)
+        if self._codes(vectors):
+            codes.build(vectors, centre.astype(np.float64), folder / "codes", watch)
 
     def load(self, vectors: Store, folder: Path) -> ExactIndex:
         """Open the norms beside the vectors; neither is read before it is searched."""
         centre = _stored(folder / "centre.npy", (vectors.dim,))
         norms = _stored(folder / "norms.npy", (len(vectors),))
-        return ExactIndex(vectors, centre, norms, self.block)
+        coded = None
+        if self._codes(vectors) and codes.usable(vectors.dim):
+            coded = codes.Codes.open(folder / "codes", len(vectors), vectors.dim)
+        return ExactIndex(vectors, centre, norms, self.block, coded)
+
+    def _codes(self, vectors: Store) -> bool:
+        return len(vectors) >= self.coded and codes.NARROWEST <= vectors.dim <= codes.WIDEST
+
+
+class Scan(Protocol):
+    """The scores of a few queries and one chunk of vectors after the other."""
+
+    def chunks(self, gone: Ids) -> Iterator[tuple[int, int]]:
+        """Score chunk after chunk, without those of removed ids, and yield its first id and how many it holds."""
+        ...
+
+    def within(self, limit: Scores) -> tuple[Rows, Rows]:
+        """Return query and place in the chunk of all pairs whose squared distance may be at most the query's limit."""
+        ...
+
+    def kth(self, k: int) -> Scores:
+        """Return an upper bound of the k-th squared distance (q,) in the chunk."""
+        ...
 
 
 class ExactIndex:
-    """Ranks all vectors by ‖x − c‖² − 2 (q − c)·x in float32, then the few that rounding cannot rule out in float64.
+    """Ranks all vectors by scores in float32 or in 8 bits, then the few that rounding cannot rule out in float64."""
 
-    That expression is ‖x − q‖² less a constant of the query. Taking the centre c off the norms and the queries keeps
-    float32 from cancelling where all features share a large offset; the vectors themselves need no copy.
-    """
-
-    def __init__(self, vectors: Store, centre: Block, norms: Block, block: int) -> None:
-        self._vectors, self._norms, self._block = vectors, norms, block
+    def __init__(self, vectors: Store, centre: Block, norms: Block, block: int, coded: Codes | None) -> None:
+        self._vectors, self._norms, self._block, self._coded = vectors, norms, block, coded
         self.centre = centre.astype(np.float64)
 
-    def search(self, queries: Features, k: int, *, without: Ids = NO_IDS) -> Neighbours:
+    def search(self, queries: Features, k: int, *, without: Ids = NO_IDS, limits: Scores | None = None) -> Neighbours:
         """Return the k nearest images that are not in `without`, ties by lower id; fewer only if fewer are left.
 
         Cost: O(n·d) a query and O(m log m) for m ids left out. Memory: one block of distances, whatever n and q are.
+
+        Args:
+            limits: squared distances (q,) that k images are known to lie within, where they are: it is quicker so.
 
         Raises:
             UserError: queries of another dimension or not finite, k < 1, or an id in `without` that is not stored.
@@ -104,40 +134,40 @@ class ExactIndex:
         exact = checked(queries, k, len(self.centre))
         gone = removed(without, len(self._vectors))
         k = min(k, len(self._vectors) - len(gone))
+        known = np.full(len(exact), np.inf) if limits is None else limits * LOOSE
         found = [NO_PAIRS]
         for at in range(0, len(exact) if k else 0, QUERIES):
-            best = self._scan(exact[at : at + QUERIES], k, gone)
+            best = self._scan(exact[at : at + QUERIES], k, gone, known[at : at + QUERIES])
             found.append(best._replace(rows=best.rows + at))
         return neighbours(nearest(found, k), len(exact), k)
 
-    def _scan(self, queries: Scores, k: int, gone: Ids) -> Pairs:
-        scan = _Scan(queries, self.centre, min(MOST, max(LEAST, self._block // len(queries))))
-        best = _Best(self._vectors, queries, k)
-        for first, x in self._chunks(scan.rows):
-            norms = self._norms[first : first + len(x)]
-            slack = scan.slack(float(norms.max()))
-            scan.score(x, _masked(norms, first, gone))
-            rows, places = scan.within(best.limit, slack)
-            if len(rows) > 8 * k * len(queries) and len(x) > k:
-                best.limit = np.minimum(best.limit, scan.kth(k, slack))
-                rows, places = scan.within(best.limit, slack)
+    def _scan(self, queries: Scores, k: int, gone: Ids, known: Scores) -> Pairs:
+        scan: Scan
+        if self._coded is not None and len(queries) <= NARROW:  # with more, arithmetic is dearer than memory
+            scan = CodedScan(self._coded, self._norms, queries, self.centre)
+        else:
+            size = min(MOST, max(LEAST, self._block // len(queries)))
+            scan = _Scan(self._vectors, self._norms, queries, self.centre, size)
+        best = _Best(self._vectors, queries, k, known)
+        for first, m in scan.chunks(gone):
+            rows, places = scan.within(best.limit)
+            if len(rows) > 8 * k * len(queries) and m > k:
+                best.limit = np.minimum(best.limit, scan.kth(k))
+                rows, places = scan.within(best.limit)
             best.add(rows, first + places)
         return best.settle()
 
-    def _chunks(self, rows: int) -> Iterator[tuple[int, Features]]:
-        size = min(FIRST, rows)
-        for ids, x in self._vectors.shards():
-            at = 0
-            while at < len(x):
-                yield int(ids[0]) + at, x[at : at + size]
-                at, size = at + size, rows
-
 
 class _Scan:
-    """The float32 scores of one chunk, in memory that every chunk uses again."""
+    """Scores ‖x − c‖² − 2 (q − c)·x in float32, in memory that every chunk uses again.
 
-    def __init__(self, queries: Scores, centre: Scores, rows: int) -> None:
-        self.rows, self._q, self._dim = rows, len(queries), len(centre)
+    That expression is ‖x − q‖² less a constant of the query. Taking the centre c off the norms and the queries keeps
+    float32 from cancelling where all features share a large offset; the vectors themselves need no copy.
+    """
+
+    def __init__(self, vectors: Store, norms: Block, queries: Scores, centre: Scores, rows: int) -> None:
+        self._vectors, self._norms, self._rows = vectors, norms, rows
+        self._q, self._dim = len(queries), len(centre)
         self._factors: Block = (-2 * (queries - centre)).astype(np.float32)  # (q, d)
         self._lengths = np.linalg.norm(self._factors.astype(np.float64), axis=1)
         self._radius = float(np.linalg.norm(centre))
@@ -145,23 +175,35 @@ class _Scan:
         self._product = np.empty((rows, self._q), np.float32)
         self._turned = np.empty((self._q, rows) if self._q <= NARROW else (0, 0), np.float32)
         self._scores: Block = self._product
+        self._slack: Scores = np.empty(0)
 
-    def score(self, x: Features, norms: Block) -> None:
-        """Compute norms − 2 (q − c)·x of every pair."""
+    def chunks(self, gone: Ids) -> Iterator[tuple[int, int]]:
+        """Compute norms − 2 (q − c)·x of every pair in one chunk after the other."""
+        size = min(FIRST, self._rows)
+        for ids, x in self._vectors.shards():
+            at = 0
+            while at < len(x):
+                first, some = int(ids[0]) + at, x[at : at + size]
+                self._score(some, first, gone)
+                yield first, len(some)
+                at, size = at + size, self._rows
+
+    def _score(self, x: Features, first: int, gone: Ids) -> None:
+        norms = self._norms[first : first + len(x)]
+        # How far a score (q,) can be off by rounding (Higham 2002, §3.1), for norms up to the largest.
+        largest = float(norms.max())
+        longest = np.sqrt(largest) + self._radius  # ‖x‖ ≤ ‖x − c‖ + ‖c‖
+        self._slack = np.asarray(ROUNDING * ((self._dim + 4) * self._lengths * longest + 2 * largest))
+        norms = _masked(norms, first, gone)
         product = np.matmul(x, self._factors.T, out=self._product[: len(x)])  # (m, q)
         if self._q <= NARROW:
             self._scores = np.add(product.T, norms, out=self._turned[:, : len(x)])  # (q, m)
         else:
             self._scores = np.add(product, norms[:, None], out=product)  # (m, q)
 
-    def slack(self, largest: float) -> Scores:
-        """Return how far a score (q,) can be off by rounding (Higham 2002, §3.1), for norms up to `largest`."""
-        longest = np.sqrt(largest) + self._radius  # ‖x‖ ≤ ‖x − c‖ + ‖c‖
-        return np.asarray(ROUNDING * ((self._dim + 4) * self._lengths * longest + 2 * largest))
-
-    def within(self, limit: Scores, slack: Scores) -> tuple[Rows, Rows]:
+    def within(self, limit: Scores) -> tuple[Rows, Rows]:
         """Return query and place in the chunk of all pairs whose squared distance may be at most the query's limit."""
-        highest = np.minimum(limit - self._shift + slack, NEVER).astype(np.float32)
+        highest = np.minimum(limit - self._shift + self._slack, NEVER).astype(np.float32)
         highest = np.nextafter(highest, np.float32(np.inf))  # the conversion may have rounded down
         if self._q <= NARROW:
             rows, places = np.divmod(np.flatnonzero(self._scores <= highest[:, None]), self._scores.shape[1])
@@ -169,18 +211,18 @@ class _Scan:
             places, rows = np.divmod(np.flatnonzero(self._scores <= highest), self._q)
         return rows, places
 
-    def kth(self, k: int, slack: Scores) -> Scores:
+    def kth(self, k: int) -> Scores:
         """Return an upper bound of the k-th squared distance (q,) in the chunk."""
         scores = self._scores if self._q <= NARROW else self._scores.T
-        return np.asarray(np.partition(scores, k - 1)[:, k - 1] + slack + self._shift)
+        return np.asarray(np.partition(scores, k - 1)[:, k - 1] + self._slack + self._shift)
 
 
 class _Best:
     """The k nearest so far of each query, and the limit that a newcomer must stay within."""
 
-    def __init__(self, vectors: Store, queries: Scores, k: int) -> None:
+    def __init__(self, vectors: Store, queries: Scores, k: int, limit: Scores) -> None:
         self._vectors, self._queries, self._k = vectors, queries, k
-        self.limit = np.full(len(queries), np.inf)
+        self.limit = limit.copy()
         self._best = NO_PAIRS
         self._new: list[tuple[Rows, Ids]] = []
         self._waiting = 0

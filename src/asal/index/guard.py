@@ -6,40 +6,54 @@ holds for removals at random, fail there without saying so.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
-import numpy as np
+from asal.core import Check, Features, Ids, Neighbours, Scores
+from asal.index import Pairs, Rows, neighbours
+from asal.rng import stream
 
-from asal.core import Features, Ids, Index, Neighbours
-from asal.index import Pairs, neighbours
-
-Answer: TypeAlias = Callable[[Features, int, Ids, int], Pairs]  # queries, k, ids to leave out, lists to look into
+# queries, k, ids to leave out, lists to look into → k pairs a query, and how many queries an exact scan answered
+Answer: TypeAlias = Callable[[Features, int, Ids, int], tuple[Pairs, int]]
 
 WIDER = 4  # times more lists after a miss
 SURRENDER = 4  # looking into more than a quarter of all lists takes as long as the exact scan, which then answers
 SAME = 1 + 1e-9  # of squared distances: equally near images are no miss
 
 
+class Scan(Protocol):
+    """The exact index, which is quicker where it is told how near something is already."""
+
+    def search(self, queries: Features, k: int, *, without: Ids, limits: Scores | None = None) -> Neighbours: ...
+
+
 @dataclass(frozen=True)
 class Guard:
-    """Checks as many queries of each search, spread over them; with one miss among them, all are searched again.
+    """Checks as many queries of each search, drawn anew for each; with one miss among them, all are searched again.
 
     Nothing is remembered from one search to the next: the same search has the same answer, whatever came before.
     """
 
-    exact: Index
+    exact: Scan
     queries: int
 
     def search(self, answer: Answer, queries: Features, k: int, gone: Ids, probes: int, lists: int) -> Neighbours:
         """Return what `answer` finds in the fewest lists that the checked queries bear out, or what is exact."""
-        some = np.unique(np.linspace(0, len(queries) - 1, min(self.queries, len(queries))).round().astype(np.intp))
-        true = self.exact.search(queries[some], 1, without=gone).distances[:, 0] ** 2
-        while True:
-            found = neighbours(answer(queries, k, gone, probes), len(queries), k)
-            if (found.distances[some, 0] ** 2 <= true * SAME).all():
-                return found
+        q = len(queries)
+        some: Rows = stream(0, "guard", len(gone)).permutation(q)[: self.queries]
+        pairs, scanned = answer(queries, k, gone, probes)
+        found, begun, first = neighbours(pairs, q, k), time.perf_counter(), -1
+        limits = found.distances[some, 0] ** 2
+        true = self.exact.search(queries[some], 1, without=gone, limits=limits).distances[:, 0] ** 2
+        while missed := int((found.distances[some, 0] ** 2 > true * SAME).sum()):
+            first = missed if first < 0 else first
             probes *= WIDER
             if probes * SURRENDER > lists:
-                return self.exact.search(queries, k, without=gone)
+                found, probes, scanned = self.exact.search(queries, k, without=gone), 0, q
+                break
+            pairs, scanned = answer(queries, k, gone, probes)
+            found = neighbours(pairs, q, k)
+        check = Check(len(some), max(first, 0), probes, scanned, time.perf_counter() - begun)
+        return Neighbours(found.ids, found.distances, check)

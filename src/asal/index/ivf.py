@@ -52,7 +52,8 @@ class Ivf:
 
     Active learning removes the nearest images of its queries, and what is left near them lies in other lists. So a
     query of which a sixteenth of the candidates are removed ones is answered by the exact scan; so is every query
-    below some 500,000 images. And of each search the exact scan checks `guard` queries: both cost linear time.
+    below some 500,000 images. And of each search the exact scan checks `guard` queries: both cost linear time, of a
+    quarter of the vectors' bytes (`asal.index.codes`).
 
     Args:
         probes: lists that a query looks into.
@@ -64,7 +65,7 @@ class Ivf:
     recall: ClassVar[float] = 0.99
     probes: Annotated[int, Ge(1)] = 512
     candidates: Annotated[int, Ge(1)] = 256
-    guard: Annotated[int, Ge(0)] = 2
+    guard: Annotated[int, Ge(0)] = 1
     lists: Annotated[int, Ge(0)] = 0
 
     def build(self, vectors: Store, folder: Path, watch: Watch = unwatched) -> None:
@@ -129,10 +130,13 @@ class IvfIndex:
             return neighbours(NO_PAIRS, len(queries), k)
         if self._guard:
             return self._guard.search(self._answer, queries, k, gone, self._probes, self._index.nlist)
-        return neighbours(self._answer(queries, k, gone, self._probes), len(queries), k)
+        return neighbours(self._answer(queries, k, gone, self._probes)[0], len(queries), k)
 
-    def _answer(self, queries: Features, k: int, gone: Ids, probes: int) -> Pairs:
-        """Return k pairs a query: from so many lists, or exactly where near images are removed or the lists are few."""
+    def _answer(self, queries: Features, k: int, gone: Ids, probes: int) -> tuple[Pairs, int]:
+        """Return k pairs a query: from so many lists, or exactly where near images are removed or the lists are few.
+
+        The second is how many queries the exact scan answered.
+        """
         found, todo = [NO_PAIRS], np.arange(len(queries))
         if probes * SURRENDER <= self._index.nlist:
             pairs, trusted = self._probe(queries, k, gone, probes)
@@ -142,7 +146,7 @@ class IvfIndex:
         if len(todo):
             left = self._exact.search(queries[todo], k, without=gone)
             found.append(Pairs(np.repeat(todo, k), left.ids.ravel(), left.distances.ravel() ** 2))
-        return nearest(found, k)
+        return nearest(found, k), len(todo)
 
     def _probe(self, queries: Features, k: int, gone: Ids, probes: int) -> tuple[Pairs, npt.NDArray[np.bool_]]:
         """Return the k best of each query's candidates that are left, and for which queries enough are left."""

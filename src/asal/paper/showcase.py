@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asal.absent import NO_MODEL
-from asal.build import Project, ProjectTools
+from asal.build import Project
 from asal.core import NO_IDS, Ids, Labels, Model, Probs, Round, Scores, Tools
 from asal.errors import UserError
 from asal.experiment import Initial
@@ -24,6 +24,7 @@ from asal.scores.entropy import entropy
 from asal.statistics import estimate
 from asal.strategies.asal import nearest_untaken
 from asal.strategies.synthesis import Climb, Synthetic, of_score, synthesise
+from asal.tools import ProjectTools
 
 SHOWN = 10  # columns of the picture
 MADE = 100  # synthetic images that the figures beside it are taken over

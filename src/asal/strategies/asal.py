@@ -51,7 +51,7 @@ def asal(  # noqa: PLR0913  its options are the method's
     with now.meter.part("match"):
         queries = now.tools.extractor(made.images)
         # Of a query's first candidates + n − 1 neighbours, the others can have taken n − 1 at the most.
-        near = now.tools.index.search(queries, candidates + n - 1, without=now.candidates.closed)
+        near = now.search(queries, candidates + n - 1, without=now.candidates.closed)
     if rerank:
         ids, own = _best_of(now, near, candidates, n, score)
         sources = _nearest_query(near, ids)

@@ -42,7 +42,7 @@ def neighbourhood(now: Round, n: int, neighbours: int) -> Ids:
     anchors = now.real if len(now.real) else np.zeros(1, np.int64)
     queries, k = now.features(anchors), neighbours + 1  # each is its own nearest
     while True:
-        near = np.unique(now.tools.index.search(queries, k).ids)
+        near = np.unique(now.search(queries, k).ids)
         ids = near[now.candidates.has(near)]
         if len(ids) >= n:
             return ids
