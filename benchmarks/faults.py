@@ -2,7 +2,7 @@
 
     python benchmarks/faults.py [--images 1000000] [--kills 20]
 
-Images of 28 × 28 are made up, in a temporary place, and taken in by two processes; features are their pixels,
+Images of 28 × 28 are made up, in a temporary place. Two processes take them in and compute features, their pixels
 compressed by PCA to 50 dimensions; an index is built. This is done once to the end, and once with SIGKILL at random
 moments, one in each of as many equal parts of what is to be written, to the command alone or to it and its workers in
 turn. Every file's sha256 is compared. A shard counts as done twice when its file is put in its place a second time.
@@ -28,11 +28,7 @@ import numpy as np
 from asal import machine
 from asal.artifacts import sha256
 from asal.build import Project
-from asal.check import made
-from asal.divide import Split
 from asal.engine.local import Local
-from asal.ingest import Hands, ingest
-from asal.sources import sources
 from asal.spec import load
 
 WORKERS, BLOCK, LOG = 2, 50_000, "ASAL_FAULTS_LOG"
@@ -73,10 +69,7 @@ def write_images(path: Path, images: int) -> None:
 
 def work(project: Path) -> None:
     """Prepare a project: this is what is killed."""
-    spec = load(project)
-    hands = Hands(Local(WORKERS))
-    ingest(made(sources, spec.source), project, Split(), gray=spec.pool.gray, hands=hands)
-    Project(project, spec).prepare()
+    Project(project, load(project), engine=Local(WORKERS)).prepare()
 
 
 def begun(project: Path, log: Path) -> subprocess.Popen[bytes]:
