@@ -141,13 +141,11 @@ def _compiled(value: Value) -> Step:
     """
     from torch._dynamo.exc import TorchDynamoException
 
-    step = _eager(torch.compile(value, dynamic=False))
-
     def compiling(latents: Tensor) -> tuple[Tensor, Tensor]:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # torch warns of what torch itself imports, and of caches it sees past
-                return step(latents)
+                return _eager(torch.compile(value, dynamic=False))(latents)
         except TorchDynamoException as error:
             raise UserError(
                 "compiled steps need what torch.compile needs: a C++ compiler, and Triton on a GPU",
