@@ -6,8 +6,9 @@
 The pools are small shifts of the project's images, as raw pixels (784 for MNIST) and as their 50 principal components.
 Peers get them as float32 arrays in memory, and a fitted classifier of scikit-learn; asal gets the same arrays in
 memory, and, as it is used, images of one byte a pixel or stored features on the disk. All share one set of weights, and
-each runs in a process of its own, in turns. Seconds are the processor's, medians. Memory is the peak beyond what was there when inputs and libraries were
-loaded; file pages that are mapped (inputs, which the system takes back when it wants them) are a column of their own.
+each runs in a process of its own, in turns. Seconds are the processor's, medians: a machine that does other work does
+not move them. Memory is the peak beyond what was there when inputs and libraries were loaded; file pages that are
+mapped (inputs, which the system takes back when it wants them) are a column of their own.
 
 The peers' environment is made at the first call, from `benchmarks/peers.txt`; or name a Python that has them.
 """
