@@ -21,7 +21,8 @@ from asal.rng import stream
 from asal.scores import scores
 from asal.strategies import strategies
 from asal.strategies.asal import _nearest_query, nearest_untaken
-from asal.strategies.synthesis import Climb, Synthetic, of_score, synthesise
+from asal.strategies.climbing import Climb
+from asal.strategies.synthesis import Synthetic, enough_of, of_score, synthesise
 from asal.testing.rounds import Repeated, Setting, repeated, setting
 from asal.testing.strategy import CHECKS, LABELLED, Make, checks_of, choose
 
@@ -32,6 +33,7 @@ CASES = {
     **{name: (name, QUICK.get(name, {})) for name in strategies},
     "asal as in the paper": ("asal", {"steps": 5, "paper": True}),
     "asal on the margin": ("asal", {"steps": 5, "score": "margin", "restarts": 3, "prior": 0.1, "candidates": 3}),
+    "asal in half precision, without starts": ("asal", {"steps": 5, "starts": 1, "patience": 2, "precision": "bf16"}),
     "asal on the learned loss": ("asal", {"steps": 5, "score": "learned-loss"}),
     "subset of four": ("subset", {"size": 4, "score": "least-confidence"}),
     "hyperplane-hash by EH": ("hyperplane-hash", {"kind": "eh", "tables": 4, "candidates": 20}),
@@ -322,8 +324,8 @@ def test_an_option_out_of_range_is_refused(name: str, options: dict[str, Any]) -
         strategies[name].options(options)
 
 
-def made(at: Setting, now: Round, n: int = 6, *, restarts: int = 1, **options: Any) -> Synthetic:
-    climb = Climb(**{"steps": 40, "step_size": 0.05, "prior": 0.0, "restarts": restarts, **options})
+def made(at: Setting, now: Round, n: int = 6, **options: Any) -> Synthetic:
+    climb = Climb(**{"steps": 40, "step_size": 0.05, **options})
     return synthesise(now, n, of_score(now.model, "entropy"), climb, stream(0, "check"))
 
 
@@ -366,12 +368,14 @@ def test_asal_in_the_paper_takes_each_synthetic_images_nearest(at: Setting) -> N
 
 def test_asal_re_ranks_what_it_finds(at: Setting) -> None:
     now = at.round(LABELLED)
-    chosen = strategies["asal"].make(now, 6, stream(0, "check"), steps=40, candidates=4)
-    queries = at.tools.extractor(made(at, now).images)
+    chosen = strategies["asal"].make(now, 6, stream(0, "check"), steps=40, candidates=1)
+    ours = {"step_size": 0.02, "starts": 10, "patience": 10, "keep_best": True}
+    ours["enough"] = enough_of(now, "entropy", 0.01)
+    queries = at.tools.extractor(made(at, now, **ours).images)
     near = at.tools.index.search(queries, 20, without=LABELLED).ids
-    depth = next(k for k in range(4, 20) if len(np.unique(near[:, :k])) >= 6)  # they share some of their four nearest
+    depth = next(k for k in range(1, 20) if len(np.unique(near[:, :k])) >= 6)  # some share their nearest
     found = np.unique(near[:, :depth])
-    assert depth > 4
+    assert depth > 1
     assert now.meter.evaluations == len(found), "each candidate is looked at once"
     values = scores["entropy"].make(now.predict(found))
     assert chosen.ids.tolist() == found[np.lexsort((found, -values))[:6]].tolist()
@@ -384,8 +388,10 @@ def test_an_option_that_is_given_outright_holds_in_the_paper_too(at: Setting) ->
         found: Selection = strategies["asal"].make(at.round(LABELLED), 4, stream(1), steps=3, **options)
         return found.ids.tolist()
 
-    assert picked(paper=True, rerank=True, candidates=20) == picked()
-    assert picked(paper=True) == picked(rerank=False, candidates=1)
+    ours = {"step_size": 0.02, "starts": 10, "saturated": 0.01, "patience": 10, "keep_best": True}
+    assert picked(paper=True, rerank=True, candidates=20, **ours) == picked()
+    off = {"step_size": 0.05, "starts": 1, "saturated": 0.0, "patience": 0, "keep_best": False}
+    assert picked(paper=True) == picked(rerank=False, candidates=1, **off)
     assert picked(paper=True) != picked()
 
 

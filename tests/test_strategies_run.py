@@ -172,7 +172,7 @@ def test_a_passing_space_cannot_be_prepared_or_chosen_by_default(two: tuple[Path
 
 def test_learning_loss_and_core_set_ask_a_network(tmp_path: Path, spec: Callable[..., Any]) -> None:
     names = {"random": {}, "learning-loss": {"size": 50}, "coreset": {}, "badge": {"size": 40}, "seals": {}}
-    learned = {"kind": "asal", "score": "learned-loss", "steps": 3}
+    learned = {"kind": "asal", "score": "learned-loss", "steps": 3, "starts": 1, "keep_best": False}
     tiny = parse(spec(learner=CNN, strategies={**names, "asal": learned, "subset": None, "uncertainty": None}))
     project, out = Project(tmp_path / "project", tiny), tmp_path / "out"
     compare(project, list(tiny.strategies), [0], out, at_once=1)

@@ -220,8 +220,9 @@ class Candidates:
     def blocks(self, size: int = 4096) -> Iterator[Ids]:
         """Yield every open id in ascending order, block by block. Cost: linear in the pool."""
         for start in range(0, self.size, size):
-            ids = np.arange(start, min(start + size, self.size), dtype=np.int64)
-            ids = ids[self.has(ids)]
+            end = min(start + size, self.size)
+            closed = self.closed[slice(*np.searchsorted(self.closed, [start, end]))]
+            ids = np.delete(np.arange(start, end, dtype=np.int64), closed - start)
             if ids.size:
                 yield ids
 

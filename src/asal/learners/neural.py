@@ -17,7 +17,8 @@ from asal.nets import placed
 from asal.progress import told
 from asal.tensors import to_batch
 
-AT_ONCE = 1024  # images a forward pass
+AT_ONCE = 256  # images a forward pass on a CPU: what it needs stays in the caches
+AT_ONCE_ON_A_GPU = 4096  # which wants to be filled
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,9 @@ class NeuralModel:
     @torch.inference_mode()
     def predict(self, images: Images) -> Probs:
         """Return the softmax of the logits."""
-        blocks = [self.logits(to_batch(block)).cpu().double().softmax(1).numpy() for block in blocks_of(images)]
-        return np.concatenate(blocks)
+        # (k, n) in memory: a pass over ten classes image by image takes several times as long as one along the images.
+        rows = [self.logits(to_batch(block)).cpu().T.contiguous() for block in blocks_of(images)]
+        return np.concatenate([block.double().softmax(0).numpy() for block in rows], axis=1).T
 
     @torch.inference_mode()
     def embed(self, images: Images) -> Features:
@@ -59,7 +61,8 @@ class NeuralModel:
 
 def blocks_of(images: Images) -> list[Images]:
     """Cut images into as many as a forward pass takes, one block at the least."""
-    return [images[start : start + AT_ONCE] for start in range(0, max(len(images), 1), AT_ONCE)]
+    size = AT_ONCE if here().type == "cpu" else AT_ONCE_ON_A_GPU
+    return [images[start : start + size] for start in range(0, max(len(images), 1), size)]
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,8 @@ from asal.rng import stream
 from asal.scores.entropy import entropy
 from asal.statistics import estimate
 from asal.strategies.asal import nearest_untaken
-from asal.strategies.synthesis import Climb, Synthetic, of_score, synthesise
+from asal.strategies.climbing import Climb
+from asal.strategies.synthesis import Synthetic, of_score, synthesise
 from asal.tools import ProjectTools
 
 SHOWN = 10  # columns of the picture

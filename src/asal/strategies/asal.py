@@ -5,14 +5,18 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import numpy as np
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Lt
 
 from asal.core import Ids, Neighbours, Round, Scores, Selection, not_enough
+from asal.devices import Precision
 from asal.strategies import strategies
+from asal.strategies.climbing import Climb, Stepper
 from asal.strategies.rating import highest, rated
-from asal.strategies.synthesis import Climb, Synthetic, of_score, rounded, synthesise
+from asal.strategies.synthesis import Synthetic, enough_of, of_score, rounded, synthesise
 
 Count = Annotated[int, Ge(1)]
+# Unless it is the paper's way; measured in docs/results/generation.md.
+STEP_SIZE, STARTS, SATURATED, PATIENCE = 0.02, 10, 0.01, 10
 
 
 @strategies.register("asal", needs=("generator", "features", "index", "gradient"))
@@ -24,11 +28,17 @@ def asal(  # noqa: PLR0913  its options are the method's
     paper: bool = False,
     score: str = "entropy",
     steps: Annotated[int, Ge(0)] = 100,
-    step_size: Annotated[float, Gt(0)] = 0.05,
+    step_size: Annotated[float, Gt(0)] | None = None,
     prior: Annotated[float, Ge(0)] = 0.0,
     restarts: Count = 1,
     candidates: Count | None = None,
     rerank: bool | None = None,
+    starts: Count | None = None,
+    saturated: Annotated[float, Ge(0), Lt(1)] | None = None,
+    patience: Annotated[int, Ge(0)] | None = None,
+    keep_best: bool | None = None,
+    precision: Precision = "float32",
+    stepper: Stepper = "eager",
 ) -> Selection:
     """Synthetic images of high score, matched to real ones in feature space. Cost: that of n look-ups in the index.
 
@@ -37,17 +47,37 @@ def asal(  # noqa: PLR0913  its options are the method's
             classifier re-ranks the 20 nearest of each. Options that are given outright hold in both cases.
         score: what is climbed, and what re-ranks.
         steps: gradient steps on the latents (paper: 100, by Adam).
-        step_size: Adam's, in units of the latents, which are drawn from N(0, I) (the paper does not say; our choice).
+        step_size: Adam's, in units of the latents, which are drawn from N(0, I) (our choice, 0.02; under `paper` 0.05,
+            for the paper does not say).
         prior: weight of ‖z‖²/2z, which holds the latents where the generator was trained (our option; paper: none).
         restarts: latents for each image wanted; the best are kept (our option; paper: 1).
         candidates: real images found for each synthetic one (paper: 1).
         rerank: choose among all candidates by their own score (our option; paper: no).
+        starts: latents drawn for each that is climbed, those of the highest score, after one forward pass (our option,
+            10; paper: 1).
+        saturated: a latent rests when its score lies below the highest possible by this share of the score's range
+            (our option, 0.01; paper: 0, which is never).
+        patience: a latent rests where it was highest after so many steps without a rise (our option, 10; paper: 0,
+            which is never).
+        keep_best: of each path take the highest point, not the last one, for steps may lead down (our option, yes;
+            paper: no).
+        precision: "bf16" climbs with the networks in half precision (our option, for processors that have it; paper:
+            "float32").
+        stepper: what launches a step: "eager", torch.compile ("compiled") or a CUDA graph ("captured", which has never
+            been run) (our option).
     """
     if len(now.candidates) < n:
         raise not_enough(n, len(now.candidates))
     candidates = candidates or (1 if paper else 20)
     rerank = not paper if rerank is None else rerank
-    made = synthesise(now, n, of_score(now.model, score), Climb(steps, step_size, prior, restarts), rng)
+    step_size = step_size or (0.05 if paper else STEP_SIZE)
+    starts = starts or (1 if paper else STARTS)
+    saturated = (0.0 if paper else SATURATED) if saturated is None else saturated
+    patience = (0 if paper else PATIENCE) if patience is None else patience
+    keep_best = not paper if keep_best is None else keep_best
+    enough = enough_of(now, score, saturated)
+    climb = Climb(steps, step_size, prior, restarts, starts, enough, patience, keep_best, precision, stepper)
+    made = synthesise(now, n, of_score(now.model, score), climb, rng)
     with now.meter.part("match"):
         queries = now.tools.extractor(made.images)
         # Of a query's first candidates + n − 1 neighbours, the others can have taken n − 1 at the most.

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from asal.core import Model, Round, Selection
 from asal.strategies import strategies
-from asal.strategies.synthesis import Climb, Objective, rounded, synthesise
+from asal.strategies.climbing import Climb
+from asal.strategies.synthesis import Objective, rounded, synthesise
 
 
 @strategies.register("gaal", needs=("generator", "gradient"), provides=("images",))

@@ -24,7 +24,11 @@ def best(now: Round, blocks: Iterable[Ids], n: int, score: str) -> Selection:
     """
     ids, values = np.empty(0, np.int64), np.empty(0)
     for block in blocks:
-        ids, values = highest(np.concatenate([ids, block]), np.concatenate([values, rated(now, block, score)]), n)
+        own = rated(now, block, score)
+        rows = (
+            np.flatnonzero(own >= values[-1]) if len(ids) == n else slice(None)
+        )  # few of a block are still of interest
+        ids, values = highest(np.concatenate([ids, block[rows]]), np.concatenate([values, own[rows]]), n)
     if len(ids) < n:
         raise not_enough(n, len(ids))
     return Selection(ids, values)

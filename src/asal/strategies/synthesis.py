@@ -11,22 +11,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from asal.core import Features, Images, LossModel, Model, Round, Scores
+from asal.core import NO_IDS, Features, Images, LossModel, Model, Round, Scores
+from asal.devices import here
 from asal.rng import torch_stream
 from asal.scores import scores
+from asal.strategies.climbing import AT_ONCE, Climb, Slope, climbed
 from asal.tensors import to_images
 
 Objective: TypeAlias = Callable[[Tensor], Tensor]  # float images (n, c, h, w) in [−1, 1] → (n,), higher = better
-
-
-@dataclass(frozen=True)
-class Climb:
-    """How latents are moved towards a high objective."""
-
-    steps: int  # of Adam
-    step_size: float  # Adam's, in units of the latents
-    prior: float = 0.0  # weight of ‖z‖²/2z, which holds the latents where the generator was trained
-    restarts: int = 1  # latents for each image wanted; the best are kept
 
 
 @dataclass(frozen=True)
@@ -42,31 +34,44 @@ def of_score(model: Model, name: str) -> Objective:
     """Return the objective that is a score of the classifier's probabilities, or of the loss that it foretells."""
     part = scores[name]
     if "loss" in part.needs:
-        return lambda batch: part.make(cast(LossModel, model).loss(batch))
-    return lambda batch: part.make(model.logits(batch).softmax(1))
+        return lambda batch: part.make(cast(LossModel, model).loss(batch).float())
+    return lambda batch: part.make(model.logits(batch).float().softmax(1))
+
+
+def enough_of(now: Round, name: str, saturated: float) -> float:
+    """Return the score that lies below its ceiling by a share of its range; infinity for a share of 0.
+
+    The ceiling is the score where all classes are equally likely, and the range reaches from there down to certainty.
+    The loss that a classifier foretells has no ceiling.
+    """
+    part = scores[name]
+    if saturated == 0 or "loss" in part.needs:
+        return float("inf")
+    classes = now.model.predict(now.pool.read(NO_IDS)).shape[1]
+    ends = np.stack([np.full(classes, 1 / classes), np.eye(classes)[0]])
+    ceiling, floor = part.make(ends)
+    return float(ceiling - saturated * (ceiling - floor))
 
 
 def synthesise(now: Round, n: int, objective: Objective, climb: Climb, rng: np.random.Generator) -> Synthetic:
     """Return the n best of n · restarts images whose objective was climbed through the generator (eq. 1).
 
-    max over z of objective(G(z)), from z ~ N(0, I), by Adam, all latents in one batch. Cost: constant in the pool.
+    max over z of objective(G(z)), from z ~ N(0, I), by Adam. Cost: constant in the pool.
     """
     generator, many = now.tools.generator, n * climb.restarts
     with now.meter.part("generate"):
-        latents = torch.randn(many, generator.latent_dim, generator=torch_stream(rng)).requires_grad_()
-        adam = torch.optim.Adam([latents], climb.step_size, fused=True)
-        for _ in range(climb.steps):
-            wanted = objective(generator.decode(latents)).sum()
-            held = climb.prior * latents.square().sum() / (2 * generator.latent_dim)
-            adam.zero_grad()
-            (held - wanted).backward()
-            adam.step()
+        slope = Slope(lambda latents: objective(generator.decode(latents)), many, generator.latent_dim, climb)
+        latents = torch.randn(many * climb.starts, generator.latent_dim, generator=torch_stream(rng)).to(here())
+        if climb.starts > 1:
+            now.meter.generated += len(latents)
+            latents = latents[slope.values(latents).argsort(descending=True, stable=True)[:many]]
+        latents, evaluations = climbed(slope, latents, climb)
         with torch.inference_mode():
-            images = generator.decode(latents)
-            reached = objective(images).cpu().double().numpy()
-    now.meter.generated += (climb.steps + 1) * many
+            images = torch.cat([generator.decode(block) for block in latents.split(AT_ONCE)])
+            reached = torch.cat([objective(block) for block in images.split(AT_ONCE)]).cpu().double().numpy()
+    now.meter.generated += evaluations + many
     best = np.argsort(-reached, kind="stable")[:n]
-    return Synthetic(latents.detach().numpy()[best], to_images(images)[best], reached[best])
+    return Synthetic(latents.cpu().numpy()[best], to_images(images)[best], reached[best])
 
 
 def rounded(latent: npt.NDArray[Any]) -> list[float]:

@@ -1,0 +1,153 @@
+"""What each way to make images up finds, and what it takes.
+
+    asal prepare specs/mnist-ten.toml --project projects/mnist-ten
+    python benchmarks/generation.py projects/mnist-ten --spec specs/mnist-ten.toml --labels 200
+
+A classifier is trained on random labels, anew for each seed; every way then makes images up from the same stream.
+Entropies are in nats: of the made-up images, of the nearest image to each that no other took (the paper's match), and
+of the best among the 20 nearest of each (re-ranked). Differences are paired by seed, ± half their 95% interval. Seconds
+are the processor's, of making images up alone, and their share of the paper's way: medians over seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from asal import machine
+from asal.build import Project
+from asal.core import Round
+from asal.meter import Meter
+from asal.rng import stream
+from asal.spec import load
+from asal.statistics import estimate
+from asal.strategies import climbing
+from asal.strategies.asal import PATIENCE, SATURATED, STARTS, STEP_SIZE, nearest_untaken
+from asal.strategies.climbing import Climb
+from asal.strategies.rating import highest, rated
+from asal.strategies.synthesis import enough_of, of_score, synthesise
+
+PAPER = Climb(steps=100, step_size=0.05)
+OURS = replace(PAPER, step_size=STEP_SIZE, starts=STARTS, patience=PATIENCE, enough=SATURATED, keep_best=True)
+ONE_PASS = "the paper's, in one pass"
+COMPILED = "compiled"
+WAYS = {
+    "the paper's": PAPER,
+    ONE_PASS: PAPER,
+    f"step_size {STEP_SIZE}": replace(PAPER, step_size=STEP_SIZE),
+    f"starts {STARTS}": replace(PAPER, starts=STARTS),
+    f"saturated {SATURATED}": replace(PAPER, enough=SATURATED),
+    f"patience {PATIENCE}": replace(PAPER, patience=PATIENCE),
+    "keep_best": replace(PAPER, keep_best=True),
+    "bf16": replace(PAPER, precision="bf16"),
+    COMPILED: replace(PAPER, stepper="compiled"),
+    "no step, starts 10": Climb(0, 1.0, starts=10),
+    "no step, starts 100": Climb(0, 1.0, starts=100),
+    "ours, step_size 0.05": replace(OURS, step_size=0.05),
+    "ours": OURS,
+    "ours, bf16": replace(OURS, precision="bf16"),
+    "ours, starts 100": replace(OURS, starts=100),
+}  # `enough` is a share here, and becomes a score where a classifier is at hand
+
+
+@dataclass(frozen=True)
+class Found:
+    """Means over the images of one batch."""
+
+    synthetic: float
+    match: float
+    reranked: float
+    evaluations: float  # for each image
+    seconds: float
+
+
+def found(project: Project, now: Round, n: int, name: str, seed: int) -> Found:
+    """Make images up in one way, and match them."""
+    now = replace(now, meter=Meter())
+    way = WAYS[name]
+    way = replace(way, enough=enough_of(now, "entropy", way.enough if np.isfinite(way.enough) else 0.0))
+    with patch.object(climbing, "AT_ONCE", n if name == ONE_PASS else climbing.AT_ONCE):
+        start = time.process_time()  # which other processes do not move, as they do a clock on the wall
+        made = synthesise(now, n, of_score(now.model, "entropy"), way, stream(seed, "generation"))
+        seconds = time.process_time() - start
+    near = now.tools.index.search(now.tools.extractor(made.images), 20 + n - 1, without=now.candidates.closed)
+    match = rated(now, nearest_untaken(near.ids, n), "entropy")
+    among = np.unique(near.ids[:, :20])
+    best = highest(among, rated(now, among, "entropy"), n)[1]
+    return Found(made.scores.mean(), match.mean(), best.mean(), now.meter.generated / n, seconds)
+
+
+def round_of(project: Project, space: str, labels: int, seed: int) -> Round:
+    """Return a round whose classifier knows so many random labels."""
+    oracle, pool = project.oracle("pool"), project.pool
+    known = np.sort(stream(seed, "labels").choice(len(pool), labels, replace=False))
+    answers, k = oracle.answer(known), len(oracle.classes)
+    model = project.learner().fit(pool.read(known), answers, k, stream(seed, "learner", 0))
+    name = next(name for name, it in project.spec.strategies.items() if it.kind == "asal" and it.features == space)
+    return Round(0, pool, known, answers, model, project.tools(name))
+
+
+def table(project: Project, args: argparse.Namespace, n: int) -> Table:
+    """Return one line for each way."""
+    names = [name for name in WAYS if name in args.ways or name == "the paper's"]
+    all_found: dict[str, list[Found]] = {name: [] for name in names}
+    first = 0.0
+    for seed in range(args.seeds):
+        now = round_of(project, args.space, args.labels, seed)
+        for name in names:
+            if name == COMPILED and seed == 0:
+                first = found(project, now, n, name, seed).seconds
+            all_found[name].append(found(project, now, n, name, seed))
+    heads = ("way", "synthetic", "matches", "Δ", "re-ranked", "Δ", "evaluations", "seconds", "of the paper's")
+    lines = Table(*heads, title=f"{project.spec.name}, {args.labels} labels, {n} images, {args.seeds} seeds")
+    base = all_found["the paper's"]
+    for name, its in all_found.items():
+        cells = [f"{np.mean([it.synthetic for it in its]):.3f}"]
+        for part in ("match", "reranked"):
+            gaps = np.array([getattr(it, part) - getattr(other, part) for it, other in zip(its, base, strict=True)])
+            cells.append(f"{np.mean([getattr(it, part) for it in its]):.3f}")
+            known = estimate(gaps)
+            cells.append(
+                f"{known.mean:+.3f} ± {known.high - known.mean:.3f}"
+                if np.isfinite(known.high)
+                else f"{known.mean:+.3f}"
+            )
+        cells.append(f"{np.mean([it.evaluations for it in its]):.0f}")
+        cells.append(f"{median(it.seconds for it in its):.2f}")
+        ratio = median(it.seconds / other.seconds for it, other in zip(its, base, strict=True))
+        lines.add_row(name, *cells, f"{ratio:.2f}")
+    if first:
+        lines.caption = f"compiling: {first - all_found[COMPILED][0].seconds:.0f} s, once"
+    return lines
+
+
+def main() -> None:
+    """Print a table for each size of a batch."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("project", type=Path, help="a prepared project with a generator")
+    parser.add_argument("--spec", type=Path, default=Path("specs/mnist-ten.toml"))
+    parser.add_argument("--space", default="autoencoder", help="in which matches are looked for")
+    parser.add_argument("--labels", type=int, default=200)
+    parser.add_argument("--batch", type=int, nargs="+", default=[10, 500])
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), help="the paper's is one of them")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    console, project = Console(width=140), Project(args.project, load(args.spec))
+    for n in args.batch:
+        console.print(table(project, args, n))
+    console.print({**machine.hardware(), "threads": args.threads, "commit": machine.commit()})
+
+
+if __name__ == "__main__":
+    main()
