@@ -288,3 +288,16 @@ def test_no_label_and_no_test_image_bears_on_what_is_learnt(
     assert found[0].keys() == found[1].keys() and len(found[0]) > 10
     differing = [name for name in found[0] if found[0][name] != found[1][name]]
     assert not differing
+
+
+def test_features_may_take_half_the_disk(tiny: Path, write_spec: Callable[..., Path]) -> None:
+    before = Project.open(tiny)
+    true = before.space("autoencoder").vectors.read(np.arange(len(before.pool)))
+    write_spec(tiny, features={"autoencoder": {"storage": "float16"}})
+    project = Project.open(tiny)
+    project.prepare(["asal"])
+    space = project.space("autoencoder")
+    assert space.folder != before.space("autoencoder").folder
+    stored = space.vectors.read(np.arange(len(project.pool)))
+    assert not np.array_equal(stored, true) and np.allclose(stored, true, rtol=1e-2, atol=1e-3)
+    assert (project.index("autoencoder").search(true, 1).ids[:, 0] == np.arange(len(true))).mean() > 0.99

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -187,9 +188,32 @@ def test_refuses_an_empty_pool(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts open files by Linux's /proc")
-def test_holds_few_files_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asal.vectors.MAPS", 6)
-    vectors = write_vectors(tmp_path, feature, 50, rows=1)
+def test_holds_no_file_open(folder: Path) -> None:
+    vectors = StoredVectors.open(folder)
+    vectors.read(as_ids(range(0, N, ROWS)))  # what torch opens for itself is open now
     before = len(os.listdir("/proc/self/fd"))
-    assert np.array_equal(vectors.read(np.arange(50)), feature(np.arange(50)))
-    assert len(os.listdir("/proc/self/fd")) - before <= 6
+    for _ in range(3):
+        assert len(StoredVectors.open(folder).read(as_ids(range(N)))) == N
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_half_the_bytes_hold_nearly_the_same(tmp_path: Path) -> None:
+    def drawn(ids: Ids) -> Features:
+        return np.random.default_rng(int(ids[0])).standard_normal((len(ids), D)).astype(np.float32)
+
+    def halved(ids: Ids) -> Any:
+        return drawn(ids).astype(np.float16)
+
+    whole = write_vectors(tmp_path / "whole", drawn, N, rows=ROWS, batch=BATCH)
+    half = write_vectors(tmp_path / "half", halved, N, rows=ROWS, batch=BATCH)
+    sizes = [(tmp_path / name / "00000.npy").stat().st_size - 128 for name in ("half", "whole")]
+    assert 2 * sizes[0] == sizes[1]
+    ids = as_ids([700, 3, 3, 999])
+    assert half.read(ids).dtype == np.float32 and np.allclose(half.read(ids), whole.read(ids), rtol=1e-3, atol=1e-6)
+    for (first, found), (second, true) in zip(half.shards(), whole.shards(), strict=True):
+        assert np.array_equal(first, second) and found.dtype == np.float32 and np.allclose(found, true, rtol=1e-3)
+    with pytest.raises(UserError, match="as float32"):
+        write_vectors(tmp_path / "large", lambda ids: np.full((len(ids), 2), np.inf, np.float16), 10)  # type: ignore[arg-type, return-value]
+    (tmp_path / "half" / "00003.npy").write_bytes((tmp_path / "whole" / "00003.npy").read_bytes())
+    with pytest.raises(DamageError, match=r"00003\.npy"):
+        StoredVectors.open(tmp_path / "half").read(as_ids([3 * ROWS]))

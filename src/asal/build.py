@@ -252,7 +252,11 @@ class Project:
             kind, options = self.spec.generator.kind, json.dumps(self.spec.generator.options, default=str)
             generator = Trained(kind, options, self._adversary[0].absolute())
         extractor = Trained(table.kind, json.dumps(table.options, default=str), folder.absolute())
-        return Recipe((self.root / "pool").absolute(), extractor, generator, None)
+        return Recipe((self.root / "pool").absolute(), extractor, generator, None, half=table.storage == "float16")
+
+    @staticmethod
+    def _compression(table: FeatureTable) -> Compression:
+        return Compression(table.dimensions, table.fit_on or None, table.storage == "float16")
 
     def space(self, name: str) -> Space:
         """Return a feature space of the spec."""
@@ -262,7 +266,7 @@ class Project:
             if "model" in features[table.kind].needs:
                 made(features, table).load(Path(), self.pool.shape, Given())  # which refuses: nothing of it is stored
             folder, extractor = self._trained_features(table)
-            compression, recipe = Compression(table.dimensions, table.fit_on or None), self._recipe(table, folder)
+            compression, recipe = self._compression(table), self._recipe(table, folder)
             space = extracted(self._shop, name, extractor, folder, compression, recipe)
             self._spaces[name] = extended(self._shop, name, space, additions(self.root), recipe)
         return self._spaces[name]
@@ -299,7 +303,7 @@ class Project:
         extractor = Counting(made(features, table).load(Path(), self.pool.shape, Given(model=model)))
         shop = replace(passing(self._shop, keeper), pool=self.pool)
         with meter.part("score"):
-            compression = Compression(table.dimensions, table.fit_on or None)
+            compression = self._compression(table)
             space = extracted(shop, name, extractor, Path("present"), compression)
             index = self._indexed(shop, space)
         meter.evaluations += extractor.images

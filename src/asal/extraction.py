@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -48,6 +49,7 @@ class Recipe:
         generator: what the extractor looks at, if it does.
         pca: the folder of the projection, if there is one.
         digest: of what is in these folders; the recipes of other features have another.
+        half: whether features are stored in half the bytes, as float16.
     """
 
     pool: Path
@@ -55,12 +57,17 @@ class Recipe:
     generator: Trained | None
     pca: Path | None
     digest: str = ""
+    half: bool = False
 
     def sealed(self) -> Recipe:
         """Return the recipe with its digest."""
         parts = [part.folder for part in (self.extractor, self.generator) if part]
         files = [folder / artifacts.MANIFEST for folder in parts] + ([self.pca / Pca.FILE] if self.pca else [])
-        facts = {"pool": images_fingerprint(self.pool), "files": [artifacts.sha256(file) for file in files]}
+        facts: dict[str, Any] = {
+            "pool": images_fingerprint(self.pool),
+            "files": [artifacts.sha256(file) for file in files],
+        }
+        facts |= {"half": True} if self.half else {}
         return replace(self, digest=artifacts.fingerprint(facts))
 
     def extract(self) -> Extractor:
@@ -89,9 +96,16 @@ def _compute(recipe: Recipe) -> Compute:
     pool, extract = _pool(recipe), recipe.extract()
 
     def compute(ids: Ids) -> Features:
-        return extract(pool.read(ids))
+        found = extract(pool.read(ids))
+        return halved(found) if recipe.half else found
 
     return compute
+
+
+def halved(features: Features) -> Features:
+    """Return features as float16; what is too large for it becomes infinite, and is refused when it is written."""
+    with np.errstate(over="ignore"):
+        return features.astype(np.float16)
 
 
 @contextmanager

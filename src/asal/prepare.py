@@ -26,7 +26,7 @@ from asal.core import Extractor, Features, Ids, Images, Index, Pool
 from asal.devices import Device
 from asal.engine import Engine, Here
 from asal.errors import UserError
-from asal.extraction import Piece, Recipe, push
+from asal.extraction import Piece, Recipe, halved, push
 from asal.features.pca import Pca, Reduced, fit_pca
 from asal.grown import GrownVectors
 from asal.meter import Meter
@@ -96,10 +96,12 @@ class Compression:
     Args:
         dimensions: components that are kept; 0 leaves the features as they are.
         fit_on: images it is fitted on, drawn at random; None fits it on all, in a stream.
+        half: store what comes of it as float16.
     """
 
     dimensions: int
     fit_on: int | None
+    half: bool = False
 
     def fit(self, shop: Shop, raw: Compute, folder: Path, watch: Watch) -> None:
         """Fit it, unless that was done."""
@@ -125,6 +127,7 @@ def extracted(
         "dimensions": dimensions,
         "fit_on": compression.fit_on,
         "seed": shop.seed,
+        **({"storage": "float16"} if compression.half else {}),
     }
 
     def fill(folder: Path) -> None:
@@ -136,7 +139,8 @@ def extracted(
 
         def compressed(ids: Ids) -> Features:
             watch("features", int(ids[0]), len(shop.pool))
-            return reduced(folder).apply(raw(ids)) if dimensions else raw(ids)
+            found = reduced(folder).apply(raw(ids)) if dimensions else raw(ids)
+            return halved(found) if compression.half else found
 
         compression.fit(shop, raw, folder, watch)
         if recipe is not None:

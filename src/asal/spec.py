@@ -102,6 +102,7 @@ class FeatureTable(PartTable):
 
     dimensions: Annotated[int, Field(ge=0)] = 50  # the paper's; 0 keeps them as they are
     fit_on: Annotated[int, Field(ge=0)] = 20_000  # images drawn at random; 0 is all of them, in a stream
+    storage: Literal["float32", "float16"] = "float32"  # float16 takes half the disk
 
 
 class StrategyTable(PartTable):

@@ -6,14 +6,15 @@ of `vectors.json`, which says how many there are; it is written last.
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from asal import artifacts
 from asal.core import Features, Ids, as_ids
@@ -21,7 +22,7 @@ from asal.errors import UserError
 from asal.progress import Watch, unwatched
 
 ROWS = 65_536  # a shard; 13 MB at 50 dimensions
-MAPS = 256  # shards mapped at a time: each costs a file handle, and a process has about a thousand
+STORED = ("float32", "float16")  # numbers that shards may hold
 BATCH = 1024  # images that are computed at a time; where batches are cut bears on the last bit
 FACTS = "vectors.json"
 HALF = ".partial"  # a shard that is being written
@@ -32,9 +33,10 @@ Compute: TypeAlias = Callable[[Ids], Features]
 class StoredVectors:
     """The features of a pool's images, ids 0 … n − 1, read through memory maps."""
 
-    def __init__(self, folder: Path, count: int, dim: int, rows: int) -> None:
+    def __init__(self, folder: Path, count: int, dim: int, rows: int, numbers: str = "float32") -> None:
         self.folder, self.dim, self.rows, self._count = folder, dim, rows, count
-        self._map = lru_cache(MAPS)(self._open_shard)
+        self._numbers = np.dtype(numbers)  # as they are stored; what is read is float32
+        self._maps: dict[int, npt.NDArray[Any]] = {}
 
     @classmethod
     def open(cls, folder: Path) -> StoredVectors:
@@ -48,7 +50,8 @@ class StoredVectors:
             raise artifacts.damaged(facts, "it is missing")
         said = artifacts.read_json(facts)
         try:
-            vectors = cls(folder, int(said["count"]), int(said["dim"]), int(said["rows"]))
+            numbers = str(said.get("numbers", "float32"))
+            vectors = cls(folder, int(said["count"]), int(said["dim"]), int(said["rows"]), numbers)
         except (KeyError, TypeError, ValueError):
             raise artifacts.damaged(facts, "it does not say 'count', 'dim' and 'rows'") from None
         for shard in range(vectors.shard_count):
@@ -87,11 +90,11 @@ class StoredVectors:
         return found
 
     def shards(self) -> Iterator[tuple[Ids, Features]]:
-        """Yield every shard's ids, ascending, and its vectors as a read-only memory map (m, d)."""
+        """Yield every shard's ids, ascending, and its vectors (m, d): a memory map that is not to be written to."""
         for shard in range(self.shard_count):
             first = shard * self.rows
             vectors = self._map(shard)
-            yield np.arange(first, first + len(vectors), dtype=np.int64), vectors
+            yield np.arange(first, first + len(vectors), dtype=np.int64), vectors.astype(np.float32, copy=False)
 
     def _shape(self, shard: int) -> tuple[int, int]:
         return min(self.rows, self._count - shard * self.rows), self.dim
@@ -100,20 +103,60 @@ class StoredVectors:
         path, (rows, dim) = shard_path(self.folder, shard), self._shape(shard)
         if not path.exists():
             raise artifacts.damaged(path, "it is missing")
-        if path.stat().st_size <= 4 * rows * dim:  # the header comes on top
+        if path.stat().st_size <= self._numbers.itemsize * rows * dim:  # the header comes on top
             raise artifacts.damaged(path, f"it is cut short: {path.stat().st_size} bytes for {rows} × {dim} numbers")
 
-    def _open_shard(self, shard: int) -> Features:
-        path = shard_path(self.folder, shard)
+    def _map(self, shard: int) -> npt.NDArray[Any]:
+        found = self._maps.get(shard)
+        if found is None:
+            found = self._maps[shard] = self._open_shard(shard)  # two threads at once open it twice, and no harm
+        return found
+
+    def _open_shard(self, shard: int) -> npt.NDArray[Any]:
+        path, shape = shard_path(self.folder, shard), self._shape(shard)
         try:
-            vectors = np.lib.format.open_memmap(path, mode="r")
+            found = _header(path)
         except FileNotFoundError:
             raise artifacts.damaged(path, "it is missing") from None
         except (ValueError, EOFError) as error:
             raise artifacts.damaged(path, f"it is not a whole npy file ({error})") from None
-        if vectors.dtype != np.float32 or vectors.shape != self._shape(shard) or not vectors.flags.c_contiguous:
-            raise artifacts.damaged(path, f"it holds {vectors.dtype} {vectors.shape}, not float32 {self._shape(shard)}")
-        return vectors.view(np.ndarray)  # plain: a memmap's own bookkeeping slows every slice
+        if found.dtype != self._numbers or found.shape != shape or found.fortran:
+            raise artifacts.damaged(path, f"it holds {found.dtype} {found.shape}, not {self._numbers} {shape}")
+        return _mapped(path, found)
+
+
+class _Header(NamedTuple):
+    shape: tuple[int, ...]
+    fortran: bool
+    dtype: np.dtype[Any]
+    start: int  # bytes
+
+
+def _header(path: Path) -> _Header:
+    """Read how an npy file begins.
+
+    Raises:
+        ValueError: it is none, or ends too early.
+    """
+    with path.open("rb") as file:
+        if np.lib.format.read_magic(file) != (1, 0):
+            raise ValueError("it is of another version")
+        header = _Header(*np.lib.format.read_array_header_1_0(file), file.tell())
+    if path.stat().st_size < header.start + header.dtype.itemsize * math.prod(header.shape):
+        raise ValueError("it is cut short")
+    return header
+
+
+def _mapped(path: Path, header: _Header) -> npt.NDArray[Any]:
+    """Map a file of numbers into memory, and keep no handle of it: Python's own maps keep one each, of a thousand."""
+    import torch
+
+    kind = {"float32": torch.float32, "float16": torch.float16}[header.dtype.name]
+    skipped = header.start // header.dtype.itemsize  # headers are multiples of 64 bytes
+    whole = torch.from_file(str(path), shared=False, size=skipped + math.prod(header.shape), dtype=kind)
+    found = whole.numpy()[skipped:].reshape(header.shape)
+    found.flags.writeable = False
+    return found
 
 
 def write_vectors(
@@ -126,7 +169,8 @@ def write_vectors(
     Memory: one batch. Loses at most one shard's work.
 
     Args:
-        compute: maps ids (m,) to vectors (m, d); called with at most `batch` ids, always cut at the same places.
+        compute: maps ids (m,) to vectors (m, d); called with at most `batch` ids, always cut at the same places. What
+            it returns as float16 is stored so, in half the bytes.
         n: images in the pool.
         rows: vectors a shard; fewer where `compute` is slow and a lost shard would hurt.
 
@@ -158,7 +202,7 @@ def begin(folder: Path, n: int) -> None:
 def missing(folder: Path, n: int, rows: int) -> list[int]:
     """Return the numbers of the shards that are not there, or not whole."""
     there = (_finished(shard_path(folder, shard), len(ids_of(shard, n, rows))) for shard in range(-(-n // rows)))
-    return [shard for shard, dim in enumerate(there) if dim is None]
+    return [shard for shard, header in enumerate(there) if header is None]
 
 
 def ids_of(shard: int, n: int, rows: int) -> Ids:
@@ -190,16 +234,20 @@ def finish(folder: Path, n: int, rows: int) -> StoredVectors:
     Raises:
         DamageError: a shard that is not whole, or of other dimensions than those before it.
     """
-    dim = None
+    first: _Header | None = None
     for shard in range(-(-n // rows)):
         path = shard_path(folder, shard)
         found = _finished(path, len(ids_of(shard, n, rows)))
         if found is None:
             raise artifacts.damaged(path, "it is missing or not whole")
-        if dim is not None and found != dim:
-            raise artifacts.damaged(path, f"its vectors have {found} dimensions, those before it {dim}")
-        dim = found
-    artifacts.write_json(folder / FACTS, {"count": n, "dim": dim, "rows": rows})
+        if first is not None and found.shape[1] != first.shape[1]:
+            raise artifacts.damaged(
+                path, f"its vectors have {found.shape[1]} dimensions, those before it {first.shape[1]}"
+            )
+        first = first or found
+    assert first is not None  # n ≥ 1
+    facts = {"count": n, "dim": first.shape[1], "rows": rows}
+    artifacts.write_json(folder / FACTS, facts | ({} if first.dtype == np.float32 else {"numbers": first.dtype.name}))
     return StoredVectors.open(folder)
 
 
@@ -208,14 +256,14 @@ def shard_path(folder: Path, shard: int) -> Path:
     return folder / f"{shard:05d}.npy"
 
 
-def _finished(path: Path, rows: int) -> int | None:
-    """Return the number of dimensions of a shard that is whole, None of any other."""
+def _finished(path: Path, rows: int) -> _Header | None:
+    """Return how a shard begins that is whole, None of any other."""
     try:
-        vectors = np.lib.format.open_memmap(path, mode="r")
+        header = _header(path)
     except (FileNotFoundError, ValueError, EOFError):
         return None
-    whole = vectors.dtype == np.float32 and vectors.ndim == 2 and len(vectors) == rows
-    return int(vectors.shape[1]) if whole else None
+    whole = header.dtype.name in STORED and len(header.shape) == 2 and header.shape[0] == rows and not header.fortran
+    return header if whole else None
 
 
 def _write_shard(path: Path, ids: Ids, compute: Compute, batch: int) -> None:
@@ -230,7 +278,7 @@ def _write_shard(path: Path, ids: Ids, compute: Compute, batch: int) -> None:
                 vectors = _checked(some, compute(some), dim)
                 if not dim:
                     dim = vectors.shape[1]
-                    _write_header(file, (len(ids), dim))
+                    _write_header(file, (len(ids), dim), vectors.dtype)
                 file.write(vectors.tobytes())
             file.flush()
             os.fsync(file.fileno())
@@ -240,12 +288,12 @@ def _write_shard(path: Path, ids: Ids, compute: Compute, batch: int) -> None:
         scratch.unlink(missing_ok=True)
 
 
-def _write_header(file: BinaryIO, shape: tuple[int, int]) -> None:
-    np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+def _write_header(file: BinaryIO, shape: tuple[int, int], numbers: np.dtype[Any]) -> None:
+    np.lib.format.write_array_header_1_0(file, {"descr": numbers.str, "fortran_order": False, "shape": shape})
 
 
 def _checked(ids: Ids, vectors: Features, dim: int) -> Features:
-    vectors = np.ascontiguousarray(vectors, "<f4")
+    vectors = np.ascontiguousarray(vectors, "<f2" if vectors.dtype == np.float16 else "<f4")
     if vectors.ndim != 2 or len(vectors) != len(ids) or vectors.shape[1] < 1 or dim not in (0, vectors.shape[1]):
         raise ValueError(f"features of {len(ids)} images have shape ({len(ids)}, {dim or 'd'}), not {vectors.shape}")
     broken = ids[~np.isfinite(vectors).all(axis=1)]
@@ -253,6 +301,7 @@ def _checked(ids: Ids, vectors: Features, dim: int) -> Features:
         raise UserError(
             "features are finite numbers",
             came=f"image {broken[0]} has a NaN or an infinity ({broken.size} of {len(ids)} images around it)",
-            remedy="train the feature extractor again, or choose another",
+            remedy="train the feature extractor again, or choose another"
+            + ("; or store them as float32: half the bits reach to 65,504" if vectors.dtype == np.float16 else ""),
         )
     return vectors
