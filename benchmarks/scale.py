@@ -70,6 +70,9 @@ class First:
     def read(self, ids: Ids) -> Features:
         return self.vectors.read(ids)
 
+    def expect(self) -> None:
+        self.vectors.expect()
+
     def shards(self) -> Iterator[tuple[Ids, Features]]:
         for ids, x in self.vectors.shards():
             if ids[0] >= self.n:

@@ -59,6 +59,16 @@ def write_json(path: Path, facts: Mapping[str, Any]) -> None:
     write(path, (json.dumps(facts, indent=1, ensure_ascii=False, default=str) + "\n").encode())
 
 
+def expect(path: Path) -> None:
+    """Ask the system to read a file into its cache, in the background; where it takes no such wishes, do nothing."""
+    if hasattr(os, "posix_fadvise"):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_WILLNEED)
+        finally:
+            os.close(handle)
+
+
 def sync(folder: Path) -> None:
     """Make a folder's list of names survive a power cut."""
     handle = os.open(folder, os.O_RDONLY)

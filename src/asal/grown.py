@@ -116,6 +116,11 @@ class GrownVectors:
             out[here] = self.parts[part].read(own)
         return out
 
+    def expect(self) -> None:
+        """Ask the system to read all of them from the disk."""
+        for part in self.parts:
+            part.expect()
+
     def shards(self) -> Iterator[tuple[Ids, Features]]:
         """Yield every shard's ids, ascending, and its vectors (m, d)."""
         first = 0

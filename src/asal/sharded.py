@@ -59,6 +59,10 @@ class Stretch:
         """Return the vectors (n, d) of these ids of its own."""
         return self._whole.read(np.asarray(ids) + self.first)
 
+    def expect(self) -> None:
+        """Ask the system to read the files that it lies in."""
+        self._whole.expect()
+
     def shards(self) -> Iterator[tuple[Ids, Features]]:
         """Yield runs of its own ids, and their vectors as read-only memory maps."""
         for ids, x in self._whole.shards():

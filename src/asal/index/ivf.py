@@ -117,7 +117,8 @@ class Ivf:
         watch("index: lists", len(vectors), len(vectors))
 
     def load(self, vectors: Store, folder: Path) -> IvfIndex:
-        """Read the lists into memory; the vectors stay where they are."""
+        """Read the lists into memory; the vectors stay where they are, and are read ahead."""
+        vectors.expect()
         index = _read(folder, len(vectors))
         exact = Exact().load(vectors, folder / "exact")
         guard = Guard(exact, self.guard) if self.guard else None
