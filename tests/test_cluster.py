@@ -153,7 +153,7 @@ def test_queries_through_actors_are_answered_as_by_the_exact_scan(
     root = Path(shutil.copytree(local, tmp_path / "ray"))
     whole = make(root, spec, local)
     parts = make(root, spec, local, spread=lambda kind: Sharded(kind, 3, engine))
-    assert len(list(root.glob("indexes/exact-*"))) == 2
+    assert len(list(root.glob("indexes/auto-*"))) == 2
     queries = toy_queries(whole.space("autoencoder").vectors.read(np.arange(IMAGES)), 20)
     for k, gone in ((1, []), (10, range(0, IMAGES, 3)), (320, range(100, 300))):
         found, true = (

@@ -84,6 +84,8 @@ def wrong(line: str) -> str:
     if words[0] == "make":
         targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
         return "" if words[1] in targets else f"the Makefile has no {words[1]}"
+    if words[0] == "python":
+        return "" if (ROOT / words[1]).is_file() else f"there is no {words[1]}"
     if words[0] != "asal":
         return "" if words[0] in HELPERS else f"{words[0]} is not asal's"
     shown = CliRunner().invoke(app, [words[1], "--help"])

@@ -176,7 +176,14 @@ def test_every_registered_part_says_what_it_is_in_one_line(kind: str, name: str)
 @pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, registry in EVERY.items() for name in registry])
 def test_every_default_fits_its_own_type(kind: str, name: str) -> None:
     part = EVERY[kind][name]
-    required = {"factory": "x:y", "id": "x:y", "path": "x:y", "name": "owner/name", "attribute": "Bangs"}
+    required: dict[str, Any] = {
+        "factory": "x:y",
+        "id": "x:y",
+        "path": "x:y",
+        "name": "owner/name",
+        "attribute": "Bangs",
+    }
+    required |= {"images": 10, "base": {"kind": "digits"}}
     needed = {k: required[k] for k, p in part.parameters.items() if p.default is p.empty and k in required}
     options = part.options(needed)
     assert part.options(options) == options, "what came out goes in again"

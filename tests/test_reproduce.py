@@ -201,7 +201,7 @@ def test_four_benchmarks_of_one_pool_share_what_is_prepared(again: Callable[...,
         "parts/wgan-gp-*/weights.safetensors",
         "parts/autoencoder-*/*",
         "features/*/vectors/*",
-        "indexes/*/*",
+        "indexes/*/*/*.npy",
     ):
         files = [sorted(project.glob(pattern)) for project in projects]
         assert files[0], pattern

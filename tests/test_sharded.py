@@ -95,4 +95,4 @@ def test_a_project_picks_the_same_images_from_an_index_in_parts(tiny: Path) -> N
             session.tell(zip(batch.ids.tolist(), oracle.answer(batch.ids).tolist(), strict=True))
         picks.append(session.labelled.tolist())
     assert picks[0] == picks[1] and len(picks[0]) == 40
-    assert [path.name.rpartition("-")[0] for path in sorted(tiny.glob("indexes/*"))] == ["exact", "exact-in-parts"]
+    assert [path.name.rpartition("-")[0] for path in sorted(tiny.glob("indexes/*"))] == ["auto", "auto-in-parts"]

@@ -176,6 +176,10 @@ class Sharded:
             done += work.size
             watch("index: parts", done, len(vectors))
 
+    def grow(self, before: Path, held: int, vectors: StoredVectors, folder: Path, watch: Watch = unwatched) -> None:
+        """Build the parts anew: where they are cut hangs on how many there are in all."""
+        self.build(vectors, folder, watch)
+
     def load(self, vectors: StoredVectors, folder: Path) -> ShardedIndex:
         """Open the parts, where they are to be searched."""
         works = self._works(vectors, folder)
