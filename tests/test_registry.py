@@ -176,8 +176,8 @@ def test_every_registered_part_says_what_it_is_in_one_line(kind: str, name: str)
 @pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, registry in EVERY.items() for name in registry])
 def test_every_default_fits_its_own_type(kind: str, name: str) -> None:
     part = EVERY[kind][name]
-    required: dict[str, Any] = {
-        "factory": "x:y",
+    required: dict[str, Any] = {"factory": "x:y", "id": "x:y", "path": "x:y", "name": "owner/name"}
+    required |= {"attribute": "Bangs", "images": 10, "base": {"kind": "digits"}}
         "id": "x:y",
         "path": "x:y",
         "name": "owner/name",
