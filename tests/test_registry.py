@@ -178,12 +178,6 @@ def test_every_default_fits_its_own_type(kind: str, name: str) -> None:
     part = EVERY[kind][name]
     required: dict[str, Any] = {"factory": "x:y", "id": "x:y", "path": "x:y", "name": "owner/name"}
     required |= {"attribute": "Bangs", "images": 10, "base": {"kind": "digits"}}
-        "id": "x:y",
-        "path": "x:y",
-        "name": "owner/name",
-        "attribute": "Bangs",
-    }
-    required |= {"images": 10, "base": {"kind": "digits"}}
     needed = {k: required[k] for k, p in part.parameters.items() if p.default is p.empty and k in required}
     options = part.options(needed)
     assert part.options(options) == options, "what came out goes in again"
