@@ -1,4 +1,4 @@
-"""Ten look-ups by each index, as the pool grows and its near images go: `python benchmarks/index.py [--largest N]`.
+"""Ten look-ups by each index, as the pool grows and its near images go: `python benchmarks/index.py`.
 
 Vectors are a mixture of 200 clusters whose spread falls as after PCA; queries lie half-way between stored vectors,
 where synthetic images lie. "Eaten" are the nearest images of the very queries that are then asked: what active learning
@@ -100,6 +100,7 @@ def measure(vectors: StoredVectors, times: dict[str, list[tuple[int, float]]]) -
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--largest", type=int, default=SIZES[2], help="the largest pool")
+    parser.add_argument("--sizes", type=int, nargs="+", help="these pools alone")
     parser.add_argument("--folder", type=Path, help="where the vectors are put meanwhile")
     given = parser.parse_args()
     heads = "".join(f"{f'{count:,} eaten':>18}" for count in EATEN)
@@ -108,7 +109,7 @@ def main() -> None:
     )
     print(f"    images  index           build    open   bytes{heads}     GiB")
     times: dict[str, list[tuple[int, float]]] = {}
-    for n in (n for n in SIZES if n <= given.largest):
+    for n in given.sizes or [n for n in SIZES if n <= given.largest]:
         with tempfile.TemporaryDirectory(dir=given.folder) as home:
             measure(write_vectors(Path(home), mixture, n, batch=65_536), times)
     for name, points in times.items():

@@ -1,0 +1,87 @@
+"""Images a second through `prepare`, against the bare forward pass: `python benchmarks/extraction.py PROJECT`.
+
+The project's pool and trained parts are linked into a folder of its own, and the features of a space are computed anew
+there: reading, forward pass, projection, checks, writing and syncing. The bare pass is the same extractor over one
+batch in memory, with one thread, as each worker has. Both in one run; judge by the ratio.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from asal import machine
+from asal.build import Project
+from asal.core import Extractor, Pool
+from asal.engine import Engine, Here
+from asal.engine.local import Local
+from asal.extraction import one_thread
+from asal.features.pca import Reduced
+from asal.spec import load
+from asal.vectors import BATCH
+
+REPEATS = 8
+
+
+def bare(extractor: Extractor, pool: Pool) -> float:
+    """Return the images a second of the extractor alone, without a projection."""
+    raw = extractor.extractor if isinstance(extractor, Reduced) else extractor
+    images = pool.read(np.arange(BATCH))
+    with one_thread():
+        raw(images)
+        start = time.perf_counter()
+        for _ in range(REPEATS):
+            raw(images)
+        return REPEATS * BATCH / (time.perf_counter() - start)
+
+
+def whole(given: argparse.Namespace, space: str, engine: Engine) -> float:
+    """Return the images a second from the first finished batch to the last written shard."""
+    with tempfile.TemporaryDirectory(prefix="asal-", dir=given.folder) as home:
+        root = Path(home) / "project"
+        for name in ("pool", "parts"):
+            shutil.copytree(given.project / name, root / name, copy_function=os.link)
+        seen: list[tuple[float, int]] = []
+
+        def watch(stage: str, done: int, total: int, note: str = "") -> None:
+            if stage.endswith(": features") and done:
+                seen.append((time.perf_counter(), done))
+
+        spec = load(given.spec)
+        alone = {"features": {space: spec.features[space]}, "strategies": {}, "reference": None}
+        Project(root, spec.model_copy(update=alone), watch=watch, engine=engine).prepare()
+        (start, first), (_, last) = seen[0], seen[-1]
+        return (last - first) / (time.perf_counter() - start)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("project", type=Path, help="a prepared project")
+    parser.add_argument("--spec", type=Path, default=Path("specs/mnist-ten.toml"))
+    parser.add_argument("--spaces", nargs="+", default=["autoencoder", "pixels"])
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--folder", type=Path, help="where features are put meanwhile; on the project's disk")
+    given = parser.parse_args()
+    given.folder = given.folder or given.project.parent
+    table = Table("space", "bare pass", "one worker", "of bare", f"{given.workers} workers", "of bare", box=None)
+    for space in given.spaces:
+        project = Project(given.project, load(given.spec))
+        alone = bare(project.space(space).extractor, project.pool)
+        one, many = whole(given, space, Here()), whole(given, space, Local(given.workers))
+        rest = (f"{one:,.0f}", f"{one / alone:.2f}", f"{many:,.0f}", f"{many / alone / given.workers:.2f}")
+        table.add_row(space, f"{alone:,.0f}", *rest)
+    console = Console(width=120)
+    console.print(table)
+    console.print({**machine.hardware(), "commit": machine.commit()})
+
+
+if __name__ == "__main__":
+    main()
