@@ -37,6 +37,7 @@ from asal.build import Project
 from asal.core import Features, Ids, Index, Round
 from asal.index import indexes
 from asal.meter import Meter
+from asal.paper.pictures import draw_crossings, draw_scaling
 from asal.paper.timings import LABELLED, PAPER_SIZES, PICKS, Bench, Measured, Timing, crossings, exponent, preparation
 from asal.paper.timings import cases as paper_cases
 from asal.rng import stream
@@ -47,6 +48,7 @@ from asal.terminal import watching
 from asal.vectors import StoredVectors, write_vectors
 
 REPEATS = 5
+PAYING = ("asal, ivf", "asal, exact", "asal, k-d tree")
 LARGEST_TREE = 1_600_000  # its tree takes twice the memory of the vectors, and minutes to grow
 THEIRS = "maximum entropy"
 NAMES = ("asal, k-d tree", "asal, exact", "asal, ivf", "asal re-ranked, ivf", "subset of 1,000", "seals, ivf", THEIRS,
@@ -291,9 +293,13 @@ def main() -> None:
     timings, rows, measured = measure(given, console)
     show(console, timings, rows)
     prepared = preparation(project, measured)
-    for name in ("asal, ivf", "asal, exact", "asal, k-d tree"):
+    for name in PAYING:
         paid = crossings(timings, prepared, name, THEIRS)
         console.print(f"{name}: paid after {', '.join(f'{r:,.0f} rounds at {n:,}' for n, r in paid.items())}")
+    rounds = {name: crossings(timings, prepared, name, THEIRS) for name in PAYING}
+    drawn = [timing for timing in timings if timing.strategy != "asal re-ranked, ivf"]  # there are seven colours
+    draw_scaling(drawn, "seconds to select ten, without reading")(False).savefig(given.out / "scale.png", dpi=150)
+    draw_crossings(rounds, NAMES)(False).savefig(given.out / "transition.png", dpi=150)
     facts = {**machine.hardware(), "threads": given.threads, "commit": machine.commit(), "space": given.space}
     console.print({**facts, "once": {"generator": prepared.generator, "encoder": prepared.encoder}})
     told = {"facts": facts, "timings": [vars(it) for it in timings], "rows": rows, "features": measured.features}
