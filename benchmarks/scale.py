@@ -310,10 +310,10 @@ def main() -> None:
     timings, rows, measured = measure(given, console)
     show(console, timings, rows)
     prepared = preparation(project, measured)
-    for name, line in rounds.items():
-        console.print(f"{name}: paid after {', '.join(f'{r:,.0f} rounds at {n:,}' for n, r in line.items())}")
     encoder = prepared.encoder if given.space == "autoencoder" else 0.0
     rounds = paid(timings, rows, measured.features, prepared.generator + encoder)
+    for name, line in rounds.items():
+        console.print(f"{name}: paid after {', '.join(f'{r:,.0f} rounds at {n:,}' for n, r in line.items())}")
     drawn = [timing for timing in timings if timing.strategy != "asal re-ranked, ivf"]  # there are seven colours
     draw_scaling(drawn, "seconds to select ten, without reading")(False).savefig(given.out / "scale.png", dpi=150)
     draw_crossings(rounds, NAMES)(False).savefig(given.out / "transition.png", dpi=150)
