@@ -279,7 +279,7 @@ def paid(
     opened = {(row.get("strategy"), row["images"]): row.get("load", 0.0) for row in rows}  # a k-d tree grows then
     found: dict[str, dict[int, float]] = {}
     for name in PAYING:
-        for n in features:
+        for n in sorted(features):
             saved = seconds[THEIRS, n] - seconds[name, n]
             once = trainings + features[n] + built.get((index_of(name), n), 0.0) + opened.get((name, n), 0.0)
             if (name, n) in opened:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from asal.errors import BusyError, DamageError, UserError
 
 FORMAT = 1  # of every derived folder; raised when an older asal could not read a newer folder
 MANIFEST = "part.json"
+WAS = "was.json"  # in a scratch: the sha256 of what `mend` took away
 MADE_FROM = "facts.json"  # in the scratch
 SCRATCH = ".scratch"  # inside a folder under construction: checkpoints, dropped when it is whole
 
@@ -42,7 +44,7 @@ def sha256(path: Path) -> str:
 
 def write(path: Path, data: bytes) -> None:
     """Write a file so that a reader sees the old bytes or the new ones, never a half; and so does a crash."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    scratch = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")  # nobody else's, on any machine
     try:
         with scratch.open("wb") as file:
             file.write(data)
@@ -124,6 +126,7 @@ def building(folder: Path, facts: Mapping[str, Any]) -> Iterator[Path]:
         for path in partial.rglob(".*"):  # what `write` could not finish when a process was killed
             if path.is_file() and SCRATCH not in path.relative_to(partial).parts:
                 path.unlink()
+        _check_mended(partial)
         seal(partial, facts)
         if folder.exists():
             shutil.rmtree(folder)
@@ -139,6 +142,23 @@ def _refuse_foreign(folder: Path, mark: str) -> None:
             came=f"{folder} is there, and is not one of them",
             remedy="move it away, or choose another project folder",
         )
+
+
+def was_mended(partial: Path) -> bool:
+    """Say whether a half-made folder is one that was whole before."""
+    return (partial / SCRATCH / WAS).exists()
+
+
+def _check_mended(partial: Path) -> None:
+    """Refuse a file that came out otherwise than it was: other folders were made from it."""
+    for name, digest in (read_json(partial / SCRATCH / WAS) if was_mended(partial) else {}).items():
+        path = partial / name
+        if not path.exists() or sha256(path) != digest:
+            raise DamageError(
+                "what is mended comes out as it was, because other folders were made from it",
+                came=f"{path}: other bytes, or none",
+                remedy=f"put {name} back from a copy; or delete {partial} and what was made from it, and prepare again",
+            )
 
 
 def tidy(folder: Path) -> None:
@@ -208,7 +228,7 @@ def faults(folder: Path, contents_up_to: int = 2**63) -> Iterator[tuple[Path, st
 def mend(folder: Path) -> list[Path]:
     """Make a damaged folder half-made again, without its damaged files, which are returned; a right one stays.
 
-    Whoever made it then makes what is missing, from the same facts.
+    Whoever made it then makes what is missing, from the same facts; if that comes out otherwise, `building` refuses it.
     """
     wrong = [path for path, _ in faults(folder)]
     if not wrong:
@@ -220,6 +240,8 @@ def mend(folder: Path) -> list[Path]:
             shutil.rmtree(partial)
         (folder / SCRATCH).mkdir(exist_ok=True)
         write_json(folder / SCRATCH / MADE_FROM, {k: v for k, v in facts.items() if k not in ("format", "files")})
+        names = [path.relative_to(folder).as_posix() for path in wrong]
+        write_json(folder / SCRATCH / WAS, {name: facts["files"][name]["sha256"] for name in names})
         for path in wrong:
             path.unlink(missing_ok=True)
         folder.replace(partial)  # cut before this, it is still a damaged folder

@@ -30,7 +30,7 @@ class Augmented:
 
     base: Pool
     size: int
-    seed: int = 0
+    seed: int = 0  # below 2²⁴
     mirror: bool = False
 
     @property

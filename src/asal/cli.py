@@ -189,7 +189,7 @@ def run(
     settings = load(spec)
     names = [name.strip() for name in strategies.split(",")] if strategies else list(settings.strategies)
     with watching(console) as watch:
-        root, engine = _root(spec, project, settings.name), chosen("local", jobs)
+        root, engine = _root(spec, project, settings.name), chosen("local", jobs, option="--jobs")
         opened = Project(root, settings, watch=watch, engine=engine)
         compare(opened, names, range(seeds), out, jobs, threads)
     console.print(f"Done. Next: asal report {quote(str(out))}", highlight=False, soft_wrap=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -44,3 +45,12 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     article = "an" if kind[0] in "aeiou" else "a"
     rule = f"{article} {kind} goes by one of these names: {', '.join(names)}" if names else f"there is no {kind}"
     return UserError(rule, came=f"'{name}' is none", remedy=remedy)
+
+
+def without_secrets(text: str) -> str:
+    """Return a text without what URLs in it keep secret: names and passwords before the host, and what follows a `?`.
+
+    >>> without_secrets("ftp://me:p@ss@host/x and https://host/y?sig=abc")
+    'ftp://host/x and https://host/y?…'
+    """
+    return re.sub(r"(\w://[^\s?]*)\?\S*", r"\1?…", re.sub(r"//[^/\s]*@", "//", text))

@@ -21,6 +21,7 @@ import numpy as np
 from asal import artifacts
 from asal.augmented import Augmented, in_full
 from asal.core import Extractor, Features, Ids
+from asal.errors import UserError
 from asal.features import Given, features
 from asal.features.pca import Pca, Reduced
 from asal.generators import generators
@@ -123,6 +124,21 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+@contextmanager
+def telling_of_memory(what: str) -> Iterator[None]:
+    """Turn too little memory into an error that names what it was for."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise
+        raise UserError(
+            "a batch of images and what a network makes of it fit into memory",
+            came=f"there was too little for {what}",
+            remedy="run the same command again, with fewer --workers: it resumes",
+        ) from None
+
+
 @dataclass(frozen=True)
 class Piece:
     """The features of one shard.
@@ -173,7 +189,7 @@ class Piece:
             watch(self.name, int(ids[0]) - first, self.size)
             return found(ids)
 
-        with one_thread():
+        with one_thread(), telling_of_memory(self.name):
             found = _compute(recipe)
             with artifacts.telling_of_disk(folder):
                 folder.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from asal import artifacts
 from asal.augmented import Augmented, open_pool
 from asal.core import Features, Ids, Images
+from asal.errors import UserError
 from asal.pool import StoredPool, checked
 from asal.vectors import StoredVectors
 
@@ -20,9 +21,32 @@ ADDITIONS = "additions"  # in a project: 0001, 0002 … each like the folder `po
 
 
 def additions(root: Path) -> list[Path]:
-    """Return the folders of what was added to a project's pool, oldest first."""
-    folders = sorted(folder for folder in (root / ADDITIONS).glob("[0-9]*") if folder.suffix != ".partial")
-    return [folder for folder in folders if artifacts.is_whole(folder)]
+    """Return the folders of what was added to a project's pool, oldest first.
+
+    Raises:
+        UserError: one of them is not whole, and ids behind it would be other images.
+    """
+    if broken := mended(root):
+        raise _gap(broken[0].with_suffix(""))
+    folders = (folder for folder in (root / ADDITIONS).glob("[0-9]*") if folder.suffix != ".partial")
+    found = sorted((folder for folder in folders if artifacts.is_whole(folder)), key=lambda folder: int(folder.name))
+    for number, folder in enumerate(found, 1):
+        if int(folder.name) != number:
+            raise _gap(root / ADDITIONS / f"{number:04d}")
+    return found
+
+
+def mended(root: Path) -> list[Path]:
+    """Return the half-made folders of additions that were whole once, oldest first."""
+    return sorted(path for path in (root / ADDITIONS).glob("[0-9]*.partial") if artifacts.was_mended(path))
+
+
+def _gap(folder: Path) -> UserError:
+    return UserError(
+        "what was added to a pool is all there, because ids go on from one addition to the next",
+        came=f"{folder} is not whole",
+        remedy="run `asal add`, which makes anew what `asal doctor --mend` took away; or put the folder back",
+    )
 
 
 def open_all(root: Path) -> StoredPool | Augmented | Grown:

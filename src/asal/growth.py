@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from asal import pool
+from asal import artifacts, pool
 from asal.core import Ids, Labels
 from asal.divide import Part
 from asal.errors import UserError, unknown
-from asal.grown import ADDITIONS, additions
+from asal.grown import ADDITIONS, additions, mended
 from asal.ingest import Hands, take
 from asal.intake import Form
 from asal.pool import StoredPool
@@ -48,6 +48,8 @@ def add(source: Source, root: Path, keep: tuple[str, ...], form: Form, hands: Ha
             came="images to be added to one",
             remedy="raise `images` under [source], in another project folder",
         )
+    for partial in mended(root):
+        _remake(source, partial, facts, form, hands)
     rows, told = _new(source, _known(root))
     labels = _labels(source, facts, keep, rows)
     if labels is not None and keep:
@@ -66,6 +68,32 @@ def add(source: Source, root: Path, keep: tuple[str, ...], form: Form, hands: Ha
     }
     take(source, Part("train", rows, labels, tuple(facts["classes"])), folder, made_from, form, hands)
     return len(StoredPool.open(folder))
+
+
+def _remake(source: Source, partial: Path, facts: dict[str, Any], form: Form, hands: Hands) -> None:
+    """Make anew what `doctor --mend` took from an addition: of the very images that it held."""
+    receipts = sorted((partial / "receipts").glob("*.json"))
+    told = [artifacts.read_json(path) for path in receipts]
+    gone = [name for name in artifacts.read_json(partial / artifacts.SCRATCH / artifacts.WAS) if "receipts/" in name]
+    if gone:
+        raise UserError(
+            "an addition is made anew by its receipts, which say which images it held",
+            came=f"{partial / gone[0]} was damaged, too",
+            remedy="put it back from a copy",
+        )
+    held: list[str] = []
+    for receipt in told:
+        keys, left_out = iter(receipt["keys"]), {place: key for place, key, _ in receipt["skipped"]}
+        held += [left_out.get(place) or next(keys) for place in range(len(receipt["keys"]) + len(receipt["skipped"]))]
+    there = {record.key: row for row, record in enumerate(source.records("train", np.arange(source.splits["train"])))}
+    if lost := [key for key in held if key not in there]:
+        raise UserError(
+            "an addition is made anew from its source", came=f"{lost[0]} is not there any more", remedy="put it back"
+        )
+    rows = np.array([there[key] for key in held], np.int64)
+    made_from = artifacts.read_json(partial / artifacts.SCRATCH / artifacts.MADE_FROM)
+    part = Part("train", rows, _labels(source, facts, (), rows), tuple(facts["classes"]))
+    take(source, part, partial.with_suffix(""), made_from, form, hands)
 
 
 def _known(root: Path) -> Hashes:

@@ -87,6 +87,7 @@ def ingest(
     with artifacts.telling_of_disk(project):
         parts = divide(source, split, keep)
         larger = _larger(source, parts["pool"])
+        _check_listing(source, folders, missing)
         source = source.origin if isinstance(source, Enlarging) else source
         project.mkdir(parents=True, exist_ok=True)
         shape = pool.StoredPool.open(folders["pool"]).shape if "pool" not in missing else None
@@ -141,6 +142,19 @@ def _stands(folder: Path, made_from: Mapping[str, Any], added: Collection[str | 
     return True
 
 
+def _check_listing(source: Source, folders: Mapping[str, Path], missing: Sequence[str]) -> None:
+    """Refuse to fill what is missing beside folders of another list: an image could get into two of them."""
+    if not isinstance(source, Listed):
+        return
+    there = {artifacts.manifest(folder)["source"] for name, folder in folders.items() if name not in missing}
+    if there - {None, source.listing}:
+        raise UserError(
+            "the parts of a split are of one list of images",
+            came=f"the source has changed since {', '.join(sorted(folders.keys() - set(missing)))} was taken in",
+            remedy="restore the source; or, while nothing is labelled, delete what was taken in and start again",
+        )
+
+
 def _differences(name: str, there: Any, here: Any) -> Iterator[str]:
     if isinstance(there, dict) and isinstance(here, dict):
         for key in sorted(there.keys() | here.keys()):
@@ -193,7 +207,7 @@ def _taken(folder: Path, source: Source, part: Part, form: Form, hands: Hands) -
             left.unlink()
     order, step = uuid.uuid4().hex, pool.shard_size(form.shape)
     works = [
-        Taking(source, order, part.split, part.rows[start : start + step], number, form, folder)
+        Taking(source, order, part.split, part.rows[start : start + step], number, form, folder.absolute())
         for number, start in enumerate(range(0, len(part.rows), step))
     ]
     account = _Account(f"ingest {folder.stem}", hands.watch, len(part.rows))

@@ -135,13 +135,15 @@ class Built:
 
     def do(self, watch: Watch) -> None:
         """Build it, unless it is there."""
-        if self.folder.exists():
+        if artifacts.is_whole(self.folder) and not any(artifacts.faults(self.folder)):
             return
+        shutil.rmtree(self.folder, ignore_errors=True)  # a part that `doctor --mend` took a file from
         scratch = self.folder.with_name(f".{self.folder.name}.{os.getpid()}-{secrets.token_hex(4)}")
         with artifacts.telling_of_disk(scratch):
             scratch.mkdir(parents=True)
             try:
                 self.indexer.build(self.stretch, scratch, watch)
+                artifacts.seal(scratch, {"first": self.stretch.first, "images": self.size})
                 scratch.rename(self.folder)
             except OSError:
                 if not self.folder.exists():  # else another process was quicker, and has left the same

@@ -43,7 +43,8 @@ def summary(root: Path) -> list[tuple[str, str, str]]:
     for folder in folders(root):
         name = str(folder.relative_to(root))
         if not artifacts.is_whole(folder) or folder.suffix == ".partial":
-            rows.append((name, "cut short", "goes on with the next `asal prepare`"))
+            word = "add" if folder.parent.name == ADDITIONS else "prepare"
+            rows.append((name, "cut short", f"goes on with the next `asal {word}`"))
             continue
         try:
             rows.append((name, "whole", _contents(folder)))

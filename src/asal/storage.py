@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from asal import artifacts
-from asal.errors import UserError
+from asal.errors import UserError, without_secrets
 
 CACHE = "ASAL_CACHE_DIR"  # the environment variable that says where a machine keeps what it fetched
 
@@ -59,21 +58,23 @@ class Storage:
             raise self._unfit(f"{type(error).__name__}: {error}", remedy) from error
 
     def _unfit(self, what: str, remedy: str) -> UserError:
-        place = re.sub(r"//[^/@]*@", "//", self.url)  # without a password
-        return UserError("a storage takes and gives files", came=f"{place}: {what}", remedy=remedy)
+        told = without_secrets(f"{self.url}: {what}")
+        return UserError("a storage takes and gives files", came=told, remedy=remedy)
 
     def entry(self, name: str) -> Entry | None:
-        """Return what is written beside an offered file, None where it has not been offered."""
+        """Return what is written beside an offered file, None where it has not been offered or has gone."""
         with self._files() as (files, folder):
             try:
                 entry: Entry = json.loads(files.cat_file(f"{folder}/{name}.json"))
+                size = files.info(f"{folder}/{name}")["size"]
             except FileNotFoundError:
                 return None
-            return entry
+            return entry if size == entry["bytes"] else None
 
     def offer(self, path: Path, name: str) -> None:
         """Put a file where others find it, and its sha256 beside it, which is what says that it is there."""
-        self.put(path, name)
+        with self._files() as (files, folder):
+            self._whole(files, f"{folder}/{name}", lambda place: files.put_file(str(path), place))
         note = json.dumps({"sha256": artifacts.sha256(path), "bytes": path.stat().st_size}).encode()
         with self._files() as (files, folder):
             self._whole(files, f"{folder}/{name}.json", lambda place: files.pipe_file(place, note))
@@ -127,7 +128,10 @@ class Storage:
         if scratch.stat().st_size != entry["bytes"] or artifacts.sha256(scratch) != entry["sha256"]:
             scratch.unlink()
             raise self._unfit(f"{name} is not what was put there", "delete it there and run the same command again")
+        with scratch.open("rb") as file:
+            os.fsync(file.fileno())
         scratch.replace(path)
+        artifacts.sync(path.parent)
 
     def pull(self, name: str, folder: Path, wanted: Mapping[str, Entry]) -> None:
         """Bring these files of a finished folder here."""
@@ -141,5 +145,8 @@ class Storage:
             with self._files() as (files, home):
                 folder.mkdir(parents=True, exist_ok=True)
                 artifacts.write(path, files.cat_file(f"{home}/{name}/{artifacts.MANIFEST}"))
+        if not name.endswith(artifacts.sha256(path)[:12]):  # the name says what it is to be
+            path.unlink()
+            raise self._unfit(f"{name}/{path.name} is not what was put there", "delete it there and run this again")
         found: dict[str, Entry] = artifacts.manifest(folder)["files"]
         return found

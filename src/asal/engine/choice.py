@@ -13,11 +13,14 @@ from asal.errors import unknown
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def chosen(name: str, workers: int = 0, address: str = "auto", cpus: float = 1, gpus: float = 0) -> Engine:
+def chosen(
+    name: str, workers: int = 0, address: str = "auto", cpus: float = 1, gpus: float = 0, option: str = "--workers"
+) -> Engine:
     """Return the engine of this name, and its cluster found: before hours of training, not after them.
 
     Args:
         workers: pieces in hand at a time; 0 takes a core each, one beside a GPU, and with ray what there is room for.
+        option: what a user lowers where memory is short.
 
     Raises:
         UserError: there is no such engine, or its cluster does not answer.
@@ -29,4 +32,4 @@ def chosen(name: str, workers: int = 0, address: str = "auto", cpus: float = 1, 
     if name != "local":
         raise unknown("engine", name, ["local", "ray"])
     workers = workers or (CORES if here().type == "cpu" else 1)
-    return Local(workers) if workers > 1 else Here()
+    return Local(workers, option=option) if workers > 1 else Here()

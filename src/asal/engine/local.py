@@ -60,8 +60,6 @@ class Local:
                 try:
                     yield from self._follow(futures)
                 except (KeyboardInterrupt, GeneratorExit):  # work resumes: ending it here loses little
-                    for future in futures:
-                        future.cancel()
                     for worker in set(multiprocessing.active_children()) - set(others):
                         worker.kill()
                     raise

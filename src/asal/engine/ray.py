@@ -80,6 +80,13 @@ class Ray:
     def _told(self, ray: Any, future: Any, work: Work) -> Any:
         try:
             value, refused, broken = ray.get(future)
+        except ray.exceptions.RayTaskError as error:  # it never began: what it is made of was not understood there
+            last = [line for line in str(error).splitlines() if line.strip()][-1].strip()
+            raise UserError(
+                "every machine of a cluster has the same asal, and what it needs",
+                came=f"'{work.name}' could not begin: {last}",
+                remedy="install the same versions of everything on every machine; then run the same command: it resumes",
+            ) from None
         except ray.exceptions.RayError as error:
             raise UserError(
                 f"a piece of work ends on one of {self.retries + 1} machines",
@@ -122,6 +129,16 @@ class Ray:
         if colon and port.isdigit():
             socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
+    def _check_same(self, ray: Any) -> None:
+        """Refuse another cluster than the one that this process is in: it can be in one alone."""
+        there = ray.get_runtime_context().gcs_address
+        if ":" in self.address and self.address != there:
+            raise UserError(
+                "a process is in one cluster",
+                came=f"{self.address}, and this one is in that of {there}",
+                remedy="use a process of its own for the other one, or call `ray.shutdown()` first",
+            )
+
     def connect(self) -> Any:
         """Return ray, connected to the cluster; quiet, and telling nobody of its use.
 
@@ -139,6 +156,7 @@ class Ray:
                 remedy="pip install 'asal[ray]', on every machine",
             ) from None
         if ray.is_initialized():
+            self._check_same(ray)
             return ray
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False}
         if self.address == "local" and self.workers:

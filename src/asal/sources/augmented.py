@@ -32,8 +32,8 @@ class Augmented:
         rule = None
         if not isinstance(self.base.get("kind"), str) or self.base["kind"] == "augmented":
             rule, came = "a pool is augmented from one other source", f"base = {dict(self.base)}"
-        elif self.images < 1 or self.seed < 0:
-            rule, came = "a pool has one image or more, and no seed is negative", f"{self.images} and {self.seed}"
+        elif self.images < 1 or not 0 <= self.seed < 2**24:
+            rule, came = "a pool has one image or more, and a seed from 0 to 2²⁴ − 1", f"{self.images} and {self.seed}"
         if rule:
             remedy = "write `[source.base]` with its `kind`, `images = …`, and `seed = 0` or more, under [source]"
             raise UserError(rule, came=came, remedy=remedy)

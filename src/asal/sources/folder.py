@@ -67,7 +67,7 @@ class Folder:
         # What lies far away today is not asked for: a pool is a snapshot.
         return None if is_url(self.path) or not Path(self.path).is_dir() else self.listing
 
-    @property
+    @cached_property
     def listing(self) -> str:
         digest = hashlib.sha256()
         for split, (_, names) in self._tree.items():
@@ -110,6 +110,8 @@ class Excerpt:
             yield from map(Record, map(printable, names), fetched(self.path, names))
             return
         root = Path(self.path)
+        if not root.is_dir():  # every file would be told as unreadable
+            raise not_there("a folder of image files", self.path, "see that every machine sees it under this path")
         for name in names:
             yield Record(printable(name), root / name)
 

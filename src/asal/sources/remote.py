@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeAlias
 
-from asal.errors import UserError
+from asal.errors import UserError, without_secrets
 from asal.sources import Lost, not_there
 
 FETCHERS = 16  # threads: a small file costs a round trip, so many are under way
@@ -45,7 +45,7 @@ def listed(url: str) -> list[str]:
     base = root.rstrip("/")
     names = [name.removeprefix(base).lstrip("/") for name in found if name.rstrip("/") != base]
     if not names:
-        raise not_there("a folder of image files", url, "check the URL")
+        raise not_there("a folder of image files", without_secrets(url), "check the URL")
     return names
 
 
@@ -85,7 +85,9 @@ def _fetch(files: Any, path: str) -> Fetched:
             return data
         except FileNotFoundError:
             return Lost("there is no such file")
-        except PermissionError:
+        except PermissionError as error:  # of this file alone; where nothing may be read any more, a key has run out
+            if not _may_look(files, path):
+                raise _unreachable(path, error) from None
             return Lost("reading it is not permitted")
         except BROKEN as error:
             return Lost(f"it is broken ({error})")
@@ -94,6 +96,15 @@ def _fetch(files: Any, path: str) -> Fetched:
                 raise _unreachable(path, error) from None
             time.sleep(PAUSE * 2**attempt)
     raise AssertionError("the last try returns or raises")
+
+
+def _may_look(files: Any, path: str) -> bool:
+    """Say whether the folder of a file may still be listed."""
+    try:
+        files.ls(path.rpartition("/")[0], refresh=True)
+    except Exception:  # every kind of file system has its own
+        return False
+    return True
 
 
 def _reached(url: str, **settings: Any) -> tuple[Any, str]:
@@ -105,7 +116,7 @@ def _reached(url: str, **settings: Any) -> tuple[Any, str]:
     except (ImportError, ValueError) as error:
         raise UserError(
             "a URL of images is one that fsspec can open",
-            came=f"'{url}': {' '.join(str(error).split())}",
+            came=without_secrets(f"'{url}': {' '.join(str(error).split())}"),
             remedy="check it, and install what it names",
         ) from None
     except Exception as error:  # an archive that is none, a host that does not answer
@@ -116,6 +127,6 @@ def _reached(url: str, **settings: Any) -> tuple[Any, str]:
 def _unreachable(place: str, error: Exception) -> UserError:
     return UserError(
         "images are fetched from where they were listed",
-        came=f"{place}: {' '.join(str(error).split()) or type(error).__name__}",
+        came=without_secrets(f"{place}: {' '.join(str(error).split()) or type(error).__name__}"),
         remedy="check the URL and the network, then run the same command: it resumes",
     )

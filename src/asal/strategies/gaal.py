@@ -26,8 +26,8 @@ def gaal(
     """Synthetic images at the classifier's boundary, to be labelled themselves. Cost: constant in the pool's size.
 
     min over z of |w·φ(G(z)) + b| (their eq. 2), which for a softmax over two classes is the gap between its logits, and
-    for more the gap between the two largest. Adam's steps and their size are those of `asal`, so that the two differ in
-    what they do with the images alone (our choice; theirs are not given).
+    for more the gap between the two largest. Adam's steps and their size are those of `asal` with `paper = true`, so
+    that the two differ in what they do with the images alone (our choice; theirs are not given).
     """
     made = synthesise(now, n, at_the_boundary(now.model), Climb(steps, step_size), rng)
     notes = [

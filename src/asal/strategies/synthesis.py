@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from asal.core import NO_IDS, Features, Images, LossModel, Model, Round, Scores
+from asal.core import Features, Images, LossModel, Model, Round, Scores
 from asal.devices import here
 from asal.rng import torch_stream
 from asal.scores import scores
@@ -47,7 +47,7 @@ def enough_of(now: Round, name: str, saturated: float) -> float:
     part = scores[name]
     if saturated == 0 or "loss" in part.needs:
         return float("inf")
-    classes = now.model.predict(now.pool.read(NO_IDS)).shape[1]
+    classes = now.model.predict(now.pool.read(np.zeros(1, np.int64))).shape[1]  # some modules take no empty batch
     ends = np.stack([np.full(classes, 1 / classes), np.eye(classes)[0]])
     ceiling, floor = part.make(ends)
     return float(ceiling - saturated * (ceiling - floor))
