@@ -31,7 +31,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from asal import machine
+from asal import artifacts, machine
 from asal.augmented import Augmented
 from asal.build import Project
 from asal.core import Features, Ids, Index, Round
@@ -45,7 +45,7 @@ from asal.spec import load
 from asal.strategies.asal import asal
 from asal.strategies.seals import seals
 from asal.terminal import watching
-from asal.vectors import StoredVectors, write_vectors
+from asal.vectors import StoredVectors, shard_path, write_vectors
 
 REPEATS = 5
 PAYING = ("asal, ivf", "asal, exact", "asal, k-d tree")
@@ -73,7 +73,8 @@ class First:
         return self.vectors.read(ids)
 
     def expect(self) -> None:
-        self.vectors.expect()
+        for shard in range(-(-self.n // self.vectors.rows)):
+            artifacts.expect(shard_path(self.vectors.folder, shard))
 
     def shards(self) -> Iterator[tuple[Ids, Features]]:
         for ids, x in self.vectors.shards():
@@ -134,6 +135,7 @@ def usage() -> dict[str, Any]:
 
 def let_go(folder: Path) -> None:
     """Ask the system to forget what it has cached of a folder's files, so that the next reading is a cold one."""
+    os.sync()
     for path in folder.rglob("*"):
         if path.is_file():
             handle = os.open(path, os.O_RDONLY)
@@ -151,6 +153,7 @@ def select(given: argparse.Namespace) -> dict[str, Any]:
     model = project.learner().fit(project.pool.read(ids), labels, len(oracle.classes), stream(0, "learner"))
     generator, index, start = project.generator, None, time.perf_counter()
     before = usage()
+    let_go(project.root / "pool")
     if kind:
         folder = home_of(given, kind, given.images)
         for place in (vectors.folder, folder):
@@ -190,7 +193,8 @@ def _none() -> Index:
 
 def elsewhere(given: argparse.Namespace, *words: str) -> dict[str, Any]:
     """Do a case in a process of its own, once: what it told is kept in OUT."""
-    kept = Path(given.out) / f"{'-'.join(words[1::2])}.json".replace(" ", "_").replace(",", "")
+    named = "-".join([*words[1::2], given.space, f"{given.threads}-threads"]).replace(" ", "_").replace(",", "")
+    kept = Path(given.out) / f"{named}.json"
     if not kept.exists():
         same = ["--spec", str(given.spec), "--out", str(given.out), "--space", given.space, "--threads",
                 str(given.threads), "--patience", str(given.patience), "--sizes", *map(str, given.sizes)]  # fmt: skip
@@ -239,10 +243,13 @@ def _too_long(before: Sequence[Timing], n: int, patience: float) -> bool:
 
 
 def _predicted(last: Timing, n: int) -> Timing:
-    """Scale what is linear, or nearly so: it looks at every image."""
+    """Scale what is linear: the search of a tree, or all of what looks at every image."""
     scale = n / last.images
-    seconds, matching, io = (scale * part for part in (last.seconds, last.matching, last.io))
-    return Timing(last.strategy, n, seconds, matching, io, round(last.evaluations * scale), True)
+    if last.matching:
+        seconds = last.seconds + (scale - 1) * last.matching
+        return Timing(last.strategy, n, seconds, last.matching * scale, last.io, last.evaluations, True)
+    seconds, io = (scale * part for part in (last.seconds, last.io))
+    return Timing(last.strategy, n, seconds, 0.0, io, round(last.evaluations * scale), True)
 
 
 def show(console: Console, timings: Sequence[Timing], rows: Sequence[dict[str, Any]]) -> None:

@@ -18,6 +18,7 @@ from PIL import Image
 from asal.build import Project
 from asal.errors import UserError
 from asal.grown import ADDITIONS, Grown
+from asal.growth import Added
 from asal.sources.folder import Folder
 from asal.spec import load
 
@@ -76,7 +77,7 @@ def test_new_images_are_taken_in_behind_the_old_ones(at: tuple[Path, Path], asal
     draw(images, range(80, 110))
     (images / "dark" / "broken.png").write_bytes(b"\x89PNG")
     said = asal("add", root)
-    assert said.code == 0 and "30 new images. Next: asal prepare" in said.out
+    assert said.code == 0 and "30 new images; 80 known. Next: asal prepare" in said.out
     project = Project.open(root)
     assert isinstance(project.pool, Grown) and len(project.pool) == len(before) + 30
     after = everything(project)
@@ -93,7 +94,7 @@ def test_new_images_are_taken_in_behind_the_old_ones(at: tuple[Path, Path], asal
     assert "additions/0001" in (text := asal("status", root).out) and "30 images" in text
     assert asal("doctor", root).code == 0
     said = asal("add", root)
-    assert said.code == 0 and "0 new images. Nothing has changed." in said.out, "the broken one is no news"
+    assert said.code == 0 and "0 new images; 111 known. Nothing has changed." in said.out, "the broken one is no news"
 
 
 @pytest.mark.parametrize("kind", ["auto", "exact", "kdtree", "ivf", "gpu"])
@@ -104,7 +105,7 @@ def test_the_index_finds_what_was_added_twice(kind: str, at: tuple[Path, Path]) 
     Project.open(root).prepare()
     for some in (range(80, 120), range(120, 300)):
         draw(images, some)
-        assert Project.open(root).add() == len(some)
+        assert Project.open(root).add().new == len(some)
         Project.open(root).prepare()
     project = Project.open(root)
     space, index, n = project.space("autoencoder"), project.index("autoencoder"), len(project.pool)
@@ -116,6 +117,43 @@ def test_the_index_finds_what_was_added_twice(kind: str, at: tuple[Path, Path]) 
     assert (found.ids[:, 0] == np.arange(n)).mean() > 0.98 and found.distances.max() < 1e-3
     closed = np.arange(0, n, 2)
     assert (index.search(stored[::2], 1, without=closed).ids[:, 0] % 2 == 1).all()
+
+
+def test_one_project_sees_what_it_added(at: tuple[Path, Path]) -> None:
+    images, root = at
+    project = Project.open(root)
+    before = project.index("autoencoder").search(np.zeros((1, project.space("autoencoder").vectors.dim)), 999).ids
+    draw(images, range(80, 100))
+    project.add()
+    project.prepare()
+    after = project.index("autoencoder").search(np.zeros((1, project.space("autoencoder").vectors.dim)), 999).ids
+    assert before.shape[1] == 70 and after.shape[1] == len(project.pool) == 90
+
+
+def test_a_pool_that_has_grown_fourfold_has_its_index_built_anew(at: tuple[Path, Path]) -> None:
+    images, root = at
+    (root / "asal.toml").write_text((root / "asal.toml").read_text() + '\n[index]\nkind = "ivf"\nlists = 0\n')
+    Project.open(root).prepare()
+    for some in (range(80, 200), range(200, 700), range(700, 720)):
+        draw(images, some)
+        Project.open(root).add()
+    Project.open(root).prepare()
+    folders = list((root / "indexes").iterdir())
+    assert len(folders) == len(Project.open(root).spec.features), "those over fewer parts are gone"
+    assert len(Project.open(root).pool) == 710
+
+
+def test_other_classes_are_counted_and_do_not_come_back(at: tuple[Path, Path], asal: Any) -> None:
+    images, root = at
+    file = root / "asal.toml"
+    file.write_text(file.read_text().replace("[pool]\n", '[pool]\nkeep = ["dark", "light"]\n'))
+    shutil.rmtree(root / "pool")
+    shutil.rmtree(root / "test")
+    assert asal("prepare", root).code == 0
+    draw(images, range(80, 86), ("amber",))
+    asal("prepare", root).refused("asal add")
+    assert "0 new images; 80 known, 6 of other classes. Nothing has changed." in asal("add", root).out
+    assert asal("prepare", root).code == 0
 
 
 def test_a_session_goes_on_and_may_ask_for_the_new(at: tuple[Path, Path]) -> None:
@@ -182,7 +220,8 @@ def test_another_folder_is_added(at: tuple[Path, Path], tmp_path: Path) -> None:
     _, root = at
     draw(tmp_path / "more", range(500, 520))
     project = Project.open(root)
-    assert project.add(Folder(str(tmp_path / "more"))) == 20 and project.add(Folder(str(tmp_path / "more"))) == 0
+    more = Folder(str(tmp_path / "more"))
+    assert project.add(more) == Added(20, 0, 0) and project.add(more) == Added(0, 20, 0)
     assert len(project.pool) == 90
 
 
@@ -239,3 +278,47 @@ def test_killed_at_any_moment_it_ends_in_the_same_bytes(at: tuple[Path, Path], s
         assert start(*words, first=often).wait().code == 0
     assert files(kept["cut"]) == files(kept["whole"])
     assert len(load(kept["cut"]).features) and len(Project.open(kept["cut"]).pool) == 590
+
+
+def harm(file: Path) -> None:
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+
+
+def test_a_mended_addition_is_made_anew_of_the_very_images_that_it_held(at: tuple[Path, Path], asal: Any) -> None:
+    images, root = at
+    for some in (range(80, 90), range(90, 95)):
+        draw(images, some)
+        Project.open(root).add()
+    before = everything(Project.open(root))
+    harm(root / ADDITIONS / "0001" / "images" / "00000.npy")
+    draw(images, range(60_000, 60_004))  # which come first in no order, and are none of its images
+    assert asal("doctor", root, "--mend").code == 0
+    assert "asal add" in asal("status", root).out
+    with pytest.raises(UserError, match="0001 is not whole"):
+        Project.open(root).pool  # noqa: B018
+    assert "4 new images" in asal("add", root).out
+    now = everything(Project.open(root))
+    assert {i: now[i] for i in before} == before and len(now) == len(before) + 4
+
+
+def test_what_cannot_be_made_as_it_was_is_refused(at: tuple[Path, Path], asal: Any) -> None:
+    images, root = at
+    draw(images, range(80, 90))
+    Project.open(root).add()
+    harm(root / ADDITIONS / "0001" / "images" / "00000.npy")
+    Image.fromarray(np.full((8, 8), 7, np.uint8)).save(images / "dark" / "00080.png")
+    assert asal("doctor", root, "--mend").code == 0
+    asal("add", root).refused("what is mended comes out as it was", "00000.npy", "put images/00000.npy back")
+
+
+def test_a_gap_among_additions_is_told(at: tuple[Path, Path]) -> None:
+    images, root = at
+    for some in (range(80, 90), range(90, 95)):
+        draw(images, some)
+        Project.open(root).add()
+    shutil.rmtree(root / ADDITIONS / "0001")
+    with pytest.raises(UserError, match="0001 is not whole"):
+        Project.open(root).pool  # noqa: B018
+    with pytest.raises(UserError, match="0001 is not whole"):
+        Project.open(root).add()

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asal.core import NO_IDS, Features, Ids, Index, Neighbours
+from asal.core import NO_IDS, Check, Features, Ids, Index, Neighbours
 from asal.errors import DamageError, UserError
 from asal.index import Pairs, ivf, squared_distances
 from asal.index.exact import Exact
@@ -101,14 +101,14 @@ class Lying:
     def __init__(self, features: Features, honest: int) -> None:
         self.features, self.honest, self.asked = features, honest, list[int]()
 
-    def __call__(self, queries: Features, k: int, gone: Ids, probes: int) -> tuple[Pairs, int]:
+    def __call__(self, queries: Features, k: int, gone: Ids, probes: int) -> tuple[Pairs, Ids]:
         self.asked.append(probes)
         rows = np.arange(len(queries))
         apart = np.array(
             [squared_distances(queries.astype(np.float64), np.tile(x, (len(queries), 1))) for x in self.features]
         )
         ids = apart.argmin(0) if probes >= self.honest else np.zeros(len(queries), np.int64)
-        return Pairs(rows, ids, apart[ids, rows]), 0
+        return Pairs(rows, ids, apart[ids, rows]), np.arange(len(queries))
 
 
 @pytest.mark.parametrize(("honest", "asked"), [(0, [2]), (8, [2, 8]), (32, [2, 8, 32]), (10**9, [2, 8, 32])])
@@ -135,21 +135,23 @@ def test_every_query_has_its_turn_with_the_guard() -> None:
             seen.update(queries[:, 0].tolist())
             return Neighbours(np.zeros((len(queries), k), np.int64), np.zeros((len(queries), k)))
 
-    def near(queries: Features, k: int, gone: Ids, probes: int) -> tuple[Pairs, int]:
-        return Pairs(np.arange(10), np.arange(10), np.zeros(10)), 0
+    def near(queries: Features, k: int, gone: Ids, probes: int) -> tuple[Pairs, Ids]:
+        return Pairs(np.arange(10), np.arange(10), np.zeros(10)), np.array([1, 2, 3, 5, 8])
 
-    queries = np.arange(10, dtype=np.float32)[:, None]
-    for removals in range(100):
-        Guard(Seeing(), 1).search(near, queries, 1, np.arange(removals), 1, 1)
-    assert len(seen) == 10
+    for shift in range(100):
+        queries = (np.arange(10, dtype=np.float32) + shift / 256)[:, None]
+        Guard(Seeing(), 1).search(near, queries, 1, NO_IDS, 1, 1)
+    assert {int(x) for x in seen} == {1, 2, 3, 5, 8}, "others than those that were answered from lists"
+    check = Guard(Seeing(), 1).search(lambda *_: (near(*_)[0], NO_IDS), queries, 1, NO_IDS, 1, 1).check
+    assert check == Check(0, 0, 0, 10, 0.0)
 
 
 def test_equally_near_images_are_no_miss() -> None:
     features = np.tile(toy_features(30), (2, 1))
     queries = features[:10]
 
-    def twins(queries: Features, k: int, gone: Ids, probes: int) -> tuple[Pairs, int]:
-        return Pairs(np.arange(10), np.arange(30, 40), np.zeros(10)), 0
+    def twins(queries: Features, k: int, gone: Ids, probes: int) -> tuple[Pairs, Ids]:
+        return Pairs(np.arange(10), np.arange(30, 40), np.zeros(10)), np.arange(10)
 
     with opened(Exact(), features) as exact:
         assert Guard(exact, 10).search(twins, queries, 1, NO_IDS, 1, 1).ids.min() == 30

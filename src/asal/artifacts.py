@@ -119,6 +119,12 @@ def building(folder: Path, facts: Mapping[str, Any]) -> Iterator[Path]:
     with telling_of_disk(partial):
         same = made_from.exists() and read_json(made_from) == json.loads(json.dumps(facts, default=str))
         if partial.exists() and not same:
+            if was_mended(partial):  # what is in it may have labels
+                raise UserError(
+                    "what `asal doctor --mend` took away is made anew from what it was made from",
+                    came=f"{partial}, and its source or its options have changed since",
+                    remedy=f"bring those back, or {', '.join(read_json(partial / SCRATCH / WAS))} from a copy",
+                )
             shutil.rmtree(partial)
         (partial / SCRATCH).mkdir(parents=True, exist_ok=True)
         write_json(made_from, facts)

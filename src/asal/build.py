@@ -36,7 +36,7 @@ from asal.extraction import Recipe, Trained
 from asal.features import Given, features
 from asal.generators import Adversary, generators
 from asal.grown import Grown, additions, open_all
-from asal.growth import add
+from asal.growth import Added, add
 from asal.index import Indexer, indexes
 from asal.ingest import Hands, ingest
 from asal.intake import Form
@@ -51,7 +51,7 @@ from asal.progress import Watch, listening, unwatched
 from asal.quality import judge
 from asal.session import Chooser, Plan, Session, draw
 from asal.sharded import Sharded
-from asal.sources import Source, sources
+from asal.sources import Source, apart, sources
 from asal.spec import FeatureTable, Spec, StrategyTable, load
 from asal.storage import Storage
 from asal.strategies import strategies
@@ -159,10 +159,9 @@ class Project:
         # Machines that do not see this folder could not put images into it.
         hands = Hands(Here() if self.storage else self.engine, self.watch)
         ingest(source, self.root, split, keep=table.keep, size=table.size, gray=table.gray, hands=hands)
-        if "pool" in self.__dict__:
-            del self.pool
+        self._let_go()
 
-    def add(self, images: Source | None = None) -> int:
+    def add(self, images: Source | None = None) -> Added:
         """Take in what the source has by now and the project does not, under ids behind the present ones.
 
         Generators, encoders and projections stay as they were trained; `prepare` then computes the new images' features
@@ -172,7 +171,7 @@ class Project:
             images: another source, whose training images are taken; the spec's own where none is given.
 
         Returns:
-            How many images are new; 0 changes nothing.
+            How many images were new, known, or of classes that are not kept.
 
         Raises:
             UserError: there is no pool yet, or the source has labels that are no class of the project.
@@ -181,17 +180,31 @@ class Project:
         with self._held():
             hands = Hands(Here() if self.storage else self.engine, self.watch)
             form = Form(table.size, table.gray, StoredPool.open(self.root / "pool").shape)
-            count = add(images or made(sources, self.spec.source), self.root, table.keep, form, hands)
-        self.__dict__.pop("pool", None)
-        return count
+            source = images or made(sources, self.spec.source)
+            if isinstance(place := getattr(source, "path", None), str) and "://" not in place:
+                apart(self.root, Path(place))
+            counts = add(source, self.root, table.keep, form, hands)
+        self._let_go()
+        return counts
+
+    def _let_go(self) -> None:
+        """Forget what hangs on how many images there are."""
+        for name in ("pool", "_added"):
+            self.__dict__.pop(name, None)
+        self._spaces.clear()
+        self._indexes.clear()
+
+    @cached_property
+    def _added(self) -> list[Path]:
+        return additions(self.root)
 
     @cached_property
     def pool(self) -> StoredPool | Augmented | Grown:
         """The images to choose from."""
-        return open_all(self.root)
+        return open_all(self.root, self._added)
 
     @property
-    def _original(self) -> StoredPool | Augmented:
+    def original(self) -> StoredPool | Augmented:
         """The images that the pool began with: what is trained on them serves those that were added, too."""
         return self.pool.parts[0] if isinstance(self.pool, Grown) else self.pool
 
@@ -209,7 +222,7 @@ class Project:
     @property
     def _shop(self) -> Shop:
         make, engine, storage = self._making, self.engine, self.storage
-        return Shop(self.root, self._original, self.spec.seed, self.device, self.watch, make, engine, storage)
+        return Shop(self.root, self.original, self.spec.seed, self.device, self.watch, make, engine, storage)
 
     @cached_property
     def _adversary(self) -> tuple[Path, Adversary]:
@@ -219,7 +232,7 @@ class Project:
         part = made(generators, table)
 
         def judged(folder: Path) -> None:
-            judge(part.load(folder, self.pool.shape), self._yardstick, self._original, folder, self.spec.seed)
+            judge(part.load(folder, self.pool.shape), self._yardstick, self.original, folder, self.spec.seed)
 
         folder = trained(self._shop, table.kind, part, options_of(generators, table), also=judged)
         return folder, part.load(folder, self.pool.shape)
@@ -268,7 +281,7 @@ class Project:
             folder, extractor = self._trained_features(table)
             compression, recipe = self._compression(table), self._recipe(table, folder)
             space = extracted(self._shop, name, extractor, folder, compression, recipe)
-            self._spaces[name] = extended(self._shop, name, space, additions(self.root), recipe)
+            self._spaces[name] = extended(self._shop, name, space, self._added, recipe)
         return self._spaces[name]
 
     def index(self, name: str) -> Index:
@@ -320,7 +333,7 @@ class Project:
 
     def oracle(self, part: str) -> Stored:
         """Return the stored labels of "pool" or "test"."""
-        more = additions(self.root) if part == "pool" else []
+        more = self._added if part == "pool" else []
         return Stored.open(self.root / part).followed_by(*map(Stored.open, more))
 
     @property
@@ -331,7 +344,7 @@ class Project:
     def teacher(self) -> Answering:
         """Who answers for made-up images: trained on every label of the pool that the project began with."""
         oracle, part = Stored.open(self.root / "pool"), made(oracles, self.spec.annotator)
-        labels = oracle.answer(np.arange(len(self._original)))
+        labels = oracle.answer(np.arange(len(self.original)))
         facts = {
             "kind": self.spec.annotator.kind,
             "options": options_of(oracles, self.spec.annotator),
@@ -342,7 +355,7 @@ class Project:
 
         def fill(folder: Path) -> None:
             with listening(self.watch, "teacher"):
-                part.train(self._original, labels, len(oracle.classes), folder, self.spec.seed)
+                part.train(self.original, labels, len(oracle.classes), folder, self.spec.seed)
 
         folder = stage(self._shop, "parts", self.spec.annotator.kind, facts, fill)
         answering: Answering = part.load(folder, self.pool.shape, len(oracle.classes))

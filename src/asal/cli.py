@@ -139,32 +139,35 @@ def prepare(
 
 @app.command()
 def add(
-    folder: Annotated[Path, typer.Argument(help="A project folder with a pool.", metavar="PROJECT")],
+    spec: SpecPath,
     images: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option("--images", help="A folder of image files. [default: the spec's source, looked at again]"),
     ] = None,
+    project: ProjectOption = None,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that take images in.")] = CORES,
 ) -> None:
     """Take in images that have come since, under ids behind the present ones; then **prepare** again.
 
-    New is what has a key, such as a file's path below its folder, that the project does not know yet. All of it goes
-    to the pool, and the next batch may ask for it. What was trained stays; features are computed for the new images
-    alone, and the index grows by them. When what comes no longer looks like what the generator was trained on, start a
-    new project.
+    New is what has a key, such as a file's path below its folder, that the project does not know yet; what a split left
+    out (**train = 5000** of more) is new, too. All of it goes to the pool, and the next batch may ask for it. What was
+    trained stays; features are computed for the new images alone, and the index grows by them. When what comes no
+    longer looks like what the generator was trained on, start a new project.
     """
     from asal.build import Project
-    from asal.engine import Here
-    from asal.engine.local import Local
+    from asal.engine.choice import chosen
     from asal.sources.folder import Folder
     from asal.spec import load
     from asal.terminal import watching
 
+    settings = load(spec)
+    root = _root(spec, project, settings.name)
     with watching(console) as watch:
-        engine = Local(workers) if workers > 1 else Here()
-        count = Project(folder, load(folder), watch=watch, engine=engine).add(Folder(str(images)) if images else None)
-    then = f"Next: asal prepare {quote(str(folder))}" if count else "Nothing has changed."
-    console.print(f"{count:,} new images. {then}", highlight=False, soft_wrap=True)
+        opened = Project(root, settings, watch=watch, engine=chosen("local", workers))
+        found = opened.add(Folder(str(images)) if images else None)
+    others = f", {found.others:,} of other classes" if found.others else ""
+    then = f"Next: asal prepare {quote(str(root))}" if found.new else "Nothing has changed."
+    console.print(f"{found.new:,} new images; {found.known:,} known{others}. {then}", highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -69,7 +69,8 @@ def begin(project: Project, chosen: Sequence[str], seeds: Sequence[int], out: Pa
     }
     there = out / FACTS
     if there.exists():
-        facts = _joined(read_facts(out), facts, out)
+        began = {"images": len(project.original)}  # folders of before there were additions do not say
+        facts = _joined(began | read_facts(out), facts, out)
     with artifacts.telling_of_disk(out):
         out.mkdir(parents=True, exist_ok=True)
         artifacts.write_json(there, facts)
@@ -113,7 +114,7 @@ def _check_protocol(spec: Spec, labels: Labels, classes: Sequence[str]) -> None:
 
 def _joined(there: Mapping[str, Any], now: Mapping[str, Any], out: Path) -> dict[str, Any]:
     """Return the facts of a run folder that grows by strategies and seeds; refuse any other change."""
-    differing = [key for key in ("pool", "images", "classes", "threads") if there.get(key, now[key]) != now[key]]
+    differing = [key for key in ("pool", "images", "classes", "threads") if there[key] != now[key]]
     before, after = there["spec"], now["spec"]
     differing += [f"[{key}]" for key in after if key != "strategies" and before.get(key) != after[key]]
     common = set(before["strategies"]) & set(after["strategies"])
@@ -174,6 +175,7 @@ def run_one(job: Job, watch: Watch) -> str:
     the classifier is trained again to the same weights, and the rows come out the same.
     """
     project = Project(job.root, job.spec)
+    _check_size(project, job)
     protocol = job.spec.protocol
     oracle, exam = project.oracle("pool"), Exam.of(project)
     plan = project.plan(job.strategy, oracle.classes, job.seed, first=Initial(oracle, protocol.draw, job.seed))
@@ -202,6 +204,17 @@ def run_one(job: Job, watch: Watch) -> str:
         watch(job.name, protocol.budget, protocol.budget, rows.note)
         save_pairs(project, record, job)
         return rows.note
+
+
+def _check_size(project: Project, job: Job) -> None:
+    """Refuse a pool that has grown since the folder was begun: its runs would not be of one pool."""
+    facts = read_facts(job.out) if (job.out / FACTS).exists() else {}
+    if (images := len(project.pool)) != facts.get("images", images):
+        raise UserError(
+            "a run folder is of one pool",
+            came=f"{job.out} was begun with {facts['images']:,} images, and the pool has {images:,} by now",
+            remedy="choose another folder with --out",
+        )
 
 
 def _answers(project: Project, job: Job, session: Session, batch: Batch) -> list[tuple[int, int | None]]:

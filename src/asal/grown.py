@@ -18,6 +18,7 @@ from asal.pool import StoredPool, checked
 from asal.vectors import StoredVectors
 
 ADDITIONS = "additions"  # in a project: 0001, 0002 … each like the folder `pool`
+SEEN = "seen.json"  # beside them: how the source was when it had nothing for the project
 
 
 def additions(root: Path) -> list[Path]:
@@ -49,9 +50,9 @@ def _gap(folder: Path) -> UserError:
     )
 
 
-def open_all(root: Path) -> StoredPool | Augmented | Grown:
-    """Open a project's pool with all that was added to it."""
-    first, more = open_pool(root / "pool"), [StoredPool.open(folder) for folder in additions(root)]
+def open_all(root: Path, added: Sequence[Path]) -> StoredPool | Augmented | Grown:
+    """Open a project's pool with what was added to it."""
+    first, more = open_pool(root / "pool"), [StoredPool.open(folder) for folder in added]
     return Grown((first, *more)) if more else first
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ from asal import artifacts, pool
 from asal.core import Ids, Labels
 from asal.divide import Part
 from asal.errors import UserError, unknown
-from asal.grown import ADDITIONS, additions, mended
+from asal.grown import ADDITIONS, SEEN, additions, mended
 from asal.ingest import Hands, take
 from asal.intake import Form
 from asal.pool import StoredPool
@@ -29,8 +30,17 @@ BLOCK = 2**16  # keys hashed at a time
 Hashes = npt.NDArray[np.uint64]
 
 
-def add(source: Source, root: Path, keep: tuple[str, ...], form: Form, hands: Hands) -> int:
-    """Take in what is new among the source's training images, and return how many that were.
+@dataclass(frozen=True)
+class Added:
+    """What an addition came to, in images."""
+
+    new: int
+    known: int  # by their keys
+    others: int  # of classes that the project does not keep
+
+
+def add(source: Source, root: Path, keep: tuple[str, ...], form: Form, hands: Hands) -> Added:
+    """Take in what is new among the source's training images, and tell how much that was.
 
     The caller holds the project (`artifacts.alone`). Memory: 8 bytes an image, old and new.
 
@@ -51,23 +61,32 @@ def add(source: Source, root: Path, keep: tuple[str, ...], form: Form, hands: Ha
     for partial in mended(root):
         _remake(source, partial, facts, form, hands)
     rows, told = _new(source, _known(root))
-    labels = _labels(source, facts, keep, rows)
+    fresh, labels = len(rows), _labels(source, facts, keep, rows)
     if labels is not None and keep:
         rows, labels = rows[labels >= 0], labels[labels >= 0]
-    if not len(rows):
-        return 0
+    counts = Added(0, source.splits["train"] - fresh, fresh - len(rows))
     home = root / ADDITIONS
+    if not len(rows):
+        if fresh:
+            home.mkdir(exist_ok=True)
+            artifacts.write_json(home / SEEN, {"source": source.fingerprint})
+        return counts
     home.mkdir(exist_ok=True)
+    for addition in additions(root):
+        artifacts.tidy(addition)
     folder = home / f"{len(additions(root)) + 1:04d}"
     made_from = {
         "part": "addition",
-        "options": {**facts["options"], "source": source.__class__.__name__.lower()},
+        "options": {
+            **facts["options"],
+            "source": {"name": type(source).__name__.lower(), **asdict(cast(Any, source))},
+        },
         "source": source.fingerprint,
         "classes": facts["classes"],
         "keys": told,
     }
     take(source, Part("train", rows, labels, tuple(facts["classes"])), folder, made_from, form, hands)
-    return len(StoredPool.open(folder))
+    return replace(counts, new=len(StoredPool.open(folder)))
 
 
 def _remake(source: Source, partial: Path, facts: dict[str, Any], form: Form, hands: Hands) -> None:

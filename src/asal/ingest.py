@@ -26,7 +26,7 @@ from asal import artifacts, pool
 from asal.divide import Part, Split, divide
 from asal.engine import Engine, Here
 from asal.errors import UserError
-from asal.grown import additions
+from asal.grown import ADDITIONS, SEEN, additions
 from asal.intake import RECEIPT, Form, Receipt, Shape, Taking, appear, close, decoded, save
 from asal.progress import Watch, unwatched
 from asal.sources import Enlarging, Listed, Source, apart
@@ -81,6 +81,8 @@ def ingest(
     folders = {name: project / name for name in split.parts}
     made_from = {"options": options, "source": source.fingerprint}
     added = [artifacts.manifest(folder)["source"] for folder in additions(project)]
+    if (seen := project / ADDITIONS / SEEN).exists():
+        added.append(artifacts.read_json(seen)["source"])
     missing = [name for name, folder in folders.items() if not _stands(folder, made_from, added)]
     if not missing:
         return folders

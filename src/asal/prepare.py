@@ -37,6 +37,7 @@ from asal.storage import Storage
 from asal.vectors import Compute, StoredVectors, begin, finish, missing, shard_path, write_vectors
 
 Fill = Callable[[Path], None]
+REBUILD = 4  # times as many vectors as an index was built over: then it is built anew, and not grown
 PASSING = ".passing"  # in a project: spaces that go with their round
 SHARD = 16_384  # vectors: what a kill may cost, under a minute at 300 images a second
 
@@ -256,24 +257,42 @@ def indexed(shop: Shop, kind: str, indexer: Any, options: Mapping[str, Any], spa
 
 
 def _index_of(shop: Shop, kind: str, indexer: Any, options: dict[str, Any], space: Space, parts: int) -> Path:
-    """Return the folder of the index over the first parts; the one over fewer goes when it is whole."""
-    facts: dict[str, Any] = {"kind": kind, "options": options, "features": space.folder.name}
-    if parts > 1:
-        facts["more"] = [folder.name for folder in space.more[: parts - 1]]
-    vectors, smaller = space.first(parts), []
+    """Return the folder of the index over the first parts; those over fewer go when it is whole.
+
+    It is grown from the largest one there is, as long as the pool has not grown fourfold since one was built: then it
+    is built anew. So what it is hangs on the parts alone.
+    """
+
+    def facts_of(parts: int) -> dict[str, Any]:
+        facts: dict[str, Any] = {"kind": kind, "options": options, "features": space.folder.name, "version": 2}
+        return facts | ({"more": [folder.name for folder in space.more[: parts - 1]]} if parts > 1 else {})
+
+    vectors, base = space.first(parts), 1
+    for number in range(2, parts + 1):
+        base = number if len(space.first(number)) >= REBUILD * len(space.first(base)) else base
+    fewer = {number: _named(shop, "indexes", kind, facts_of(number)) for number in range(1, parts)}
 
     def fill(folder: Path) -> None:
-        if parts == 1:
+        if parts == base:
             indexer.build(vectors, folder, watch=shop.watch)
             return
-        before = _index_of(shop, kind, indexer, options, space, parts - 1)
-        smaller.append(before)
-        indexer.grow(before, len(space.first(parts - 1)), vectors, folder, watch=shop.watch)
+        there = [number for number, other in fewer.items() if number >= base and artifacts.is_whole(other)]
+        held = max(there, default=base)
+        before = fewer[held] if there else _index_of(shop, kind, indexer, options, space, base)
+        artifacts.verify(before)
+        indexer.grow(before, len(space.first(held)), vectors, folder, watch=shop.watch)
 
-    folder = stage(shop, "indexes", kind, facts, fill)
-    for before in smaller:
-        shutil.rmtree(before)
+    folder = stage(shop, "indexes", kind, facts_of(parts), fill)
+    for other in fewer.values() if shop.make else ():
+        if other.exists():
+            dropped = other.with_name(f"{other.name}.partial")  # what a kill leaves of it is no index
+            other.replace(dropped)
+            shutil.rmtree(dropped)
     return folder
+
+
+def _named(shop: Shop, home: str, kind: str, facts: Mapping[str, Any]) -> Path:
+    return shop.root / home / f"{kind}-{artifacts.fingerprint(facts)}"
 
 
 def stage(shop: Shop, home: str, kind: str, facts: Mapping[str, Any], fill: Fill) -> Path:
@@ -283,7 +302,7 @@ def stage(shop: Shop, home: str, kind: str, facts: Mapping[str, Any], fill: Fill
         UserError: it is not there, and this shop does not make.
         DamageError: it is not as it was written.
     """
-    folder = shop.root / home / f"{kind}-{artifacts.fingerprint(facts)}"
+    folder = _named(shop, home, kind, facts)
     if artifacts.is_whole(folder):
         artifacts.verify(folder)
         if shop.make:

@@ -322,7 +322,8 @@ def watch_table(results: Results) -> Table | None:
         if told:
             total = {key: sum(round_[key] for round_ in told) for key in told[0]}
             checked, missed = total["checked"], total["missed"]
-            cells = (len(told), total["queries"], checked, missed, f"{1 - missed / checked:.3f}", total["exact"],
+            recall = f"{1 - missed / checked:.3f}" if checked else "–"
+            cells = (len(told), total["queries"], checked, missed, recall, total["exact"],
                      max(round_["probes"] for round_ in told), f"{total['seconds'] / len(told):.3f}")  # fmt: skip
             rows.append((name, [Cell(cell if isinstance(cell, str) else f"{cell:,.0f}") for cell in cells]))
     if not rows:

@@ -85,7 +85,7 @@ class Ray:
             raise UserError(
                 "every machine of a cluster has the same asal, and what it needs",
                 came=f"'{work.name}' could not begin: {last}",
-                remedy="install the same versions of everything on every machine; then run the same command: it resumes",
+                remedy="install the same versions of everything on every machine, then run the same command",
             ) from None
         except ray.exceptions.RayError as error:
             raise UserError(

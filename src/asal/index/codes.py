@@ -62,7 +62,9 @@ def build(vectors: Store, centre: Scores, folder: Path, watch: Watch = unwatched
             back = np.float32(scale) * codes.astype(np.float32)
             length = float(np.linalg.norm(back, axis=1).max())
             error = float(np.linalg.norm(x - back @ turn.T, axis=1).max())
-            error += ROUNDING * (dim + 8) * (length + error)
+            # Of the product with Rᵀ in float32: γ‖|R|‖‖s·g‖, and ‖|R|‖ is below √d (Higham 2002, §3.5).
+            error += ROUNDING * (dim + 8) * dim**0.5 * (length + error)
+            length *= 1 + ROUNDING * (dim + 8)
             facts[block] = scale, error, length, (length + error) ** 2
             file.write(codes.tobytes())
     watch("index: codes", n, n)
@@ -158,7 +160,7 @@ class CodedScan:
         return hit[rows], places
 
     def kth(self, k: int) -> Scores:
-        """Return an upper bound of the k-th squared distance (q,) in the block."""
+        """Return an upper bound of the k-th squared distance (q,) in the block; more than k of it are not removed."""
         place = self._over.shape[1] - k
         reached = np.partition(self._over, place, axis=1)[:, place]
         return np.asarray(self._unit * (1.0 - reached) + self._slack + self._shift)

@@ -29,7 +29,7 @@ def fits(vectors: Store) -> bool:
     if here().type != "cuda":
         return False
     free, _ = torch.cuda.mem_get_info(here())
-    return bool(4 * len(vectors) * vectors.dim <= SHARE * free)
+    return bool(4 * len(vectors) * (vectors.dim + QUERIES // 8) <= SHARE * free)  # norms and scores on top
 
 
 @indexes.register("gpu", cost="linear")
@@ -75,7 +75,12 @@ class GpuIndex:
 
     def __init__(self, vectors: Store, exact: ExactIndex, held: Any, block: int) -> None:
         self._vectors, self._exact, self._held, self._block = vectors, exact, held, block
-        self._norms = held.square().sum(1)
+        import torch
+
+        self._norms = torch.cat([x.square().sum(1) for x in held.split(block)])
+        # Products in TensorFloat-32 keep 10 bits, where somebody allowed them.
+        exact_products = torch.get_float32_matmul_precision() == "highest" and not torch.backends.cuda.matmul.allow_tf32
+        self._rounding = ROUNDING if exact_products else 2.0**-9
         self._longest = float(self._norms.max().sqrt())
 
     def search(self, queries: Features, k: int, *, without: Ids = NO_IDS) -> Neighbours:
@@ -110,7 +115,7 @@ class GpuIndex:
             return pairs
         # A vector beyond the kept ones scores no less than the last of them, and is off by this at the most.
         lengths = np.linalg.norm(offsets, axis=1)
-        slack = 2 * ROUNDING * (offsets.shape[1] + 8) * (lengths + self._longest) ** 2
+        slack = 2 * self._rounding * (offsets.shape[1] + 8) * (lengths + self._longest) ** 2
         proven = pairs.squares.reshape(len(queries), k)[:, -1] < scores[:, -1] + lengths**2 - slack
         todo = np.flatnonzero(~proven)
         if not len(todo):

@@ -16,6 +16,7 @@ from asal.errors import UserError
 from asal.index import (
     NO_PAIRS,
     Pairs,
+    Rows,
     Store,
     checked,
     indexes,
@@ -96,7 +97,7 @@ class Ivf:
     def grow(self, before: Path, held: int, vectors: Store, folder: Path, watch: Watch = unwatched) -> None:
         """Put the new vectors into the old lists, whose centres and codes stay as they were found.
 
-        Where a pool has grown fourfold, lists are four times as long: build anew then, for speed.
+        Where a pool has grown fourfold, lists are four times as long: `asal.prepare` builds anew then.
         """
         faiss = _faiss()
         Exact().grow(before / "exact", held, vectors, folder / "exact", watch)
@@ -151,10 +152,10 @@ class IvfIndex:
             return self._guard.search(self._answer, queries, k, gone, self._probes, self._index.nlist)
         return neighbours(self._answer(queries, k, gone, self._probes)[0], len(queries), k)
 
-    def _answer(self, queries: Features, k: int, gone: Ids, probes: int) -> tuple[Pairs, int]:
+    def _answer(self, queries: Features, k: int, gone: Ids, probes: int) -> tuple[Pairs, Rows]:
         """Return k pairs a query: from so many lists, or exactly where near images are removed or the lists are few.
 
-        The second is how many queries the exact scan answered.
+        The second are the rows of the queries that were answered from lists.
         """
         found, todo = [NO_PAIRS], np.arange(len(queries))
         if probes * SURRENDER <= self._index.nlist:
@@ -165,7 +166,7 @@ class IvfIndex:
         if len(todo):
             left = self._exact.search(queries[todo], k, without=gone)
             found.append(Pairs(np.repeat(todo, k), left.ids.ravel(), left.distances.ravel() ** 2))
-        return nearest(found, k), len(todo)
+        return nearest(found, k), np.setdiff1d(np.arange(len(queries)), todo)
 
     def _probe(self, queries: Features, k: int, gone: Ids, probes: int) -> tuple[Pairs, npt.NDArray[np.bool_]]:
         """Return the k best of each query's candidates that are left, and for which queries enough are left."""
