@@ -266,9 +266,11 @@ def test_facts_are_written_readably(tmp_path: Path) -> None:
 @contextmanager
 def full_disk(path: Path) -> Iterator[None]:
     """Let what is about to be written to this path go to a device that is always full."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    scratch.symlink_to(FULL)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("asal.artifacts.secrets.token_hex", lambda n: "0" * 2 * n)
+        scratch = path.with_name(f".{path.name}.{os.getpid()}-00000000")
+        scratch.symlink_to(FULL)
+        yield
     assert not scratch.is_symlink(), "the scratch file is cleared away"
 
 

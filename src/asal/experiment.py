@@ -209,7 +209,8 @@ def run_one(job: Job, watch: Watch) -> str:
 def _check_size(project: Project, job: Job) -> None:
     """Refuse a pool that has grown since the folder was begun: its runs would not be of one pool."""
     facts = read_facts(job.out) if (job.out / FACTS).exists() else {}
-    if (images := len(project.pool)) != facts.get("images", images):
+    same = facts.get("pool") == project.pool.fingerprint  # else the record says what is wrong
+    if same and (images := len(project.pool)) != facts.get("images", images):
         raise UserError(
             "a run folder is of one pool",
             came=f"{job.out} was begun with {facts['images']:,} images, and the pool has {images:,} by now",

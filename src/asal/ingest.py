@@ -205,7 +205,7 @@ def _larger(source: Source, part: Part) -> dict[str, Any]:
 def _taken(folder: Path, source: Source, part: Part, form: Form, hands: Hands) -> list[Taking]:
     """Take in every shard that is missing, and return all of them."""
     for left in (folder / artifacts.SCRATCH).iterdir():  # by a process that was killed
-        if left.name != artifacts.MADE_FROM:
+        if left.name not in (artifacts.MADE_FROM, artifacts.WAS):
             left.unlink()
     order, step = uuid.uuid4().hex, pool.shard_size(form.shape)
     works = [

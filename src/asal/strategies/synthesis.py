@@ -47,7 +47,7 @@ def enough_of(now: Round, name: str, saturated: float) -> float:
     part = scores[name]
     if saturated == 0 or "loss" in part.needs:
         return float("inf")
-    classes = now.model.predict(now.pool.read(np.zeros(1, np.int64))).shape[1]  # some modules take no empty batch
+    classes = now.predict(np.zeros(1, np.int64)).shape[1]  # some modules take no empty batch
     ends = np.stack([np.full(classes, 1 / classes), np.eye(classes)[0]])
     ceiling, floor = part.make(ends)
     return float(ceiling - saturated * (ceiling - floor))
