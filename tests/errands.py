@@ -7,7 +7,7 @@ import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from asal.errors import UserError
 from asal.progress import Watch
@@ -21,6 +21,7 @@ class Errand:
     folder: Path
     deed: str = ""
     size: int = 1
+    light: ClassVar[bool] = False
 
     @property
     def name(self) -> str:

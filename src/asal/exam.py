@@ -62,6 +62,7 @@ class Supervised:
     out: Path
 
     size = 1
+    light = False
 
     @property
     def name(self) -> str:

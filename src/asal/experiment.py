@@ -16,7 +16,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -149,6 +149,7 @@ class Job:
     seed: int
     out: Path
     commit: str | None = None  # of asal's source tree; goes into every row
+    light: ClassVar[bool] = False
 
     @property
     def name(self) -> str:

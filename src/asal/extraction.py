@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -160,6 +160,7 @@ class Piece:
     images: int
     rows: int
     shelf: Shelf | None = None
+    light: ClassVar[bool] = False
 
     @property
     def name(self) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -122,6 +122,7 @@ class Built:
     indexer: Indexer
     stretch: Stretch
     folder: Path
+    light: ClassVar[bool] = False
 
     @property
     def name(self) -> str:

@@ -25,6 +25,11 @@ class Work(Protocol):
         """What its own progress counts to."""
         ...
 
+    @property
+    def light(self) -> bool:
+        """Whether it does without torch, which takes seconds to load."""
+        ...
+
     def do(self, watch: Watch) -> Any:
         """Do it, or find it done, and return what little there is to tell of it."""
         ...

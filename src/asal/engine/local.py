@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -19,6 +19,7 @@ from asal.engine import W, Work
 from asal.errors import UserError
 from asal.progress import Watch, unwatched
 
+LOOK = 10.0  # seconds between looks at whether all processes live, while none of them ends a piece
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 _told: Queue[Any] | None = None  # in a worker: where its progress goes
@@ -55,23 +56,29 @@ class Local:
                 ProcessPoolExecutor(self.workers, context, _settle, (self.threads, told)) as pool,
                 _listening(told, watch),
             ):
-                with _deaf():
-                    futures = {pool.submit(_work, work): work for work in works}
                 try:
-                    yield from self._follow(futures)
+                    with _deaf():
+                        futures = {pool.submit(_work, work): work for work in works}
+                except BrokenProcessPool:
+                    raise self._killed(works) from None
+                born = set(multiprocessing.active_children()) - set(others)
+                try:
+                    yield from self._follow(futures, born)
                 except (KeyboardInterrupt, GeneratorExit):  # work resumes: ending it here loses little
-                    for worker in set(multiprocessing.active_children()) - set(others):
+                    for worker in born:
                         worker.kill()
                     raise
         finally:
             for name, value in before.items():
                 os.environ.pop(name) if value is None else os.environ.update({name: value})
 
-    def _follow(self, futures: dict[Future[Any], W]) -> Iterator[tuple[W, Any]]:
+    def _follow(self, futures: dict[Future[Any], W], born: Collection[Any]) -> Iterator[tuple[W, Any]]:
         failed: BaseException | None = None
         pending, lost = set(futures), []
         while pending:
-            done, pending = wait(pending, return_when=FIRST_COMPLETED)
+            done, pending = wait(pending, LOOK, FIRST_COMPLETED)
+            if not done:
+                _end_stragglers(born)
             for future in done:
                 if future.cancelled():
                     continue
@@ -96,6 +103,13 @@ class Local:
             came=f"one was killed, perhaps for want of memory; in hand or next were {names}",
             remedy=f"run the same command again, with fewer {self.option} if memory is short: it resumes",
         )
+
+
+def _end_stragglers(workers: Collection[Any]) -> None:
+    """Where one process has died, end the others: it may hold a lock that they wait for, for ever."""
+    if not all(worker.is_alive() for worker in workers):
+        for worker in workers:
+            worker.kill()
 
 
 @contextmanager
@@ -154,7 +168,7 @@ def _die_with_parent() -> None:
 
 def _work(work: Work) -> Any:
     global _threads  # noqa: PLW0603
-    if _threads and not getattr(work, "light", False):
+    if _threads and not work.light:
         settle_threads(_threads)
         _threads = 0
 
