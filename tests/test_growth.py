@@ -293,6 +293,8 @@ def test_a_mended_addition_is_made_anew_of_the_very_images_that_it_held(at: tupl
     before = everything(Project.open(root))
     harm(root / ADDITIONS / "0001" / "images" / "00000.npy")
     draw(images, range(60_000, 60_004))  # which come first in no order, and are none of its images
+    with pytest.raises(UserError, match="then `asal add`"):
+        Project.open(root).pool.read(np.array([75]))
     assert asal("doctor", root, "--mend").code == 0
     assert "asal add" in asal("status", root).out
     with pytest.raises(UserError, match="0001 is not whole"):

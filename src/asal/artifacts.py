@@ -21,6 +21,7 @@ from asal.errors import BusyError, DamageError, UserError
 
 FORMAT = 1  # of every derived folder; raised when an older asal could not read a newer folder
 MANIFEST = "part.json"
+ADDITIONS = "additions"  # in a project: what `asal add` took in
 WAS = "was.json"  # in a scratch: the sha256 of what `mend` took away
 MADE_FROM = "facts.json"  # in the scratch
 SCRATCH = ".scratch"  # inside a folder under construction: checkpoints, dropped when it is whole
@@ -102,6 +103,8 @@ def damaged(path: Path, what: str, *, remedy: str = "") -> DamageError:
         mended = f"delete {home} and run the same command again: only that is made anew"
     else:
         mended = f"run `asal doctor {quote(str(home))} --mend`, then `asal prepare`: only that file is made anew"
+        if home.parent.name == ADDITIONS:
+            mended = mended.replace("asal prepare", "asal add")
     return DamageError("a stored file is read only as it was written", came=f"{path}: {what}", remedy=remedy or mended)
 
 

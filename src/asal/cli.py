@@ -355,7 +355,9 @@ def doctor(
         print_error(error)
     if folder:
         gone = status.mend(folder) if mend else []
-        _print_paths(f"taken away, for `asal prepare` to make anew: {path}" for path in gone)
+        _print_paths(
+            f"taken away, to be made anew by `asal prepare`, or `asal add` for what was added: {path}" for path in gone
+        )
         found = f"{len(wrong)} faults" if wrong else "every file is as it was written"
         console.print(f"{folder}: {found}", highlight=False, soft_wrap=True)
         wrong = wrong[len(gone) :]

@@ -17,7 +17,7 @@ from asal.errors import UserError
 from asal.pool import StoredPool, checked
 from asal.vectors import StoredVectors
 
-ADDITIONS = "additions"  # in a project: 0001, 0002 … each like the folder `pool`
+ADDITIONS = artifacts.ADDITIONS  # in a project: 0001, 0002 … each like the folder `pool`
 SEEN = "seen.json"  # beside them: how the source was when it had nothing for the project
 
 
