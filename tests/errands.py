@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing.util
 import os
 import signal
 import time
@@ -38,6 +39,8 @@ class Errand:
             os.kill(os.getpid(), signal.SIGKILL)
         if self.deed == "wait":
             time.sleep(600)
+        if self.deed == "cling":  # it does its work, and then does not end
+            multiprocessing.util.Finalize(None, time.sleep, args=(600,), exitpriority=10)
         if self.deed == "linger":
             time.sleep(0.3)
         return self.number**2

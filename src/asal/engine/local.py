@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 import traceback
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -68,6 +69,9 @@ class Local:
                     for worker in born:
                         worker.kill()
                     raise
+                finally:
+                    pool.shutdown(wait=False)
+                    _see_off(born)
         finally:
             for name, value in before.items():
                 os.environ.pop(name) if value is None else os.environ.update({name: value})
@@ -103,6 +107,19 @@ class Local:
             came=f"one was killed, perhaps for want of memory; in hand or next were {names}",
             remedy=f"run the same command again, with fewer {self.option} if memory is short: it resumes",
         )
+
+
+def _see_off(workers: Collection[Any]) -> None:
+    """Wait for processes that have nothing left to do, and end those that do not end by themselves.
+
+    One that was killed as it said good-bye may hold the lock by which the others say it.
+    """
+    until = time.monotonic() + LOOK
+    for worker in workers:
+        worker.join(max(0.0, until - time.monotonic()))
+        if worker.is_alive():
+            worker.kill()
+            worker.join(LOOK)
 
 
 def _end_stragglers(workers: Collection[Any]) -> None:
