@@ -184,3 +184,13 @@ def test_files_are_fetched_while_others_are_decoded(server: Server) -> None:
 def test_a_place_that_is_none_is_told(url: str, match: str) -> None:
     with pytest.raises(UserError, match=match):
         _ = Folder(url).splits
+
+
+def test_what_a_url_keeps_secret_is_not_written_down(tmp_path: Path) -> None:
+    from asal.ingest import told_of
+    from asal.sources.augmented import Augmented
+
+    url = "ftp://me:p@ss@host/photos?sig=abc"
+    assert told_of(Folder(url))["path"] == "ftp://host/photos?…"
+    assert "p@ss" not in str(told_of(Augmented(10, {"kind": "folder", "path": url})))
+    assert told_of(Folder("/home/me@work/a?b"))["path"] == "/home/me@work/a?b", "no URL"

@@ -9,9 +9,9 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ from asal.core import Ids, Labels
 from asal.divide import Part
 from asal.errors import UserError, unknown
 from asal.grown import ADDITIONS, SEEN, additions, mended
-from asal.ingest import Hands, take
+from asal.ingest import Hands, take, told_of
 from asal.intake import Form
 from asal.pool import StoredPool
 from asal.sources import Source
@@ -77,10 +77,7 @@ def add(source: Source, root: Path, keep: tuple[str, ...], form: Form, hands: Ha
     folder = home / f"{len(additions(root)) + 1:04d}"
     made_from = {
         "part": "addition",
-        "options": {
-            **facts["options"],
-            "source": {"name": type(source).__name__.lower(), **asdict(cast(Any, source))},
-        },
+        "options": {**facts["options"], "source": told_of(source)},
         "source": source.fingerprint,
         "classes": facts["classes"],
         "keys": told,

@@ -25,7 +25,7 @@ import numpy as np
 from asal import artifacts, pool
 from asal.divide import Part, Split, divide
 from asal.engine import Engine, Here
-from asal.errors import UserError
+from asal.errors import UserError, without_secrets
 from asal.grown import ADDITIONS, SEEN, additions
 from asal.intake import RECEIPT, Form, Receipt, Shape, Taking, appear, close, decoded, save
 from asal.progress import Watch, unwatched
@@ -72,7 +72,7 @@ def ingest(
     if size is not None and size < 1:
         raise UserError("an image's size is at least one pixel", came=f"size = {size}", remedy="give a larger one")
     options = {
-        "source": {"name": type(source).__name__.lower(), **asdict(cast(Any, source))},
+        "source": told_of(source),
         "split": asdict(split), "keep": list(keep), "size": size, "gray": gray,
     }  # fmt: skip
     options = json.loads(json.dumps(options))  # as a folder's manifest will give them back: lists for tuples
@@ -119,6 +119,17 @@ def take(
     """
     with artifacts.building(folder, facts) as partial:
         _assemble(partial, part, _taken(partial, source, part, form, hands), more)
+
+
+def told_of(source: Source) -> dict[str, Any]:
+    """Return a source's name and options as they are written down: URLs without their secrets."""
+    return {"name": type(source).__name__.lower(), **_fit_to_be_told(asdict(cast(Any, source)))}
+
+
+def _fit_to_be_told(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _fit_to_be_told(inner) for key, inner in value.items()}
+    return without_secrets(value) if isinstance(value, str) and "://" in value else value
 
 
 def _stands(folder: Path, made_from: Mapping[str, Any], added: Collection[str | None]) -> bool:
