@@ -117,6 +117,21 @@ def test_threads_bear_on_no_bit(trained: Path, expected: Any, tmp_path: Path) ->
         torch.set_num_threads(before)
 
 
+def test_a_piece_computes_with_one_thread(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    piece, seen = pieces_of(copy(trained, tmp_path / "project"), "pixels")[0], set[int]()
+    found = extraction._compute(piece.recipe)
+    monkeypatch.setattr(
+        extraction, "_compute", lambda recipe: lambda ids: (seen.add(torch.get_num_threads()), found(ids))[1]
+    )
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        piece.do(lambda *said: None)
+    finally:
+        torch.set_num_threads(before)
+    assert seen == {1}
+
+
 def test_a_cut_preparation_goes_on_and_nothing_whole_is_done_again(
     trained: Path, expected: Any, tmp_path: Path
 ) -> None:
@@ -302,3 +317,16 @@ def test_the_command_says_who_works(asal: Any, trained: Path, expected: Any, tmp
     paths = [path for path in (root / "features").rglob("*") if path.is_file()]
     assert {str(path.relative_to(root)): path.read_bytes() for path in paths} == expected
     asal("prepare", root, "--engine", "rays").refused("an engine goes by one of these names", "'ray'")
+
+
+def test_a_file_that_has_gone_from_a_storage_is_offered_again(tmp_path: Path) -> None:
+    storage, file = Storage(f"file://{tmp_path}/storage"), tmp_path / "file"
+    file.write_bytes(b"some bytes")
+    storage.offer(file, "a/name")
+    assert storage.entry("a/name") is not None
+    for spoil in (Path.unlink, lambda path: path.write_bytes(b"cut")):
+        spoil(tmp_path / "storage" / "a" / "name")  # and what is written beside it stays
+        assert storage.entry("a/name") is None
+        storage.offer(file, "a/name")
+        assert storage.fetch("a/name", tmp_path / "fetched").read_bytes() == b"some bytes"
+        (tmp_path / "fetched").unlink()

@@ -25,3 +25,13 @@ def test_what_rounding_leaves_in_doubt_is_answered_exactly(twins: int) -> None:
     with opened(Gpu(), features) as scan, opened(Exact(), features) as exact:
         found, true = scan.search(queries, 5), exact.search(queries, 5)
     assert np.array_equal(found.ids, true.ids) and np.array_equal(found.distances, true.distances)
+
+
+def test_more_twins_than_float32_can_tell_apart_are_told_apart() -> None:
+    rng = np.random.default_rng(0)
+    towards = np.sign(rng.standard_normal((600, 1))) * np.float32(1000)  # far from the centre, on either side of it
+    features = (towards + 1e-3 * rng.standard_normal((600, 12))).astype(np.float32)
+    queries = features[:20] + np.float32(1e-3)
+    with opened(Gpu(), features) as scan, opened(Exact(), features) as exact:
+        found, true = scan.search(queries, 5), exact.search(queries, 5)
+    assert np.array_equal(found.ids, true.ids) and np.array_equal(found.distances, true.distances)

@@ -17,8 +17,10 @@ from PIL import Image
 
 from asal.build import Project
 from asal.errors import UserError
+from asal.experiment import Job, run_one
 from asal.grown import ADDITIONS, Grown
 from asal.growth import Added
+from asal.progress import unwatched
 from asal.sources.folder import Folder
 from asal.spec import load
 
@@ -140,6 +142,8 @@ def test_a_pool_that_has_grown_fourfold_has_its_index_built_anew(at: tuple[Path,
     Project.open(root).prepare()
     folders = list((root / "indexes").glob("ivf-*"))
     assert len(folders) == len(Project.open(root).spec.features), "those over fewer parts are gone"
+    lists = Project.open(root).index("autoencoder")._index.nlist  # type: ignore[attr-defined]
+    assert lists == 690 // 256, "built over the 690 images that are four times 70 and more, and grown by 20"
     assert len(Project.open(root).pool) == 710
 
 
@@ -201,6 +205,8 @@ def test_runs_of_the_smaller_pool_are_not_mixed_with_later_ones(
     Project.open(root).add()
     start(*words).wait().refused("a run folder belongs to one spec", "images", "choose another folder")
     assert start(*words[:3], tmp_path / "new", *words[4:]).wait().code == 0
+    with pytest.raises(UserError, match="a run folder is of one pool"):  # which began while the pool was smaller
+        run_one(Job(root, load(root), "random", 0, tmp_path / "out"), unwatched)
 
 
 def test_classes_go_by_their_names(at: tuple[Path, Path]) -> None:

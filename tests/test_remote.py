@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tarfile
 import threading
 import zipfile
@@ -16,10 +17,11 @@ import pytest
 from PIL import Image
 
 from asal import pool
+from asal.divide import Split
 from asal.engine.local import Local
 from asal.errors import UserError
 from asal.ingest import Hands, ingest
-from asal.sources import remote
+from asal.sources import Lost, remote
 from asal.sources.folder import Folder
 
 FILES = 120
@@ -194,3 +196,35 @@ def test_what_a_url_keeps_secret_is_not_written_down(tmp_path: Path) -> None:
     assert told_of(Folder(url))["path"] == "ftp://host/photos?…"
     assert "p@ss" not in str(told_of(Augmented(10, {"kind": "folder", "path": url})))
     assert told_of(Folder("/home/me@work/a?b"))["path"] == "/home/me@work/a?b", "no URL"
+
+
+def test_parts_of_a_split_are_of_one_listing(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    for number in range(12):
+        Image.fromarray(np.full((4, 4), number, np.uint8)).save(tmp_path / "images" / f"{number}.png")
+    source, split = f"file://{tmp_path / 'images'}", Split(None, 3, 0)
+    ingest(Folder(source, "none"), tmp_path / "project", split)
+    shutil.rmtree(tmp_path / "project" / "validation")
+    ingest(Folder(source, "none"), tmp_path / "project", split)
+    shutil.rmtree(tmp_path / "project" / "validation")
+    shutil.copy(tmp_path / "images" / "0.png", tmp_path / "images" / "00.png")
+    with pytest.raises(UserError, match="of one list of images"):
+        ingest(Folder(source, "none"), tmp_path / "project", split)
+
+
+@pytest.mark.parametrize("expired", [False, True])
+def test_an_expired_key_makes_no_image_unreadable(expired: bool) -> None:
+    class Refusing:  # as s3fs does, whose errors of an expired key are of this kind; there is no such server here
+        def cat_file(self, path: str) -> bytes:
+            raise PermissionError("The provided token has expired" if expired else "Access Denied")
+
+        def ls(self, path: str, refresh: bool) -> list[str]:
+            if expired:
+                raise PermissionError("The provided token has expired")
+            return [f"{path}/a.png"]
+
+    if expired:
+        with pytest.raises(UserError, match=r"token has expired.*it resumes"):
+            remote._fetch(Refusing(), "bucket/photos/a.png")
+    else:
+        assert remote._fetch(Refusing(), "bucket/photos/a.png") == Lost("reading it is not permitted")

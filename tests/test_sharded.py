@@ -96,3 +96,15 @@ def test_a_project_picks_the_same_images_from_an_index_in_parts(tiny: Path) -> N
         picks.append(session.labelled.tolist())
     assert picks[0] == picks[1] and len(picks[0]) == 40
     assert [path.name.rpartition("-")[0] for path in sorted(tiny.glob("indexes/*"))] == ["auto", "auto-in-parts"]
+
+
+def test_a_part_that_lost_a_file_is_built_anew_and_no_other() -> None:
+    features = toy_features(90)
+    with stored(features) as vectors:
+        folder, indexer = vectors.folder / "index", Sharded(Exact(), 3)
+        indexer.build(vectors, folder)
+        whole = {path: path.stat().st_ino for path in folder.glob("0000[12]/*.npy")}
+        (folder / "00000" / "norms.npy").unlink()
+        indexer.build(vectors, folder)
+        assert {path: path.stat().st_ino for path in whole} == whole
+        assert np.array_equal(indexer.load(vectors, folder).search(features, 1).ids[:, 0], np.arange(90))
