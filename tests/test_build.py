@@ -14,7 +14,8 @@ from asal.build import Project
 from asal.check import REGISTRIES, check
 from asal.errors import UserError
 from asal.events import Record
-from asal.session import Plan, Session
+from asal.plan import Plan
+from asal.session import Session
 from asal.spec import StrategyTable, load, parse
 
 SOURCE = Path(asal.__file__).parent
