@@ -1,0 +1,1 @@
+"""People label: who agrees with whom, and when more labels no longer pay."""
