@@ -83,7 +83,9 @@ def stops(seen: Sequence[Seen]) -> dict[str, Stop | None]:
 
 def table(strategy: str, runs: Sequence[Sequence[Seen]]) -> Table:
     """Return one line a criterion."""
-    lines = Table("criterion", "seeds", "labels", "least–most", "accuracy", "at the budget", "met later", title=strategy)
+    lines = Table(
+        "criterion", "seeds", "labels", "least–most", "accuracy", "at the budget", "met later", title=strategy
+    )
     every = [stops(seen) for seen in runs]
     for name in every[0]:
         its = [stop for found in every if (stop := found[name])]
@@ -120,7 +122,9 @@ def main() -> None:
         for seed in range(args.seeds):
             runs.append(list(rounds(project, strategy, seed, args.size)))
             if args.out:
-                facts = ({"strategy": strategy, "seed": seed, "accuracy": s.accuracy, **s.look.told()} for s in runs[-1])
+                facts = (
+                    {"strategy": strategy, "seed": seed, "accuracy": s.accuracy, **s.look.told()} for s in runs[-1]
+                )
                 with args.out.open("a") as file:
                     file.writelines(json.dumps(fact) + "\n" for fact in facts)
         console.print(table(strategy, runs))
