@@ -3,6 +3,7 @@
 import { keep, recall } from "./store.js";
 
 const LARGEST = 640; // CSS pixels: what is larger than a look takes in is slower to tell
+const COARSEST = 40; // CSS pixels of one pixel: beyond it, a tiny image is squares and no picture
 const SMALL = 0.35; // of the room: how small a person can make it
 
 let zoom = recall("asal.zoom", 1);
@@ -27,7 +28,7 @@ export function fitter(frame, shapeOf) {
 function sized(wide, high, room) {
   const dots = window.devicePixelRatio || 1;
   const { clientWidth, clientHeight } = room;
-  const space = Math.min(clientWidth / wide, clientHeight / high, LARGEST / Math.max(wide, high)) * zoom * dots;
+  const space = Math.min(clientWidth / wide, clientHeight / high, LARGEST / Math.max(wide, high), COARSEST) * zoom * dots;
   const scale = space >= 1 ? Math.floor(space) : space; // in dots of the screen; what is too large shrinks smoothly
   return { width: (wide * scale) / dots, height: (high * scale) / dots, crisp: space >= 2 };
 }

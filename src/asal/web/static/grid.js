@@ -5,8 +5,10 @@ import { loaded } from "./feed.js";
 import { entryOf } from "./past.js";
 import { whyNothing } from "./empty.js";
 
-const LEAST = 104; // CSS pixels of a tile: a finger hits it
-const MOST = 24; // images a page: what one look can hold
+const LEAST = 80; // CSS pixels of a tile: a finger hits it
+const LARGEST = 176;
+const ENOUGH = 20, MOST = 24; // images a page: what one look can hold
+const GAP = 8;
 
 export class Grid {
   constructor(app) {
@@ -14,11 +16,14 @@ export class Grid {
     this.taken = 0; // the class that all are taken for
     this.items = [];
     this.marks = new Map(); // image -> label that differs from the page's
+    this.columns = 4;
+    this.size = MOST;
+    this.focused = null; // the item that "why" explains
     this.before = null; // the page confirmed last: { entries }
     this.mending = false; // whether that page is shown again
     const pick = el("select", { id: "taken" }, ...app.project.classes.map(({ number, name }) => el("option", { value: number }, name)));
     pick.addEventListener("change", () => this.take(Number(pick.value)));
-    $("taken-for").replaceChildren("All shown are ", pick, ". Mark those that are not.");
+    $("taken-for").replaceChildren(el("label", { for: "taken" }, "All of these are"), pick, el("span", { id: "odd-rule" }));
     $("confirm").addEventListener("click", (event) => this.confirm(event.timeStamp));
     $("again").addEventListener("click", () => this.mend());
     $("tiles").addEventListener("keydown", (event) => this.move(event));
@@ -29,19 +34,18 @@ export class Grid {
     return this.app.project.classes.find(({ number }) => number !== this.taken).number;
   }
 
-  /** Return how many images a page has here: whole rows that fit. */
-  get size() {
-    const { clientWidth, clientHeight } = $("tiles").parentElement;
-    const columns = Math.max(2, Math.floor(clientWidth / LEAST));
-    const rows = Math.max(2, Math.floor(clientHeight / LEAST));
-    this.columns = Math.min(columns, 8);
-    return Math.min(this.columns * rows, Math.floor(MOST / this.columns) * this.columns || this.columns);
-  }
-
+  /** Find the largest tiles of which enough fit, in whole rows. */
   refit() {
-    if ($("grid").hidden) return;
-    this.app.feed.want = 2 * this.size;
+    const { clientWidth, clientHeight } = $("tiles").parentElement;
+    if ($("grid").hidden || !clientWidth) return;
+    let tile = LARGEST;
+    const along = (length) => Math.max(2, Math.floor((length - 6 + GAP) / (tile + GAP)));
+    while (tile > LEAST && along(clientWidth) * along(clientHeight) < ENOUGH) tile -= 2;
+    this.columns = Math.min(along(clientWidth), 8);
+    this.size = this.columns * Math.min(along(clientHeight), Math.floor(MOST / this.columns));
     $("tiles").style.setProperty("--columns", this.columns);
+    $("tiles").style.setProperty("--tile", `${tile}px`);
+    this.app.feed.want = 2 * this.size;
   }
 
   /** Show a page if there is none, or if some of its images went elsewhere. */
@@ -69,6 +73,7 @@ export class Grid {
     this.items = page;
     this.marks = new Map();
     this.draw(pressed);
+    this.repaint();
   }
 
   draw(pressed) {
@@ -89,6 +94,10 @@ export class Grid {
     item.img.classList.add("crisp");
     item.img.removeAttribute("style");
     node.addEventListener("click", () => this.toggle(item.task.image));
+    node.addEventListener("focus", () => {
+      this.focused = item;
+      this.app.shown(item);
+    });
     this.paint(node, item);
     return node;
   }
@@ -110,7 +119,8 @@ export class Grid {
   repaint() {
     [...$("tiles").children].forEach((node, i) => this.paint(node, this.items[i]));
     const odd = this.marks.size;
-    $("odd").textContent = odd ? `${plural(odd, "is", "are")} marked` : "none is marked";
+    $("odd-rule").textContent = `Mark what is ${this.app.name(this.other)}.`;
+    $("odd").textContent = odd ? `${plural(odd, "is", "are")} marked` : "none marked";
   }
 
   /** Mark an image as odd, or no longer. */

@@ -11,7 +11,7 @@ export function listen(app) {
   const commands = {
     Backspace: () => app.undo(), u: () => app.undo(), " ": (when) => app.single.answer(null, when),
     g: () => app.project.grid && app.view("grid"), s: () => app.view("single"),
-    m: () => app.viewing === "single" && app.single.guess(), w: () => { $("why").open = !$("why").open; },
+    m: () => app.viewing === "single" && app.single.guess(), w: why,
     "+": () => zoomBy(1.15), "=": () => zoomBy(1.15), "-": () => zoomBy(1 / 1.15),
   };
   const classes = classKeys(app.project.classes);
@@ -21,6 +21,12 @@ export function listen(app) {
   document.addEventListener("keydown", (event) => {
     if (handled(event, { app, commands, classes, single: box.checked })) event.preventDefault();
   });
+}
+
+function why() {
+  const node = $("why");
+  node.open = !node.open;
+  if (node.open) node.scrollIntoView({ block: "nearest" });
 }
 
 /** Map keys to classes. Where no two differ by case alone, case does not matter. */

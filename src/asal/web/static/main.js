@@ -42,6 +42,7 @@ class App {
     keysTable(this);
     await this.outbox.open();
     await this.past.load(this.outbox.letters).catch(() => null); // without it the strip begins empty
+    this.strip.draw();
     this.side.refresh();
     this.view(this.grid && recall("asal.view", "single") === "grid" ? "grid" : "single");
     await this.feed.fill();
@@ -52,7 +53,7 @@ class App {
   }
 
   current() {
-    return this.viewing === "single" ? this.single.shown : null;
+    return this.viewing === "single" ? this.single.shown : this.grid.focused;
   }
 
   view(name) {
@@ -62,7 +63,8 @@ class App {
       $(view).hidden = view !== name;
       $(`to-${view}`).setAttribute("aria-pressed", String(view === name));
     }
-    this.feed.want = name === "grid" ? 2 * this.grid.size : AHEAD;
+    this.feed.want = AHEAD;
+    this.grid?.refit();
     this.feed.soon(0);
     this.refresh();
   }
@@ -103,7 +105,7 @@ class App {
   saved(letter, reply) {
     if (reply.progress) this.side.progress(reply.progress);
     if (reply.task) this.returned(reply.task);
-    const late = (reply.accepted ?? []).filter(({ outcome }) => outcome === "late").length;
+    const late = this.project.overlap > 1 ? 0 : (reply.accepted ?? []).filter(({ outcome }) => outcome === "voted").length;
     if (late) tell(`${plural(late, "image was", "images were")} answered by somebody else first; yours is kept as an opinion.`);
     this.side.soon();
     if (this.feed.items.length < this.feed.want) this.feed.soon(0);

@@ -155,16 +155,21 @@ function disputes(app, panels, disputed) {
   return [head, el("ol", { class: "past wide" }, ...list), note(mine ? "Choose one to settle it." : "An adjudicator settles them.")];
 }
 
-/** Write the table of keys; classes with keys of their own are in it. */
+/** Write the table of keys. */
 export function keysTable(app) {
-  const rows = [...app.project.classes.filter(({ key }) => key).map(({ key, name }) => [key, `label ${name}`]),
-    ["space", "can't tell"], ["⌫ or u", "undo"], ["← →", "go back and forth in what was answered, to correct it"],
-    ["Esc", "back to the image that waits"], ["w", "why this image?"], ["m", "the model's guess"],
-    ["+ −", "larger, smaller"], ["s", "single view"], ...(app.project.grid ? [["g", "grid view"],
-      ["← ↑ → ↓ space", "in the grid: move, mark the odd one"], ["x", "in the grid: can't tell this one"],
-      ["Enter", "in the grid: confirm the page"]] : []),
+  const chips = app.project.classes.filter(({ key }) => key).map(({ key, name }) => el("span", { class: "chip" },
+    el("kbd", {}, key), key.toLowerCase() === name.toLowerCase() ? null : ` ${name}`));
+  const grid = [["← ↑ → ↓", "in the grid: move"], ["space", "in the grid: mark the odd one"],
+    ["x", "in the grid: can't tell this one"], ["Enter", "in the grid: confirm the page"]];
+  const rows = [["space", "can't tell"], ["⌫ or u", "undo"], ["← →", "go back and forth in what was answered, to correct it"],
+    ["Esc", "back to the image that waits"], ["w", "why this image?"], ["m", "the model's guess"], ["+ −", "larger, smaller"],
+    ...(app.project.grid ? [["s", "single view"], ["g", "grid view"], ...grid] : []),
     ["h", "history"], ["p", "progress and stopping"], ["t", "team"], ["?", "this help"]];
-  $("keys").replaceChildren(...rows.map(([key, what]) => el("tr", {}, el("th", { scope: "row" },
-    ...key.split(" ").map((part) => (part === "or" ? " or " : el("kbd", {}, part)))), el("td", {}, what))));
+  $("keys").replaceChildren(keyRow([el("span", {}, "classes")], chips),
+    ...rows.map(([keys, what]) => keyRow(keys.split(" ").map((key) => (key === "or" ? " or " : el("kbd", {}, key))), [what])));
   write($("help-people"), `You are ${app.project.me.name} (${app.project.me.role}).`);
+}
+
+function keyRow(keys, what) {
+  return el("tr", {}, el("th", { scope: "row" }, ...keys), el("td", {}, ...what));
 }

@@ -18,6 +18,9 @@ export class Side {
     this.later = 0;
     this.bars = app.project.classes.map((one) => bar(one));
     $("counts").replaceChildren(...this.bars);
+    const short = this.bars.length > 4 && app.project.classes.every(({ name }) => [...name].length <= 3);
+    $("counts").classList.toggle("short", short);
+    $("counts").style.setProperty("--rows", Math.ceil(this.bars.length / 2));
     $("why").open = recall("asal.why", false);
     $("why").addEventListener("toggle", () => {
       keep("asal.why", $("why").open);
@@ -138,7 +141,7 @@ function bar({ name }) {
 }
 
 function pace({ median_seconds: seconds, skipped }) {
-  return `${skipped ? `, ${skipped} skipped` : ""}${seconds ? `, ${seconds.toFixed(1)} s each in the middle` : ""}`;
+  return `${skipped ? `, ${skipped} skipped` : ""}${seconds ? `, half of them within ${seconds.toFixed(1)} s` : ""}`;
 }
 
 function explained(why, { task }) {

@@ -199,7 +199,6 @@ function chance(button, probability) {
   const node = button.lastChild;
   node.hidden = false;
   node.textContent = probability < 0.005 ? "<1 %" : `${Math.round(100 * probability)} %`;
-  node.style.setProperty("--part", probability);
 }
 
 const stay = (event) => event.preventDefault();
