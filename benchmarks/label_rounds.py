@@ -2,9 +2,9 @@
 
     python benchmarks/label_rounds.py PROJECT --spec SPEC --strategy asal-rerank --rounds 10
 
-Starts `asal label` on a copy of a prepared project, answers over HTTP with the stored labels, and prints what a page would
-have waited: `strict`, where the next batch is chosen when every answer is in; and `ahead`, where it is chosen meanwhile, for
-a person who takes `--seconds` an image. Nothing of the project is changed.
+Starts `asal label` beside a prepared project, answers over HTTP with the stored labels, `--seconds` after each image was
+there, and prints what a page would have waited: `strict`, where the next batch is chosen when every answer is in; and
+`ahead`, where it is chosen meanwhile. Nothing of the project is changed.
 """
 
 from __future__ import annotations
@@ -71,18 +71,16 @@ def main() -> None:
     parser.add_argument("--strategy", default="asal")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--batch", type=int, default=10)
-    parser.add_argument(
-        "--seconds", type=float, default=1.0, help="that a person takes for an image, where it is chosen ahead"
-    )
+    parser.add_argument("--seconds", type=float, default=0.5, help="that a person takes for an image")
     args = parser.parse_args()
     table = Table("pace", "answers", "within a batch: median", "95%", "next batch: median", "95%", "most")
-    for pace, seconds in (("strict", 0.0), ("ahead", args.seconds)):
+    for pace in ("strict", "ahead"):
         with tempfile.TemporaryDirectory() as place:
             root = linked(
                 args.project, args.spec or args.project / "asal.toml", Path(place), f'\n[labelling]\npace = "{pace}"\n'
             )
             options = ["--strategy", args.strategy, "--budget", "100000"]
-            within, between = waits(root, options, args.batch * (args.rounds + 1), seconds)
+            within, between = waits(root, options, args.batch * (args.rounds + 1), args.seconds)
         told = [
             f"{1000 * np.quantile(times, q):.0f} ms"
             for times, q in ((within, 0.5), (within, 0.95), (between, 0.5), (between, 0.95), (between, 1.0))
