@@ -87,7 +87,9 @@ PEOPLE = st.dictionaries(st.sampled_from("ABCD"), st.one_of(st.none(), st.intege
 def test_there_is_a_finite_number_or_none(votes: dict[int, dict[str, int | None]]) -> None:
     numbers = [alpha(votes), *(pair.kappa for pair in kappas(votes)), *with_others(votes).values()]
     assert all(number is None or (math.isfinite(number) and -1 <= number <= 1) for number in numbers)
-    relabelled = {image: {who: None if v is None else 2 - v for who, v in told.items()} for image, told in votes.items()}
+    relabelled = {
+        image: {who: None if v is None else 2 - v for who, v in told.items()} for image, told in votes.items()
+    }
     again = [alpha(relabelled), *(pair.kappa for pair in kappas(relabelled))]
     assert again == pytest.approx(numbers[: len(again)])  # names of classes do not matter
     assert bool(disputed(votes)) == any(share is not None and share < 1 for share in with_others(votes).values())

@@ -138,7 +138,7 @@ def test_one_criterion_alone_stops_nobody() -> None:
 
 
 def test_what_was_met_before_does_not_count() -> None:
-    seen = looks([HALF] * 6) + [Look(70, flipped(*range(25)), 0.9, 0.3)]
+    seen = [*looks([HALF] * 6), Look(70, flipped(*range(25)), 0.9, 0.3)]
     assert [verdict.met for verdict in verdicts(seen)] == [False, False, True]  # the median is not moved by one look
     assert advice(verdicts(seen)).startswith("Go on")
 
