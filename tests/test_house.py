@@ -30,7 +30,7 @@ LAYERS = [
     {"exam", "results"},
     {"rows"},
     {"experiment"},
-    {"labelling"},
+    {"labelling", "exchange"},
     {"fleet", "evaluate", "style"},
     {"matrix"},
     {"words"},
@@ -38,6 +38,7 @@ LAYERS = [
     {"report", "compare"},
     {"paper"},
     {"demo", "init", "status", "terminal", "complaint"},
+    {"commands"},
     {"cli", "__init__"},
     {"__main__"},
 ]

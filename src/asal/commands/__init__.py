@@ -1,0 +1,1 @@
+"""Commands that would make `asal.cli` too long: parse, one call, print."""
