@@ -28,8 +28,9 @@ from asal.build import Project
 from asal.core import Ids, Images, Labels, as_ids
 from asal.events import Record
 from asal.learners import learners
+from asal.plan import Chooser, Plan
 from asal.rng import stream
-from asal.session import Chooser, Plan, Session
+from asal.session import Session
 from asal.spec import load
 from asal.statistics import estimate
 from asal.strategies import strategies
