@@ -15,7 +15,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "asal"
 LAYERS = [
     {"errors", "rng", "meter", "progress"},
     {"artifacts", "registry", "core", "schema", "statistics"},
-    {"devices", "tensors", "checkpoint", "machine", "storage"},
+    {"devices", "tensors", "checkpoint", "machine", "pictures", "storage"},
     {"nets", "engine"},
     {"sources", "pool", "vectors", "generators", "features", "index", "learners", "scores"},
     {"divide", "intake", "augmented"},
@@ -38,6 +38,7 @@ LAYERS = [
     {"report", "compare"},
     {"paper"},
     {"demo", "init", "status", "terminal", "complaint"},
+    {"web"},
     {"commands"},
     {"cli", "__init__"},
     {"__main__"},

@@ -7,7 +7,7 @@ same end: a process may die between any two lines, and the next one goes on with
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any, cast
@@ -143,8 +143,7 @@ class Session:
         """Read what other processes have written since, and return the state."""
         with self._lock:
             state = fold(self._state, self.record.read(self._state.seq))
-            _check_origin(self.record.name, state.opened, self._origin())
-            check_size(self.record.name, state, len(self.pool))
+            check_record(self.record.name, state, self.pool, self.plan.classes, self.plan.seed)
             self._state = state
             return state
 
@@ -342,14 +341,21 @@ def _version() -> str:
         return "unknown"
 
 
-def _check_origin(name: str, then: Mapping[str, Any] | None, now: Mapping[str, Any]) -> None:
+def check_record(name: str, state: State, pool: Pool, classes: Sequence[str], seed: int) -> None:
+    """Refuse a record of another pool, other classes or another seed.
+
+    Raises:
+        UserError: says which.
+    """
+    check_size(name, state, len(pool))
+    then, now = state.opened, {"pool": pool.fingerprint, "classes": list(classes), "seed": seed}
     if then is None:  # nothing was asked yet
         return
-    for fact in ("pool", "classes", "seed"):
-        if then[fact] != now[fact]:
+    for fact, here in now.items():
+        if then[fact] != here:
             raise UserError(
                 "a record belongs to one pool, one list of classes and one seed",
-                came=f"{name} was begun with {fact} = {then[fact]!r}, and this session has {now[fact]!r}",
+                came=f"{name} was begun with {fact} = {then[fact]!r}, and this session has {here!r}",
                 remedy=f"go on with the {fact} it was begun with, or start a new record",
             )
 

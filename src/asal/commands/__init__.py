@@ -1,1 +1,1 @@
-"""Commands that would make `asal.cli` too long: parse, one call, print."""
+"""Commands of the command line that have a module of their own; `asal.cli` puts them together."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import re
 import shutil
@@ -14,13 +13,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from asal.artifacts import SCRATCH
 from asal.core import Images, as_ids
 from asal.errors import UserError
 from asal.exchange.ledger import COLUMNS, LABELLED
 from asal.exchange.names import folders, safe
+from asal.pictures import png
 
 CONFLICTS = "conflicts.csv"  # beside any form
 INDEX = "index.csv"  # of class folders: which file is which image
@@ -177,15 +175,6 @@ def _original(root: Path | None, row: Mapping[str, Any]) -> Path | None:
         if (path := root / str(row["key"])).is_file():
             return path
     return None
-
-
-def png(pixels: Any) -> bytes:
-    """Return an image (h, w, c) as the bytes of a PNG file."""
-    from PIL import Image
-
-    data = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)).save(data, "PNG")
-    return data.getvalue()
 
 
 FORMS: Mapping[str, Callable[[Outgoing, Path], list[int] | None]] = {

@@ -14,9 +14,11 @@ import hmac
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import sqlalchemy as sa
 
@@ -145,3 +147,12 @@ def _parts(token: str) -> tuple[str, str]:
 
 def _digest(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
+
+
+@contextmanager
+def at(root: Path) -> Iterator[People]:
+    """Open the people of a project folder."""
+    from asal.spec import load
+
+    with Record.open(load(root).labelling.place(root)) as record:
+        yield People(record)

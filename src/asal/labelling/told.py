@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 import time
 from collections.abc import Mapping
@@ -17,11 +16,12 @@ import numpy as np
 
 from asal import artifacts
 from asal.build import Project
-from asal.core import Ids, Images, Model
+from asal.core import Ids, Model
 from asal.errors import UserError
 from asal.exam import Exam
 from asal.labelling.pace import Wanted
 from asal.labelling.stopping import Look, advice, look, stop_set, verdicts
+from asal.pictures import png
 from asal.progress import listening
 from asal.rows import row
 from asal.session import Batch, Session
@@ -180,12 +180,3 @@ class Telling:
     def _guesses(self, model: Model, ids: Ids) -> dict[int, list[float]]:
         probs = model.predict(self.session.images(ids))
         return {int(image): [round(float(p), 4) for p in given] for image, given in zip(ids, probs, strict=True)}
-
-
-def png(pixels: Images) -> bytes:
-    """Return an image (h, w, c) as a PNG file."""
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(file, "PNG", compress_level=1)
-    return file.getvalue()

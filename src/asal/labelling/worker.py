@@ -13,13 +13,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asal import artifacts
 from asal.errors import BusyError, UserError
 from asal.labelling.pace import Pace, Wanted, wanted
-from asal.labelling.told import Telling
 from asal.spec import Spec
+
+if TYPE_CHECKING:  # the desk's process, which starts the worker, needs no torch
+    from asal.labelling.told import Telling
 
 LOOK = 1.0  # seconds after which the record is looked at, should nobody have said that something was written
 
@@ -60,6 +62,8 @@ def work(order: Order, line: Connection) -> None:
 
 
 def _work(order: Order, line: Connection) -> None:
+    from asal.labelling.told import Telling
+
     if order.threads:
         import torch
 
@@ -110,7 +114,10 @@ def _alone(folder: Path, line: Connection) -> Iterator[None]:
 def _heard(line: Connection, rate: float) -> float:
     """Wait for a sign that something was written; return how many answers come in a second by now."""
     until = time.monotonic() + LOOK
+    heard = False
     while line.poll(max(0.0, until - time.monotonic())):
         said: Any = line.recv()
-        rate, until = float(said), 0.0  # take in whatever else was said, then look
+        rate, until, heard = float(said), 0.0, True  # take in whatever else was said, then look
+    if heard:
+        line.send(("heard", None))
     return rate
