@@ -32,10 +32,10 @@ def digits(root: Path) -> Project:
     return project
 
 
-def again(project: Project) -> Project:
-    """Return the same project with an empty record."""
-    spec = project.spec.model_dump(mode="json")
-    return Project(project.root, parse({**spec, "labelling": {**spec["labelling"], "record": f"{next(COUNT)}.db"}}))
+def again(project: Project, record: str = "") -> Project:
+    """Return the same project with an empty record, a new file unless a place is named."""
+    spec, place = project.spec.model_dump(mode="json"), record or f"{next(COUNT)}.db"
+    return Project(project.root, parse({**spec, "labelling": {**spec["labelling"], "record": place}}))
 
 
 def photos(home: Path, files: Mapping[str, int], classes: tuple[str, ...] = ("cat", "dog")) -> Project:

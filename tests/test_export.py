@@ -149,6 +149,7 @@ def test_no_class_leaves_its_folder(tmp_path: Path) -> None:
         assert export(project, tmp_path / form, form).labelled == len(NASTY)
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(min_size=0, max_size=200), unique=True, max_size=20))
 def test_names_are_safe_and_stay_different(names: list[str]) -> None:
     made = [safe(name) for name in names]
@@ -316,7 +317,7 @@ def test_another_pools_record_is_refused(project: Project, tmp_path: Path) -> No
         export(other, tmp_path / "out")
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(key=st.text(st.characters(exclude_categories=("Cs",)), min_size=1))
 def test_whatever_a_key_is_a_table_keeps_it(key: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     from asal.exchange.reading import Columns, given

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import databases
 import exchanges
 import numpy as np
 import pyarrow as pa
@@ -66,6 +67,14 @@ def test_what_was_exported_is_imported_into_a_fresh_project(project: Project, tm
     again = import_labels(fresh, tmp_path / "out", How())
     assert again.written == 0 and again.outcomes["same as before"] == 17
     assert exchanges.state_of(fresh).seq == state.seq
+
+
+def test_a_record_may_lie_in_postgresql(base: Project, tmp_path: Path, postgres: str) -> None:
+    project = exchanges.again(base, databases.fresh(postgres))
+    import_labels(project, sheet(tmp_path / "labels.csv", "id,label\n1,2\n3,4\n"), How(by="Ada"))
+    assert export(project, tmp_path / "out").labelled == 2
+    assert import_labels(project, tmp_path / "out", How()).outcomes == {"same as before": 2}
+    assert postgres.rpartition("/")[0] not in (tmp_path / "out" / "part.json").read_text()
 
 
 @settings(max_examples=25, deadline=None)
@@ -359,6 +368,7 @@ def test_a_large_pools_keys_are_read_block_by_block() -> None:
     assert matched(pool, {}, [rows[3]]) == [7] and pool.most == 1  # an id that fits its key costs no pass
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.sampled_from(["a", "b", "a/a", "b/a", "a/b/a", "c"]), max_size=6),
     st.lists(st.sampled_from(["a", "b", "a/a", "b/a", "x/a/b/a", "a/c"]), max_size=6),

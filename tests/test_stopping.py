@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asal.errors import DamageError
@@ -45,6 +45,7 @@ def test_entropy_is_a_share_of_the_largest_whatever_the_classes() -> None:
         assert look(np.full((5, classes), 1 / classes), 1).entropy == pytest.approx(1)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 999), max_size=50))
 def test_a_look_comes_back_from_json(predicted: list[int]) -> None:
     seen = Look(7, np.array(predicted, np.int64), 0.25, 0.75)
