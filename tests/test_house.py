@@ -30,7 +30,7 @@ LAYERS = [
     {"exam", "results"},
     {"rows"},
     {"experiment"},
-    {"labelling"},
+    {"labelling", "exchange"},
     {"fleet", "evaluate", "style"},
     {"matrix"},
     {"words"},
