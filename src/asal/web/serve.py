@@ -6,7 +6,6 @@ import getpass
 import ipaddress
 import socket
 import threading
-import webbrowser
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from asal.spec import Spec
 from asal.web.app import House, build
 from asal.web.facts import Facts
 from asal.web.guard import LOOPBACK, Guard
+from asal.web.opening import open_browser
 
 PORT = 8765
 LINK = 12 * 3600.0  # seconds that the printed link is good for
@@ -100,20 +100,21 @@ def serve(
                 say(f"Serving {link}; people sign in with the tokens of `asal annotator add`.")
             office.start()
             try:
-                _run(guarded, listening, link if browser else "")
+                _run(guarded, listening, link if browser else "", root / "labelling")
             finally:
                 office.close()
+                (root / "labelling" / "open.html").unlink(missing_ok=True)
 
 
-def _run(app: Any, listening: socket.socket, link: str) -> None:
+def _run(app: Any, listening: socket.socket, link: str, folder: Path) -> None:
     import uvicorn
 
     # Neither addresses nor headers are logged: a token may stand in them by mistake.
-    config = uvicorn.Config(
-        app, access_log=False, log_level="warning", server_header=False, timeout_graceful_shutdown=3
-    )
+    quiet: dict[str, Any] = {"access_log": False, "log_level": "warning", "server_header": False}
+    # One parser, whatever else is installed: what it refuses is what the tests have seen refused.
+    config = uvicorn.Config(app, http="h11", ws="none", lifespan="off", timeout_graceful_shutdown=3, **quiet)
     if link:
-        threading.Timer(0.7, webbrowser.open, [link]).start()
+        threading.Timer(0.7, open_browser, [link, folder]).start()
     uvicorn.Server(config).run([listening])
 
 
