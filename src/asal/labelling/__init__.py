@@ -1,0 +1,1 @@
+"""People label: what stands between them and a session."""
