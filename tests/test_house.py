@@ -14,7 +14,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "asal"
 # Data goes down this list and never up; names on one line do not see each other.
 LAYERS = [
     {"errors", "rng", "meter", "progress"},
-    {"artifacts", "registry", "core", "statistics"},
+    {"artifacts", "registry", "core", "schema", "statistics"},
     {"devices", "tensors", "checkpoint", "machine", "storage"},
     {"nets", "engine"},
     {"sources", "pool", "vectors", "generators", "features", "index", "learners", "scores"},
@@ -22,7 +22,7 @@ LAYERS = [
     {"grown"},
     {"strategies", "oracles", "events", "ingest", "quality"},
     {"state"},
-    {"answers", "annex", "absent", "extraction", "growth"},
+    {"migrations", "answers", "annex", "absent", "extraction", "growth", "plan"},
     {"session", "prepare", "sharded"},
     {"spec"},
     {"check", "tools"},

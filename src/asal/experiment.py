@@ -116,7 +116,9 @@ def _joined(there: Mapping[str, Any], now: Mapping[str, Any], out: Path) -> dict
     """Return the facts of a run folder that grows by strategies and seeds; refuse any other change."""
     differing = [key for key in ("pool", "images", "classes", "threads") if there[key] != now[key]]
     before, after = there["spec"], now["spec"]
-    differing += [f"[{key}]" for key in after if key != "strategies" and before.get(key) != after[key]]
+    differing += [
+        f"[{key}]" for key in after if key not in ("strategies", "labelling") and before.get(key) != after[key]
+    ]
     common = set(before["strategies"]) & set(after["strategies"])
     differing += [f"[strategies.{k}]" for k in sorted(common) if before["strategies"][k] != after["strategies"][k]]
     if differing:
