@@ -27,6 +27,7 @@ LAYERS = [
     {"spec"},
     {"check", "tools"},
     {"build"},
+    {"labelling"},
     {"exam", "results"},
     {"experiment"},
     {"fleet", "evaluate", "style"},
@@ -36,6 +37,7 @@ LAYERS = [
     {"report", "compare"},
     {"paper"},
     {"demo", "init", "status", "terminal", "complaint"},
+    {"commands"},
     {"cli", "__init__"},
     {"__main__"},
 ]
@@ -50,6 +52,7 @@ HEAVY = (
     "pydantic",
     "numpy",
     "statsmodels",
+    "httpx",
 )
 
 

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from asal.commands import label_studio
 from asal.complaint import print_error, run_to_its_end
 from asal.errors import UserError
 
@@ -24,6 +25,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(label_studio.app)
 console = Console(markup=False)  # a path may hold [brackets]
 
 SpecPath = Annotated[

@@ -26,8 +26,8 @@ TITLES = {  # every kind of finding, in the order of telling
     "corrected": "changed since: corrected",
     "agreed": "answered alike by several people",
     "conflict": "people disagree",
-    "elsewhere": "the record was corrected elsewhere",
-    "answer deleted": "answers deleted there, kept in the record",
+    "elsewhere": "corrected elsewhere",
+    "answer deleted": "answers deleted there",
     "task deleted": "tasks deleted there",
     "no class": "answers that are no class",
     "not asked": "tasks of images that were not asked",
@@ -96,7 +96,7 @@ class Opinion(NamedTuple):
 
 
 def reconcile(state: State, tasks: Iterable[Task], frame: Frame) -> tuple[list[Event], list[Finding]]:
-    """Return the events that bring the record up to what Label Studio says, in the order of answering, and what was found.
+    """Return the events that bring the record up to Label Studio, in the order of answering, and all that was found.
 
     Cost: linear in the tasks and in what was ever taken from Label Studio.
     """

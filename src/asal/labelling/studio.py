@@ -24,13 +24,13 @@ import numpy as np
 from asal import artifacts
 from asal.annex import encoded
 from asal.errors import BusyError, UserError, without_secrets
-from asal.labelling.reconcile import IMAGE, POOL, ROUND, Finding, Frame, Report, image_of, reconcile
+from asal.labelling.reconcile import IMAGE, POOL, ROUND, Frame, Report, image_of, reconcile
 from asal.oracles.label_studio import CONTROL, MODEL, AwayError, LabelStudio, label_config
 from asal.session import Session
 
 FILE = "label-studio.json"  # in a project: where its tasks are
 MOST = 200  # tasks to an import
-LARGEST = 4_000_000  # characters of images to an import
+LARGEST = 8_000_000  # bytes of pixels to an import
 ATTEMPTS = 8  # to write to a record that others write to as well
 SHORTEST = 1.0  # seconds between two looks, however many hints come
 
@@ -50,7 +50,9 @@ class Pushed:
 class Bridge:
     """A session, and the Label Studio project where its images are labelled."""
 
-    def __init__(self, session: Session, studio: LabelStudio, home: Path, title: str = "asal", project: int = 0) -> None:
+    def __init__(
+        self, session: Session, studio: LabelStudio, home: Path, title: str = "asal", project: int = 0
+    ) -> None:
         """Find the Label Studio project that belongs to a session, or make it.
 
         Args:
@@ -61,13 +63,15 @@ class Bridge:
             project: one that is there already, by its number; the remembered one, or a new one, where none is given.
 
         Raises:
-            UserError: the token or the URL is wrong, the project is gone, asks another question, or another is remembered.
+            UserError: the token or the URL is wrong, or the project is gone, asks something else or is not the one that
+                is remembered.
         """
         self.session, self._studio, self._home = session, studio, home
-        self.me = studio.me()
-        with self._alone():
-            self.project = self._found(title, project)
+        known = self._remembered(project)
+        self.me = studio.me()  # checks the token before anything is made
+        self.project = known or self._made(title)
         self._check_question()
+        self._remember(project=self.project)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -75,37 +79,38 @@ class Bridge:
         with artifacts.alone(self._home / ".label-studio"):
             yield
 
-    def _found(self, title: str, wanted: int) -> int:
+    def _remembered(self, wanted: int) -> int:
+        """Return the number of the project, 0 where none is known yet."""
         path, studio = self._home / FILE, self._studio
-        known = artifacts.read_json(path, remedy=f"delete {path}, and name the project: --project-id N") if (
-            path.exists()
-        ) else {}  # fmt: skip
-        if known and known["url"] != studio.url:
+        self._known: dict[str, Any] = {"url": studio.url, "project": None, "pushed": 0}
+        if path.exists():
+            self._known |= artifacts.read_json(path, remedy=f"delete {path}, and name the project: --project-id N")
+        if self._known["url"] != studio.url:
             raise UserError(
                 "a project folder belongs to one Label Studio",
-                came=f"{without_secrets(studio.url)}, and {path} says {known['url']}",
+                came=f"{without_secrets(studio.url)}, and {path} says {self._known['url']}",
                 remedy=f"leave --url out, or delete {path} to begin anew elsewhere",
             )
-        if wanted and known.get("project") not in (None, wanted):
+        if wanted and self._known["project"] not in (None, wanted):
             raise UserError(
                 "a project folder belongs to one project of Label Studio",
-                came=f"--project-id {wanted}, and {path} says {known['project']}",
+                came=f"--project-id {wanted}, and {path} says {self._known['project']}",
                 remedy=f"leave --project-id out, or delete {path}",
             )
-        if number := wanted or known.get("project"):
-            self._remember(known | {"project": number})
-            return int(number)
-        # The mark is written first: killed after making the project, the next attempt finds it by its mark.
-        mark = known.get("mark") or f"asal-{secrets.token_hex(8)}"
-        self._remember({"mark": mark, "project": None})
-        number = studio.find(mark) or studio.create(title, label_config(self.session.plan.classes), mark)
-        self._remember({"mark": mark, "project": number})
-        return number
+        return int(wanted or self._known["project"] or 0)
 
-    def _remember(self, facts: dict[str, Any]) -> None:
-        self._known = {"pushed": 0, **facts, "url": self._studio.url}
-        path = self._home / FILE
-        if not path.exists() or artifacts.read_json(path) != self._known:
+    def _made(self, title: str) -> int:
+        """Make a project. Its mark is written first: killed afterwards, the next attempt finds the project by it."""
+        with self._alone():
+            mark = self._known.get("mark") or f"asal-{secrets.token_hex(8)}"
+            self._remember(mark=mark)
+            config = label_config(self.session.plan.classes)
+            return self._studio.find(mark) or self._studio.create(title, config, mark)
+
+    def _remember(self, **facts: Any) -> None:
+        before, path = dict(self._known), self._home / FILE
+        self._known |= facts
+        if self._known != before or not path.exists():
             artifacts.write_json(path, self._known)
 
     def _check_question(self) -> None:
@@ -138,39 +143,30 @@ class Bridge:
             AwayError: Label Studio is away. What has arrived is found by the next call.
         """
         session = self.session
+        if not session.refresh().waiting and n:
+            session.ask(n)
         with self._alone():
-            session.refresh()
-            if n and not session.state.waiting:
-                session.ask(n)
             state, fingerprint = session.state, session.pool.fingerprint
             there = {image_of(task, fingerprint) for task in self._studio.tasks(self.project)}
             missing = [image for image in state.waiting if image not in there]
             for images in self._loads(missing):
                 self._studio.put(self.project, images)
-            self._remember(self._known | {"pushed": len(state.rounds)})
+            self._remember(pushed=len(state.rounds))
         held = len(state.waiting) - len(missing)
         return Pushed(self.project, tuple(missing), held, len(state.rounds) - 1)
 
     def _loads(self, images: Sequence[int]) -> Iterator[list[dict[str, Any]]]:
         """Yield tasks for these images, as many at a time as an import takes well."""
-        load: list[dict[str, Any]] = []
-        size = 0
-        for image in images:
-            task = self._task(image)
-            length = len(task["data"]["image"])
-            if load and (len(load) == MOST or size + length > LARGEST):
-                yield load
-                load, size = [], 0
-            load.append(task)
-            size += length
-        if load:
-            yield load
+        height, width, channels = self.session.pool.shape
+        most = max(1, min(MOST, LARGEST // (height * width * channels)))
+        for start in range(0, len(images), most):
+            part = images[start : start + most]
+            yield list(map(self._task, part, encoded(self.session.images(np.array(part, np.int64)))))
 
-    def _task(self, image: int) -> dict[str, Any]:
+    def _task(self, image: int, png: str) -> dict[str, Any]:
         pick, asked = self.session.state.waiting[image], self.session.state.rounds
-        (png,) = encoded(self.session.images(np.array([image], np.int64)))
         # Lowest first: rounds in order, and in a round the order of asking.
-        rank = pick.round + pick.place / max(len(asked[pick.round].ids), 1)
+        rank = pick.round + pick.place / len(asked[pick.round].ids)
         ids = {IMAGE: image, ROUND: pick.round}
         return {
             "data": {"image": f"data:image/png;base64,{png}", **ids, "asal_score": pick.score},
@@ -236,7 +232,7 @@ class Bridge:
             hint.wait(max(every - SHORTEST, 0))
 
     def hook(self, url: str) -> None:
-        """Let Label Studio call a URL when somebody has answered: where it leads to `listening`, `watch` looks sooner."""
+        """Let Label Studio call a URL when somebody has answered; if it leads to `listening`, `watch` looks sooner."""
         self._studio.tell(self.project, url)
 
 

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import time
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,6 +139,7 @@ class LabelStudio:
         # Proxies of the environment are for other hosts than this one.
         here = urlsplit(self.url).hostname in ("127.0.0.1", "localhost", "::1")
         self._http = httpx.Client(timeout=httpx.Timeout(patience, connect=min(10.0, patience)), trust_env=not here)
+        weakref.finalize(self, self._http.close)  # where nobody closes it
 
     def close(self) -> None:
         """Let the connections go."""
