@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asal.events import Event, Record
+from asal.labelling.opinions import Rules
 from asal.labelling.reconcile import TITLES, Frame, Report, reconcile
 from asal.oracles.label_studio import Annotation, Task
 from asal.state import State, fold
@@ -92,6 +94,23 @@ def test_people_who_agree_are_one_answer_and_people_who_do_not_are_told_of() -> 
     ]  # fmt: skip
     place.say(9, 14, "bob", "dog")  # they talk
     assert place.pull().images("answered") == [9]
+
+
+def test_as_many_people_as_the_rules_want_settle_an_image_by_a_majority() -> None:
+    place, frame = Place(), replace(FRAME, rules=Rules(overlap=3))
+    place.say(4, 11, "ada", "dog")
+    place.say(4, 12, "bob", "cat")
+    events, findings = reconcile(place.state, place.tasks.values(), frame)
+    assert events == [] and [one.kind for one in findings] == ["few"]
+    place.say(4, 13, "eva", "cat")
+    (event,), findings = reconcile(place.state, place.tasks.values(), frame)
+    assert (event.label, event.by, event.body["votes"]) == (0, "bob", 3)
+    assert [one.kind for one in findings] == ["answered", "agreed"]
+    place.record.append([event], after=2)
+    assert reconcile(place.state, place.tasks.values(), frame) == ([], [])
+    place.say(4, 13, "eva")
+    events, findings = reconcile(place.state, place.tasks.values(), frame)
+    assert events == [] and [one.kind for one in findings] == ["conflict"]
 
 
 def test_a_persons_last_word_counts() -> None:

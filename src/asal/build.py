@@ -56,6 +56,7 @@ from asal.sources import Source, apart, sources
 from asal.spec import FeatureTable, Spec, StrategyTable, load
 from asal.storage import Storage
 from asal.strategies import strategies
+from asal.strategies.balancing import balanced
 from asal.tools import ProjectTools
 
 
@@ -375,6 +376,7 @@ class Project:
         check_classes(name, table, classes)
         chooser, lines = part.bind(table.options), "lines" in part.provides
         learner = chooser.learner(self.tools(name)) if lines else self.learner(needs_of(table))
+        chooser = balanced(chooser, table.balance) if table.balance else chooser
         return Plan(classes, learner, chooser, name, seed, self._first(name, table) or first, first_name, lines)
 
     def learner(self, needs: frozenset[str] = frozenset()) -> Learner:

@@ -173,6 +173,22 @@ class Record:
         self.close()
 
 
+@dataclass(frozen=True)
+class Past:
+    """A record as it was after one of its events; nothing can be written into it."""
+
+    record: Record
+    seq: int
+
+    @property
+    def name(self) -> str:
+        return self.record.name
+
+    def read(self, after: int = 0) -> list[Event]:
+        """Return the events behind number `after`, up to the last one of then."""
+        return [event for event in self.record.read(after) if event.seq <= self.seq]
+
+
 def _text(body: Mapping[str, Any]) -> str:
     return json.dumps(dict(body), default=_plain, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
 

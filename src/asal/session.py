@@ -7,7 +7,7 @@ same end: a process may die between any two lines, and the next one goes on with
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any, cast
@@ -32,11 +32,11 @@ from asal.core import (
     Tools,
 )
 from asal.errors import BusyError, UserError
-from asal.events import FORMAT, NOTHING, Event, Record
+from asal.events import FORMAT, NOTHING, Event, Past, Record
 from asal.meter import Meter
 from asal.plan import Plan, checked_choice, checked_n
 from asal.rng import stream
-from asal.state import State, check_size, fold
+from asal.state import Asked, State, check_size, fold
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +48,7 @@ class Batch:
     scores: Scores
     notes: tuple[Mapping[str, Any], ...]  # where each pick came from, or empty
     closed: Ids  # of the same batch, already answered or skipped
+    asked: Asked  # all that the record says of it
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -142,13 +143,15 @@ class Session:
         """Read what other processes have written since, and return the state."""
         with self._lock:
             state = fold(self._state, self.record.read(self._state.seq))
-            _check_origin(self.record.name, state.opened, self._origin())
-            check_size(self.record.name, state, len(self.pool))
+            check_record(self.record.name, state, self.pool, self.plan.classes, self.plan.seed)
             self._state = state
             return state
 
-    def model(self) -> Model:
+    def model(self, number: int | None = None) -> Model:
         """Return the classifier, trained on the present labels; the next `ask` uses the same one.
+
+        Args:
+            number: the round that it is trained in, which its random draws hang on; by default the present one.
 
         Raises:
             UserError: fewer than two classes are labelled.
@@ -156,7 +159,19 @@ class Session:
         with self._lock:
             if why := _untrainable(self._state):
                 raise UserError("a classifier is trained on two or more classes", came=why, remedy="label more images")
-            return self._train(self._state.number).model
+            return self._train(self._state.number if number is None else number).model
+
+    def then(self, seq: int) -> Session:
+        """Return the session as it was after event number `seq`; what it trains is what was trained then."""
+        past = Session(self.pool, cast(Record, Past(self.record, seq)), self.plan, self._tools)
+        past._trained = self._trained
+        return past
+
+    def asked(self, number: int) -> Batch:
+        """Return what was asked in a round, as it was when nothing of it was answered."""
+        asked = self._state.rounds[number]
+        ids, notes = np.array(asked.ids, np.int64), [self._state.notes.get(image, NOTHING) for image in asked.ids]
+        return Batch(number, ids, np.array(asked.scores), tuple(notes) if any(notes) else (), ids[:0], asked)
 
     def ask(self, n: int) -> Batch:
         """Return the open batch, or choose a new one of n images where every answer is in.
@@ -196,7 +211,7 @@ class Session:
         scores = np.array([pick.score for pick in state.waiting.values()])
         closed = np.array([image for image in last.ids if image not in state.waiting], np.int64)
         notes = tuple(state.notes.get(image, NOTHING) for image in state.waiting)
-        return Batch(last.round, state.open, scores, notes if any(notes) else (), closed)
+        return Batch(last.round, state.open, scores, notes if any(notes) else (), closed, last)
 
     def tell(self, answers: Answers, *, by: str | None = None) -> int:
         """Take answers to the open batch, all of them or none; return how many it still waits for.
@@ -326,14 +341,21 @@ def _version() -> str:
         return "unknown"
 
 
-def _check_origin(name: str, then: Mapping[str, Any] | None, now: Mapping[str, Any]) -> None:
+def check_record(name: str, state: State, pool: Pool, classes: Sequence[str], seed: int) -> None:
+    """Refuse a record of another pool, other classes or another seed.
+
+    Raises:
+        UserError: says which.
+    """
+    check_size(name, state, len(pool))
+    then, now = state.opened, {"pool": pool.fingerprint, "classes": list(classes), "seed": seed}
     if then is None:  # nothing was asked yet
         return
-    for fact in ("pool", "classes", "seed"):
-        if then[fact] != now[fact]:
+    for fact, here in now.items():
+        if then[fact] != here:
             raise UserError(
                 "a record belongs to one pool, one list of classes and one seed",
-                came=f"{name} was begun with {fact} = {then[fact]!r}, and this session has {now[fact]!r}",
+                came=f"{name} was begun with {fact} = {then[fact]!r}, and this session has {here!r}",
                 remedy=f"go on with the {fact} it was begun with, or start a new record",
             )
 

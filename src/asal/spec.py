@@ -20,7 +20,7 @@ import tomllib
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -51,6 +51,7 @@ class _OptionsTable(_Table):
     """A table whose own keys are few; all others are options of something that `asal.build` knows."""
 
     options: dict[str, Any] = {}
+    untold: ClassVar[frozenset[str]] = frozenset()  # keys that a dump leaves out where they are off
 
     @model_validator(mode="before")
     @classmethod
@@ -66,7 +67,7 @@ class _OptionsTable(_Table):
         """Write the options where they were read: beside the table's own keys."""
         whole = dump(self)
         options = whole.pop("options", {})  # a dump may leave defaults out
-        return {**whole, **options}
+        return {**{key: value for key, value in whole.items() if value or key not in self.untold}, **options}
 
 
 def _by_kind(given: Any) -> Any:
@@ -114,6 +115,8 @@ class StrategyTable(PartTable):
         None  # chooses the first batch, without a classifier
     )
     sure: Annotated[float, Field(ge=0, le=1)] = 0.0  # below such confidence an annotator cannot tell a made-up image
+    balance: Annotated[int, Field(ge=0)] = 0  # times as many picks, of which the rarest classes' are taken; 0 is off
+    untold = frozenset({"balance"})  # or run folders of before there was such a key would belong to other specs
 
 
 class ReferenceTable(_OptionsTable):

@@ -1,1 +1,1 @@
-"""Groups of commands, each in a file of its own; `asal.cli` puts them together."""
+"""Commands of the command line that have a module of their own; `asal.cli` puts them together."""

@@ -9,10 +9,13 @@ from pathlib import Path
 from asal import artifacts
 from asal.build import Project
 from asal.errors import UserError
+from asal.events import Record
+from asal.labelling.opinions import Rules
 from asal.labelling.studio import FILE, Bridge
 from asal.oracles.label_studio import LabelStudio, token_of
 from asal.session import Session
 from asal.spec import load
+from asal.state import State, fold
 
 
 @contextmanager
@@ -40,10 +43,14 @@ def bridged(
         )
     server = url or artifacts.read_json(folder / FILE)["url"]
     spec = project.spec
-    session = project.session(strategy or spec.labelling.strategy or next(iter(spec.strategies), "random"))
+    with Record.open(spec.labelling.place(folder)) as record:
+        begun = fold(State(), record.read()).opened or {"seed": 0}
+    name = strategy or spec.labelling.strategy or next(iter(spec.strategies), "random")
+    session = project.session(name, seed=int(begun["seed"]))
+    rules = Rules(spec.labelling.overlap, spec.labelling.share)
     try:
         with LabelStudio(server, token) as studio:
-            yield Bridge(session, studio, folder, title=f"asal {spec.name}", project=number)
+            yield Bridge(session, studio, folder, f"asal {spec.name}", number, rules)
     finally:
         session.record.close()
 

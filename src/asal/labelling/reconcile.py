@@ -11,10 +11,11 @@ label is no class of ours, the report says so and the record stays as it is.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from asal.events import Event
+from asal.labelling.opinions import Rules, settled
 from asal.oracles.label_studio import Annotation, Task
 from asal.state import State
 
@@ -24,7 +25,8 @@ TITLES = {  # every kind of finding, in the order of telling
     "answered": "answered",
     "skipped": "can't tell",
     "corrected": "changed since: corrected",
-    "agreed": "answered alike by several people",
+    "agreed": "settled by several people",
+    "few": "answered by too few people",
     "conflict": "people disagree",
     "elsewhere": "corrected elsewhere",
     "answer deleted": "answers deleted there",
@@ -52,6 +54,7 @@ class Report:
     findings: tuple[Finding, ...] = ()
     written: int = 0  # events
     open: int = 0  # images that still wait for an answer
+    missing: int = 0  # of these, those that are not in Label Studio
 
     def images(self, kind: str) -> list[int]:
         """Return the images of one kind of finding, in the order in which they were found."""
@@ -82,6 +85,7 @@ class Frame:
     pool: str  # its fingerprint: ids of another pool mean other images
     classes: tuple[str, ...]
     pushed: int = 0  # rounds whose images have all been in Label Studio
+    rules: Rules = field(default_factory=Rules)  # how many people an image wants
 
 
 class Opinion(NamedTuple):
@@ -156,24 +160,28 @@ class _Held:
     def judged(self, image: int, opinions: list[Opinion]) -> tuple[Event | None, list[Finding]]:
         """Return what is to be written of an image, if anything is, and what there is to say of it."""
         opinions.sort()
-        now, labels = self._now(image), {one.label for one in opinions}
-        if len(labels) > 1:
-            kept = "" if image in self.state.waiting else f"; the record keeps {self._name(now)}"
-            return None, [Finding("conflict", image, self._said(image, opinions) + kept)]
-        if image in self.state.waiting:
-            return self._answered(image, opinions)
-        if labels == {now}:
+        open_, said = image in self.state.waiting, self._said(image, opinions)
+        if open_ and len(opinions) < (wanted := self.frame.rules.wanted(image)):
+            return None, [Finding("few", image, f"{said}; {wanted} people are wanted")]
+        verdict = settled({one.by: one.label for one in opinions})
+        if verdict is None:
+            kept = "" if open_ else f"; the record keeps {self._name(self._now(image))}"
+            return None, [Finding("conflict", image, said + kept)]
+        side = [one for one in opinions if one.label == verdict.label]
+        if open_:
+            return self._answered(image, side, opinions)
+        if verdict.label == self._now(image):
             return None, []
-        return self._changed(image, opinions)
+        return self._changed(image, side)
 
-    def _answered(self, image: int, opinions: list[Opinion]) -> tuple[Event | None, list[Finding]]:
-        fresh = [one for one in opinions if one.key not in self.state.keys]
+    def _answered(self, image: int, side: list[Opinion], opinions: list[Opinion]) -> tuple[Event | None, list[Finding]]:
+        said, fresh = self._said(image, opinions), [one for one in side if one.key not in self.state.keys]
         if not fresh:  # the answer was taken, and then taken back
-            return None, [Finding("elsewhere", image, f"{self._said(image, opinions)}; in the record it is open again")]
+            return None, [Finding("elsewhere", image, f"{said}; in the record it is open again")]
         kind = "skipped" if fresh[0].label is None else "answered"
         found = [Finding(kind, image, f"image {image}")]
         if len(opinions) > 1:
-            found.append(Finding("agreed", image, self._said(image, opinions)))
+            found.append(Finding("agreed", image, said))
         return self._event(kind, image, fresh[0], len(opinions)), found
 
     def _changed(self, image: int, opinions: list[Opinion]) -> tuple[Event | None, list[Finding]]:

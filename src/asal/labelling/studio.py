@@ -24,6 +24,7 @@ import numpy as np
 from asal import artifacts
 from asal.annex import encoded
 from asal.errors import BusyError, UserError, without_secrets
+from asal.labelling.opinions import Rules
 from asal.labelling.reconcile import IMAGE, POOL, ROUND, Frame, Report, image_of, reconcile
 from asal.oracles.label_studio import CONTROL, MODEL, AwayError, LabelStudio, label_config
 from asal.session import Session
@@ -44,14 +45,19 @@ class Pushed:
     project: int  # its number in Label Studio
     images: tuple[int, ...]  # put there now
     held: int  # open images that were there already
-    round: int  # the last one asked
 
 
 class Bridge:
     """A session, and the Label Studio project where its images are labelled."""
 
     def __init__(
-        self, session: Session, studio: LabelStudio, home: Path, title: str = "asal", project: int = 0
+        self,
+        session: Session,
+        studio: LabelStudio,
+        home: Path,
+        title: str = "asal",
+        project: int = 0,
+        rules: Rules | None = None,
     ) -> None:
         """Find the Label Studio project that belongs to a session, or make it.
 
@@ -61,12 +67,13 @@ class Bridge:
             home: the project folder; `label-studio.json` there remembers the project and its URL.
             title: of a project that is made.
             project: one that is there already, by its number; the remembered one, or a new one, where none is given.
+            rules: how many people are to answer an image; one where nothing is said.
 
         Raises:
             UserError: the token or the URL is wrong, or the project is gone, asks something else or is not the one that
                 is remembered.
         """
-        self.session, self._studio, self._home = session, studio, home
+        self.session, self._studio, self._home, self._rules = session, studio, home, rules or Rules()
         known = self._remembered(project)
         self.me = studio.me()  # checks the token before anything is made
         self.project = known or self._made(title)
@@ -105,7 +112,7 @@ class Bridge:
             mark = self._known.get("mark") or f"asal-{secrets.token_hex(8)}"
             self._remember(mark=mark)
             config = label_config(self.session.plan.classes)
-            return self._studio.find(mark) or self._studio.create(title, config, mark)
+            return self._studio.find(mark) or self._studio.create(title, config, mark, self._rules.overlap)
 
     def _remember(self, **facts: Any) -> None:
         before, path = dict(self._known), self._home / FILE
@@ -131,7 +138,7 @@ class Bridge:
     @property
     def _frame(self) -> Frame:
         plan, pool = self.session.plan, self.session.pool
-        return Frame(self.project, pool.fingerprint, plan.classes, int(self._known["pushed"]))
+        return Frame(self.project, pool.fingerprint, plan.classes, int(self._known["pushed"]), self._rules)
 
     def push(self, n: int = 0) -> Pushed:
         """Put the images that wait for an answer there, those that are there already left out.
@@ -152,8 +159,7 @@ class Bridge:
             for images in self._loads(missing):
                 self._studio.put(self.project, images)
             self._remember(pushed=len(state.rounds))
-        held = len(state.waiting) - len(missing)
-        return Pushed(self.project, tuple(missing), held, len(state.rounds) - 1)
+        return Pushed(self.project, tuple(missing), len(state.waiting) - len(missing))
 
     def _loads(self, images: Sequence[int]) -> Iterator[list[dict[str, Any]]]:
         """Yield tasks for these images, as many at a time as an import takes well."""
@@ -183,6 +189,7 @@ class Bridge:
             BusyError: others write to the record all the time.
         """
         tasks = list(self._studio.tasks(self.project))
+        there = {image_of(task, self._frame.pool) for task in tasks}
         for attempt in range(1, ATTEMPTS + 1):
             state = self.session.refresh()
             events, findings = reconcile(state, tasks, self._frame)
@@ -192,7 +199,9 @@ class Bridge:
                 if attempt == ATTEMPTS:
                     raise
             else:
-                return Report(tuple(findings), len(events), len(self.session.refresh().waiting))
+                waiting = self.session.refresh().waiting
+                missing = sum(image not in there for image in waiting)
+                return Report(tuple(findings), len(events), len(waiting), missing)
         raise AssertionError("the last attempt returns or raises")
 
     def sync(self, size: Callable[[Session], int], say: Callable[[Report, Pushed], object]) -> bool:
@@ -204,7 +213,8 @@ class Bridge:
         """
         report = self.pull()
         n = 0 if report.open else size(self.session)
-        pushed = self.push(n)
+        idle = Pushed(self.project, (), report.open)
+        pushed = self.push(n) if n or report.missing else idle  # which lists all tasks once more
         say(report, pushed)
         return bool(self.session.state.waiting)
 

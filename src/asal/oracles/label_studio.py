@@ -31,7 +31,7 @@ MODEL = "asal"  # the predictions by whose score Label Studio orders tasks are o
 KEYS = "1234567890qwetasdfgzxcvbyiopjknm"  # Label Studio's own commands have the other letters
 BUSY = (429, 503)  # the request was not carried out
 BROKEN = (500, 502, 504)  # it may have been
-PAGE = 500  # tasks a listing
+PAGE = 1000  # tasks to a page of a listing
 LONGEST = 300  # characters of Label Studio's own words in an error
 LONGEST_WAIT = 30.0  # seconds, whatever a server asks for
 
@@ -172,8 +172,12 @@ class LabelStudio:
                     return int(project["id"])
         return None
 
-    def create(self, title: str, config: str, mark: str) -> int:
+    def create(self, title: str, config: str, mark: str, people: int = 1) -> int:
         """Create a project that asks one question an image and serves the lowest score first; return its number.
+
+        Args:
+            mark: stands in its description, so that `find` finds it.
+            people: that are to answer each task.
 
         Raises:
             UserError: Label Studio does not take the configuration.
@@ -185,6 +189,7 @@ class LabelStudio:
             "label_config": config,
             "sampling": "Uncertainty sampling",  # lowest prediction score first
             "model_version": MODEL,
+            "maximum_annotations": people,
             "show_skip_button": True,
             "enable_empty_annotation": False,
             "show_collab_predictions": False,  # there is nothing to show, and it would bias people

@@ -1,0 +1,64 @@
+// The one way to the server. A refusal says what to do; a server that is away is asked again later.
+
+const PATIENCE = 20_000; // ms
+
+/** The server's no: the rule, what came, and the remedy. */
+export class Refusal extends Error {
+  constructor(status, { rule, came, remedy }) {
+    super(rule);
+    Object.assign(this, { status, rule, came, remedy });
+  }
+}
+
+/** No answer, or one that says "later". */
+export class Away extends Error {}
+
+const NOBODY = { rule: "the server said no", came: "a reply without a reason", remedy: "look at the server's output" };
+
+const listeners = new Set();
+let away = false;
+
+/** Call back whenever the server goes away or comes back. */
+export function onAway(listener) {
+  listeners.add(listener);
+}
+
+function note(now) {
+  if (now === away) return;
+  away = now;
+  for (const listener of listeners) listener(away);
+}
+
+/** GET without a body, POST with one; return what the reply holds, or throw a Refusal or Away. */
+export async function call(path, body) {
+  const response = await reached(path, body);
+  if (response.status >= 500 || response.status === 408 || response.status === 429) {
+    note(true);
+    throw new Away(`status ${response.status}`);
+  }
+  const reply = await response.json().catch(() => null);
+  note(false);
+  if (!response.ok) throw new Refusal(response.status, reply?.error ?? NOBODY);
+  if (reply === null) throw new Away("a reply that is cut short");
+  return reply;
+}
+
+async function reached(path, body) {
+  const patience = new AbortController();
+  const bell = setTimeout(() => patience.abort(), PATIENCE);
+  const options = { credentials: "same-origin", signal: patience.signal, headers: { Accept: "application/json" } };
+  if (body !== undefined) {
+    options.method = "POST";
+    options.headers["Content-Type"] = "application/json";
+    options.body = JSON.stringify(body);
+    options.keepalive = options.body.length < 32_000; // a reload in the middle lets it arrive; browsers cap its size
+  }
+  try {
+    return await fetch(path, options);
+  } catch (error) {
+    note(true);
+    throw new Away(String(error));
+  } finally {
+    clearTimeout(bell);
+  }
+}

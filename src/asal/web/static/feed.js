@@ -1,0 +1,112 @@
+// The images to come: asked for ahead, loaded and decoded before their turn, so that a key press only has to swap them.
+
+import { Refusal, call } from "./api.js";
+
+const QUICK = 250; // ms between two questions while nothing is there
+const SLOW = 1_500;
+const RENEW = 20_000; // leases are told that the person is still here
+
+export class Feed {
+  /** `held` returns the images that are answered but not acknowledged; `told` = { changed(), stranger() }. */
+  constructor(tab, held, told) {
+    Object.assign(this, { tab, held, told });
+    this.items = [];
+    this.want = 16;
+    this.doing = { stage: "starting", done: 0, total: 0, note: "", since: 0, error: null };
+    this.waiting = { open: 0, mine: 0, others: 0 };
+    this.asked = false; // whether the server has ever replied
+    this.asking = null;
+    this.short = false; // whether the server has no more than we hold
+    this.pause = QUICK;
+    this.bell = 0;
+  }
+
+  get head() {
+    return this.items[0] ?? null;
+  }
+
+  has(image) {
+    return this.items.some((item) => item.task.image === image);
+  }
+
+  /** Take the first `n` out. */
+  take(n = 1) {
+    const taken = this.items.splice(0, n);
+    this.pause = QUICK;
+    this.soon(0);
+    return taken;
+  }
+
+  /** Put an item in front: what was taken back comes next. */
+  putBack(item) {
+    this.drop(item.task.image);
+    this.items.unshift(item);
+  }
+
+  drop(image) {
+    this.items = this.items.filter((item) => item.task.image !== image);
+  }
+
+  /** Ask again in `ms`. */
+  soon(ms) {
+    clearTimeout(this.bell);
+    this.bell = setTimeout(() => this.fill(), ms);
+  }
+
+  fill() {
+    this.asking ??= this.ask().finally(() => { this.asking = null; });
+    return this.asking;
+  }
+
+  async ask() {
+    const room = Math.max(0, this.want - this.items.length);
+    const have = [...new Set([...this.items.map(({ task }) => task.image), ...this.held()])];
+    try {
+      const reply = await call("/api/next", { tab: this.tab, n: room, have });
+      this.short = reply.tasks.length < room;
+      this.accept(reply);
+      this.soon(this.items.length >= this.want ? RENEW : this.pause);
+      this.pause = reply.tasks.length ? QUICK : Math.min(1.3 * this.pause, SLOW);
+    } catch (error) {
+      if (error instanceof Refusal && error.status === 401) this.told.stranger();
+      else this.soon(this.pause = Math.min(1.5 * this.pause, 5_000));
+    }
+    this.told.changed();
+  }
+
+  accept(reply) {
+    this.asked = true;
+    this.doing = reply.doing;
+    this.waiting = reply.waiting;
+    for (const image of reply.gone ?? []) this.drop(image);
+    const pressed = new Set(this.held()); // pressed while the question was on its way
+    for (const task of reply.tasks) {
+      if (!this.has(task.image) && !pressed.has(task.image)) this.items.push(loaded(task));
+    }
+    for (const item of this.items) if (item.failed) load(item);
+  }
+}
+
+/** Make an item of a task and start to load its image. */
+export function loaded(task) {
+  const item = { task, img: null, ready: false, failed: false, looked: 0, guess: false, then: null };
+  load(item);
+  return item;
+}
+
+async function load(item) {
+  const img = new Image();
+  Object.assign(img, { decoding: "sync", draggable: false, alt: described(item.task), src: item.task.src });
+  Object.assign(item, { img, failed: false });
+  try {
+    await img.decode();
+    item.ready = true;
+  } catch {
+    item.failed = true; // the server is away: the next reply from it starts another try
+  }
+  item.then?.(item);
+}
+
+function described({ image, made }) {
+  return made ? `Made-up image ${image}` : `Image ${image}`;
+}

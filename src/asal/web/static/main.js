@@ -1,0 +1,228 @@
+// Puts the page together. What a key press needs is done before the next paint; all else comes after it.
+
+import { Refusal, call, onAway } from "./api.js";
+import { Clock } from "./clock.js";
+import { $, painted, plural, tell, write } from "./dom.js";
+import { enter, leave, signIn, tokenFromAddress } from "./enter.js";
+import { Feed } from "./feed.js";
+import { Grid } from "./grid.js";
+import { listen } from "./keys.js";
+import { Outbox } from "./outbox.js";
+import { Panels, keysTable } from "./panels.js";
+import { Past } from "./past.js";
+import { Side } from "./side.js";
+import { Single } from "./single.js";
+import { claimTab, keep, recall } from "./store.js";
+import { Strip } from "./strip.js";
+
+const AHEAD = 16; // images held ready in the single view
+
+class App {
+  constructor(project, tab) {
+    Object.assign(this, { project, tab, away: false, viewing: "single" });
+    this.names = new Map(project.classes.map(({ number, name }) => [number, name]));
+    const scope = `${project.id ?? project.name}|${project.me.name}`;
+    this.outbox = new Outbox(scope, tab, {
+      saved: (letter, reply) => this.saved(letter, reply), refused: (letter, error) => this.refused(letter, error),
+      stranger: () => this.stranger(), changed: () => this.unsaved(),
+    });
+    this.feed = new Feed(tab, () => this.outbox.images(), { changed: () => this.refresh(), stranger: () => this.stranger() });
+    this.clock = new Clock();
+    this.past = new Past();
+    this.single = new Single(this);
+    this.grid = project.grid ? new Grid(this) : null;
+    this.side = new Side(this);
+    this.strip = new Strip(this);
+    this.panels = new Panels(this);
+  }
+
+  async start() {
+    onAway((away) => this.reach(away));
+    listen(this);
+    keysTable(this);
+    await this.outbox.open();
+    await this.past.load(this.outbox.letters).catch(() => null); // without it the strip begins empty
+    this.strip.draw();
+    this.side.refresh();
+    this.view(this.grid && recall("asal.view", "single") === "grid" ? "grid" : "single");
+    await this.feed.fill();
+  }
+
+  name(label) {
+    return label === null ? "can't tell" : this.names.get(label) ?? `class ${label}`;
+  }
+
+  current() {
+    return this.viewing === "single" ? this.single.shown : this.grid.focused;
+  }
+
+  view(name) {
+    this.viewing = name;
+    keep("asal.view", name);
+    for (const view of ["single", "grid"]) {
+      $(view).hidden = view !== name;
+      $(`to-${view}`).setAttribute("aria-pressed", String(view === name));
+    }
+    this.feed.want = AHEAD;
+    this.grid?.refit();
+    this.feed.soon(0);
+    this.refresh();
+  }
+
+  refresh() {
+    if (this.viewing === "grid") this.grid.show();
+    else this.single.show();
+  }
+
+  goTo(entry) {
+    if (this.viewing !== "single") this.view("single");
+    this.single.goTo(this.past.find(entry.image) ?? entry);
+  }
+
+  undo() {
+    if (this.viewing === "grid") this.grid.mend();
+    else this.single.undo();
+  }
+
+  /** After an image was painted: what may take its time. */
+  shown(item) {
+    this.side.why(item);
+  }
+
+  /** After a press: bring the rest of the page up to date once the next image is on the screen. */
+  pressed(label, by) {
+    painted(() => {
+      this.side.pressed(label, by);
+      this.changed();
+    });
+  }
+
+  changed() {
+    this.strip.draw();
+    this.single.open(this.single.shown !== null);
+  }
+
+  saved(letter, reply) {
+    if (reply.progress) this.side.progress(reply.progress);
+    if (reply.task) this.returned(reply.task);
+    const late = this.project.overlap > 1 ? 0 : (reply.accepted ?? []).filter(({ outcome }) => outcome === "voted").length;
+    if (late) tell(`${plural(late, "image was", "images were")} answered by somebody else first; yours is kept as an opinion.`);
+    this.side.soon();
+    if (this.feed.items.length < this.feed.want) this.feed.soon(0);
+  }
+
+  /** An image that was taken back: now all is known of it again. */
+  returned(task) {
+    const item = this.feed.items.find((one) => one.task.image === task.image);
+    if (!item) return;
+    item.task = task;
+    if (item === this.single.shown) this.shown(item);
+  }
+
+  /** An answer that the server does not take is shown with the remedy; the image leaves the page. */
+  refused({ path, body }, error) {
+    const images = (body.answers ?? [body]).map(({ image }) => image);
+    for (const image of images) {
+      if (path === "/api/withdrawals") this.feed.drop(image);
+      else if (path === "/api/answers") this.past.remove(image);
+    }
+    const what = plural(images.length, "image was", "images were");
+    write($("refused-text"), `${what} not taken (${images.join(", ")}): ${error.rule}. ${error.remedy}`);
+    $("refused").hidden = false;
+    this.side.refresh();
+    this.feed.soon(0);
+    this.changed();
+    this.refresh();
+  }
+
+  /** Say whether all is saved. */
+  unsaved() {
+    const { waiting, safe, letters } = this.outbox;
+    const stuck = this.away || letters[0]?.tried;
+    const node = $("saved");
+    node.dataset.state = stuck && waiting ? "waiting" : this.away ? "away" : "saved";
+    const many = plural(waiting, "answer waits", "answers wait");
+    const text = waiting && stuck ? `${many} to be saved` : this.away ? "Server away" : "Saved";
+    write($("saved-text"), safe ? text : `${text}; this browser keeps nothing: leave the page open`);
+    document.title = `${stuck && waiting ? `(${waiting}) ` : ""}${this.project.name} · asal`;
+  }
+
+  reach(away) {
+    this.away = away;
+    if (!away) {
+      this.outbox.hurry();
+      this.feed.soon(0);
+    }
+    this.unsaved();
+    this.refresh();
+  }
+
+  stranger() {
+    signIn("You are signed out. What you answered is kept here and goes on when you are back.");
+  }
+}
+
+function theme() {
+  const root = document.documentElement;
+  const dark = () => (root.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+  const show = () => $("theme").setAttribute("aria-label", dark() ? "Light colours" : "Dark colours");
+  $("theme").addEventListener("click", () => {
+    root.dataset.theme = dark() ? "light" : "dark";
+    try { localStorage.setItem("asal.theme", root.dataset.theme); } catch { /* for this visit, then */ }
+    show();
+  });
+  show();
+}
+
+function frame(project) {
+  write($("project"), project.name);
+  write($("me"), project.me.name);
+  document.title = `${project.name} · asal`;
+  $("to-grid").hidden = !project.grid;
+  $("to-single").hidden = !project.grid;
+  $("leave").addEventListener("click", leave);
+  $("refused-close").addEventListener("click", () => { $("refused").hidden = true; });
+  const menu = $("menu");
+  menu.addEventListener("click", () => {
+    const open = menu.getAttribute("aria-expanded") !== "true";
+    menu.setAttribute("aria-expanded", String(open));
+  });
+  for (const button of document.querySelectorAll("#pages button")) {
+    button.addEventListener("click", () => menu.setAttribute("aria-expanded", "false"));
+  }
+  $("to-single").addEventListener("click", () => app.view("single"));
+  $("to-grid").addEventListener("click", () => app.view("grid"));
+}
+
+let app = null;
+
+/** Load the project, waiting for a server that is not there yet; null: nobody is signed in. */
+async function project() {
+  for (let pause = 300; ; pause = Math.min(1.5 * pause, 4_000)) {
+    try {
+      return await call("/api/project");
+    } catch (error) {
+      if (error instanceof Refusal) return error.status === 401 ? null : Promise.reject(error);
+      write($("starting"), "The server is away. The page tries again by itself.");
+      await new Promise((resolve) => { setTimeout(resolve, pause); });
+    }
+  }
+}
+
+async function main() {
+  theme();
+  const token = tokenFromAddress();
+  const failed = token === null ? null : await enter(token);
+  const known = await project();
+  if (known === null) return signIn(failed);
+  app = new App(known, await claimTab());
+  frame(known);
+  document.body.dataset.state = "work";
+  $("desk").focus({ preventScroll: true });
+  return app.start();
+}
+
+main().catch((error) => {
+  document.body.dataset.state = "starting";
+  write($("starting"), error instanceof Refusal ? `${error.rule}. ${error.came}. ${error.remedy}` : String(error));
+});

@@ -1,0 +1,156 @@
+// Beside the image: how far, how many of each class, how good, what asal is doing, and why this image.
+
+import { Refusal, call } from "./api.js";
+import { curve } from "./chart.js";
+import { $, el, percent, plural, write } from "./dom.js";
+import { STAGES, complaint, honest } from "./empty.js";
+import { keep, recall } from "./store.js";
+
+const EVERY = 4_000; // ms between two looks at the status
+const SETTLE = 120; // ms an image stays before its "why" is fetched: who labels fast does not ask
+
+export class Side {
+  constructor(app) {
+    this.app = app;
+    this.status = null;
+    this.ahead = 0; // answers pressed since the server last counted
+    this.bell = 0;
+    this.later = 0;
+    this.bars = app.project.classes.map((one) => bar(one));
+    $("counts").replaceChildren(...this.bars);
+    const short = this.bars.length > 4 && app.project.classes.every(({ name }) => [...name].length <= 3);
+    $("counts").classList.toggle("short", short);
+    $("counts").style.setProperty("--rows", Math.ceil(this.bars.length / 2));
+    $("why").open = recall("asal.why", false);
+    $("why").addEventListener("toggle", () => {
+      keep("asal.why", $("why").open);
+      this.why(app.current());
+    });
+    $("graph").hidden = !app.project.exam;
+    document.addEventListener("visibilitychange", () => document.hidden || this.refresh());
+  }
+
+  async refresh() {
+    clearTimeout(this.bell);
+    try {
+      this.status = await call("/api/status");
+      this.draw();
+    } catch (error) {
+      if (error instanceof Refusal && error.status === 401) return this.app.stranger();
+    }
+    this.bell = setTimeout(() => document.hidden || this.refresh(), EVERY);
+    return undefined;
+  }
+
+  /** Look again soon, however many answers come in. */
+  soon() {
+    this.later ||= setTimeout(() => { this.later = 0; this.refresh(); }, 700);
+  }
+
+  /** Count a press at once; the server's numbers follow. */
+  pressed(label, by) {
+    if (!this.status) return;
+    const { counts, progress } = this.status;
+    if (label !== null) counts[label] = Math.max(0, counts[label] + by);
+    progress.spent = Math.max(0, progress.spent + by);
+    progress.answers += label === null ? 0 : by;
+    progress.skipped += label === null ? by : 0;
+    this.numbers();
+  }
+
+  progress(progress) {
+    if (!this.status) return;
+    this.status.progress = progress;
+    this.numbers();
+  }
+
+  draw() {
+    this.numbers();
+    this.doing(this.status.doing);
+    this.graph(this.status.curve);
+    const { met, of, advice } = this.status.stopping ?? {};
+    $("advice").textContent = of ? `${met} of ${of} stopping criteria are met. ${advice ?? ""}` : advice ?? "";
+  }
+
+  numbers() {
+    const { progress: { answers, skipped, spent, budget, round }, counts, mine } = this.status;
+    const part = budget ? Math.min(1, spent / budget) : 0;
+    for (const id of ["meter", "thin"]) $(id).style.setProperty("--part", part);
+    $("meter").setAttribute("aria-valuenow", Math.round(100 * part));
+    $("meter").setAttribute("aria-valuetext", `${spent} of ${budget}`);
+    write($("spent"), budget ? `${spent.toLocaleString("en")} of ${budget.toLocaleString("en")}` : String(spent));
+    write($("detail"), `round ${round}, ${plural(answers, "label", "labels")}${skipped ? `, ${skipped} skipped` : ""}`);
+    write($("pace"), mine?.answers ? `You: ${plural(mine.answers, "answer", "answers")}${pace(mine)}` : "");
+    const most = Math.max(1, ...counts);
+    this.bars.forEach((row, i) => {
+      row.querySelector(".fill").style.setProperty("--part", counts[i] / most);
+      write(row.querySelector(".n"), String(counts[i]));
+    });
+  }
+
+  doing(doing) {
+    const node = $("doing");
+    const busy = !["waiting", "finished", "failed"].includes(doing.stage);
+    node.classList.toggle("busy", busy);
+    write($("stage-name"), STAGES[doing.stage] ?? doing.stage);
+    write($("stage-note"), [busy ? honest(doing) : "", doing.note].filter(Boolean).join(" "));
+    $("stage-bar").hidden = !busy || !doing.total;
+    $("stage-bar").max = doing.total || 1;
+    $("stage-bar").value = doing.done;
+    $("stage-error").replaceChildren(...(doing.error ? [complaint(doing.error)] : []));
+  }
+
+  graph(points) {
+    const { exam } = this.app.project;
+    if (!exam) return;
+    const text = `Accuracy on ${plural(exam.images, "image", "images")} (${exam.name})`;
+    if (!points.length) return void $("graph-body").replaceChildren(el("p", { class: "note" }, "Comes after the first round."));
+    const drawn = curve(points.map(({ labels, accuracy }) => [labels, accuracy]), { title: text, y: (v) => `${Math.round(100 * v)}%` });
+    const last = points.at(-1);
+    $("graph-body").replaceChildren(drawn, el("p", { class: "note" },
+      `${percent(last.accuracy)} with ${plural(last.labels, "label", "labels")}, on ${exam.images.toLocaleString("en")} ${exam.name} images`));
+  }
+
+  /** Tell why an image was asked, where the panel is open. */
+  why(item) {
+    clearTimeout(this.asking);
+    if (!$("why").open) return;
+    const image = item?.task.image ?? null;
+    if (image === null || !item.task.why) {
+      const text = image === null ? "There is no image." : "Nothing is known about how this image was chosen.";
+      return void $("why-body").replaceChildren(el("p", { class: "note" }, text));
+    }
+    this.asking = setTimeout(() => this.reason(item), SETTLE);
+  }
+
+  async reason(item) {
+    const { image } = item.task;
+    let nodes;
+    try {
+      nodes = explained(await call(`/api/why/${image}`), item);
+    } catch (error) {
+      nodes = [el("p", { class: "note" }, error instanceof Refusal ? error.remedy : "The server is away.")];
+    }
+    if (this.app.current() === item) $("why-body").replaceChildren(...nodes);
+  }
+}
+
+function bar({ name }) {
+  return el("li", {}, el("span", { class: "what", title: name }, name), el("span", { class: "track" }, el("span", { class: "fill" })),
+    el("span", { class: "n" }, "0"));
+}
+
+function pace({ median_seconds: seconds, skipped }) {
+  return `${skipped ? `, ${skipped} skipped` : ""}${seconds ? `, half of them within ${seconds.toFixed(1)} s` : ""}`;
+}
+
+function explained(why, { task }) {
+  const facts = [["strategy", why.strategy], [why.score_name ?? "score", why.score?.toFixed(4)],
+    ["distance", why.distance?.toFixed(3)], ["model knew", plural(why.seen_labels, "label", "labels")], ["round", why.round]];
+  const known = facts.filter(([, value]) => value !== null && value !== undefined);
+  const pair = why.synthetic && el("div", { class: "pair" },
+    el("figure", {}, el("img", { src: why.synthetic, alt: "The made-up image", class: "crisp" }), el("figcaption", {}, "made up: the model is unsure")),
+    el("figure", {}, el("img", { src: task.src, alt: "The real image nearest to it", class: "crisp" }), el("figcaption", {}, "real: the nearest")));
+  return [pair, el("p", {}, why.chosen_from ?? ""), el("dl", { class: "facts" },
+    ...known.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, String(value))]))].filter(Boolean);
+}

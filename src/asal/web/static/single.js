@@ -1,0 +1,216 @@
+// One image, one key: shows the image, takes the answer, and has the next one up before the key is released.
+
+import { Refusal, call } from "./api.js";
+import { $, el, painted, percent, plural, say, tell, write } from "./dom.js";
+import { fitter } from "./fit.js";
+import { loaded } from "./feed.js";
+import { entryOf } from "./past.js";
+import { whyNothing } from "./empty.js";
+
+export class Single {
+  constructor(app) {
+    this.app = app;
+    this.shown = null; // the item that is on the stage
+    this.back = null; // the entry of the past that is being corrected
+    this.fit = fitter($("frame"), () => this.app.project.shape);
+    this.buttons = this.app.project.classes.map((one) => this.button(one));
+    $("classes").replaceChildren(...this.buttons);
+    $("classes").classList.toggle("many", this.buttons.length > 12);
+    const short = app.project.classes.every(({ name }) => [...name].length <= 2);
+    $("classes").classList.toggle("short", short);
+    for (const [id, act] of [["undo", () => this.undo()], ["skip", () => this.answer(null)],
+      ["guess", () => this.guess()], ["present", () => this.present()]]) $(id).addEventListener("click", act);
+    for (const id of ["undo", "skip", "guess"]) $(id).addEventListener("mousedown", stay);
+  }
+
+  button({ number, name, key }) {
+    const cap = key ? el("kbd", { "aria-hidden": "true" }, key) : null;
+    const text = el("span", { class: "name" }, name);
+    const chance = el("span", { class: "chance", hidden: true });
+    const attributes = { type: "button", "data-class": number, "aria-keyshortcuts": key || null, title: name };
+    const same = key && key.toLowerCase() === name.toLowerCase();
+    const node = el("button", { ...attributes, class: same ? "class same" : "class" }, cap, text, chance);
+    node.addEventListener("mousedown", stay); // a click leaves the focus where it is: space still means "can't tell"
+    node.addEventListener("click", (event) => this.answer(number, event.timeStamp));
+    return node;
+  }
+
+  /** Put on the stage what belongs there now. Cheap where nothing has changed. */
+  show(pressed) {
+    const item = this.back ? this.back.item : this.app.feed.head;
+    if (item && !item.ready) item.then = () => this.show();
+    const fresh = item?.ready ? item : null;
+    if (fresh !== this.shown) this.swap(fresh, pressed);
+    $("empty").hidden = fresh !== null;
+    $("frame").hidden = fresh === null;
+    if (!fresh) whyNothing(this.app, item);
+    this.open(fresh !== null);
+    this.label();
+  }
+
+  swap(item, pressed) {
+    this.shown = item;
+    for (const button of this.buttons) {
+      button.classList.remove("pressed");
+      button.lastChild.hidden = true;
+    }
+    $("bias").hidden = true;
+    if (!item) return $("frame").replaceChildren();
+    this.fit(item.img);
+    $("frame").replaceChildren(item.img);
+    painted((now) => {
+      if (this.shown !== item) return;
+      this.app.clock.start(item, now);
+      if (pressed !== undefined) performance.measure("asal: key to picture", { start: pressed, end: now });
+      this.app.shown(item);
+    });
+    return undefined;
+  }
+
+  /** Say what is asked. */
+  label() {
+    const { task } = this.shown ?? {};
+    const entry = this.back?.entry;
+    $("correcting").hidden = !entry;
+    $("desk").classList.toggle("back", Boolean(entry));
+    for (const button of this.buttons) {
+      const mine = entry && entry.label === Number(button.dataset.class);
+      if (entry) button.setAttribute("aria-pressed", String(mine));
+      else button.removeAttribute("aria-pressed");
+    }
+    if (entry) write($("was"), `Image ${entry.image} is labelled ${this.app.name(entry.label)}.`);
+    $("note").textContent = task && !entry ? noteOf(task, this.app) : "";
+  }
+
+  open(can) {
+    for (const button of [...this.buttons, $("skip")]) button.disabled = !can;
+    $("guess").disabled = !can || this.back !== null;
+    $("undo").disabled = this.app.past.last() === null;
+  }
+
+  /** Take an answer: a class's number, or null for "can't tell". Only what was on the screen can be answered. */
+  answer(label, pressed = performance.now()) {
+    const item = this.shown;
+    if (!item) return;
+    if (this.back) return void this.correct(label);
+    const { app } = this;
+    const answer = { image: item.task.image, label, seconds: app.clock.read(item), guess: item.guess };
+    app.feed.take();
+    this.show(pressed);
+    this.flash(label);
+    app.past.answered(entryOf(item.task, label));
+    app.outbox.add("/api/answers", { tab: app.tab, answers: [answer] }, [entryOf(item.task, label)]);
+    say(`${app.name(label)}. ${this.shown ? this.shown.img.alt : $("empty").textContent}`);
+    app.pressed(label, 1);
+  }
+
+  flash(label) {
+    const button = this.buttons.find(({ dataset }) => Number(dataset.class) === label) ?? $("skip");
+    button.classList.remove("flash");
+    requestAnimationFrame(() => button.classList.add("flash"));
+  }
+
+  correct(label) {
+    const { entry, item } = this.back;
+    if (entry.label !== label) {
+      this.app.past.corrected(entry, label);
+      this.resend(entry, label, this.app.clock.read(item));
+      tell(`Image ${entry.image} is ${this.app.name(label)} now.`);
+    }
+    this.present();
+  }
+
+  resend(entry, label, seconds) {
+    const answer = { image: entry.image, label, seconds, guess: false };
+    this.app.outbox.add("/api/corrections", { tab: this.app.tab, answers: [answer] }, [{ ...entry, label }]);
+    this.app.changed();
+  }
+
+  /** Take the last deed back: an answer's image comes again, a correction's old label is put in its place. */
+  undo() {
+    const { app } = this;
+    const last = app.past.last();
+    if (!last) return say("There is nothing to undo.");
+    const { entry, was } = last;
+    if (was !== undefined) {
+      app.past.deeds.pop();
+      app.past.put({ ...entry, label: was });
+      this.resend(entry, was, 0);
+      return tell(`Image ${entry.image} is ${app.name(was)} again.`);
+    }
+    app.past.remove(entry.image);
+    if (!app.outbox.cancel(entry.image)) {
+      app.outbox.add("/api/withdrawals", { tab: app.tab, image: entry.image }, [entry]);
+    }
+    app.feed.putBack(loaded(taskOf(entry)));
+    this.back = null;
+    this.show();
+    app.pressed(entry.label, -1);
+    return say(`Taken back: ${app.name(entry.label)}. Image ${entry.image} again.`);
+  }
+
+  /** Go back or forth in what was answered; beyond the newest lies the present. */
+  walk(step) {
+    const { entries } = this.app.past;
+    const at = this.back ? entries.findIndex(({ image }) => image === this.back.entry.image) : entries.length;
+    const next = Math.max(0, at + step);
+    if (next >= entries.length) return this.present();
+    return this.goTo(entries[next]);
+  }
+
+  /** Show an answered image, to be corrected. */
+  goTo(entry) {
+    this.back = { entry, item: loaded(taskOf(entry)) };
+    this.show();
+    this.app.changed();
+    say(`Image ${entry.image}, labelled ${this.app.name(entry.label)}. A class's key changes it, Escape goes back.`);
+  }
+
+  present() {
+    if (!this.back) return;
+    this.back = null;
+    this.show();
+    this.app.changed();
+    say(this.shown ? `${this.shown.img.alt}, to be labelled.` : $("empty").textContent);
+  }
+
+  /** Show what the model thinks, because it was asked for; the record will say so. */
+  async guess() {
+    const item = this.shown;
+    if (!item || this.back) return;
+    item.guess = true;
+    try {
+      const { probs } = await call(`/api/guess/${item.task.image}`);
+      if (this.shown !== item) return;
+      $("bias").hidden = false;
+      if (!probs) return void write($("bias"), "There is no model yet: it comes with the first labels.");
+      this.buttons.forEach((button) => chance(button, probs[Number(button.dataset.class)]));
+      const best = probs.indexOf(Math.max(...probs));
+      write($("bias"), `The model says ${this.app.name(best)}, ${percent(probs[best])}. People tend to follow it, and `
+        + "errors that it makes come back as labels; the record notes that you looked.");
+      say($("bias").textContent);
+    } catch (error) {
+      tell(error instanceof Refusal ? error.remedy : "The server is away: no guess now.");
+    }
+  }
+}
+
+function chance(button, probability) {
+  const node = button.lastChild;
+  node.hidden = false;
+  node.textContent = probability < 0.005 ? "<1 %" : `${Math.round(100 * probability)} %`;
+}
+
+const stay = (event) => event.preventDefault();
+
+const taskOf = ({ image, src, made }) => ({ image, src, made, why: !made, disputed: false, opinions: [] });
+
+function noteOf(task, app) {
+  if (task.disputed) {
+    const said = (task.opinions ?? []).map(({ by, label }) => `${by} said ${app.name(label)}`).join(", ");
+    return `People disagree here${said ? `: ${said}` : ""}. Your answer settles it.`;
+  }
+  if (task.made) return "This image was made up by the generator. Where it shows nothing clear, you can't tell.";
+  if (task.opinions?.length) return plural(task.opinions.length, "opinion is in", "opinions are in");
+  return "";
+}
