@@ -22,7 +22,7 @@ import pytest
 import studio_server
 from conftest import Command, Said
 from PIL import Image
-from studio_server import ADA, BOB, TOKEN, Server
+from studio_server import ADA, BOB, PASSWORD, TOKEN, Server
 
 from asal.artifacts import read_json
 from asal.build import Project
@@ -36,6 +36,7 @@ from asal.session import Session
 from asal.state import State, fold
 from asal.testing.worlds import toy_world
 
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 SPEC = """
 name = "tiny"
 [source]
@@ -301,6 +302,42 @@ def test_classes_of_any_name_come_back_as_they_are(studio: Server, bridged: Brid
         studio.answer(task["id"], label)
     assert bridge.pull().count("answered") == 4
     assert sorted(session.state.answers.values()) == [0, 1, 2, 3]
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed: apt-get install chromium")
+def test_in_label_studios_own_page_a_key_chooses_a_class(studio: Server, bridged: Bridged) -> None:
+    from playwright.sync_api import expect, sync_playwright
+
+    session = toy()
+    bridge = bridged(session)
+    bridge.push(3)
+
+    def annotated() -> int:
+        return sum(len(task["annotations"]) for task in studio.tasks(bridge.project).values())
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(base_url=studio.url)
+        page.set_default_timeout(60_000)
+        page.goto("/user/login/")
+        page.fill("input[name=email]", ADA)
+        page.fill("input[name=password]", PASSWORD)
+        page.keyboard.press("Enter")
+        page.wait_for_url(lambda url: "login" not in url, wait_until="commit")
+        page.goto(f"/projects/{bridge.project}/data?labeling=1")
+        for done, keys in enumerate([("2", "Control+Enter"), ("3", "Control+Enter"), ("Control+Space",)]):
+            expect(page.get_by_text("zero")).to_be_visible(timeout=60_000)
+            page.wait_for_timeout(1_500)  # the page listens to keys a moment after it shows
+            for key in keys:
+                page.keyboard.press(key)
+            end = time.monotonic() + 20
+            while annotated() == done and time.monotonic() < end:
+                time.sleep(0.1)
+        browser.close()
+    report = bridge.pull()
+    first, second, third = session.state.rounds[0].ids
+    assert (report.images("answered"), report.images("skipped")) == (sorted([first, second]), [third])
+    assert dict(session.state.answers) == {first: 1, second: 2}
 
 
 def test_another_process_that_writes_meanwhile_loses_nothing(
