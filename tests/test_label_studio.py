@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -20,7 +21,7 @@ import httpx
 import numpy as np
 import pytest
 import studio_server
-from conftest import Command, Said
+from conftest import Command, Said, Starter
 from PIL import Image
 from studio_server import ADA, BOB, PASSWORD, TOKEN, Server
 
@@ -37,6 +38,8 @@ from asal.state import State, fold
 from asal.testing.worlds import toy_world
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+KILLS = int(os.environ.get("ASAL_KILLS", "4"))
+OFTEN = "import asal.labelling.studio; asal.labelling.studio.MOST = 2"  # imports, so that a kill falls between two
 SPEC = """
 name = "tiny"
 [source]
@@ -127,8 +130,10 @@ class People:
         name = {image: self.names[(self.right[image] + off) % 10] for image in images}
         return {image: self.studio.answer(there[image]["id"], name[image], by, 2.25) for image in name}
 
-    def delete(self, image: int) -> None:
-        self.studio.ask("DELETE", f"/api/tasks/{self.tasks[image]['id']}/")
+    def delete(self, *images: int) -> None:
+        there = self.tasks
+        for image in images:
+            self.studio.ask("DELETE", f"/api/tasks/{there[image]['id']}/")
 
     def record(self) -> dict[int, int]:
         """Return what the record says by now, −1 for 'can't tell'."""
@@ -166,8 +171,7 @@ def test_a_hundred_images_go_there_and_what_people_said_comes_back(
     people.answer(images[:5], BOB)  # twice, and alike
     people.answer(images[70:75])
     people.answer(images[70:75], BOB, off=1)  # twice, and not alike
-    for image in images[75:80]:
-        people.delete(image)
+    people.delete(*images[75:80])
     never = next(image for image in range(300) if image not in there)
     foreign = {"data": {"image": "data:image/png;base64,iVBORw0KGgo="}}
     stray = foreign | {"meta": {**there[images[0]]["meta"], "asal_id": never}}
@@ -225,6 +229,40 @@ def test_sync_asks_for_the_next_batch_until_the_budget_is_spent(
     with Record.open(project / "labels.db") as record:
         told = [event.body["strategy"] for event in record.read() if event.kind == "asked"]
     assert told == ["random", "uncertainty", "uncertainty"]
+
+
+def test_sync_killed_at_any_moment_and_called_again_ends_as_if_nothing_had_been(
+    studio: Server, project: Path, tmp_path: Path, start: Starter
+) -> None:
+    spec = project / "asal.toml"
+    spec.write_text(spec.read_text().replace("initial = 100", "initial = 12").replace("budget = 112", "budget = 24"))
+    (tmp_path / "token").write_text(TOKEN)
+    words = ("label-studio", "sync", project, "--every", "0", "--url", studio.url, "--token-file", tmp_path / "token")
+    before = studio.ask("GET", "/api/projects/")["count"]
+    begun = time.monotonic()
+    assert start(*words, first=OFTEN).wait().code == 0
+    seconds = time.monotonic() - begun
+    rng = np.random.default_rng(0)
+    for part in range(KILLS):
+        _answer_all(studio, project)
+        running = start(*words, first=OFTEN)
+        time.sleep(seconds * (part + rng.random()) / KILLS)
+        os.killpg(running.pid, signal.SIGKILL)
+        running.wait()
+    for _ in range(3):
+        _answer_all(studio, project)
+        said = start(*words, first=OFTEN).wait()
+    assert said.out.splitlines()[-1] == "24 labels.", said.out + said.err
+    assert studio.ask("GET", "/api/projects/")["count"] == before + 1
+    people, asked = People(studio, project), {"project": number(project), "page_size": 1000}
+    tasks = studio.ask("GET", "/api/tasks", params=asked)["tasks"]
+    assert len(tasks) == len(people.tasks) == 24
+    assert people.record() == {image: people.right[image] for image in people.tasks}
+
+
+def _answer_all(studio: Server, project: Path) -> None:
+    people = People(studio, project)
+    people.answer([image for image, task in people.tasks.items() if not task["annotations"]])
 
 
 def test_label_studio_serves_the_images_in_our_order(studio: Server, bridged: Bridged) -> None:
@@ -474,9 +512,11 @@ class Network:
     """Answers by a list: a status, a (status, JSON) pair, or an error to raise."""
 
     def __init__(self, *answers: Any) -> None:
-        self.answers, self.asked = list(answers), []
+        self.answers, self.queries = list(answers), list[str]()
+        self.asked: list[tuple[str, str, str | None]] = []
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.queries.append(request.url.params.get("query", "{}"))
         self.asked.append((request.method, request.url.path, request.headers.get("authorization")))
         answer = self.answers.pop(0)
         if isinstance(answer, type):
@@ -568,7 +608,11 @@ def test_every_class_has_a_key_of_its_own_as_long_as_there_are_keys() -> None:
     assert "hotkey" not in label_config([f"class {n}" for n in range(40)]).splitlines()[-3]
 
 
-def test_json_of_the_answers_holds_no_image() -> None:
-    page = {"tasks": [{"id": 5, "meta": None, "annotations": []}]}
-    network = Network((200, page), (200, {"tasks": []}))
-    assert [task.id for task in network.client().tasks(1)] == [5] and json.dumps(page)
+def test_a_listing_goes_on_where_the_page_before_it_ended() -> None:
+    def page(total: int, *numbers: int) -> Any:
+        return 200, {"total": total, "tasks": [{"id": n, "meta": None, "annotations": []} for n in numbers]}
+
+    network = Network(page(3, 5, 9), page(1, 12))
+    assert [task.id for task in network.client().tasks(1)] == [5, 9, 12]
+    assert [json.loads(where)["filters"]["items"][0]["value"] for where in network.queries] == [0, 9]
+    assert list(Network(page(0)).client().tasks(1)) == list(Network(page(7)).client().tasks(1)) == []

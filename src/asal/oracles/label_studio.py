@@ -215,16 +215,16 @@ class LabelStudio:
         from each page's last number on, so that a task that is deleted meanwhile makes it miss no other one.
         """
         fields = "id,meta,annotations,result,completed_by,was_cancelled,updated_at,lead_time"
-        after = 0
-        page: Any = True
-        while page:
+        after, left = 0, 1
+        while left > 0:
             beyond = {"filter": "filter:tasks:id", "operator": "greater", "type": "Number", "value": after}
             query = {"filters": {"conjunction": "and", "items": [beyond]}, "ordering": ["tasks:id"]}
             asked = {
                 "project": project, "fields": "all", "include": fields, "page_size": PAGE, "query": json.dumps(query),
             }  # fmt: skip
-            page = self._ask("GET", "/api/tasks", params=asked)["tasks"]
-            for found in page:
+            page = self._ask("GET", "/api/tasks", params=asked)
+            left = page["total"] - len(page["tasks"]) if page["tasks"] else 0
+            for found in page["tasks"]:
                 after = int(found["id"])
                 yield Task(after, found.get("meta") or {}, tuple(map(self._annotation, found["annotations"])))
 
