@@ -54,6 +54,7 @@ HEAVY = (
     "pydantic",
     "numpy",
     "statsmodels",
+    "httpx",
 )
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from asal.commands.exchange import export, import_
+from asal.commands import label_studio
 from asal.commands.label import annotator, label
 from asal.complaint import print_error, run_to_its_end
 from asal.errors import UserError
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 app.command()(label)
 app.add_typer(annotator)
+app.add_typer(label_studio.app)
 console = Console(markup=False)  # a path may hold [brackets]
 
 SpecPath = Annotated[
