@@ -4,6 +4,7 @@ import { Refusal, call } from "./api.js";
 
 const QUICK = 250; // ms between two questions while nothing is there
 const SLOW = 1_500;
+const MOST = 200; // images that a tab can hold
 const RENEW = 20_000; // leases are told that the person is still here
 
 export class Feed {
@@ -59,8 +60,8 @@ export class Feed {
   }
 
   async ask() {
-    const room = Math.max(0, this.want - this.items.length);
-    const have = [...new Set([...this.items.map(({ task }) => task.image), ...this.held()])];
+    const have = [...new Set([...this.items.map(({ task }) => task.image), ...this.held()])].slice(-MOST);
+    const room = Math.min(Math.max(0, this.want - this.items.length), MOST - have.length);
     try {
       const reply = await call("/api/next", { tab: this.tab, n: room, have });
       this.short = reply.tasks.length < room;

@@ -20,6 +20,7 @@ const AHEAD = 16; // images held ready in the single view
 class App {
   constructor(project, tab) {
     Object.assign(this, { project, tab, away: false, viewing: "single" });
+    this.binary = Boolean(project.grid) && project.classes.length === 2; // what a grid is for
     this.names = new Map(project.classes.map(({ number, name }) => [number, name]));
     const scope = `${project.id ?? project.name}|${project.me.name}`;
     this.outbox = new Outbox(scope, tab, {
@@ -30,7 +31,7 @@ class App {
     this.clock = new Clock();
     this.past = new Past();
     this.single = new Single(this);
-    this.grid = project.grid ? new Grid(this) : null;
+    this.grid = this.binary ? new Grid(this) : null;
     this.side = new Side(this);
     this.strip = new Strip(this);
     this.panels = new Panels(this);
@@ -178,8 +179,7 @@ function frame(project) {
   write($("project"), project.name);
   write($("me"), project.me.name);
   document.title = `${project.name} · asal`;
-  $("to-grid").hidden = !project.grid;
-  $("to-single").hidden = !project.grid;
+  for (const id of ["to-grid", "to-single"]) $(id).hidden = !app.binary;
   $("leave").addEventListener("click", leave);
   $("refused-close").addEventListener("click", () => { $("refused").hidden = true; });
   const menu = $("menu");

@@ -163,7 +163,7 @@ export function keysTable(app) {
     ["x", "in the grid: can't tell this one"], ["Enter", "in the grid: confirm the page"]];
   const rows = [["space", "can't tell"], ["⌫ or u", "undo"], ["← →", "go back and forth in what was answered, to correct it"],
     ["Esc", "back to the image that waits"], ["w", "why this image?"], ["m", "the model's guess"], ["+ −", "larger, smaller"],
-    ...(app.project.grid ? [["s", "single view"], ["g", "grid view"], ...grid] : []),
+    ...(app.binary ? [["s", "single view"], ["g", "grid view"], ...grid] : []),
     ["h", "history"], ["p", "progress and stopping"], ["t", "team"], ["?", "this help"]];
   $("keys").replaceChildren(keyRow([el("span", {}, "classes")], chips),
     ...rows.map(([keys, what]) => keyRow(keys.split(" ").map((key) => (key === "or" ? " or " : el("kbd", {}, key))), [what])));
