@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import databases
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # networks are tiny here: threads cost more than they bring
@@ -57,6 +58,15 @@ class Said:
 
 
 Command = Callable[..., Said]
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """Run a PostgreSQL server, and yield the URL of its first database."""
+    if databases.binaries() is None:
+        pytest.skip("PostgreSQL's server is not installed: apt-get install postgresql")
+    with databases.server() as url:
+        yield url
 
 
 @pytest.fixture

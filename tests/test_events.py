@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from databases import fresh
 
 from asal.errors import BusyError, DamageError, UserError
 from asal.events import Event, Record
@@ -35,11 +36,7 @@ def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
     """Opens one and the same record, as often as it is called."""
     where: str | Path = tmp_path / "labels.db"
     if request.param == "postgresql":
-        where = os.environ.get("ASAL_POSTGRES_URL", "")
-        if not where:
-            pytest.skip("ASAL_POSTGRES_URL names no database to test on")
-        with Record.open(where) as record, record._engine.begin() as connection:
-            connection.exec_driver_sql("DELETE FROM events")
+        where = fresh(request.getfixturevalue("postgres"))
     opened: list[Record] = []
 
     def another() -> Record:

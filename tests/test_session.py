@@ -14,7 +14,8 @@ import pytest
 from asal.core import Images, Labels, Model, Round, Selection
 from asal.errors import BusyError, UserError
 from asal.events import Record
-from asal.session import Session, draw
+from asal.plan import draw
+from asal.session import Session
 from asal.testing.stories import PLAN, WORLD, again, begin, play, unsure
 from asal.testing.worlds import ToyLearner, toy_world
 

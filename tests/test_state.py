@@ -37,7 +37,7 @@ def test_a_story_on_paper() -> None:
     assert state.skipped.tolist() == [8]
     assert state.open.tolist() == [1]
     assert state.number == 0
-    assert state.notes[state.waiting[1]] == {"from": 1}
+    assert state.notes[1] == {"from": 1}
     done = fold(state, [Event("answered", image=1, label=0)])
     assert done.number == 1
     assert done.open.size == 0

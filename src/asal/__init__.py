@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from asal.core import Selection as Selection
     from asal.errors import UserError as UserError
     from asal.events import Record as Record
-    from asal.session import Plan as Plan
+    from asal.plan import Plan as Plan
     from asal.session import Session as Session
 
 _HOMES = {
     "Candidates": "core",
-    "Plan": "session",
+    "Plan": "plan",
     "Project": "build",
     "Record": "events",
     "Round": "core",

@@ -14,6 +14,7 @@ import numpy as np
 
 from asal.core import Ids, Images, Pool, as_ids
 from asal.errors import DamageError
+from asal.pictures import png
 from asal.state import Made
 
 
@@ -61,14 +62,7 @@ def encoded(images: Images) -> list[str]:
     >>> bool((decoded(encoded(pixels)[0], (2, 4, 3)) == pixels[0]).all())
     True
     """
-    from PIL import Image
-
-    texts: list[str] = []
-    for pixels in images:
-        png = io.BytesIO()
-        Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(png, "PNG")
-        texts.append(base64.b64encode(png.getvalue()).decode())
-    return texts
+    return [base64.b64encode(png(pixels)).decode() for pixels in images]
 
 
 def decoded(text: str, shape: Sequence[int] | None = None) -> Images:

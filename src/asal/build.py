@@ -45,16 +45,18 @@ from asal.meter import Meter
 from asal.oracles import oracles
 from asal.oracles.stored import Stored
 from asal.oracles.teacher import Answering
+from asal.plan import Chooser, Plan, draw
 from asal.pool import LABELS, StoredPool
 from asal.prepare import Compression, Counting, Shop, Space, extended, extracted, indexed, passing, stage, trained
 from asal.progress import Watch, listening, unwatched
 from asal.quality import judge
-from asal.session import Chooser, Plan, Session, draw
+from asal.session import Session
 from asal.sharded import Sharded
 from asal.sources import Source, apart, sources
 from asal.spec import FeatureTable, Spec, StrategyTable, load
 from asal.storage import Storage
 from asal.strategies import strategies
+from asal.strategies.balancing import balanced
 from asal.tools import ProjectTools
 
 
@@ -101,12 +103,16 @@ class Project:
 
         Args:
             strategy: one of the spec's, or a registered one.
-            classes: their names; those that came with the images where none is given.
-            record: a file or a database URL; `labels.db` in the project where none is given.
+            classes: their names; the spec's under [labelling], or those that came with the images, where none is given.
+            record: a file or a database URL; the spec's, or `labels.db` in the project, where none is given.
         """
-        names = tuple(classes) or self.oracle("pool").classes
-        plan = self.plan(strategy, names, seed)
-        return Session(self.pool, Record.open(record or self.root / "labels.db"), plan, self.tools(strategy))
+        plan, where = self.plan(strategy, tuple(classes) or self.classes, seed), self.spec.labelling.place(self.root)
+        return Session(self.pool, Record.open(record or where), plan, self.tools(strategy))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the spec's classes under [labelling], or of those that came with the images."""
+        return self.spec.labelling.classes or self.oracle("pool").classes
 
     def prepare(self, chosen: Sequence[str] | None = None) -> None:
         """Make all that the chosen strategies need; everything in the spec where None is chosen.
@@ -228,8 +234,7 @@ class Project:
     def _adversary(self) -> tuple[Path, Adversary]:
         if self.spec.generator is None:
             raise unmet("this part", "a generator", "a [generator] section")
-        table = self.spec.generator
-        part = made(generators, table)
+        table, part = self.spec.generator, made(generators, self.spec.generator)
 
         def judged(folder: Path) -> None:
             judge(part.load(folder, self.pool.shape), self._yardstick, self.original, folder, self.spec.seed)
@@ -302,8 +307,7 @@ class Project:
                 came=f"{len(space.more)} additions",
                 remedy="drop `spread`, or start a project with all images",
             )
-        table = self.spec.index
-        indexer = spread(made(indexes, table))
+        table, indexer = self.spec.index, spread(made(indexes, self.spec.index))
         options = {**options_of(indexes, table), "parts": indexer.parts}
         return indexed(self._shop, f"{table.kind}-in-parts", indexer, options, space)
 
@@ -372,6 +376,7 @@ class Project:
         check_classes(name, table, classes)
         chooser, lines = part.bind(table.options), "lines" in part.provides
         learner = chooser.learner(self.tools(name)) if lines else self.learner(needs_of(table))
+        chooser = balanced(chooser, table.balance) if table.balance else chooser
         return Plan(classes, learner, chooser, name, seed, self._first(name, table) or first, first_name, lines)
 
     def learner(self, needs: frozenset[str] = frozenset()) -> Learner:

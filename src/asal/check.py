@@ -154,18 +154,30 @@ def _check_strategy(spec: Spec, name: str, table: StrategyTable) -> None:
     if "lines" not in strategies[table.kind].provides:  # which brings its own classifier
         _check_learner(spec, name, needs)
     _check_first(spec, name, table)
-    size = strategies[table.kind].options(table.options).get("size")
-    if size is not None and size <= spec.protocol.batch:
+    _check_size(spec, name, table)
+    if table.balance and "images" in strategies[table.kind].provides:
         raise UserError(
-            "what a batch is chosen from is larger than the batch, or the choice is a random one",
-            came=f"size = {size} of strategy '{name}', and batch = {spec.protocol.batch}",
-            remedy=f"raise `size` under [strategies.{name}], or lower `batch` under [protocol]",
+            "`balance` takes those of many picks whose classes are rare, and made-up images are made to be asked about",
+            came=f"strategy '{name}', which makes images up",
+            remedy=f"drop `balance` under [strategies.{name}]",
         )
     if table.sure and "images" not in strategies[table.kind].provides:
         raise UserError(
             "`sure` is about made-up images, whose answers nobody has stored",
             came=f"strategy '{name}', which asks about the pool's",
             remedy=f"drop `sure` under [strategies.{name}]",
+        )
+
+
+def _check_size(spec: Spec, name: str, table: StrategyTable) -> None:
+    size = strategies[table.kind].options(table.options).get("size")
+    batch = spec.protocol.batch * max(table.balance, 1)
+    if size is not None and size <= batch:
+        times = f" × balance = {table.balance}" if table.balance else ""
+        raise UserError(
+            "what a batch is chosen from is larger than the batch, or the choice is a random one",
+            came=f"size = {size} of strategy '{name}', and batch = {spec.protocol.batch}{times}",
+            remedy=f"raise `size` under [strategies.{name}], or lower `batch` under [protocol]",
         )
 
 

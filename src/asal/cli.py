@@ -11,19 +11,23 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from asal.commands.label import annotator, label
 from asal.complaint import print_error, run_to_its_end
 from asal.errors import UserError
 
 app = typer.Typer(
     name="asal",
     help="Choose the few images that are worth a label, without scoring the whole pool.\n\n"
-    "Two ways through: **init, prepare, run, report** with your own images or a spec file, or **demo** to see it all "
-    "in minutes. Every command can be cut and called again: it goes on where it was.",
+    "Three ways through: **init, prepare, label** with your own images, **prepare, run, report** with a spec file and "
+    "stored labels, or **demo** to see it all in minutes. Every command can be cut and called again: it goes on from "
+    "there.",
     rich_markup_mode="markdown",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command()(label)
+app.add_typer(annotator)
 console = Console(markup=False)  # a path may hold [brackets]
 
 SpecPath = Annotated[

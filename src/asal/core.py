@@ -259,7 +259,7 @@ class Round:
     labels: Labels
     model: Model
     tools: Tools
-    skipped: Ids = field(default_factory=lambda: NO_IDS)  # "can't tell": never asked again, never trained on
+    skipped: Ids = field(default_factory=lambda: NO_IDS)  # not to be asked: nobody could tell, or they are open still
     meter: Meter = field(default_factory=Meter)
     origins: Sequence[Mapping[str, Any]] = ()  # how each image was made that was made up so far, in the order of ids
     candidates: Candidates = field(init=False)

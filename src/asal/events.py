@@ -14,7 +14,7 @@ import json
 import sqlite3
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,9 +25,14 @@ import numpy as np
 import sqlalchemy as sa
 
 from asal.errors import BusyError, DamageError, UserError
+from asal.schema import EVENTS, alone, migrated
 
-FORMAT = 2  # of a record; raised when an older asal could not read a newer record
-READ = (1, 2)  # formats that this asal reads; the second may hold images that were made up
+FORMAT = 3  # of a record; raised when an older asal could not read a newer record
+READ = (
+    1,
+    2,
+    3,
+)  # formats that this asal reads: 2 came with made-up images, 3 with several people
 PATIENCE = 20.0  # seconds that a writer waits for another one's transaction to end
 
 NOTHING: MappingProxyType[Any, Any] = MappingProxyType({})
@@ -39,12 +44,20 @@ class Event:
 
     Kinds, and what they carry:
         opened     body: format, asal (its version), pool (fingerprint), images, classes, seed
-        asked      body: ids, scores, notes, n, strategy, labelled, seconds, evaluations, generated, because (or null);
+        asked      body: ids, scores, notes, n, strategy, labelled, seconds, evaluations, generated, because (or null),
+                   seen (number of the last event that its classifier was trained on: which model asked), ahead (images
+                   of earlier rounds that were open still), topped (true: asked by the last classifier once more);
                    where an approximate index was searched also index (see `asal.meter.Meter.watched`);
                    where the images were made up also images (PNG in base64, one an id) and group
-        answered   image, label, by
+        answered   image, label, by; its round is the one that asked for it
         skipped    image, by: "can't tell"
+        voted      image, label (or null), by: an opinion where several are wanted, or one that came late
         corrected  image, label (null: it is skipped from now on), by
+        withdrawn  image, by: taken back; the image waits again
+        imported   image, label, by: a label from elsewhere, for an image that was not asked; body: file
+
+    What a person answered carries in its body, where it is known: key (the same answer sent again is one answer),
+    seconds (how long it took), guess (true: the classifier's guess was looked at), votes (opinions that it settles).
     """
 
     kind: str
@@ -55,21 +68,6 @@ class Event:
     body: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
     seq: int = 0  # 1, 2, 3 …
     at: str = ""  # UTC, ISO 8601
-
-
-TABLE = sa.Table(
-    "events",
-    sa.MetaData(),
-    # The writer chooses seq: of two that have read the same past one fails, and no half of a batch comes in between.
-    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("at", sa.String, nullable=False),
-    sa.Column("kind", sa.String, nullable=False),
-    sa.Column("round", sa.Integer, nullable=False),
-    sa.Column("image", sa.BigInteger),
-    sa.Column("label", sa.Integer),
-    sa.Column("by", sa.String),
-    sa.Column("body", sa.Text, nullable=False),
-)
 
 
 class Record:
@@ -97,10 +95,26 @@ class Record:
             name = url.database
         with _explaining(name):
             record = cls(name, _engine(url, name))
-            # PostgreSQL lets two IF NOT EXISTS collide; then the other one has made the table.
-            with suppress(sa.exc.IntegrityError), record._engine.begin() as connection:
-                connection.execute(sa.schema.CreateTable(TABLE, if_not_exists=True))
+            migrated(record._engine)
         return record
+
+    @contextmanager
+    def transaction(self) -> Iterator[sa.Connection]:
+        """Do something with the tables beside the events, all of it or nothing, and alone: others wait for its end.
+
+        Raises:
+            BusyError: another process has held the database for too long.
+        """
+        with _explaining(self.name), self._engine.connect() as connection:
+            alone(connection)
+            yield connection
+            connection.commit()
+
+    @contextmanager
+    def look(self) -> Iterator[sa.Connection]:
+        """Read the tables beside the events."""
+        with _explaining(self.name), self._engine.connect() as connection:
+            yield connection
 
     def append(self, events: Sequence[Event], *, after: int) -> list[Event]:
         """Write events behind the one that was read last, all of them or none; return them as they were written.
@@ -121,7 +135,7 @@ class Record:
             rows.append({name: getattr(written[-1], name) for name in Event.__slots__} | {"body": text})
         if rows:
             with _explaining(self.name), self._engine.begin() as connection:
-                connection.execute(sa.insert(TABLE), rows)
+                connection.execute(sa.insert(EVENTS), rows)
         return written
 
     def read(self, after: int = 0) -> list[Event]:
@@ -130,9 +144,9 @@ class Record:
         Raises:
             DamageError: the record is not whole any more.
         """
-        query = sa.select(*(TABLE.c[name] for name in Event.__slots__)).where(TABLE.c.seq > after)
+        query = sa.select(*(EVENTS.c[name] for name in Event.__slots__)).where(EVENTS.c.seq > after)
         with _explaining(self.name), self._engine.connect() as connection:
-            rows = connection.execute(query.order_by(TABLE.c.seq)).all()
+            rows = connection.execute(query.order_by(EVENTS.c.seq)).all()
         events = []
         for seq, (kind, number, image, label, by, text, found, at) in enumerate(rows, after + 1):
             if found != seq:
@@ -157,6 +171,22 @@ class Record:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+
+@dataclass(frozen=True)
+class Past:
+    """A record as it was after one of its events; nothing can be written into it."""
+
+    record: Record
+    seq: int
+
+    @property
+    def name(self) -> str:
+        return self.record.name
+
+    def read(self, after: int = 0) -> list[Event]:
+        """Return the events behind number `after`, up to the last one of then."""
+        return [event for event in self.record.read(after) if event.seq <= self.seq]
 
 
 def _text(body: Mapping[str, Any]) -> str:

@@ -28,18 +28,19 @@ class Exam:
     labels: Labels
 
     @classmethod
-    def of(cls, project: Project) -> Exam:
-        """Open the test set of a project, whose images without a label are left out.
+    def of(cls, project: Project, part: str = "test") -> Exam:
+        """Open the test set of a project, or another part of it; images without a label are left out.
 
         Raises:
             UserError: there is none, or not one of its images has a label.
         """
-        exam = cls(project.test, project.oracle("test").answer(np.arange(len(project.test))))
+        pool = project.test if part == "test" else StoredPool.open(project.root / part)
+        exam = cls(pool, project.oracle(part).answer(np.arange(len(pool))))
         if not (exam.labels >= 0).any():
             raise UserError(
                 "accuracy is measured on labelled images",
-                came="not one image of the test set has a label",
-                remedy="set `test` under [pool.split] to a number, or to a split with labels",
+                came=f"not one image of the {part} set has a label",
+                remedy=f"set `{part}` under [pool.split] to a number, or to a split with labels",
             )
         return exam
 

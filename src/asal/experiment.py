@@ -11,8 +11,6 @@ Runs of one seed are paired: the same initial images and the same initial weight
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,14 +25,12 @@ from asal.core import Labels, Round, Selection
 from asal.errors import UserError
 from asal.events import Record
 from asal.exam import Exam
-from asal.meter import Meter
 from asal.oracles.stored import Stored
 from asal.progress import Watch, listening
 from asal.results import FACTS, read_facts
-from asal.scores import scores
+from asal.rows import Rows, row
 from asal.session import Batch, Session
 from asal.spec import Spec
-from asal.state import State
 from asal.strategies import strategies
 
 TRIES = 1_000  # draws of the initial images before a class is called too rare
@@ -116,7 +112,9 @@ def _joined(there: Mapping[str, Any], now: Mapping[str, Any], out: Path) -> dict
     """Return the facts of a run folder that grows by strategies and seeds; refuse any other change."""
     differing = [key for key in ("pool", "images", "classes", "threads") if there[key] != now[key]]
     before, after = there["spec"], now["spec"]
-    differing += [f"[{key}]" for key in after if key != "strategies" and before.get(key) != after[key]]
+    differing += [
+        f"[{key}]" for key in after if key not in ("strategies", "labelling") and before.get(key) != after[key]
+    ]
     common = set(before["strategies"]) & set(after["strategies"])
     differing += [f"[strategies.{k}]" for k in sorted(common) if before["strategies"][k] != after["strategies"][k]]
     if differing:
@@ -197,11 +195,11 @@ def run_one(job: Job, watch: Watch) -> str:
             wanted = protocol.batch if session.state.number or session.state.waiting else protocol.initial
             batch = session.ask(min(wanted, protocol.budget - spent, session.left or wanted))
             if session.state.rounds[-1].because is None and not rows.has(batch.round):
-                rows.add(_row(job, session, batch, exam))
+                rows.add(row(job, session, batch, exam))
             session.tell(_answers(project, job, session, batch))
             watch(job.name, spent, protocol.budget, rows.note)
         if not rows.has(session.state.number):
-            rows.add(_row(job, session, None, exam))
+            rows.add(row(job, session, None, exam))
         watch(job.name, protocol.budget, protocol.budget, rows.note)
         save_pairs(project, record, job)
         return rows.note
@@ -228,77 +226,6 @@ def _answers(project: Project, job: Job, session: Session, batch: Batch) -> list
         sure = table_of(job.spec, job.strategy).sure
         told[~real] = project.teacher.answer(session.images(batch.ids[~real]), sure)
     return [(int(image), int(label) if label >= 0 else None) for image, label in zip(batch.ids, told, strict=True)]
-
-
-def _row(job: Job, session: Session, batch: Batch | None, exam: Exam) -> dict[str, Any]:
-    """Return what is written of a round; without a batch it is the last one, which asks nothing."""
-    meter = Meter()
-    with meter.part("train"):
-        model = session.model()
-    mean_score, seconds, evaluations, generated, index = None, meter.split(), 0, 0, {}
-    if batch is not None:
-        asked = session.state.rounds[-1]
-        seconds, evaluations, generated = dict(asked.seconds), asked.evaluations, asked.generated
-        index = dict(asked.index)
-    if batch is not None and not session.plan.from_lines:  # ADBA's classifier would first have to find their latents
-        measure = scores[job.spec.protocol.score].make
-        mean_score = round(float(measure(model.predict(session.images(batch.ids))).mean()), 6)
-    return {
-        "strategy": job.strategy,
-        "seed": job.seed,
-        "round": session.state.number,
-        "labels": session.state.spent,
-        "accuracy": round(exam.accuracy(model), 6),
-        "mean_score": mean_score,
-        "class_counts": list(session.counts.values()),
-        "evaluations": evaluations,
-        "generated": generated,
-        "seconds": seconds,
-        **({"index": index} if index else {}),
-        "last": batch is None,
-        "spec_hash": job.spec.hash,
-        "commit": job.commit,
-    }
-
-
-class Rows:
-    """The rows of one run, one JSON object a line; a line that a crash cut short is dropped."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        whole = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
-        try:
-            self._rows = {row["round"]: row for row in map(json.loads, whole)}
-        except (ValueError, TypeError, KeyError) as error:
-            raise artifacts.damaged(path, f"it holds a line that is no row ({error})") from None
-        artifacts.write(path, b"".join(line + b"\n" for line in whole))
-
-    def has(self, number: int) -> bool:
-        """Say whether this round's row is written."""
-        return number in self._rows
-
-    def check(self, state: State) -> None:
-        """Refuse rows with gaps: every round before this one has its row, but those that no classifier chose.
-
-        Raises:
-            DamageError: one is missing; a row is written before its round's answers are, so it was there.
-        """
-        chosen = [asked.round for asked in state.rounds if asked.because is None and asked.round < state.number]
-        if missing := [past for past in chosen if not self.has(past)]:
-            raise artifacts.damaged(self.path, f"the rows of rounds {missing} are missing")
-
-    def add(self, row: Mapping[str, Any]) -> None:
-        """Append a row; when this returns it is on the disk."""
-        with artifacts.telling_of_disk(self.path), self.path.open("ab") as file:
-            file.write(json.dumps(row).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        self._rows[row["round"]] = dict(row)
-
-    @property
-    def note(self) -> str:
-        """The latest accuracy, in words."""
-        return f"accuracy {self._rows[max(self._rows)]['accuracy']:.3f}" if self._rows else ""
 
 
 @dataclass(frozen=True)

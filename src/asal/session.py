@@ -6,12 +6,11 @@ same end: a process may die between any two lines, and the next one goes on with
 
 from __future__ import annotations
 
-import operator
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -31,53 +30,13 @@ from asal.core import (
     Selection,
     Toolmaker,
     Tools,
-    not_enough,
 )
-from asal.errors import UserError
-from asal.events import FORMAT, NOTHING, Event, Record
+from asal.errors import BusyError, UserError
+from asal.events import FORMAT, NOTHING, Event, Past, Record
 from asal.meter import Meter
+from asal.plan import Plan, checked_choice, checked_n
 from asal.rng import stream
-from asal.state import State, check_size, fold
-
-Chooser: TypeAlias = Callable[[Round, int, np.random.Generator], Selection]  # a strategy with its options bound
-
-
-def draw(now: Round, n: int, rng: np.random.Generator) -> Selection:
-    """Choose n open images, all equally likely: the first batch, unless a plan says otherwise."""
-    return Selection(now.candidates.sample(n, rng), np.zeros(n))
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What stays the same in every round of a session.
-
-    Args:
-        classes: their names; a label is a name's place here.
-        learner: trains the classifier, from scratch, each round.
-        strategy: chooses a batch, with its options bound; `name` is what the record calls it.
-        seed: of every random draw. What a strategy draws never moves what the learner or the first batch draws, so
-            that two plans that differ in the strategy alone are paired: the same first batch, the same initial weights.
-        first: chooses as long as no classifier can be trained; `first_name` is what the record calls it.
-        from_lines: the learner wants to know how made-up images were made, as ADBA's does.
-    """
-
-    classes: tuple[str, ...]
-    learner: Learner | LineLearner
-    strategy: Chooser
-    name: str = "custom"
-    seed: int = 0
-    first: Chooser = draw
-    first_name: str = "random"
-    from_lines: bool = False
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "classes", tuple(self.classes))
-        if len(self.classes) <= 1 or len(set(self.classes)) < len(self.classes):
-            raise UserError(
-                "a classifier tells two or more classes apart, each with a name of its own",
-                came=f"classes = {list(self.classes)}",
-                remedy="name every class once; what belongs to none may be a class too, such as 'other'",
-            )
+from asal.state import Asked, State, check_size, fold
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +48,7 @@ class Batch:
     scores: Scores
     notes: tuple[Mapping[str, Any], ...]  # where each pick came from, or empty
     closed: Ids  # of the same batch, already answered or skipped
+    asked: Asked  # all that the record says of it
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -99,12 +59,13 @@ class _Trained:
     """A classifier, with what it was trained on and the meter that ran meanwhile."""
 
     state: State
+    number: int  # the round that it was trained in
     model: Model
     meter: Meter
 
-    def fits(self, state: State) -> bool:
+    def fits(self, state: State, number: int) -> bool:
         """Say whether training again now would give the same classifier."""
-        same = self.state.number == state.number and np.array_equal(self.state.labelled, state.labelled)
+        same = self.number == number and np.array_equal(self.state.labelled, state.labelled)
         return same and np.array_equal(self.state.labels, state.labels)
 
 
@@ -182,13 +143,15 @@ class Session:
         """Read what other processes have written since, and return the state."""
         with self._lock:
             state = fold(self._state, self.record.read(self._state.seq))
-            _check_origin(self.record.name, state.opened, self._origin())
-            check_size(self.record.name, state, len(self.pool))
+            check_record(self.record.name, state, self.pool, self.plan.classes, self.plan.seed)
             self._state = state
             return state
 
-    def model(self) -> Model:
+    def model(self, number: int | None = None) -> Model:
         """Return the classifier, trained on the present labels; the next `ask` uses the same one.
+
+        Args:
+            number: the round that it is trained in, which its random draws hang on; by default the present one.
 
         Raises:
             UserError: fewer than two classes are labelled.
@@ -196,7 +159,19 @@ class Session:
         with self._lock:
             if why := _untrainable(self._state):
                 raise UserError("a classifier is trained on two or more classes", came=why, remedy="label more images")
-            return self._train().model
+            return self._train(self._state.number if number is None else number).model
+
+    def then(self, seq: int) -> Session:
+        """Return the session as it was after event number `seq`; what it trains is what was trained then."""
+        past = Session(self.pool, cast(Record, Past(self.record, seq)), self.plan, self._tools)
+        past._trained = self._trained
+        return past
+
+    def asked(self, number: int) -> Batch:
+        """Return what was asked in a round, as it was when nothing of it was answered."""
+        asked = self._state.rounds[number]
+        ids, notes = np.array(asked.ids, np.int64), [self._state.notes.get(image, NOTHING) for image in asked.ids]
+        return Batch(number, ids, np.array(asked.scores), tuple(notes) if any(notes) else (), ids[:0], asked)
 
     def ask(self, n: int) -> Batch:
         """Return the open batch, or choose a new one of n images where every answer is in.
@@ -211,12 +186,32 @@ class Session:
         """
         with self._lock:
             if not self._state.waiting:
-                self._choose(_checked_n(n, self.left))
-            state, last = self._state, self._state.rounds[-1]
-            places = list(state.waiting.values())
-            closed = np.array([image for image in last.ids if image not in state.waiting], np.int64)
-            notes = tuple(state.notes[place] for place in places) if state.notes else ()
-            return Batch(last.round, state.open, np.array(last.scores)[places], notes, closed)
+                self._choose(checked_n(n, self.left))
+            return self._batch()
+
+    def ask_ahead(self, n: int, *, topped: bool = False) -> Batch:
+        """Choose n more images while others are still open, so that nobody has to wait; return all that are open.
+
+        The classifier is trained on the answers that there are. The record says how many images were open (`ahead`) and
+        which events the classifier had seen (`seen`). What is answered meanwhile stops nothing.
+
+        Args:
+            topped: ask with the classifier that was trained last, as it is, which takes no training.
+
+        Raises:
+            UserError: n is not 1 … as many as are left.
+            BusyError: another process has asked meanwhile, or closed an image that was chosen here; `refresh` and look.
+        """
+        with self._lock:
+            self._choose(checked_n(n, self.left), ahead=True, topped=topped)
+            return self._batch()
+
+    def _batch(self) -> Batch:
+        state, last = self._state, self._state.rounds[-1]
+        scores = np.array([pick.score for pick in state.waiting.values()])
+        closed = np.array([image for image in last.ids if image not in state.waiting], np.int64)
+        notes = tuple(state.notes.get(image, NOTHING) for image in state.waiting)
+        return Batch(last.round, state.open, scores, notes if any(notes) else (), closed, last)
 
     def tell(self, answers: Answers, *, by: str | None = None) -> int:
         """Take answers to the open batch, all of them or none; return how many it still waits for.
@@ -234,7 +229,8 @@ class Session:
             for image, label in checked(answers, len(self.pool) + len(state.made), self.plan.classes):
                 if image not in state.waiting:
                     raise _not_waiting(image, state)
-                events.append(Event("skipped" if label is None else "answered", state.number, image, label, by))
+                kind, asked = "skipped" if label is None else "answered", state.waiting[image].round
+                events.append(Event(kind, asked, image, label, by))
             self._write(events)
             return len(self._state.waiting)
 
@@ -257,42 +253,67 @@ class Session:
                 events.append(Event("corrected", state.number, image, label, by))
             self._write(events)
 
-    def _choose(self, n: int) -> None:
+    def _choose(self, n: int, *, ahead: bool = False, topped: bool = False) -> None:
         state, plan, meter = self._state, self.plan, Meter()
-        number, because = state.number, _untrainable(state)
+        number, because, trained = len(state.rounds), _untrainable(state), self._trained
+        topped = topped and trained is not None
         model = cast(Model, NO_MODEL)
         chooser, name, rng = plan.first, plan.first_name, stream(plan.seed, "initial", *([number] if number else []))
         if not because:
-            trained = self._train()
-            meter.seconds.update(trained.meter.seconds)  # also where `model` had it trained before
+            if trained is None or not topped:
+                trained = self._train(number)
+                meter.seconds.update(trained.meter.seconds)  # also where `model` had it trained before
             model, chooser, name, rng = trained.model, plan.strategy, plan.name, stream(plan.seed, "strategy", number)
         pool = Joined(self.pool, state.made)
         tools = cast(Tools, NO_TOOLS) if self._tools is None else self._tools.at(model, meter)
         origins = [made.note for made in state.made.values()]
-        now = Round(number, pool, state.labelled, state.labels, model, tools, state.skipped, meter, origins)
+        closed = np.concatenate([state.skipped, state.open])  # nothing is open but where it asks ahead
+        now = Round(number, pool, state.labelled, state.labels, model, tools, closed, meter, origins)
         with meter.part("score"):  # whatever a strategy does outside the parts it names
-            chosen = _checked_choice(chooser(now, n, rng), n, now, name)
-        facts = {"n": n, "strategy": name, "labelled": len(state.answers), "because": because}
+            chosen = checked_choice(chooser(now, n, rng), n, now, name)
+        seen = state.seq if because or trained is None else trained.state.seq
+        facts = {"n": n, "strategy": name, "labelled": len(state.answers), "because": because, "seen": seen}
+        self._asked(state, chosen, facts | ({"topped": True} if topped and not because else {}), meter, ahead=ahead)
+
+    def _asked(self, before: State, chosen: Selection, facts: Mapping[str, Any], meter: Meter, *, ahead: bool) -> None:
+        """Write what was chosen; where others have answered meanwhile, behind what they wrote."""
         cost = {"seconds": meter.split(), "evaluations": meter.evaluations, "generated": meter.generated}
         picks = {"ids": chosen.ids.tolist(), "scores": chosen.scores.tolist(), "notes": list(chosen.notes)}
         watched = {"index": meter.index} if meter.index else {}
         made = {} if chosen.images is None else {"images": encoded(chosen.images), "group": chosen.group}
-        opened = [] if state.opened else [Event("opened", body=self._origin())]
-        self._write([*opened, Event("asked", number, body={**facts, **cost, **watched, **picks, **made})])
+        body, number = {**facts, **cost, **watched, **picks, **made}, len(before.rounds)
+        while True:
+            late = {"ahead": len(self._state.waiting)} if self._state.waiting else {}
+            try:
+                self._write([*self.opening(), Event("asked", number, body=body | late)])
+                return
+            except BusyError:
+                if not ahead or not self._still(number, chosen):
+                    raise
 
-    def _train(self) -> _Trained:
+    def _still(self, number: int, chosen: Selection) -> bool:
+        """Read on, and say whether what was chosen may still be asked."""
+        state = self.refresh()
+        gone = any(image in state.answers or image in state.skips or image in state.waiting for image in chosen.ids)
+        return len(state.rounds) == number and not gone
+
+    def opening(self) -> list[Event]:
+        """Return what stands at the beginning of a record: one event, and none where it stands there already."""
+        return [] if self._state.opened else [Event("opened", body=self._origin())]
+
+    def _train(self, number: int) -> _Trained:
         state = self._state
-        if self._trained is None or not self._trained.fits(state):
+        if self._trained is None or not self._trained.fits(state, number):
             meter = Meter()
             with meter.part("io"):
                 images = self.images(state.labelled)
             with meter.part("train"):
-                model = self._fitted(images, state)
-            self._trained = _Trained(state, model, meter)
+                model = self._fitted(images, state, number)
+            self._trained = _Trained(state, number, model, meter)
         return self._trained
 
-    def _fitted(self, images: Images, state: State) -> Model:
-        plan, labels, rng = self.plan, state.labels.copy(), stream(self.plan.seed, "learner", state.number)
+    def _fitted(self, images: Images, state: State, number: int) -> Model:
+        plan, labels, rng = self.plan, state.labels.copy(), stream(self.plan.seed, "learner", number)
         if not plan.from_lines:
             return cast(Learner, plan.learner).fit(images, labels, len(plan.classes), rng)
         origins = [state.made[image].note if image in state.made else NOTHING for image in state.answers]
@@ -320,10 +341,17 @@ def _version() -> str:
         return "unknown"
 
 
-def _check_origin(name: str, then: Mapping[str, Any] | None, now: Mapping[str, Any]) -> None:
+def check_record(name: str, state: State, pool: Pool, classes: Sequence[str], seed: int) -> None:
+    """Refuse a record of another pool, other classes or another seed.
+
+    Raises:
+        UserError: says which.
+    """
+    check_size(name, state, len(pool))
+    then, now = state.opened, {"pool": pool.fingerprint, "classes": list(classes), "seed": seed}
     if then is None:  # nothing was asked yet
         return
-    for fact in ("pool", "classes", "seed"):
+    for fact in now:
         if then[fact] != now[fact]:
             raise UserError(
                 "a record belongs to one pool, one list of classes and one seed",
@@ -337,42 +365,6 @@ def _untrainable(state: State) -> str | None:
     if not state.answers:
         return "nothing is labelled yet"
     return "only one class is labelled yet" if (state.labels == state.labels[0]).all() else None
-
-
-def _checked_n(n: int, left: int) -> int:
-    try:
-        n = operator.index(n)
-    except TypeError:
-        n = 0
-    if n < 1:
-        raise UserError(
-            "a batch holds a whole number of images, at least one", came=f"n = {n}", remedy="ask for 1 or more"
-        )
-    if n > left:
-        raise not_enough(n, left)
-    return n
-
-
-def _checked_choice(chosen: Selection, n: int, now: Round, name: str) -> Selection:
-    """Return what a strategy chose, if it keeps its contract: a label spent on a wrong image is lost."""
-    if chosen.images is None:
-        good = now.candidates.has(chosen.ids)
-    else:
-        if chosen.images.dtype != np.uint8 or chosen.images.shape[1:] != now.pool.shape:
-            raise UserError(
-                f"made-up images are like the pool's, uint8 of (h, w, c) = {now.pool.shape}",
-                came=f"'{name}' made {chosen.images.dtype} of {chosen.images.shape[1:]}",
-                remedy="mend the strategy: see asal.tensors.to_images",
-            )
-        good = chosen.ids == len(now.pool) + len(now.origins) + np.arange(len(chosen.ids))
-    if len(chosen.ids) != n * chosen.group or not good.all():
-        closed = chosen.ids[~good][:5].tolist()
-        raise UserError(
-            "a strategy chooses as many images as are wanted, of those that are still open",
-            came=f"'{name}' chose {len(chosen.ids)} for {n}" + (f", among them the closed {closed}" if closed else ""),
-            remedy="mend the strategy: return candidates' ids, not rows",
-        )
-    return chosen
 
 
 def _not_waiting(image: int, state: State) -> UserError:

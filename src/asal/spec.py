@@ -11,6 +11,7 @@ name = "mnist-two"
 [annotator]   kind = "teacher": who answers for made-up images where no person does
 [protocol]    initial, batch and budget, in labels
 [strategies.X]  one table for each; `kind` is X where it is not said
+[labelling]   how people label
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import tomllib
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -50,6 +51,7 @@ class _OptionsTable(_Table):
     """A table whose own keys are few; all others are options of something that `asal.build` knows."""
 
     options: dict[str, Any] = {}
+    untold: ClassVar[frozenset[str]] = frozenset()  # keys that a dump leaves out where they are off
 
     @model_validator(mode="before")
     @classmethod
@@ -65,7 +67,7 @@ class _OptionsTable(_Table):
         """Write the options where they were read: beside the table's own keys."""
         whole = dump(self)
         options = whole.pop("options", {})  # a dump may leave defaults out
-        return {**whole, **options}
+        return {**{key: value for key, value in whole.items() if value or key not in self.untold}, **options}
 
 
 def _by_kind(given: Any) -> Any:
@@ -113,6 +115,8 @@ class StrategyTable(PartTable):
         None  # chooses the first batch, without a classifier
     )
     sure: Annotated[float, Field(ge=0, le=1)] = 0.0  # below such confidence an annotator cannot tell a made-up image
+    balance: Annotated[int, Field(ge=0)] = 0  # times as many picks, of which the rarest classes' are taken; 0 is off
+    untold = frozenset({"balance"})  # or run folders of before there was such a key would belong to other specs
 
 
 class ReferenceTable(_OptionsTable):
@@ -137,6 +141,23 @@ class ProtocolTable(_Table):
         return self
 
 
+class LabellingTable(_Table):
+    """How people label. Nothing of it changes what is prepared, or what a run with stored labels is."""
+
+    classes: tuple[str, ...] = ()  # their names; those that came with the images where none is given
+    record: str = ""  # a file or a database URL; labels.db in the project where nothing is given
+    strategy: str = ""  # the spec's first one where none is named
+    pace: Literal["ahead", "strict"] = "ahead"  # strict: the next batch is chosen when every answer is in
+    overlap: Count = 1  # people who are to answer an image, each on their own
+    share: Annotated[float, Field(ge=0, le=1)] = 1.0  # of the images, to which `overlap` applies
+    lease: Annotated[float, Field(ge=5)] = 120.0  # seconds until an image goes to somebody else
+    grid: Annotated[int, Field(ge=1, le=100)] = 24  # images on a page of the grid
+
+    def place(self, root: Path) -> str | Path:
+        """Return where the answers of a project are kept."""
+        return self.record if "://" in self.record else root / (self.record or "labels.db")
+
+
 class Spec(_Table):
     """What was asked for; nothing derived."""
 
@@ -152,6 +173,7 @@ class Spec(_Table):
     annotator: PartTable = PartTable(kind="teacher")
     protocol: ProtocolTable = ProtocolTable()
     strategies: dict[Name, StrategyTable] = {}
+    labelling: LabellingTable = LabellingTable()
 
     @model_validator(mode="before")
     @classmethod
@@ -167,8 +189,8 @@ class Spec(_Table):
 
     @property
     def hash(self) -> str:
-        """12 hex digits that change with any setting."""
-        return fingerprint(self.model_dump(mode="json"))
+        """12 hex digits that change with any setting of a run."""
+        return fingerprint(self.model_dump(mode="json", exclude={"labelling"}))
 
 
 def parse(given: Mapping[str, Any], place: str = "the spec") -> Spec:

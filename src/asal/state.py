@@ -8,11 +8,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -37,6 +37,17 @@ class Asked:
     generated: int = 0  # made-up images that did, once for every step of a climb
     group: int = 1  # images to one annotation
     index: Mapping[str, float] = field(default_factory=dict, compare=False)  # how an approximate one was watched
+    seen: int = 0  # the last event that its classifier was trained on; 0 in records of before there was such a number
+    ahead: int = 0  # images of earlier rounds that were open still
+    topped: bool = False  # asked by the last classifier once more, because people were faster than training
+
+
+class Pick(NamedTuple):
+    """Where an open image stands in what was asked. Picks sort in the order of asking."""
+
+    round: int
+    place: int  # in that round's lists
+    score: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +66,16 @@ class State:
     seq: int = 0  # of the last event
     opened: Mapping[str, Any] | None = None
     rounds: tuple[Asked, ...] = ()
-    answers: MappingProxyType[int, int] = field(
-        default_factory=lambda: NOTHING
-    )  # id → label, in the order of answering
-    skips: MappingProxyType[int, None] = field(default_factory=lambda: NOTHING)  # ids that nobody could tell, in order
-    waiting: MappingProxyType[int, int] = field(
-        default_factory=lambda: NOTHING
-    )  # open ids → their place in the last round's lists
-    notes: tuple[Mapping[str, Any], ...] = ()  # of the last round's ids, or empty
-    made: MappingProxyType[int, Made] = field(default_factory=lambda: NOTHING)  # id → what was made up, in order
+    # Mappings keep the order of answering, of asking, of making.
+    answers: MappingProxyType[int, int] = field(default_factory=lambda: NOTHING)  # id → label
+    skips: MappingProxyType[int, None] = field(default_factory=lambda: NOTHING)  # ids that nobody could tell
+    waiting: MappingProxyType[int, Pick] = field(default_factory=lambda: NOTHING)  # the open ids
+    notes: MappingProxyType[int, Mapping[str, Any]] = field(default_factory=lambda: NOTHING)  # of open and recent ids
+    made: MappingProxyType[int, Made] = field(default_factory=lambda: NOTHING)  # id → what was made up
+    authors: MappingProxyType[int, str | None] = field(default_factory=lambda: NOTHING)  # id → whose answer counts
+    votes: MappingProxyType[int, Mapping[str, int | None]] = field(default_factory=lambda: NOTHING)  # id → by → label
+    # idempotency key → what was written under it: kinds and images
+    keys: MappingProxyType[str, tuple[tuple[str, int], ...]] = field(default_factory=lambda: NOTHING)
 
     @cached_property
     def spent(self) -> int:
@@ -71,6 +83,8 @@ class State:
 
         A pool image that nobody could tell counts nothing, as in a benchmark whose label is not known.
         """
+        if not self.made:
+            return len(self.answers)
         real = sum(image not in self.made for image in self.answers)
         closed = (image for image in (*self.answers, *self.skips) if image in self.made)
         return real + round(sum(self.made[image].cost for image in closed))
@@ -97,8 +111,22 @@ class State:
 
     @property
     def number(self) -> int:
-        """The round under way: the open batch's, or the next one's when none is open."""
+        """The round under way: the last one asked while something is open, else the next one."""
         return len(self.rounds) - bool(self.waiting)
+
+    def pick(self, image: int) -> Pick | None:
+        """Return where an image stands in what was asked, the last time that it was. Cost: the images asked since."""
+        if image in self.waiting:
+            return self.waiting[image]
+        return _found(self.rounds, image)
+
+
+def _found(rounds: Sequence[Asked], image: int | None) -> Pick | None:
+    for asked in reversed(rounds):
+        if image in asked.ids:
+            place = asked.ids.index(image)
+            return Pick(asked.round, place, asked.scores[place])
+    return None
 
 
 def _array(numbers: Iterable[int]) -> Ids:
@@ -119,6 +147,7 @@ def fold(state: State, events: Iterable[Event]) -> State:
         if event.kind not in APPLY:
             raise _newer(f"event {event.seq} is of the kind '{event.kind}'")
         APPLY[event.kind](draft, event)
+        draft.sign(event)
         draft.seq = event.seq
     return draft.freeze()
 
@@ -146,26 +175,47 @@ def check_size(name: str, state: State, images: int) -> None:
         )
 
 
+PARTS = ("answers", "skips", "waiting", "notes", "made", "authors", "votes", "keys")
+
+
 class _Draft:
-    """A state that can be written into, so that many events cost one copy."""
+    """A state that can be written into. What no event touches is not copied, and many events cost one copy."""
+
+    answers: dict[int, int]
+    skips: dict[int, None]
+    waiting: dict[int, Pick]
+    notes: dict[int, Mapping[str, Any]]
+    made: dict[int, Made]
+    authors: dict[int, str | None]
+    votes: dict[int, Mapping[str, int | None]]
+    keys: dict[str, tuple[tuple[str, int], ...]]
 
     def __init__(self, state: State) -> None:
-        self.seq, self.opened, self.notes = state.seq, state.opened, state.notes
-        self.rounds = list(state.rounds)
-        self.answers, self.skips, self.waiting = state.answers.copy(), state.skips.copy(), state.waiting.copy()
-        self.made = state.made.copy()
+        self._state, self.seq, self.opened, self.rounds = state, state.seq, state.opened, list(state.rounds)
+
+    def __getattr__(self, part: str) -> Any:  # the first time only: then it is an attribute
+        if part not in PARTS:
+            raise AttributeError(part)
+        copied = getattr(self._state, part).copy()
+        setattr(self, part, copied)
+        return copied
 
     def freeze(self) -> State:
-        return State(
-            self.seq,
-            self.opened,
-            tuple(self.rounds),
-            MappingProxyType(self.answers),
-            MappingProxyType(self.skips),
-            MappingProxyType(self.waiting),
-            self.notes,
-            MappingProxyType(self.made),
-        )
+        parts = {part: MappingProxyType(self.__dict__[part]) for part in PARTS if part in self.__dict__}
+        return replace(self._state, seq=self.seq, opened=self.opened, rounds=tuple(self.rounds), **parts)
+
+    def close(self, event: Event) -> int:
+        """Take an image from the open ones."""
+        if event.image not in self.waiting:
+            raise _contradiction(event, f"image {event.image} was not waiting for an answer")
+        del self.waiting[event.image]
+        self.authors[event.image] = event.by
+        return event.image
+
+    def sign(self, event: Event) -> None:
+        """Note under which key something was written."""
+        if (key := event.body.get("key")) is not None:
+            self.keys[key] = (*self.keys.get(key, ()), (event.kind, int(event.image or 0)))
 
 
 def _opened(draft: _Draft, event: Event) -> None:
@@ -185,29 +235,40 @@ def _asked(draft: _Draft, event: Event) -> None:
 
 def _took_in(draft: _Draft, event: Event) -> None:
     facts = dict(event.body)
-    if draft.waiting or event.round != len(draft.rounds):
+    if event.round != len(draft.rounds):
         raise _contradiction(event, f"it asks in round {event.round} while round {len(draft.rounds)} is due")
-    ids, scores, draft.notes = tuple(facts.pop("ids")), tuple(facts.pop("scores")), tuple(facts.pop("notes", ()))
+    if facts.get("ahead", 0) != len(draft.waiting):
+        raise _contradiction(event, f"it asks while {len(draft.waiting)} images are open")
+    ids, scores, notes = tuple(facts.pop("ids")), tuple(facts.pop("scores")), tuple(facts.pop("notes", ()))
+    if closed := [i for i in ids if i in draft.answers or i in draft.skips or i in draft.waiting]:
+        raise _contradiction(event, f"it asks once more for {closed[:3]}")
     pictures = facts.pop("images", ())
     asked = Asked(event.round, ids, scores, **facts)
-    for image, picture, note in zip(ids, pictures, draft.notes or ({},) * len(pictures), strict=bool(pictures)):
+    for image, picture, note in zip(ids, pictures, notes or ({},) * len(pictures), strict=bool(pictures)):
         draft.made[image] = Made(picture, note, 1 / asked.group)
+    recent = {*draft.waiting, *(draft.rounds[-1].ids if draft.rounds else ())}
+    draft.notes = {image: note for image, note in draft.notes.items() if image in recent}
+    if notes:
+        draft.notes.update(zip(ids, notes, strict=True))
     draft.rounds.append(asked)
-    draft.waiting = {image: place for place, image in enumerate(ids)}
+    draft.waiting.update({id_: Pick(event.round, place, scores[place]) for place, id_ in enumerate(ids)})
 
 
 def _answered(draft: _Draft, event: Event) -> None:
-    if event.image not in draft.waiting or event.label is None:
-        raise _contradiction(event, f"image {event.image} was not waiting for the answer {event.label}")
-    del draft.waiting[event.image]
-    draft.answers[event.image] = event.label
+    if event.label is None:
+        raise _contradiction(event, "it has no label")
+    draft.answers[draft.close(event)] = event.label
 
 
 def _skipped(draft: _Draft, event: Event) -> None:
-    if event.image not in draft.waiting:
-        raise _contradiction(event, f"image {event.image} was not waiting for an answer")
-    del draft.waiting[event.image]
-    draft.skips[event.image] = None
+    draft.skips[draft.close(event)] = None
+
+
+def _voted(draft: _Draft, event: Event) -> None:
+    image = event.image
+    if image is None or not (image in draft.waiting or image in draft.answers or image in draft.skips):
+        raise _contradiction(event, f"nobody was asked about image {image}")
+    draft.votes[image] = {**draft.votes.get(image, {}), event.by or "": event.label}
 
 
 def _corrected(draft: _Draft, event: Event) -> None:
@@ -219,6 +280,35 @@ def _corrected(draft: _Draft, event: Event) -> None:
     else:
         draft.skips.pop(event.image, None)
         draft.answers[event.image] = event.label  # a dict keeps the place of a key it has
+    draft.authors[event.image] = event.by
+
+
+def _withdrawn(draft: _Draft, event: Event) -> None:
+    image, who = event.image, event.by or ""
+    votes = dict(draft.votes.get(image, {})) if image is not None else {}
+    if image is None or (image in draft.waiting and who not in votes):
+        raise _contradiction(event, f"image {image} has no answer of theirs to take back")
+    if image not in draft.waiting:
+        pick = _found(draft.rounds, image)
+        if pick is None or not (image in draft.answers or image in draft.skips):
+            raise _contradiction(event, f"image {image} had no answer to take back")
+        draft.answers.pop(image, None)
+        draft.skips.pop(image, None)
+        draft.authors.pop(image, None)
+        draft.waiting = dict(sorted([*draft.waiting.items(), (image, pick)], key=lambda item: item[1]))
+    if who in votes:
+        del votes[who]
+        draft.votes[image] = votes
+
+
+def _imported(draft: _Draft, event: Event) -> None:
+    image = event.image
+    if image is None or event.label is None or draft.opened is None:
+        raise _contradiction(event, "a label from elsewhere is one of an image, in a record that is begun")
+    if image in draft.answers or image in draft.skips or image in draft.waiting:
+        raise _contradiction(event, f"image {image} was asked before")
+    draft.answers[image] = event.label
+    draft.authors[image] = event.by
 
 
 APPLY: Mapping[str, Callable[[_Draft, Event], None]] = {
@@ -227,6 +317,9 @@ APPLY: Mapping[str, Callable[[_Draft, Event], None]] = {
     "answered": _answered,
     "skipped": _skipped,
     "corrected": _corrected,
+    "voted": _voted,
+    "withdrawn": _withdrawn,
+    "imported": _imported,
 }
 
 

@@ -27,9 +27,9 @@ from asal.generators import generators
 from asal.index.exact import Exact
 from asal.index.kdtree import KdTree
 from asal.meter import Meter
+from asal.plan import Chooser
 from asal.progress import Watch
 from asal.rng import stream
-from asal.session import Chooser
 from asal.statistics import CONFIDENCE, Estimate
 from asal.strategies.asal import asal
 from asal.strategies.coreset import coreset

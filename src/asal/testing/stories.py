@@ -15,7 +15,8 @@ import numpy as np
 
 from asal.core import Round, Selection
 from asal.events import Record
-from asal.session import Plan, Session
+from asal.plan import Plan
+from asal.session import Session
 from asal.testing.worlds import toy_world
 
 

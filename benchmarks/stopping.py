@@ -1,0 +1,135 @@
+"""When each stopping criterion says stop, and what accuracy that leaves.
+
+    asal prepare specs/mnist-two.toml --project projects/mnist-two
+    python benchmarks/stopping.py projects/mnist-two --spec specs/mnist-two.toml --strategies subset-1000 asal-rerank
+
+Runs as `asal run` does them, with a look at the stop set after each round. Of each criterion: in how many seeds it was
+met within the budget, the labels at which it first was (the median, and from the least to the most), the accuracy there
+and the accuracy at the budget, means over the same seeds, and in which share of the later looks it was met, too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from asal import machine
+from asal.build import Project
+from asal.events import Record
+from asal.exam import Exam
+from asal.experiment import Initial
+from asal.labelling.stopping import CRITERIA, ENOUGH, Look, look, stop_set, verdicts
+from asal.session import Session
+from asal.spec import load
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One round: what the classifier says of the stop set, and how right it is on the test set."""
+
+    look: Look
+    accuracy: float
+
+
+def rounds(project: Project, strategy: str, seed: int, size: int) -> Iterator[Seen]:
+    """Yield the rounds of one run, to the budget."""
+    protocol, oracle, exam = project.spec.protocol, project.oracle("pool"), Exam.of(project)
+    plan = project.plan(strategy, oracle.classes, seed, first=Initial(oracle, protocol.draw, seed))
+    ids = stop_set(len(project.pool), seed, size)
+    with Record.open("sqlite://") as record:
+        session = Session(project.pool, record, plan, project.tools(strategy))
+        while (labels := len(session.labelled)) < protocol.budget:
+            batch = session.ask(min(protocol.batch if labels else protocol.initial, protocol.budget - labels))
+            told = oracle.answer(batch.ids).tolist()
+            session.tell({image: label if label >= 0 else None for image, label in zip(batch.ids, told, strict=True)})
+            model = session.model()
+            yield Seen(look(model.predict(project.pool.read(ids)), len(session.labelled)), exam.accuracy(model))
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Where one criterion was first met in one run."""
+
+    labels: int
+    accuracy: float
+    final: float  # accuracy at the budget
+    kept: float | None  # share of the later looks at which it was met, too
+
+
+def stops(seen: Sequence[Seen]) -> dict[str, Stop | None]:
+    """Return for each criterion, and for two of them at one look, where it was first met."""
+    looks = [one.look for one in seen]
+    met = np.array([[verdict.met for verdict in verdicts(looks[:end])] for end in range(1, len(looks) + 1)])
+    columns = {criterion.name: met[:, place] for place, criterion in enumerate(CRITERIA)}
+    columns[f"{ENOUGH} of {len(CRITERIA)}"] = met.sum(axis=1) >= ENOUGH
+    found: dict[str, Stop | None] = {}
+    for name, column in columns.items():
+        if not column.any():
+            found[name] = None
+            continue
+        first = int(column.argmax())
+        kept = float(column[first + 1 :].mean()) if first + 1 < len(column) else None
+        found[name] = Stop(looks[first].labels, seen[first].accuracy, seen[-1].accuracy, kept)
+    return found
+
+
+def table(strategy: str, runs: Sequence[Sequence[Seen]]) -> Table:
+    """Return one line a criterion."""
+    lines = Table(
+        "criterion", "seeds", "labels", "least–most", "accuracy", "at the budget", "met later", title=strategy
+    )
+    every = [stops(seen) for seen in runs]
+    for name in every[0]:
+        its = [stop for found in every if (stop := found[name])]
+        if not its:
+            lines.add_row(name, f"0 of {len(runs)}", *["–"] * 5)
+            continue
+        labels, later = [stop.labels for stop in its], [stop.kept for stop in its if stop.kept is not None]
+        lines.add_row(
+            name,
+            f"{len(its)} of {len(runs)}",
+            f"{np.median(labels):.0f}",
+            f"{min(labels)}–{max(labels)}",
+            f"{np.mean([stop.accuracy for stop in its]):.4f}",
+            f"{np.mean([stop.final for stop in its]):.4f}",
+            f"{np.mean(later):.0%}" if later else "–",
+        )
+    return lines
+
+
+def main() -> None:
+    """Print a table for each strategy."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("project", type=Path, help="a prepared project with a test set")
+    parser.add_argument("--spec", type=Path, default=Path("specs/mnist-two.toml"))
+    parser.add_argument("--strategies", nargs="+", default=["subset-1000", "asal-rerank"])
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--size", type=int, default=1000, help="images in the stop set")
+    parser.add_argument("--out", type=Path, help="where every look is kept, as JSON lines")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    console, project = Console(width=140), Project(args.project, load(args.spec))
+    for strategy in args.strategies:
+        runs = []
+        for seed in range(args.seeds):
+            runs.append(list(rounds(project, strategy, seed, args.size)))
+            if args.out:
+                facts = (
+                    {"strategy": strategy, "seed": seed, "accuracy": s.accuracy, **s.look.told()} for s in runs[-1]
+                )
+                with args.out.open("a") as file:
+                    file.writelines(json.dumps(fact) + "\n" for fact in facts)
+        console.print(table(strategy, runs))
+    console.print({**machine.hardware(), "threads": 1, "commit": machine.commit()})
+
+
+if __name__ == "__main__":
+    main()

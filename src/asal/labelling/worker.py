@@ -1,0 +1,123 @@
+"""The worker: a process beside the desk that trains, chooses the next images, and tells how far it is.
+
+It speaks with the desk's process through a pipe, and through the record, where what it chooses goes. Killed at any
+moment, it is started again and goes on.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asal import artifacts
+from asal.errors import BusyError, UserError
+from asal.labelling.pace import Pace, Wanted, wanted
+from asal.spec import Spec
+
+if TYPE_CHECKING:  # the desk's process, which starts the worker, needs no torch
+    from asal.labelling.told import Telling
+
+LOOK = 1.0  # seconds after which the record is looked at, should nobody have said that something was written
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a worker is to work on. Everything in it travels between processes."""
+
+    root: Path
+    spec: Spec
+    strategy: str
+    seed: int = 0
+    threads: int | None = None
+
+    @property
+    def commit(self) -> str | None:
+        """Of asal's source tree; goes into every row."""
+        from asal import machine
+
+        found: str | None = machine.facts()["commit"]
+        return found
+
+
+def work(order: Order, line: Connection) -> None:
+    """Keep the next images coming until the other end of the line is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that serves people
+    try:
+        _work(order, line)
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return  # nobody listens any more
+    except UserError as error:
+        line.send(("failed", {"rule": error.rule, "came": error.came, "remedy": error.remedy}))
+    except Exception as error:
+        came = f"{type(error).__name__}: {error}"
+        rule, remedy = "the worker chooses what comes next", "see where with `asal --debug label …`, and report it"
+        line.send(("failed", {"rule": rule, "came": came, "remedy": remedy}))
+        raise
+
+
+def _work(order: Order, line: Connection) -> None:
+    from asal.labelling.told import Telling
+
+    if order.threads:
+        import torch
+
+        torch.set_num_threads(order.threads)
+    with _alone(order.root / "labelling", line):
+        telling = Telling(order, line)
+        pace = Pace(order.spec.labelling.pace == "strict")
+        telling.began()
+        while True:
+            state = telling.session.refresh()
+            due = wanted(state, order.spec.protocol, pace, telling.session.left)
+            if due is None:
+                telling.resting(state)
+                pace.rate = _heard(line, pace.rate)
+            else:
+                _ask(telling, due, pace)
+
+
+def _ask(telling: Telling, due: Wanted, pace: Pace) -> None:
+    """Choose and train, and time both; where another process was faster, look again."""
+    session, begun = telling.session, time.monotonic()
+    try:
+        telling.choosing(due)
+        if due.ahead:
+            session.ask_ahead(due.n, topped=due.topped)
+        else:
+            session.ask(due.n)
+    except BusyError:
+        return  # answers came, or were taken back, in between
+    if not due.topped:
+        pace.seconds = time.monotonic() - begun
+    telling.chosen()
+
+
+@contextmanager
+def _alone(folder: Path, line: Connection) -> Iterator[None]:
+    """Wait until no other worker is at work in the project: one that lost its desk still ends what it began."""
+    while True:
+        try:
+            with artifacts.alone(folder):
+                yield
+                return
+        except BusyError:
+            line.send(("doing", {"stage": "waiting", "note": "another process trains for this project"}))
+            _heard(line, 0.0)
+
+
+def _heard(line: Connection, rate: float) -> float:
+    """Wait for a sign that something was written; return how many answers come in a second by now."""
+    until = time.monotonic() + LOOK
+    heard = False
+    while line.poll(max(0.0, until - time.monotonic())):
+        said: Any = line.recv()
+        rate, until, heard = float(said), 0.0, True  # take in whatever else was said, then look
+    if heard:
+        line.send(("heard", None))
+    return rate

@@ -1,0 +1,256 @@
+"""The routes: each is parse, one call, reply."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from asal.errors import BusyError, UserError
+from asal.labelling.counter import Counter
+from asal.labelling.desk import Answer, Desk, Done, Task
+from asal.labelling.people import SESSION, Person
+from asal.web.facts import Facts
+from asal.web.guard import Refusal, said
+from asal.web.shapes import Back, Hand, Image, Nothing, Token, Told
+
+STATIC = Path(__file__).parent / "static"
+TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+FOR_EVER = {"cache-control": "private, max-age=31536000, immutable"}  # an id is the same image for ever
+Who = Annotated[Person, Depends(lambda request: _signed_in(request))]
+
+
+@dataclass(frozen=True)
+class House:
+    """All that the routes serve."""
+
+    facts: Facts
+    counter: Counter
+    cookie: str = "asal"
+    secure: bool = False  # whether people come over https
+
+    @property
+    def desk(self) -> Desk:
+        """Gives images and takes answers."""
+        return self.counter.desk
+
+
+def build(house: House) -> FastAPI:
+    """Return the application, without its guard."""
+    app = FastAPI(title="asal label", openapi_url=None, docs_url=None, redoc_url=None)
+    app.state.house = house
+    for wrong in (UserError, RequestValidationError, HTTPException, Refusal):
+        app.add_exception_handler(wrong, _explained)
+    _pages(app)
+    _signing(app, house)
+    _answering(app, house)
+    _looking(app, house)
+    _pictures(app, house)
+    return app
+
+
+def _signed_in(request: Request) -> Person:
+    """Return who a request comes from, by its cookie or its bearer token."""
+    house: House = request.app.state.house
+    scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
+    token = bearer.strip() if scheme.lower() == "bearer" else request.cookies.get(house.cookie, "")
+    person = house.counter.people.who(token) if 0 < len(token) <= 200 else None
+    if person is None:
+        raise Refusal(
+            401,
+            "whoever answers has signed in",
+            "no valid token" if token else "no token",
+            "open the link that `asal label` prints, or paste the token that `asal annotator add` gave",
+        )
+    return person
+
+
+def _pages(app: FastAPI) -> None:
+    files = {path.name: path for path in STATIC.iterdir() if path.suffix in TYPES}
+
+    def file(name: str) -> Response:
+        if name not in files:  # a name of ours, or nothing: no path of a client's reaches the disk
+            raise HTTPException(404)
+        path = files[name]
+        return Response(path.read_bytes(), media_type=TYPES[path.suffix], headers={"cache-control": "no-cache"})
+
+    app.get("/static/{name}", include_in_schema=False)(file)
+    app.get("/", include_in_schema=False)(lambda: file("index.html"))
+
+    @app.get("/healthz")
+    def healthz() -> dict[str, str]:
+        """Say that the server answers."""
+        return {"status": "ok"}
+
+
+def _signing(app: FastAPI, house: House) -> None:
+    people = house.counter.people
+
+    @app.post("/api/enter")
+    def enter(given: Token) -> Response:
+        """Sign in: a token for a cookie that only this server sees."""
+        person = people.who(given.token)
+        if person is None:
+            raise Refusal(
+                401, "a token is one of this project's", "one that is not", "ask for a new one: asal annotator token"
+            )
+        reply = JSONResponse({"name": person.name, "role": person.role})
+        cookie = people.token(person.name, SESSION)
+        options: dict[str, Any] = {"httponly": True, "samesite": "strict", "secure": house.secure}
+        reply.set_cookie(house.cookie, cookie, max_age=int(SESSION), **options)
+        return reply
+
+    @app.post("/api/leave")
+    def leave(given: Nothing, who: Who, request: Request) -> Response:
+        """Sign out: the cookie's token is good no more."""
+        people.leave(request.cookies.get(house.cookie, ""))
+        reply = JSONResponse({})
+        reply.delete_cookie(house.cookie)
+        return reply
+
+    @app.get("/api/openapi.json", include_in_schema=False)
+    def openapi(who: Who) -> dict[str, Any]:
+        return app.openapi()
+
+
+def _answering(app: FastAPI, house: House) -> None:
+    desk, counter = house.desk, house.counter
+
+    @app.post("/api/next")
+    def give(hand: Hand, who: Who) -> dict[str, Any]:
+        """Give images to answer beyond those that a tab has, and renew its hold on these."""
+        given = desk.next(who, hand.tab, hand.n, hand.have)
+        counts = {"open": given.open, "others": given.others}
+        tasks = [_task(house, task) for task in given.tasks]
+        return {"tasks": tasks, "gone": given.gone, "waiting": counts, "doing": counter.office.doing}
+
+    def written(change: Callable[..., list[Done]], who: Person, told: Told) -> dict[str, Any]:
+        done = change(who, [Answer(**one.model_dump()) for one in told.answers], told.key)
+        counter.office.nudge(counter.rate())
+        return {"accepted": [vars(one) for one in done], "progress": counter.progress()}
+
+    @app.post("/api/answers")
+    def answer(told: Told, who: Who) -> dict[str, Any]:
+        """Take answers, all of them or none. The same key again is the same reply, and nothing is written."""
+        return written(desk.tell, who, told)
+
+    @app.post("/api/corrections")
+    def correct(told: Told, who: Who) -> dict[str, Any]:
+        """Change one's own answers; an adjudicator changes anybody's."""
+        return written(desk.correct, who, told)
+
+    @app.post("/api/withdrawals")
+    def withdraw(back: Back, who: Who) -> dict[str, Any]:
+        """Take an answer back: the image waits again, before the same tab."""
+        task = desk.withdraw(who, back.tab, back.image, back.key)
+        counter.office.nudge(counter.rate())
+        return {"task": _task(house, task), "progress": counter.progress()}
+
+
+def _looking(app: FastAPI, house: House) -> None:
+    desk, counter = house.desk, house.counter
+
+    @app.get("/api/project")
+    def project(who: Who) -> dict[str, Any]:
+        """Return what does not change: classes and their keys, the images' shape, the budget, who I am."""
+        return {**house.facts.told(), "me": {"name": who.name, "role": who.role}}
+
+    @app.get("/api/status")
+    def status(who: Who) -> dict[str, Any]:
+        """Return how far the labelling is, and what the worker does."""
+        return counter.status(who)
+
+    @app.get("/api/history")
+    def history(
+        who: Who, n: Annotated[int, Query(ge=1, le=500)] = 50, before: Annotated[int | None, Query(ge=0)] = None
+    ) -> dict[str, Any]:
+        """Return my own answers, newest first; `before` is the `seq` of the last one had."""
+        desk.refresh()
+        entries, more = desk.timeline.newest(who.name, n, before)
+        made = desk.state.made
+        return {
+            "answers": [{**vars(it), "src": _src(it.image), "made": it.image in made} for it in entries],
+            "more": more,
+        }
+
+    @app.get("/api/stopping")
+    def stopping(who: Who) -> dict[str, Any]:
+        """Return what the stopping criteria say."""
+        return counter.stopping()
+
+    @app.get("/api/team")
+    def team(who: Who) -> dict[str, Any]:
+        """Return who did what, and how far people agree."""
+        found = counter.team(who)
+        return {**found, "disputed": [{**one, "src": _src(one["image"])} for one in found["disputed"]]}
+
+    @app.get("/api/why/{image}")
+    def why(image: Image, who: Who) -> dict[str, Any]:
+        """Return why an image was chosen."""
+        return {**_found(counter.why(image), image), "score_name": house.facts.score}
+
+    @app.get("/api/guess/{image}")
+    def guess(image: Image, who: Who) -> dict[str, Any]:
+        """Return the classifier's probabilities, for whoever asks for them: they bias people."""
+        _found(counter.why(image), image)
+        return {"probs": counter.office.guess(image)}
+
+
+def _pictures(app: FastAPI, house: House) -> None:
+    desk, counter = house.desk, house.counter
+
+    @app.get("/images/{image}.png", response_class=Response)
+    def picture(image: Image, who: Who) -> Response:
+        """Return an image that was asked about."""
+        _found(desk.state.pick(image), image)
+        return Response(house.facts.picture(image, desk.state), media_type="image/png", headers=FOR_EVER)
+
+    @app.get("/why/{image}.png", response_class=Response)
+    def synthetic(image: Image, who: Who) -> Response:
+        """Return the made-up image that led to one that was asked about."""
+        told = counter.office.reason(image) or {}
+        data = base64.b64decode(_found(told.get("synthetic"), image))
+        return Response(data, media_type="image/png", headers={"cache-control": "private, max-age=3600"})
+
+
+def _src(image: int) -> str:
+    return f"/images/{image}.png"
+
+
+def _task(house: House, task: Task) -> dict[str, Any]:
+    reason = house.counter.office.reason(task.image) or {}
+    opinions = [{"by": by, "label": label} for by, label in task.opinions]
+    return {**vars(task), "opinions": opinions, "src": _src(task.image), "why": bool(reason.get("synthetic"))}
+
+
+def _found(what: Any, image: int) -> Any:
+    if what is None:
+        raise Refusal(
+            404, "an image is looked at that was asked about", f"image {image}", "look at those that `next` gives"
+        )
+    return what
+
+
+def _explained(request: Request, error: Exception) -> Response:
+    """Return what went wrong, in three lines."""
+    if isinstance(error, Refusal):
+        return JSONResponse(said(error.rule, error.came, error.remedy), error.status)
+    if isinstance(error, UserError):
+        return JSONResponse(said(error.rule, error.came, error.remedy), 503 if isinstance(error, BusyError) else 409)
+    if isinstance(error, RequestValidationError):
+        first = error.errors()[0]
+        place = ".".join(str(step) for step in first["loc"])[:80]
+        return JSONResponse(
+            said("a request has the form that the API says", f"{place}: {first['msg']}"[:300], "mend it"), 422
+        )
+    status = getattr(error, "status_code", 404)
+    return JSONResponse(
+        said("a request is for what there is", f"{request.method} {request.url.path}"[:200], "mend the address"), status
+    )

@@ -1,0 +1,107 @@
+"""What the page is told of a project: its classes and their keys, its pictures, what accuracy is measured on."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from asal import artifacts, pool
+from asal.annex import Joined
+from asal.core import Pool
+from asal.errors import UserError
+from asal.grown import additions, open_all
+from asal.oracles.stored import Stored
+from asal.pictures import png
+from asal.spec import Spec
+from asal.state import State
+
+COMMANDS = "ugswmhpt"  # keys of the page itself
+KEYS = "1234567890" + "".join(letter for letter in string.ascii_lowercase if letter not in COMMANDS)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A project as people see it; nothing here changes while they label."""
+
+    name: str
+    classes: tuple[str, ...]
+    pool: Pool
+    strategy: str
+    score: str
+    budget: int
+    grid: int
+    overlap: int
+    exam: dict[str, Any] | None
+
+    @classmethod
+    def of(cls, root: Path, spec: Spec, strategy: str) -> Facts:
+        """Open a project that is prepared.
+
+        Raises:
+            UserError: there is no pool, or nobody says what the classes are.
+        """
+        opened = open_all(root, additions(root))
+        classes = spec.labelling.classes or _stored_classes(root)
+        table = spec.strategies.get(strategy)
+        score = str(table.options.get("score", spec.protocol.score)) if table else spec.protocol.score
+        people = spec.labelling
+        return cls(
+            spec.name, classes, opened, strategy, score, spec.protocol.budget, people.grid, people.overlap, _exam(root)
+        )
+
+    def told(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        keys = keys_of(self.classes)
+        return {
+            "name": self.name,
+            "classes": [{"number": i, "name": name, "key": keys[i]} for i, name in enumerate(self.classes)],
+            "shape": list(self.pool.shape),
+            "budget": self.budget,
+            "grid": self.grid,
+            "overlap": self.overlap,
+            "strategy": self.strategy,
+            "exam": self.exam,
+        }
+
+    def picture(self, image: int, state: State) -> bytes:
+        """Return an image as a PNG file."""
+        return png(Joined(self.pool, state.made).read(np.array([image]))[0])
+
+
+def keys_of(classes: Sequence[str]) -> list[str]:
+    """Return the key that is pressed for each class: its own name where all are one letter, else 1 … 9, 0 and letters.
+
+    >>> keys_of(["5", "7"]), keys_of(["cat", "dog"])
+    (['5', '7'], ['1', '2'])
+    """
+    own = [name.lower() for name in classes]
+    if all(len(name) == 1 and name in KEYS for name in own) and len(set(own)) == len(own):
+        return own
+    return [KEYS[i] if i < len(KEYS) else "" for i in range(len(classes))]
+
+
+def _stored_classes(root: Path) -> tuple[str, ...]:
+    try:
+        return Stored.open(root / "pool").classes
+    except UserError as error:
+        if not artifacts.is_whole(root / "pool"):
+            raise
+        raise UserError(
+            "people label with classes",
+            came=error.came,
+            remedy='name them in asal.toml: [labelling] classes = ["cat", "dog"]',
+        ) from None
+
+
+def _exam(root: Path) -> dict[str, Any] | None:
+    """Return what accuracy is measured on: the validation set, or the test set, where it came with labels."""
+    for part in ("validation", "test"):
+        folder = root / part
+        if artifacts.is_whole(folder) and pool.LABELS in artifacts.manifest(folder)["files"]:
+            return {"name": part, "images": int(pool.facts_of(folder)["images"])}
+    return None

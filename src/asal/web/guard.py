@@ -1,0 +1,143 @@
+"""What every request passes before anything of asal's looks at it: host, origin, size, form; and the headers of replies."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+LIMIT = 64 * 1024  # bytes of a request's body: 200 answers take 20 KiB
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+HEADERS = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+}
+
+
+def said(rule: str, came: str, remedy: str) -> dict[str, dict[str, str]]:
+    """Return an error as it goes over the wire."""
+    return {"error": {"rule": rule, "came": came, "remedy": remedy}}
+
+
+@dataclass(frozen=True)
+class Refusal(Exception):
+    """A request that goes no further."""
+
+    status: int
+    rule: str
+    came: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Guard:
+    """Wraps an application.
+
+    Args:
+        hosts: whom a request may be addressed to; anybody where none is given. A page of elsewhere whose name was made to
+            point at this machine is thereby refused.
+        limit: bytes of a body.
+    """
+
+    app: App
+    hosts: frozenset[str] = frozenset()
+    limit: int = LIMIT
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+
+        async def armed(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = _with_headers(message.get("headers", []))
+            await send(message)
+
+        try:
+            self._check(scope, headers)
+            body = await self._body(headers, receive)
+        except Refusal as refusal:
+            await _refuse(refusal, armed)
+            return
+
+        async def again() -> MutableMapping[str, Any]:
+            nonlocal body
+            if body is None:
+                return await receive()
+            message, body = {"type": "http.request", "body": body, "more_body": False}, None
+            return message
+
+        await self.app(scope, again, armed)
+
+    def _check(self, scope: Scope, headers: dict[str, str]) -> None:
+        host = headers.get("host", "")
+        if self.hosts and host.lower() not in self.hosts:
+            raise Refusal(
+                403, "a request is addressed to this server by its name", f"Host: {host[:80]}", _remedy("host")
+            )
+        if scope["method"] in ("GET", "HEAD"):
+            return
+        origin = headers.get("origin")
+        if origin is None and "authorization" not in headers and "cookie" in headers:
+            came = "a request with a cookie and without an Origin"
+            raise Refusal(403, "what is written comes from this server's own page", came, _remedy("origin"))
+        if origin is not None and origin.lower() not in (f"http://{host.lower()}", f"https://{host.lower()}"):
+            came = f"Origin: {origin[:80]}"
+            raise Refusal(403, "what is written comes from this server's own page", came, _remedy("origin"))
+        if headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
+            came = f"Content-Type: {headers.get('content-type', 'none')[:80]}"
+            raise Refusal(415, "what is written is JSON", came, "send Content-Type: application/json")
+
+    async def _body(self, headers: dict[str, str], receive: Receive) -> bytes | None:
+        """Read the body, and no more than may come."""
+        length = headers.get("content-length", "0")
+        if not length.isdigit() or int(length) > self.limit:
+            raise self._too_large(f"{length[:20]} bytes")
+        body = b""
+        while True:
+            message = await receive()
+            if message["type"] != "http.request":
+                return None
+            body += message.get("body", b"")
+            if len(body) > self.limit:
+                raise self._too_large("more")
+            if not message.get("more_body"):
+                return body
+
+    def _too_large(self, came: str) -> Refusal:
+        return Refusal(413, f"a request has at most {self.limit:,} bytes", came, "send fewer answers at a time")
+
+
+def _remedy(what: str) -> str:
+    if what == "host":
+        return "open the address that `asal label` printed, or start it with --origin"
+    return "answer on the page itself, or sign in with `Authorization: Bearer TOKEN` and without a cookie"
+
+
+def _with_headers(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    there = {name.lower() for name, _ in headers}
+    more = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+    if b"cache-control" not in there:
+        more.append((b"cache-control", b"no-store"))
+    return [*headers, *more]
+
+
+async def _refuse(refusal: Refusal, send: Send) -> None:
+    body = json.dumps(said(refusal.rule, refusal.came, refusal.remedy)).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,176 @@
+"""Serves the page until it is stopped: binds, starts the worker, prints the link, opens the browser."""
+
+from __future__ import annotations
+
+import getpass
+import ipaddress
+import socket
+import threading
+import webbrowser
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from asal.errors import UserError
+from asal.events import Record
+from asal.labelling.counter import Counter
+from asal.labelling.desk import Desk
+from asal.labelling.office import Office
+from asal.labelling.opinions import Rules
+from asal.labelling.people import People
+from asal.labelling.worker import Order
+from asal.session import check_record
+from asal.spec import Spec
+from asal.web.app import House, build
+from asal.web.facts import Facts
+from asal.web.guard import LOOPBACK, Guard
+
+PORT = 8765
+LINK = 12 * 3600.0  # seconds that the printed link is good for
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the server listens, and where people find it.
+
+    Args:
+        port: None takes the first free one from 8765 on.
+        origin: where people find it behind a proxy, such as https://label.example.org.
+    """
+
+    host: str = "127.0.0.1"
+    port: int | None = None
+    origin: str = ""
+
+    @property
+    def loops_back(self) -> bool:
+        """Whether nobody on another machine can reach it."""
+        try:
+            return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+def serve(
+    order: Order, address: Address, name: str = "", browser: bool = True, say: Callable[[str], object] = print
+) -> None:
+    """Serve a project's labelling page until Ctrl-C; answers are on the disk before they are acknowledged.
+
+    Args:
+        name: of whoever sits at this machine; the user's own where none is given.
+        say: takes each line that is printed.
+
+    Raises:
+        UserError: the project is not prepared, the record is another project's, the port is taken, or the address is
+            beyond the loopback and there is nobody with a token.
+    """
+    spec, root = order.spec, order.root
+    facts = Facts.of(root, spec, order.strategy)
+    with Record.open(spec.labelling.place(root)) as record:
+        people = People(record)
+        if not address.loops_back and not people.all():
+            raise UserError(
+                "beyond this machine's loopback only people with a token are served",
+                came=f"--host {address.host}, and nobody has one",
+                remedy=f"add somebody: asal annotator add {root} NAME",
+            )
+        rules = Rules(spec.labelling.overlap, spec.labelling.share)
+        desk = Desk(record, facts.classes, rules, spec.labelling.lease)
+        check_record(record.name, desk.state, facts.pool, facts.classes, order.seed)
+        with bound(address) as listening:
+            port = listening.getsockname()[1]
+            office = Office(order)
+            house = House(facts, Counter(desk, office, people, spec.protocol.budget), f"asal-{port}", _https(address))
+            guarded = Guard(build(house), _hosts(address, port))
+            if address.loops_back:
+                me = name or getpass.getuser()
+                people.ensure(me, "adjudicator")
+                link = f"http://{_shown(address.host)}:{port}/#token={people.token(me, LINK)}"
+                say(f"Label at {link}")
+                say("Ctrl-C stops it; the same command goes on from there.")
+            else:
+                link = address.origin or f"http://{_shown(address.host)}:{port}/"
+                say(f"Serving {link}; people sign in with the tokens of `asal annotator add`.")
+            office.start()
+            try:
+                _run(guarded, listening, link if browser else "")
+            finally:
+                office.close()
+
+
+def _run(app: Any, listening: socket.socket, link: str) -> None:
+    import uvicorn
+
+    # Neither addresses nor headers are logged: a token may stand in them by mistake.
+    config = uvicorn.Config(
+        app, access_log=False, log_level="warning", server_header=False, timeout_graceful_shutdown=3
+    )
+    if link:
+        threading.Timer(0.7, webbrowser.open, [link]).start()
+    uvicorn.Server(config).run([listening])
+
+
+def bound(address: Address) -> socket.socket:
+    """Return a socket that listens there.
+
+    Raises:
+        UserError: the port is taken, or the address is not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    tries = [address.port] if address.port is not None else [*range(PORT, PORT + 20), 0]
+    for port in tries:
+        listening = socket.socket(family, socket.SOCK_STREAM)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((address.host, port))
+            listening.listen(128)
+        except OSError as error:
+            listening.close()
+            if port == tries[-1] or error.errno not in (98, 48):  # the address is in use, on Linux and macOS
+                raise UserError(
+                    "a page is served at a free port of this machine",
+                    came=f"{address.host}:{port}: {error.strerror or error}",
+                    remedy="stop what listens there, or choose another with --port",
+                ) from None
+        else:
+            return listening
+    raise AssertionError
+
+
+def _https(address: Address) -> bool:
+    return address.origin.startswith("https://")
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _hosts(address: Address, port: int) -> frozenset[str]:
+    """Return whom requests may be addressed to; anybody beyond the loopback where no origin is told."""
+    own = [f"{name}:{port}" for name in LOOPBACK]
+    if address.origin:
+        return frozenset([*own, address.origin.split("://", 1)[-1].rstrip("/").lower()])
+    return frozenset(own) if address.loops_back else frozenset()
+
+
+def order_of(root: Path, spec: Spec, strategy: str, seed: int, threads: int | None) -> Order:
+    """Return what a worker is to do, after a look at whether it could work.
+
+    Raises:
+        UserError: whatever is wrong with the spec.
+    """
+    from asal.check import check, check_classes, table_of
+
+    chosen = strategy or spec.labelling.strategy or next(iter(spec.strategies), "asal")
+    check(spec, [chosen])
+    if spec.labelling.classes:
+        check_classes(chosen, table_of(spec, chosen), spec.labelling.classes)
+    return Order(root, spec, chosen, seed, threads)
+
+
+def within(spec: Spec, budget: int | None) -> Spec:
+    """Return the spec with another budget, where one is given."""
+    if budget is None:
+        return spec
+    return spec.model_copy(update={"protocol": spec.protocol.model_copy(update={"budget": budget})})

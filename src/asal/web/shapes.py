@@ -1,0 +1,58 @@
+"""What may be asked of the server, in what form. Whatever does not fit is refused before it is looked at."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Image = Annotated[int, Field(ge=0, lt=2**63)]
+Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
+Tab = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Token(_Shape):
+    """What somebody signs in with."""
+
+    token: Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class Nothing(_Shape):
+    """An empty object."""
+
+
+class Hand(_Shape):
+    """A tab that wants images."""
+
+    tab: Tab
+    n: Annotated[int, Field(ge=0, le=200)] = 1
+    have: Annotated[list[Image], Field(max_length=200)] = []
+
+
+class One(_Shape):
+    """An answer to one image; a label of null is "can't tell"."""
+
+    image: Image
+    label: Annotated[int, Field(ge=0, lt=2**31)] | None
+    seconds: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)] | None = None
+    guess: bool = False
+
+
+class Told(_Shape):
+    """Answers of one person, all of them or none."""
+
+    key: Key
+    tab: Tab = "none"
+    answers: Annotated[list[One], Field(min_length=1, max_length=200)]
+
+
+class Back(_Shape):
+    """An answer that is taken back."""
+
+    key: Key
+    tab: Tab
+    image: Image
