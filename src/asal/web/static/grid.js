@@ -231,7 +231,7 @@ export class Grid {
   /** Show the page confirmed last again, with its marks, to be corrected. */
   async mend() {
     if (!this.before || this.mending) return say("There is no page to go back to.");
-    const items = this.before.entries.map((entry) => loaded({ ...entry, why: false }));
+    const items = this.before.entries.map((entry) => loaded(entry));
     await Promise.all(items.map((item) => item.img.decode().catch(() => null)));
     this.mending = true;
     this.items = items;

@@ -142,7 +142,7 @@ export class Single {
     if (was !== undefined) {
       app.past.deeds.pop();
       app.past.put({ ...entry, label: was });
-      this.resend(entry, was, 0);
+      this.resend(entry, was, null); // nobody looked again
       return tell(`Image ${entry.image} is ${app.name(was)} again.`);
     }
     app.past.remove(entry.image);
@@ -210,7 +210,7 @@ function chance(button, probability) {
 
 const stay = (event) => event.preventDefault();
 
-const taskOf = ({ image, src, made }) => ({ image, src, made, why: !made, disputed: false, opinions: [] });
+const taskOf = ({ image, src, made }) => ({ image, src, made, disputed: false, opinions: [] });
 
 function noteOf(task, app) {
   if (task.disputed) {
