@@ -351,11 +351,11 @@ def check_record(name: str, state: State, pool: Pool, classes: Sequence[str], se
     then, now = state.opened, {"pool": pool.fingerprint, "classes": list(classes), "seed": seed}
     if then is None:  # nothing was asked yet
         return
-    for fact in now:
-        if then[fact] != now[fact]:
+    for fact, here in now.items():
+        if then[fact] != here:
             raise UserError(
                 "a record belongs to one pool, one list of classes and one seed",
-                came=f"{name} was begun with {fact} = {then[fact]!r}, and this session has {now[fact]!r}",
+                came=f"{name} was begun with {fact} = {then[fact]!r}, and this session has {here!r}",
                 remedy=f"go on with the {fact} it was begun with, or start a new record",
             )
 

@@ -63,7 +63,7 @@ class Counter:
         }
 
     def curve(self) -> list[dict[str, Any]]:
-        """Return the accuracy of each classifier so far, on the validation set where there is one, else the test set."""
+        """Return the accuracy of each classifier so far: on the validation set, or the test set where there is none."""
         found = []
         for row in self.office.rows:
             accuracy = row.get("validation", row["accuracy"])

@@ -24,7 +24,6 @@ from asal.web.shapes import Back, Hand, Image, Nothing, Token, Told
 STATIC = Path(__file__).parent / "static"
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 FOR_EVER = {"cache-control": "private, max-age=31536000, immutable"}  # an id is the same image for ever
-Who = Annotated[Person, Depends(lambda request: _signed_in(request))]
 
 
 @dataclass(frozen=True)
@@ -70,6 +69,9 @@ def _signed_in(request: Request) -> Person:
             "open the link that `asal label` prints, or paste the token that `asal annotator add` gave",
         )
     return person
+
+
+Who = Annotated[Person, Depends(_signed_in)]
 
 
 def _pages(app: FastAPI) -> None:
@@ -232,25 +234,22 @@ def _task(house: House, task: Task) -> dict[str, Any]:
 
 def _found(what: Any, image: int) -> Any:
     if what is None:
-        raise Refusal(
-            404, "an image is looked at that was asked about", f"image {image}", "look at those that `next` gives"
-        )
+        raise Refusal(404, "what is shown is about an image that was asked", f"image {image}", "ask `next` for one")
     return what
 
 
 def _explained(request: Request, error: Exception) -> Response:
     """Return what went wrong, in three lines."""
     if isinstance(error, Refusal):
-        return JSONResponse(said(error.rule, error.came, error.remedy), error.status)
-    if isinstance(error, UserError):
-        return JSONResponse(said(error.rule, error.came, error.remedy), 503 if isinstance(error, BusyError) else 409)
-    if isinstance(error, RequestValidationError):
+        told, status = said(error.rule, error.came, error.remedy), error.status
+    elif isinstance(error, UserError):
+        told, status = said(error.rule, error.came, error.remedy), 503 if isinstance(error, BusyError) else 409
+    elif isinstance(error, RequestValidationError):
         first = error.errors()[0]
-        place = ".".join(str(step) for step in first["loc"])[:80]
-        return JSONResponse(
-            said("a request has the form that the API says", f"{place}: {first['msg']}"[:300], "mend it"), 422
-        )
-    status = getattr(error, "status_code", 404)
-    return JSONResponse(
-        said("a request is for what there is", f"{request.method} {request.url.path}"[:200], "mend the address"), status
-    )
+        came = f"{'.'.join(str(step) for step in first['loc'])[:80]}: {first['msg'][:200]}"
+        told, status = said("a request has the form that the API says", came, "mend it: see /api/openapi.json"), 422
+    else:
+        status = getattr(error, "status_code", 404)
+        came = f"{request.method} {request.url.path[:200]}"
+        told = said("a request is for what there is", came, "mend the address: see /api/openapi.json")
+    return JSONResponse(told, status)

@@ -1,4 +1,4 @@
-"""What every request passes before anything of asal's looks at it: host, origin, size, form; and the headers of replies."""
+"""What every request passes first: its host, its origin, its size, its form; and the headers of every reply."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def said(rule: str, came: str, remedy: str) -> dict[str, dict[str, str]]:
 
 
 @dataclass(frozen=True)
-class Refusal(Exception):
+class Refusal(Exception):  # noqa: N818  it is an answer, not a fault
     """A request that goes no further."""
 
     status: int
@@ -46,8 +46,8 @@ class Guard:
     """Wraps an application.
 
     Args:
-        hosts: whom a request may be addressed to; anybody where none is given. A page of elsewhere whose name was made to
-            point at this machine is thereby refused.
+        hosts: whom a request may be addressed to; anybody where none is given. So a page whose name was made
+            to point at this machine gets nothing.
         limit: bytes of a body.
     """
 
@@ -112,7 +112,7 @@ class Guard:
             message = await receive()
             if message["type"] != "http.request":
                 return None
-            body += message.get("body", b"")
+            body += bytes(message.get("body", b""))
             if len(body) > self.limit:
                 raise self._too_large("more")
             if not message.get("more_body"):
