@@ -5,14 +5,15 @@ import { Refusal, call } from "./api.js";
 const QUICK = 250; // ms between two questions while nothing is there
 const SLOW = 1_500;
 const MOST = 200; // images that a tab can hold
-const RENEW = 20_000; // leases are told that the person is still here
+const RENEW = 8_000; // so often the server is told that the person is still here
+const LEFT = 180_000; // ms without a sign of the person, after which others shall have the images
 
 export class Feed {
   /** `held` returns the images that are answered but not acknowledged; `told` = { changed(), stranger() }. */
   constructor(tab, held, told) {
     Object.assign(this, { tab, held, told });
     this.items = [];
-    this.want = 16;
+    this.want = 6;
     this.doing = { stage: "starting", done: 0, total: 0, note: "", since: 0, error: null };
     this.waiting = { open: 0, mine: 0, others: 0 };
     this.asked = false; // whether the server has ever replied
@@ -20,6 +21,20 @@ export class Feed {
     this.short = false; // whether the server has no more than we hold
     this.pause = QUICK;
     this.bell = 0;
+    this.seen = performance.now(); // the person
+    for (const kind of ["keydown", "pointermove", "pointerdown"]) addEventListener(kind, () => this.awake(), true);
+    document.addEventListener("visibilitychange", () => document.hidden || this.awake());
+  }
+
+  /** Somebody is here, again: what went to others meanwhile leaves the page. */
+  awake() {
+    const away = this.idle;
+    this.seen = performance.now();
+    if (away) this.fill();
+  }
+
+  get idle() {
+    return performance.now() - this.seen > LEFT;
   }
 
   get head() {
@@ -60,6 +75,10 @@ export class Feed {
   }
 
   async ask() {
+    if (document.hidden || (this.idle && this.items.length)) { // then nothing is held that others could label
+      this.seen = -LEFT;
+      return;
+    }
     const have = [...new Set([...this.items.map(({ task }) => task.image), ...this.held()])].slice(-MOST);
     const room = Math.min(Math.max(0, this.want - this.items.length), MOST - have.length);
     try {

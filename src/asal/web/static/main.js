@@ -15,7 +15,7 @@ import { Single } from "./single.js";
 import { claimTab, keep, recall } from "./store.js";
 import { Strip } from "./strip.js";
 
-const AHEAD = 16; // images held ready in the single view
+const AHEAD = 6; // images held ready in the single view: enough for the fastest hand, and little that others wait for
 
 class App {
   constructor(project, tab) {

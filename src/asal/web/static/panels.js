@@ -105,7 +105,7 @@ function accuracy(app, points) {
 function criterion({ title, source, explain, value, threshold, met, history: past }) {
   const known = value !== null && value !== undefined;
   const state = known ? `${met ? "met" : "not met"}: ${short(value)}, wanted ${short(threshold)}` : "not known yet";
-  const points = (past ?? []).map(({ labels, value: then }) => [labels, then]);
+  const points = past ?? []; // [labels, value]
   return el("section", { class: "criterion" },
     el("h3", {}, title, el("span", { class: met ? "state met" : "state" }, `${met ? "✓" : "·"} ${state}`)),
     el("p", {}, explain),

@@ -138,7 +138,7 @@ function bar({ name }) {
 }
 
 function pace({ median_seconds: seconds, skipped }) {
-  return `${skipped ? `, ${skipped} skipped` : ""}${seconds ? `, half of them within ${seconds.toFixed(1)} s` : ""}`;
+  return `${skipped ? `, ${skipped} skipped` : ""}${seconds >= 0.05 ? `, half of them within ${seconds.toFixed(1)} s` : ""}`;
 }
 
 function explained(why, { task }) {
