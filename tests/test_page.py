@@ -13,6 +13,7 @@ import pytest
 from browser import CHROMIUM, SHOWN, Hand, Visit, first_of, launch
 from people import Served
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Error as PlaywrightError
 
 from asal.events import Event, Record
 from asal.state import State, fold
@@ -127,9 +128,13 @@ def test_what_is_pressed_is_what_the_record_says(tiny: Path, visit: Callable[...
         served.kill()
         some(3)
         expect(page.locator("#saved-text")).to_have_text("3 answers wait to be saved")
+        with pytest.raises(PlaywrightError, match="ERR_CONNECTION_REFUSED"):
+            page.reload()
         other.label(5)
-        served.start()
-        hand.label(8, reload=True)  # while answers wait
+        with other.page.expect_response("**/api/next", timeout=60_000):
+            served.start()
+        page.goto(served.url)
+        hand.saved()
         while len(pressed) < 60:
             some(1, first_of(hand, other))
         hand.saved()

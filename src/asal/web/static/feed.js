@@ -9,9 +9,9 @@ const RENEW = 8_000; // so often the server is told that the person is still her
 const LEFT = 180_000; // ms without a sign of the person, after which others shall have the images
 
 export class Feed {
-  /** `held` returns the images that are answered but not acknowledged; `told` = { changed(), stranger() }. */
-  constructor(tab, held, told) {
-    Object.assign(this, { tab, held, told });
+  /** `outbox` knows what the server has not heard yet; `told` = { changed(), stranger() }. */
+  constructor(tab, outbox, told) {
+    Object.assign(this, { tab, outbox, told });
     this.items = [];
     this.want = 6;
     this.doing = { stage: "starting", done: 0, total: 0, note: "", since: 0, error: null };
@@ -59,6 +59,12 @@ export class Feed {
     this.items.unshift(item);
   }
 
+  /** Return whether an image came back so late that the server, when it was asked, still took it for answered. */
+  fresh(image, asked) {
+    const item = this.items.find(({ task }) => task.image === image);
+    return item !== undefined && (item.from >= asked || this.outbox.withdraws(image));
+  }
+
   drop(image) {
     this.items = this.items.filter((item) => item.task.image !== image);
   }
@@ -79,12 +85,13 @@ export class Feed {
       this.seen = -LEFT;
       return;
     }
-    const have = [...new Set([...this.items.map(({ task }) => task.image), ...this.held()])].slice(-MOST);
+    const have = [...new Set([...this.items.map(({ task }) => task.image), ...this.outbox.images()])].slice(-MOST);
     const room = Math.min(Math.max(0, this.want - this.items.length), MOST - have.length);
+    const asked = performance.now();
     try {
       const reply = await call("/api/next", { tab: this.tab, n: room, have });
       this.short = reply.tasks.length < room;
-      this.accept(reply);
+      this.accept(reply, asked);
       this.soon(this.items.length >= this.want ? RENEW : this.pause);
       this.pause = reply.tasks.length ? QUICK : Math.min(1.3 * this.pause, SLOW);
     } catch (error) {
@@ -94,12 +101,12 @@ export class Feed {
     this.told.changed();
   }
 
-  accept(reply) {
+  accept(reply, asked) {
     this.asked = true;
     this.doing = reply.doing;
     this.waiting = reply.waiting;
-    for (const image of reply.gone ?? []) this.drop(image);
-    const pressed = new Set(this.held()); // pressed while the question was on its way
+    for (const image of reply.gone ?? []) if (!this.fresh(image, asked)) this.drop(image);
+    const pressed = new Set(this.outbox.images()); // pressed while the question was on its way
     for (const task of reply.tasks) {
       if (!this.has(task.image) && !pressed.has(task.image)) this.items.push(loaded(task));
     }
@@ -109,7 +116,8 @@ export class Feed {
 
 /** Make an item of a task and start to load its image. */
 export function loaded(task) {
-  const item = { task, img: null, ready: false, failed: false, looked: 0, guess: false, then: null };
+  const item = { task, img: null, ready: false, failed: false, looked: 0, guess: false, then: null,
+    from: performance.now() };
   load(item);
   return item;
 }

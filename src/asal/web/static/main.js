@@ -27,7 +27,7 @@ class App {
       saved: (letter, reply) => this.saved(letter, reply), refused: (letter, error) => this.refused(letter, error),
       stranger: () => this.stranger(), changed: () => this.unsaved(),
     });
-    this.feed = new Feed(tab, () => this.outbox.images(), { changed: () => this.refresh(), stranger: () => this.stranger() });
+    this.feed = new Feed(tab, this.outbox, { changed: () => this.refresh(), stranger: () => this.stranger() });
     this.clock = new Clock();
     this.past = new Past();
     this.single = new Single(this);
@@ -116,7 +116,7 @@ class App {
   returned(task) {
     const item = this.feed.items.find((one) => one.task.image === task.image);
     if (!item) return;
-    item.task = task;
+    Object.assign(item, { task, from: performance.now() });
     if (item === this.single.shown) this.shown(item);
   }
 
