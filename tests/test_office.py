@@ -1,4 +1,4 @@
-"""The worker as the desk's process sees it: killed, it is started again; failing, it says why; busy, it holds nobody up."""
+"""The worker as the desk sees it: killed, it is started again; failing, it says why; busy, it holds nobody up."""
 
 from __future__ import annotations
 

@@ -11,8 +11,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from asal.commands.exchange import export, import_
 from asal.commands import label_studio
+from asal.commands.exchange import export, import_
 from asal.commands.label import annotator, label
 from asal.complaint import print_error, run_to_its_end
 from asal.errors import UserError

@@ -248,6 +248,6 @@ def taken(state: State, project: int) -> Mapping[int, set[int]]:
     for key, written in state.keys.items():
         parts = key.split("-", 3)
         if len(parts) == 4 and parts[0] == "ls" and parts[1] == str(project) and parts[2].isdecimal():
-            for _, image in written:
+            for _, image, _ in written:
                 found.setdefault(image, set()).add(int(parts[2]))
     return found
