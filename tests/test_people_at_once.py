@@ -1,11 +1,11 @@
-"""Eight people answer at once, as fast as they can: nothing is lost, doubled, or given to two who should not both have it.
+"""Eight people answer at once, as fast as they can: nothing is lost, doubled, or given to one person too many.
 
 The same tests on SQLite and on PostgreSQL, over HTTP, against `asal label` as a process.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from pathlib import Path
 
 import pytest

@@ -16,7 +16,7 @@ from asal.errors import UserError
 from asal.events import Record
 from asal.labelling.counter import Counter
 from asal.labelling.desk import Desk
-from asal.labelling.office import Office
+from asal.labelling.office import Complaint, Office, quiet
 from asal.labelling.opinions import Rules
 from asal.labelling.people import People
 from asal.labelling.worker import Order
@@ -54,13 +54,19 @@ class Address:
 
 
 def serve(
-    order: Order, address: Address, name: str = "", browser: bool = True, say: Callable[[str], object] = print
+    order: Order,
+    address: Address,
+    name: str = "",
+    browser: bool = True,
+    say: Callable[[str], object] = print,
+    complain: Complaint = quiet,
 ) -> None:
     """Serve a project's labelling page until Ctrl-C; answers are on the disk before they are acknowledged.
 
     Args:
         name: of whoever sits at this machine; the user's own where none is given.
         say: takes each line that is printed.
+        complain: is told what the worker cannot do.
 
     Raises:
         UserError: the project is not prepared, the record is another project's, the port is taken, or the address is
@@ -81,7 +87,7 @@ def serve(
         check_record(record.name, desk.state, facts.pool, facts.classes, order.seed)
         with bound(address) as listening:
             port = listening.getsockname()[1]
-            office = Office(order)
+            office = Office(order, complain)
             house = House(facts, Counter(desk, office, people, spec.protocol.budget), f"asal-{port}", _https(address))
             guarded = Guard(build(house), _hosts(address, port))
             if address.loops_back:

@@ -4,14 +4,16 @@ import { Refusal, call } from "./api.js";
 
 const QUICK = 250; // ms between two questions while nothing is there
 const SLOW = 1_500;
-const RENEW = 20_000; // leases are told that the person is still here
+const MOST = 200; // images that a tab can hold
+const RENEW = 8_000; // so often the server is told that the person is still here
+const LEFT = 180_000; // ms without a sign of the person, after which others shall have the images
 
 export class Feed {
-  /** `held` returns the images that are answered but not acknowledged; `told` = { changed(), stranger() }. */
-  constructor(tab, held, told) {
-    Object.assign(this, { tab, held, told });
+  /** `outbox` knows what the server has not heard yet; `told` = { changed(), stranger() }. */
+  constructor(tab, outbox, told) {
+    Object.assign(this, { tab, outbox, told });
     this.items = [];
-    this.want = 16;
+    this.want = 6;
     this.doing = { stage: "starting", done: 0, total: 0, note: "", since: 0, error: null };
     this.waiting = { open: 0, mine: 0, others: 0 };
     this.asked = false; // whether the server has ever replied
@@ -19,6 +21,20 @@ export class Feed {
     this.short = false; // whether the server has no more than we hold
     this.pause = QUICK;
     this.bell = 0;
+    this.seen = performance.now(); // the person
+    for (const kind of ["keydown", "pointermove", "pointerdown"]) addEventListener(kind, () => this.awake(), true);
+    document.addEventListener("visibilitychange", () => document.hidden || this.awake());
+  }
+
+  /** Somebody is here, again: what went to others meanwhile leaves the page. */
+  awake() {
+    const away = this.idle;
+    this.seen = performance.now();
+    if (away) this.fill();
+  }
+
+  get idle() {
+    return performance.now() - this.seen > LEFT;
   }
 
   get head() {
@@ -43,6 +59,12 @@ export class Feed {
     this.items.unshift(item);
   }
 
+  /** Return whether an image came back so late that the server, when it was asked, still took it for answered. */
+  fresh(image, asked) {
+    const item = this.items.find(({ task }) => task.image === image);
+    return item !== undefined && (item.from >= asked || this.outbox.withdraws(image));
+  }
+
   drop(image) {
     this.items = this.items.filter((item) => item.task.image !== image);
   }
@@ -59,12 +81,17 @@ export class Feed {
   }
 
   async ask() {
-    const room = Math.max(0, this.want - this.items.length);
-    const have = [...new Set([...this.items.map(({ task }) => task.image), ...this.held()])];
+    if (document.hidden || (this.idle && this.items.length)) { // then nothing is held that others could label
+      this.seen = -LEFT;
+      return;
+    }
+    const have = [...new Set([...this.items.map(({ task }) => task.image), ...this.outbox.images()])].slice(-MOST);
+    const room = Math.min(Math.max(0, this.want - this.items.length), MOST - have.length);
+    const asked = performance.now();
     try {
       const reply = await call("/api/next", { tab: this.tab, n: room, have });
       this.short = reply.tasks.length < room;
-      this.accept(reply);
+      this.accept(reply, asked);
       this.soon(this.items.length >= this.want ? RENEW : this.pause);
       this.pause = reply.tasks.length ? QUICK : Math.min(1.3 * this.pause, SLOW);
     } catch (error) {
@@ -74,12 +101,12 @@ export class Feed {
     this.told.changed();
   }
 
-  accept(reply) {
+  accept(reply, asked) {
     this.asked = true;
     this.doing = reply.doing;
     this.waiting = reply.waiting;
-    for (const image of reply.gone ?? []) this.drop(image);
-    const pressed = new Set(this.held()); // pressed while the question was on its way
+    for (const image of reply.gone ?? []) if (!this.fresh(image, asked)) this.drop(image);
+    const pressed = new Set(this.outbox.images()); // pressed while the question was on its way
     for (const task of reply.tasks) {
       if (!this.has(task.image) && !pressed.has(task.image)) this.items.push(loaded(task));
     }
@@ -89,7 +116,8 @@ export class Feed {
 
 /** Make an item of a task and start to load its image. */
 export function loaded(task) {
-  const item = { task, img: null, ready: false, failed: false, looked: 0, guess: false, then: null };
+  const item = { task, img: null, ready: false, failed: false, looked: 0, guess: false, then: null,
+    from: performance.now() };
   load(item);
   return item;
 }

@@ -1,4 +1,5 @@
-// A page of images that are all taken for one class: the odd ones are marked, Enter confirms the page in one request.
+// For questions with two answers: a page of images that are all taken for one class. The odd ones are marked, and Enter
+// confirms the page in one request.
 
 import { $, el, painted, plural, say, tell } from "./dom.js";
 import { loaded } from "./feed.js";
@@ -7,7 +8,7 @@ import { whyNothing } from "./empty.js";
 
 const LEAST = 80; // CSS pixels of a tile: a finger hits it
 const LARGEST = 176;
-const ENOUGH = 20, MOST = 24; // images a page: what one look can hold
+const ENOUGH = 0.8; // of the images that a page shall have: larger tiles are worth a few less
 const GAP = 8;
 
 export class Grid {
@@ -17,13 +18,14 @@ export class Grid {
     this.items = [];
     this.marks = new Map(); // image -> label that differs from the page's
     this.columns = 4;
-    this.size = MOST;
+    this.size = app.project.grid;
     this.focused = null; // the item that "why" explains
     this.before = null; // the page confirmed last: { entries }
     this.mending = false; // whether that page is shown again
     const pick = el("select", { id: "taken" }, ...app.project.classes.map(({ number, name }) => el("option", { value: number }, name)));
     pick.addEventListener("change", () => this.take(Number(pick.value)));
     $("taken-for").replaceChildren(el("label", { for: "taken" }, "All of these are"), pick, el("span", { id: "odd-rule" }));
+    this.repaint();
     $("confirm").addEventListener("click", (event) => this.confirm(event.timeStamp));
     $("again").addEventListener("click", () => this.mend());
     $("tiles").addEventListener("keydown", (event) => this.move(event));
@@ -39,13 +41,24 @@ export class Grid {
     const { clientWidth, clientHeight } = $("tiles").parentElement;
     if ($("grid").hidden || !clientWidth) return;
     let tile = LARGEST;
+    const most = this.app.project.grid;
     const along = (length) => Math.max(2, Math.floor((length - 6 + GAP) / (tile + GAP)));
-    while (tile > LEAST && along(clientWidth) * along(clientHeight) < ENOUGH) tile -= 2;
+    while (tile > LEAST && along(clientWidth) * along(clientHeight) < ENOUGH * most) tile -= 2;
     this.columns = Math.min(along(clientWidth), 8);
-    this.size = this.columns * Math.min(along(clientHeight), Math.floor(MOST / this.columns));
+    this.size = this.columns * Math.min(along(clientHeight), Math.max(1, Math.floor(most / this.columns)));
     $("tiles").style.setProperty("--columns", this.columns);
     $("tiles").style.setProperty("--tile", `${tile}px`);
     this.app.feed.want = 2 * this.size;
+    if (this.items.length > this.size && !this.mending) this.trim();
+  }
+
+  /** The room has shrunk: what is no longer on the screen cannot be confirmed. */
+  trim() {
+    this.items = this.items.slice(0, this.size);
+    const shown = new Set(this.items.map(({ task }) => task.image));
+    for (const image of this.marks.keys()) if (!shown.has(image)) this.marks.delete(image);
+    this.draw();
+    this.repaint();
   }
 
   /** Show a page if there is none, or if some of its images went elsewhere. */
@@ -61,12 +74,11 @@ export class Grid {
     if (none) whyNothing(this.app, this.app.feed.head, $("grid-empty"));
   }
 
-  /** Lay out the next images that belong together. All must be loaded: nobody confirms what was not shown. */
+  /** Lay out the next images. All must be loaded: nobody confirms what was not shown. */
   deal(pressed) {
     const { items, short } = this.app.feed;
     if (items.length < this.size && !short) return void this.app.feed.soon(0); // a full page, if there is one
-    const group = items[0]?.task.group;
-    const page = items.filter(({ task }) => task.group === group).slice(0, this.size);
+    const page = items.slice(0, this.size);
     const late = page.find(({ ready }) => !ready);
     if (late) late.then = () => this.show(pressed);
     if (late || page.length === 0) return;
@@ -219,7 +231,7 @@ export class Grid {
   /** Show the page confirmed last again, with its marks, to be corrected. */
   async mend() {
     if (!this.before || this.mending) return say("There is no page to go back to.");
-    const items = this.before.entries.map((entry) => loaded({ ...entry, why: false }));
+    const items = this.before.entries.map((entry) => loaded(entry));
     await Promise.all(items.map((item) => item.img.decode().catch(() => null)));
     this.mending = true;
     this.items = items;

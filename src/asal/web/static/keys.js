@@ -10,7 +10,7 @@ const PANELS = { h: "history", p: "stopping", t: "team", "?": "help" };
 export function listen(app) {
   const commands = {
     Backspace: () => app.undo(), u: () => app.undo(), " ": (when) => app.single.answer(null, when),
-    g: () => app.project.grid && app.view("grid"), s: () => app.view("single"),
+    g: () => app.binary && app.view("grid"), s: () => app.view("single"),
     m: () => app.viewing === "single" && app.single.guess(), w: why,
     "+": () => zoomBy(1.15), "=": () => zoomBy(1.15), "-": () => zoomBy(1 / 1.15),
   };

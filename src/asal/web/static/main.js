@@ -15,22 +15,23 @@ import { Single } from "./single.js";
 import { claimTab, keep, recall } from "./store.js";
 import { Strip } from "./strip.js";
 
-const AHEAD = 16; // images held ready in the single view
+const AHEAD = 6; // images held ready in the single view: enough for the fastest hand, and little that others wait for
 
 class App {
   constructor(project, tab) {
     Object.assign(this, { project, tab, away: false, viewing: "single" });
+    this.binary = Boolean(project.grid) && project.classes.length === 2; // what a grid is for
     this.names = new Map(project.classes.map(({ number, name }) => [number, name]));
     const scope = `${project.id ?? project.name}|${project.me.name}`;
     this.outbox = new Outbox(scope, tab, {
       saved: (letter, reply) => this.saved(letter, reply), refused: (letter, error) => this.refused(letter, error),
       stranger: () => this.stranger(), changed: () => this.unsaved(),
     });
-    this.feed = new Feed(tab, () => this.outbox.images(), { changed: () => this.refresh(), stranger: () => this.stranger() });
+    this.feed = new Feed(tab, this.outbox, { changed: () => this.refresh(), stranger: () => this.stranger() });
     this.clock = new Clock();
     this.past = new Past();
     this.single = new Single(this);
-    this.grid = project.grid ? new Grid(this) : null;
+    this.grid = this.binary ? new Grid(this) : null;
     this.side = new Side(this);
     this.strip = new Strip(this);
     this.panels = new Panels(this);
@@ -115,7 +116,7 @@ class App {
   returned(task) {
     const item = this.feed.items.find((one) => one.task.image === task.image);
     if (!item) return;
-    item.task = task;
+    Object.assign(item, { task, from: performance.now() });
     if (item === this.single.shown) this.shown(item);
   }
 
@@ -178,8 +179,7 @@ function frame(project) {
   write($("project"), project.name);
   write($("me"), project.me.name);
   document.title = `${project.name} · asal`;
-  $("to-grid").hidden = !project.grid;
-  $("to-single").hidden = !project.grid;
+  for (const id of ["to-grid", "to-single"]) $(id).hidden = !app.binary;
   $("leave").addEventListener("click", leave);
   $("refused-close").addEventListener("click", () => { $("refused").hidden = true; });
   const menu = $("menu");

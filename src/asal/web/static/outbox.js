@@ -63,6 +63,11 @@ export class Outbox {
     return this.letters.flatMap(({ path, body }) => (path === "/api/answers" ? body.answers : []));
   }
 
+  /** Return whether taking this image's answer back is still on its way. */
+  withdraws(image) {
+    return this.letters.some(({ path, body }) => path === "/api/withdrawals" && body.image === image);
+  }
+
   get waiting() {
     return this.letters.reduce((sum, { body }) => sum + (body.answers?.length ?? 1), 0);
   }

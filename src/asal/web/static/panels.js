@@ -63,7 +63,7 @@ async function history(app, panels, before) {
   if (further) {
     further.addEventListener("click", async () => {
       const last = answers.at(-1);
-      further.replaceWith(...await history(app, panels, last.position ?? last.image));
+      further.replaceWith(...await history(app, panels, last.seq));
     });
   }
   return [list, further].filter(Boolean);
@@ -105,7 +105,7 @@ function accuracy(app, points) {
 function criterion({ title, source, explain, value, threshold, met, history: past }) {
   const known = value !== null && value !== undefined;
   const state = known ? `${met ? "met" : "not met"}: ${short(value)}, wanted ${short(threshold)}` : "not known yet";
-  const points = (past ?? []).map(({ labels, value: then }) => [labels, then]);
+  const points = past ?? []; // [labels, value]
   return el("section", { class: "criterion" },
     el("h3", {}, title, el("span", { class: met ? "state met" : "state" }, `${met ? "✓" : "·"} ${state}`)),
     el("p", {}, explain),
@@ -116,7 +116,7 @@ function criterion({ title, source, explain, value, threshold, met, history: pas
 const short = (value) => (value === null || value === undefined ? "–" : Number(value.toPrecision(3)).toString());
 
 async function team(app, panels) {
-  const { people, alpha, kappa, disputed, doubly } = await call("/api/team");
+  const { people, alpha, kappa, disputed, disputes: open, doubly } = await call("/api/team");
   const heads = ["name", "role", "answers", "skipped", "opinions", "seconds", "agreement"];
   const rows = people.map((one) => el("tr", {}, el("th", { scope: "row" }, one.name),
     ...[one.role, one.answers, one.skipped, one.votes, one.median_seconds?.toFixed(1) ?? "–",
@@ -124,7 +124,7 @@ async function team(app, panels) {
   const table = el("div", { class: "scroll", role: "region", tabindex: 0, "aria-label": "People" }, el("table", {},
     el("thead", {}, el("tr", {}, ...heads.map((text) => el("th", { scope: "col" }, text)))), el("tbody", {}, ...rows)));
   return [table, note("seconds: the median for an image. agreement: how often others said the same of the same images."),
-    ...agreement(alpha, kappa, doubly), ...disputes(app, panels, disputed)];
+    ...agreement(alpha, kappa, doubly), ...disputes(app, panels, disputed, open ?? disputed.length)];
 }
 
 const known = (part) => (part === null || part === undefined ? "–" : percent(part));
@@ -138,21 +138,24 @@ function agreement(alpha, kappa, doubly) {
     pairs.length ? el("ul", {}, ...pairs) : null].filter(Boolean);
 }
 
-function disputes(app, panels, disputed) {
-  const head = el("h3", {}, `Disputed images (${disputed.length})`);
-  if (!disputed.length) return [head, note("Nobody disagrees, or nobody's opinions have met yet.")];
-  const settle = (task) => () => {
+function disputes(app, panels, disputed, open) {
+  const head = el("h3", {}, `Disputed images (${open})`);
+  if (!open) return [head, note("Nobody disagrees, or no two opinions have met yet.")];
+  if (!disputed.length) return [head, note("An adjudicator settles them.")];
+  const list = disputed.map((task) => el("li", {}, dispute(app, panels, task)));
+  return [head, note("Choose one to settle it."), el("ol", { class: "past wide" }, ...list)];
+}
+
+function dispute(app, panels, task) {
+  const words = (task.opinions ?? []).map(({ by, label }) => `${by}: ${app.name(label)}`).join(", ");
+  const settle = () => {
     panels.close();
     app.feed.putBack(loaded(task));
     app.view("single");
   };
-  const words = (task) => (task.opinions ?? []).map(({ by, label }) => `${by}: ${app.name(label)}`).join(", ");
-  const mine = app.project.me.role === "adjudicator" || disputed.some(({ opinions }) => opinions?.length);
-  const list = disputed.map((task) => el("li", {}, mine
-    ? el("button", { type: "button", class: "was", title: words(task), "aria-label": `Settle image ${task.image}. ${words(task)}`, onclick: settle(task) },
-      el("img", { src: task.src, alt: "", class: "crisp", loading: "lazy" }), el("span", {}, words(task) || "settle"))
-    : el("img", { src: task.src, alt: `Image ${task.image}`, class: "crisp", loading: "lazy" })));
-  return [head, el("ol", { class: "past wide" }, ...list), note(mine ? "Choose one to settle it." : "An adjudicator settles them.")];
+  const attributes = { type: "button", class: "was", title: words, "aria-label": `Settle image ${task.image}. ${words}` };
+  return el("button", { ...attributes, onclick: settle },
+    el("img", { src: task.src, alt: "", class: "crisp", loading: "lazy" }), el("span", {}, words || "settle"));
 }
 
 /** Write the table of keys. */
@@ -163,7 +166,7 @@ export function keysTable(app) {
     ["x", "in the grid: can't tell this one"], ["Enter", "in the grid: confirm the page"]];
   const rows = [["space", "can't tell"], ["⌫ or u", "undo"], ["← →", "go back and forth in what was answered, to correct it"],
     ["Esc", "back to the image that waits"], ["w", "why this image?"], ["m", "the model's guess"], ["+ −", "larger, smaller"],
-    ...(app.project.grid ? [["s", "single view"], ["g", "grid view"], ...grid] : []),
+    ...(app.binary ? [["s", "single view"], ["g", "grid view"], ...grid] : []),
     ["h", "history"], ["p", "progress and stopping"], ["t", "team"], ["?", "this help"]];
   $("keys").replaceChildren(keyRow([el("span", {}, "classes")], chips),
     ...rows.map(([keys, what]) => keyRow(keys.split(" ").map((key) => (key === "or" ? " or " : el("kbd", {}, key))), [what])));

@@ -116,10 +116,7 @@ export class Side {
     clearTimeout(this.asking);
     if (!$("why").open) return;
     const image = item?.task.image ?? null;
-    if (image === null || !item.task.why) {
-      const text = image === null ? "There is no image." : "Nothing is known about how this image was chosen.";
-      return void $("why-body").replaceChildren(el("p", { class: "note" }, text));
-    }
+    if (image === null) return void $("why-body").replaceChildren(el("p", { class: "note" }, "There is no image."));
     this.asking = setTimeout(() => this.reason(item), SETTLE);
   }
 
@@ -141,12 +138,13 @@ function bar({ name }) {
 }
 
 function pace({ median_seconds: seconds, skipped }) {
-  return `${skipped ? `, ${skipped} skipped` : ""}${seconds ? `, half of them within ${seconds.toFixed(1)} s` : ""}`;
+  return `${skipped ? `, ${skipped} skipped` : ""}${seconds >= 0.05 ? `, half of them within ${seconds.toFixed(1)} s` : ""}`;
 }
 
 function explained(why, { task }) {
   const facts = [["strategy", why.strategy], [why.score_name ?? "score", why.score?.toFixed(4)],
-    ["distance", why.distance?.toFixed(3)], ["model knew", plural(why.seen_labels, "label", "labels")], ["round", why.round]];
+    ["of the made up", why.synthetic_score?.toFixed(4)], ["distance", why.distance?.toFixed(3)],
+    ["model knew", `${plural(why.seen_labels, "label", "labels")}${why.topped ? ", one round behind" : ""}`], ["round", why.round]];
   const known = facts.filter(([, value]) => value !== null && value !== undefined);
   const pair = why.synthetic && el("div", { class: "pair" },
     el("figure", {}, el("img", { src: why.synthetic, alt: "The made-up image", class: "crisp" }), el("figcaption", {}, "made up: the model is unsure")),

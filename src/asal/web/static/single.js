@@ -15,9 +15,9 @@ export class Single {
     this.fit = fitter($("frame"), () => this.app.project.shape);
     this.buttons = this.app.project.classes.map((one) => this.button(one));
     $("classes").replaceChildren(...this.buttons);
-    $("classes").classList.toggle("many", this.buttons.length > 12);
-    const short = app.project.classes.every(({ name }) => [...name].length <= 2);
-    $("classes").classList.toggle("short", short);
+    this.short = app.project.classes.every(({ name }) => [...name].length <= 2);
+    $("classes").classList.toggle("short", this.short);
+    new ResizeObserver(() => this.rows()).observe($("classes"));
     for (const [id, act] of [["undo", () => this.undo()], ["skip", () => this.answer(null)],
       ["guess", () => this.guess()], ["present", () => this.present()]]) $(id).addEventListener("click", act);
     for (const id of ["undo", "skip", "guess"]) $(id).addEventListener("mousedown", stay);
@@ -33,6 +33,13 @@ export class Single {
     node.addEventListener("mousedown", stay); // a click leaves the focus where it is: space still means "can't tell"
     node.addEventListener("click", (event) => this.answer(number, event.timeStamp));
     return node;
+  }
+
+  /** Lay the classes out in as few rows as fit, all about as long. */
+  rows() {
+    const fit = Math.max(1, Math.floor($("classes").clientWidth / (this.short ? 58 : 152)));
+    const rows = Math.ceil(this.buttons.length / fit);
+    $("classes").style.setProperty("--columns", Math.ceil(this.buttons.length / rows));
   }
 
   /** Put on the stage what belongs there now. Cheap where nothing has changed. */
@@ -135,7 +142,7 @@ export class Single {
     if (was !== undefined) {
       app.past.deeds.pop();
       app.past.put({ ...entry, label: was });
-      this.resend(entry, was, 0);
+      this.resend(entry, was, null); // nobody looked again
       return tell(`Image ${entry.image} is ${app.name(was)} again.`);
     }
     app.past.remove(entry.image);
@@ -203,14 +210,15 @@ function chance(button, probability) {
 
 const stay = (event) => event.preventDefault();
 
-const taskOf = ({ image, src, made }) => ({ image, src, made, why: !made, disputed: false, opinions: [] });
+const taskOf = ({ image, src, made }) => ({ image, src, made, disputed: false, opinions: [] });
 
 function noteOf(task, app) {
   if (task.disputed) {
     const said = (task.opinions ?? []).map(({ by, label }) => `${by} said ${app.name(label)}`).join(", ");
     return `People disagree here${said ? `: ${said}` : ""}. Your answer settles it.`;
   }
-  if (task.made) return "This image was made up by the generator. Where it shows nothing clear, you can't tell.";
+  const together = task.group > 1 ? ` Together with others, ${task.group} in all, it counts as one label.` : "";
+  if (task.made) return "This image was made up by the generator. Where it shows nothing clear, you can't tell." + together;
   if (task.opinions?.length) return plural(task.opinions.length, "opinion is in", "opinions are in");
   return "";
 }
