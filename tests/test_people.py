@@ -44,8 +44,22 @@ def test_what_is_no_token_is_nobodys(record: Record) -> None:
     people = People(record)
     token = people.add("Ada")
     prefix, number, secret = token.split("_", 2)
-    for wrong in ("", "asal", "asal__", token[:-1], token + "x", token.upper(), f"{prefix}_{number}_", secret, f"x_{number}_{secret}",
-                  f"{prefix}_%_{secret}", f"{prefix}_' OR 1=1 --_{secret}", f"{prefix}_{number}\0_{secret}", "asal_\ud800_x", f"{prefix}_\u0661_{secret}"):  # fmt: skip
+    for wrong in (
+        "",
+        "asal",
+        "asal__",
+        token[:-1],
+        token + "x",
+        token.upper(),
+        f"{prefix}_{number}_",
+        secret,
+        f"x_{number}_{secret}",
+        f"{prefix}_%_{secret}",
+        f"{prefix}_' OR 1=1 --_{secret}",
+        f"{prefix}_{number}\0_{secret}",
+        "asal_\ud800_x",
+        f"{prefix}_\u0661_{secret}",
+    ):
         assert people.who(wrong) is None, wrong
 
 
