@@ -143,7 +143,7 @@ def test_what_is_pressed_is_what_the_record_says(tiny: Path, visit: Callable[...
     assert dict(state.answers) | dict(state.skips) == pressed
     told = [event for event in events(tiny) if event.kind in {"answered", "skipped"}]
     undone = Counter(event.image for event in events(tiny) if event.kind == "withdrawn")
-    assert Counter(event.image for event in told) == Counter(pressed) + undone  # none twice
+    assert Counter(event.image for event in told) == Counter(list(pressed)) + undone  # none twice
     assert all(0 <= event.body["seconds"] < 60 for event in told)
 
 
