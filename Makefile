@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEV_READY := $(VENV)/.ready-dev
+STUDIO := $(VENV)/label-studio
+STUDIO_READY := $(STUDIO)/.ready
 
 .PHONY: demo test check clean help
 
@@ -13,7 +15,7 @@ help:  ## List what can be made
 demo: $(READY)  ## Compare four strategies on hand-written digits; ends in demo/report.html and demo/curves.png
 	$(BIN)/asal demo demo
 
-test: $(DEV_READY)  ## Run all tests
+test: $(DEV_READY) $(STUDIO_READY)  ## Run all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 check: $(DEV_READY)  ## Lint, check the types and the layers
@@ -40,3 +42,12 @@ $(DEV_READY): $(VENV)/.torch pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(VENV)/vision \
 		$$(grep -E '^(timm|torchvision)==' constraints.txt)  # beside the rest: see docs/how-to/pretrained-features.md
 	touch $@ $(READY)
+
+# A Label Studio server for the tests, in an environment of its own: it pins some 150 packages. Its database is made here,
+# with nobody in it, as that takes half a minute.
+$(STUDIO_READY): constraints-label-studio.txt
+	$(PYTHON) -m venv $(STUDIO)
+	$(STUDIO)/bin/python -m pip install --quiet --disable-pip-version-check --requirement constraints-label-studio.txt
+	LATEST_VERSION_CHECK=false COLLECT_ANALYTICS=false SENTRY_DSN= FRONTEND_SENTRY_DSN= \
+		$(STUDIO)/bin/label-studio user --username nobody --data-dir $(STUDIO)/data >/dev/null 2>&1
+	touch $@

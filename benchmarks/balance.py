@@ -4,8 +4,8 @@
     python benchmarks/balance.py projects/mnist-ten --spec specs/mnist-ten.toml
 
 Each seed draws a pool of its own from the project's: half of the classes keep `--common` images each, the others
-`--rare`. Strategies of one seed begin with the same images. Accuracy is over the classes of the project's test set, each
-counted alike (balanced accuracy), and over the rare ones alone. Differences are paired by seed, ± half their 95%
+`--rare`. Strategies of one seed begin with the same images. Accuracy is over the classes of the project's test set,
+each counted alike (balanced accuracy), and over the rare ones alone. Differences are paired by seed, ± half their 95%
 interval.
 """
 
@@ -28,8 +28,9 @@ from asal.build import Project
 from asal.core import Ids, Images, Labels, as_ids
 from asal.events import Record
 from asal.learners import learners
+from asal.plan import Chooser, Plan
 from asal.rng import stream
-from asal.session import Chooser, Plan, Session
+from asal.session import Session
 from asal.spec import load
 from asal.statistics import estimate
 from asal.strategies import strategies

@@ -30,6 +30,8 @@ from asal.labelling.stopping import CRITERIA, ENOUGH, Look, look, stop_set, verd
 from asal.session import Session
 from asal.spec import load
 
+HEADS = ("criterion", "seeds", "labels", "least–most", "accuracy", "at the budget", "met later")
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -83,9 +85,7 @@ def stops(seen: Sequence[Seen]) -> dict[str, Stop | None]:
 
 def table(strategy: str, runs: Sequence[Sequence[Seen]]) -> Table:
     """Return one line a criterion."""
-    lines = Table(
-        "criterion", "seeds", "labels", "least–most", "accuracy", "at the budget", "met later", title=strategy
-    )
+    lines = Table(*HEADS, title=strategy)
     every = [stops(seen) for seen in runs]
     for name in every[0]:
         its = [stop for found in every if (stop := found[name])]

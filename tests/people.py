@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import uuid
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +35,7 @@ class Served:
 
     root: Path
     options: Sequence[str] = ()
+    threads: int | None = 1  # that its worker trains with
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[str] | None = None
     token: str = ""
@@ -45,10 +47,10 @@ class Served:
     def start(self) -> str:
         """Start it; return the token of the link that it prints, when it answers."""
         command = [sys.executable, "-m", "asal", "label", str(self.root), "--no-browser", "--port", str(self.port)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        pipe = subprocess.PIPE
+        environment = {**os.environ, "OMP_NUM_THREADS": str(self.threads or os.cpu_count())}
+        pipe, threads = subprocess.PIPE, [] if self.threads is None else ["--threads", str(self.threads)]
         self.process = subprocess.Popen(
-            [*command, "--threads", "1", *self.options], stdout=pipe, stderr=subprocess.STDOUT, text=True, env=environment
+            [*command, *threads, *self.options], stdout=pipe, stderr=subprocess.STDOUT, text=True, env=environment
         )
         assert self.process.stdout is not None
         said = ""
@@ -93,7 +95,7 @@ class Served:
                 self.kill()
 
 
-@dataclass
+@dataclass(eq=False)
 class Bot:
     """Somebody who answers over HTTP, with a token."""
 
@@ -104,6 +106,7 @@ class Bot:
 
     def __post_init__(self) -> None:
         self.http = httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {self.token}"}, timeout=60)
+        weakref.finalize(self, self.http.close)
 
     def get(self, path: str) -> Any:
         """Return what the server says."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asal.build import Project
@@ -47,6 +47,7 @@ def test_the_rarest_class_comes_first() -> None:
     assert rarest_first(predicted, np.array([5, 0, 0]), 8).tolist() == [4, 7, 6, 0, 1, 2, 3, 5]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=30), st.lists(st.integers(0, 9), min_size=4, max_size=4))
 def test_all_are_taken_once_and_each_class_in_order(predicted: list[int], counts: list[int]) -> None:
     classes = np.array(predicted)
@@ -57,6 +58,7 @@ def test_all_are_taken_once_and_each_class_in_order(predicted: list[int], counts
         assert (np.diff(own) > 0).all()
 
 
+@settings(deadline=None)
 @given(st.integers(1, 20), st.lists(st.integers(0, 9), min_size=3, max_size=3))
 def test_with_enough_of_each_the_labels_even_out(n: int, counts: list[int]) -> None:
     predicted = np.tile([0, 1, 2], 40)

@@ -30,7 +30,7 @@ LAYERS = [
     {"exam", "results"},
     {"rows"},
     {"experiment"},
-    {"labelling"},
+    {"labelling", "exchange"},
     {"fleet", "evaluate", "style"},
     {"matrix"},
     {"words"},
@@ -54,6 +54,7 @@ HEAVY = (
     "pydantic",
     "numpy",
     "statsmodels",
+    "httpx",
 )
 
 

@@ -201,7 +201,9 @@ def test_it_fits_a_phone(served: Served, visit: Callable[..., Visit]) -> None:
     page = visit(**PHONE).open(link(served))
     for name in (SHOWN, "#classes button >> nth=0", "#classes button >> nth=1", "#undo", "#skip", "#guess"):
         expect(page.locator(name)).to_be_in_viewport(ratio=1)
-    small = "nodes => nodes.filter((n) => n.offsetParent && Math.min(n.offsetWidth, n.offsetHeight) < 40).map((n) => n.id)"
+    small = (
+        "nodes => nodes.filter((n) => n.offsetParent && Math.min(n.offsetWidth, n.offsetHeight) < 40).map((n) => n.id)"
+    )
     assert page.locator("#single button, header button").evaluate_all(small) == []
     assert overflow(page) == 0
     page.locator("#classes button").first.tap()
@@ -210,7 +212,8 @@ def test_it_fits_a_phone(served: Served, visit: Callable[..., Visit]) -> None:
     page.locator(".tile").first.wait_for()
     expect(page.locator("#confirm")).to_be_in_viewport(ratio=1)
     assert page.locator(".tile").evaluate_all(small) == []
-    hidden = "nodes => nodes.filter((n) => n.getBoundingClientRect().bottom > n.closest('.sheet').getBoundingClientRect().bottom)"
+    bottom = "getBoundingClientRect().bottom"
+    hidden = f"nodes => nodes.filter((n) => n.{bottom} > n.closest('.sheet').{bottom})"
     assert page.locator(".tile").evaluate_all(f"{hidden}.length") == 0
     for name in PANELS.values():
         page.locator("#menu").tap()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asal.errors import DamageError
@@ -45,6 +45,7 @@ def test_entropy_is_a_share_of_the_largest_whatever_the_classes() -> None:
         assert look(np.full((5, classes), 1 / classes), 1).entropy == pytest.approx(1)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 999), max_size=50))
 def test_a_look_comes_back_from_json(predicted: list[int]) -> None:
     seen = Look(7, np.array(predicted, np.int64), 0.25, 0.75)
@@ -138,7 +139,7 @@ def test_one_criterion_alone_stops_nobody() -> None:
 
 
 def test_what_was_met_before_does_not_count() -> None:
-    seen = looks([HALF] * 6) + [Look(70, flipped(*range(25)), 0.9, 0.3)]
+    seen = [*looks([HALF] * 6), Look(70, flipped(*range(25)), 0.9, 0.3)]
     assert [verdict.met for verdict in verdicts(seen)] == [False, False, True]  # the median is not moved by one look
     assert advice(verdicts(seen)).startswith("Go on")
 

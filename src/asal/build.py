@@ -374,10 +374,9 @@ class Project:
         table = check(self.spec, [name])[name]
         part, first_name = strategies[table.kind], table.first.kind if table.first else "random"
         check_classes(name, table, classes)
-        chooser, lines = part.bind(table.options), "lines" in part.provides
+        chooser, lines, first = part.bind(table.options), "lines" in part.provides, self._first(name, table) or first
         learner = chooser.learner(self.tools(name)) if lines else self.learner(needs_of(table))
-        chooser = balanced(chooser, table.balance) if table.balance else chooser
-        return Plan(classes, learner, chooser, name, seed, self._first(name, table) or first, first_name, lines)
+        return Plan(classes, learner, balanced(chooser, table.balance), name, seed, first, first_name, lines)
 
     def learner(self, needs: frozenset[str] = frozenset()) -> Learner:
         """Return the spec's learner, as a strategy with these needs wants it."""

@@ -11,6 +11,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from asal.commands import label_studio
+from asal.commands.exchange import export, import_
 from asal.commands.label import annotator, label
 from asal.complaint import print_error, run_to_its_end
 from asal.errors import UserError
@@ -28,6 +30,7 @@ app = typer.Typer(
 )
 app.command()(label)
 app.add_typer(annotator)
+app.add_typer(label_studio.app)
 console = Console(markup=False)  # a path may hold [brackets]
 
 SpecPath = Annotated[
@@ -366,6 +369,10 @@ def doctor(
         console.print(f"{folder}: {found}", highlight=False, soft_wrap=True)
         wrong = wrong[len(gone) :]
     raise typer.Exit(1 if wrong else 0)
+
+
+app.command()(export)
+app.command(name="import")(import_)
 
 
 def _root(spec: Path, project: Path | None, name: str) -> Path:

@@ -35,6 +35,11 @@ READ = (
 )  # formats that this asal reads: 2 came with made-up images, 3 with several people
 PATIENCE = 20.0  # seconds that a writer waits for another one's transaction to end
 
+BEHIND = (  # in the order of Event's fields
+    sa.select(*(EVENTS.c[name] for name in ("kind", "round", "image", "label", "by", "body", "seq", "at")))
+    .where(EVENTS.c.seq > sa.bindparam("after"))
+    .order_by(EVENTS.c.seq)
+)
 NOTHING: MappingProxyType[Any, Any] = MappingProxyType({})
 
 
@@ -57,7 +62,8 @@ class Event:
         imported   image, label, by: a label from elsewhere, for an image that was not asked; body: file
 
     What a person answered carries in its body, where it is known: key (the same answer sent again is one answer),
-    seconds (how long it took), guess (true: the classifier's guess was looked at), votes (opinions that it settles).
+    seconds (how long it took), guess (true: the classifier's guess was looked at), votes (opinions that it settles),
+    final (true: by an adjudicator, whom the others' opinions do not outvote).
     """
 
     kind: str
@@ -144,9 +150,12 @@ class Record:
         Raises:
             DamageError: the record is not whole any more.
         """
-        query = sa.select(*(EVENTS.c[name] for name in Event.__slots__)).where(EVENTS.c.seq > after)
-        with _explaining(self.name), self._engine.connect() as connection:
-            rows = connection.execute(query.order_by(EVENTS.c.seq)).all()
+        with self.look() as connection:
+            return self.read_over(connection, after)
+
+    def read_over(self, connection: sa.Connection, after: int = 0) -> list[Event]:
+        """Return the events behind number `after`, as they are inside of somebody's `transaction`."""
+        rows = connection.execute(BEHIND, {"after": after}).all()
         events = []
         for seq, (kind, number, image, label, by, text, found, at) in enumerate(rows, after + 1):
             if found != seq:
@@ -261,6 +270,8 @@ def _explaining(name: str) -> Iterator[None]:
         yield
     except sa.exc.IntegrityError:
         raise _busy(f"another process has written to {name} since it was last read") from None
+    except sa.exc.TimeoutError:
+        raise _busy(f"every connection to {name} was in use for too long") from None
     except UnicodeDecodeError as error:  # from SQLite's own message about a text
         raise _damaged(name, f"a text in it is not readable ({error})") from None
     except (sa.exc.DBAPIError, sqlite3.Error) as error:  # the bare kind comes from `_durable`

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import Any, cast
 
@@ -165,6 +165,7 @@ class Session:
         """Return the session as it was after event number `seq`; what it trains is what was trained then."""
         past = Session(self.pool, cast(Record, Past(self.record, seq)), self.plan, self._tools)
         past._trained = self._trained
+        past._state = replace(past._state, made=self._state.made)  # so that what was made up since can be read
         return past
 
     def asked(self, number: int) -> Batch:

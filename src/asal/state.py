@@ -74,8 +74,9 @@ class State:
     made: MappingProxyType[int, Made] = field(default_factory=lambda: NOTHING)  # id → what was made up
     authors: MappingProxyType[int, str | None] = field(default_factory=lambda: NOTHING)  # id → whose answer counts
     votes: MappingProxyType[int, Mapping[str, int | None]] = field(default_factory=lambda: NOTHING)  # id → by → label
-    # idempotency key → what was written under it: kinds and images
-    keys: MappingProxyType[str, tuple[tuple[str, int], ...]] = field(default_factory=lambda: NOTHING)
+    final: MappingProxyType[int, None] = field(default_factory=lambda: NOTHING)  # ids that an adjudicator has settled
+    # idempotency key → what was written under it: kinds, images and labels
+    keys: MappingProxyType[str, tuple[tuple[str, int, int | None], ...]] = field(default_factory=lambda: NOTHING)
 
     @cached_property
     def spent(self) -> int:
@@ -175,7 +176,7 @@ def check_size(name: str, state: State, images: int) -> None:
         )
 
 
-PARTS = ("answers", "skips", "waiting", "notes", "made", "authors", "votes", "keys")
+PARTS = ("answers", "skips", "waiting", "notes", "made", "authors", "votes", "final", "keys")
 
 
 class _Draft:
@@ -188,7 +189,8 @@ class _Draft:
     made: dict[int, Made]
     authors: dict[int, str | None]
     votes: dict[int, Mapping[str, int | None]]
-    keys: dict[str, tuple[tuple[str, int], ...]]
+    final: dict[int, None]
+    keys: dict[str, tuple[tuple[str, int, int | None], ...]]
 
     def __init__(self, state: State) -> None:
         self._state, self.seq, self.opened, self.rounds = state, state.seq, state.opened, list(state.rounds)
@@ -213,9 +215,11 @@ class _Draft:
         return event.image
 
     def sign(self, event: Event) -> None:
-        """Note under which key something was written."""
+        """Note under which key something was written, and whether that is the last word."""
         if (key := event.body.get("key")) is not None:
-            self.keys[key] = (*self.keys.get(key, ()), (event.kind, int(event.image or 0)))
+            self.keys[key] = (*self.keys.get(key, ()), (event.kind, int(event.image or 0), event.label))
+        if event.image is not None and event.body.get("final"):
+            self.final[event.image] = None
 
 
 def _opened(draft: _Draft, event: Event) -> None:
@@ -295,6 +299,8 @@ def _withdrawn(draft: _Draft, event: Event) -> None:
         draft.answers.pop(image, None)
         draft.skips.pop(image, None)
         draft.authors.pop(image, None)
+        if image in draft.final:
+            del draft.final[image]
         draft.waiting = dict(sorted([*draft.waiting.items(), (image, pick)], key=lambda item: item[1]))
     if who in votes:
         del votes[who]

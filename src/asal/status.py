@@ -9,7 +9,7 @@ from pathlib import Path
 
 from asal import artifacts
 from asal.annex import decoded
-from asal.errors import DamageError, UserError
+from asal.errors import DamageError, UserError, without_secrets
 from asal.events import Record
 from asal.grown import ADDITIONS
 from asal.spec import FILE, load
@@ -17,6 +17,7 @@ from asal.state import State, fold
 
 DERIVED = ("parts", "features", "indexes")
 IMAGES = ("pool", "validation", "test")
+LABELS = "labels.db"  # a project's record, where its spec names no other
 
 
 def folders(root: Path) -> Iterator[Path]:
@@ -50,7 +51,24 @@ def summary(root: Path) -> list[tuple[str, str, str]]:
             rows.append((name, "whole", _contents(folder)))
         except UserError as error:
             rows.append((name, "damaged", error.came))
-    return rows
+    return rows + _labels(root)
+
+
+def _labels(root: Path) -> list[tuple[str, str, str]]:
+    """Tell of what people answered, where they did."""
+    place = load(root).labelling.place(root) if (root / FILE).exists() else root / LABELS
+    if isinstance(place, Path) and not place.exists():
+        return []
+    name = place.name if isinstance(place, Path) else without_secrets(place)
+    try:
+        with Record.open(place) as record:
+            state = fold(State(), record.read())
+    except UserError as error:
+        return [(name, "damaged" if isinstance(error, DamageError) else "not to be had", error.came)]
+    people = len({by for by in state.authors.values() if by})
+    by = f" by {people} {'person' if people == 1 else 'people'}" if people else ""
+    told = f"{len(state.answers):,} labels{by}, {len(state.skips):,} nobody could tell, {len(state.waiting):,} open"
+    return [(name, "whole", told)]
 
 
 def _contents(folder: Path) -> str:

@@ -55,11 +55,12 @@ def label(
 
     For example: `asal label my-project --strategy asal`
     """
+    from asal.complaint import print_error
     from asal.spec import load
     from asal.web.serve import Address, order_of, serve, within
 
     order = order_of(project, within(load(project), budget), strategy, seed, threads)
-    serve(order, Address(host, port, origin), name, browser, say)
+    serve(order, Address(host, port, origin), name, browser, say, print_error)
 
 
 def say(line: str) -> None:

@@ -56,8 +56,8 @@ class Counter:
                 "advice": self.office.stopping["advice"],
             },
             "mine": {
-                "answers": sum(entry.label is not None for entry in story.entries.values()),
-                "skipped": sum(entry.label is None for entry in story.entries.values()),
+                "answers": sum(entry.label is not None for entry in story.all()),
+                "skipped": sum(entry.label is None for entry in story.all()),
                 "median_seconds": story.median_seconds,
             },
         }
@@ -109,15 +109,15 @@ class Counter:
         doubly = {image: votes for image, votes in state.votes.items() if len(votes) > 1}
         together = with_others(doubly)
         listed = {person.name: person.role for person in self.people.all()}
-        roles = {**dict.fromkeys(self.desk.timeline.stories, "left"), **listed}
-        disputed = [i for i in state.waiting if self.desk.rules.disputed(i, state.votes.get(i, {}))]
+        roles = {**dict.fromkeys(list(self.desk.timeline.stories), "left"), **listed}
+        disputed, disputes = self.desk.disputed(who)
         return {
             "people": [self._person(name, role, together.get(name)) for name, role in sorted(roles.items())],
             "alpha": alpha(doubly),
             "kappa": [vars(pair) for pair in kappas(doubly)],
             "doubly": len(doubly),
-            "disputed": [vars(self.desk.task(image, who)) for image in disputed] if who.adjudicates else [],
-            "disputes": len(disputed),
+            "disputed": [vars(task) for task in disputed],
+            "disputes": disputes,
         }
 
     def _person(self, name: str, role: str, agreement: float | None) -> dict[str, Any]:
@@ -125,8 +125,8 @@ class Counter:
         return {
             "name": name,
             "role": role,
-            "answers": sum(entry.label is not None for entry in story.entries.values()),
-            "skipped": sum(entry.label is None for entry in story.entries.values()),
+            "answers": sum(entry.label is not None for entry in story.all()),
+            "skipped": sum(entry.label is None for entry in story.all()),
             "votes": sum(name in told for told in votes),
             "median_seconds": story.median_seconds,
             "agreement": agreement,

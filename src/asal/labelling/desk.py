@@ -10,29 +10,21 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from dataclasses import dataclass, field, replace
+from itertools import chain
+
+import sqlalchemy as sa
 
 from asal.errors import BusyError, UserError
-from asal.events import NOTHING, Event, Record
-from asal.labelling.leases import Leases
-from asal.labelling.opinions import Opinions, Rules, settled
+from asal.events import Event, Record
+from asal.labelling.leases import Leases, Room
+from asal.labelling.opinions import Rules
 from asal.labelling.people import Person
+from asal.labelling.ruling import Answer, check_own, distinct, taken_back, told
 from asal.labelling.timeline import Timeline
 from asal.state import State, fold
 
 TRIES = 50  # times that an answer is written anew behind what other processes wrote in between
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Answer:
-    """One image's. A label of None is "can't tell"."""
-
-    image: int
-    label: int | None
-    seconds: float | None = None  # how long the person looked
-    guess: bool = False  # whether they had looked at the classifier's guess
 
 
 @dataclass(frozen=True)
@@ -94,33 +86,57 @@ class Desk:
 
     def next(self, who: Person, tab: str, n: int, have: Sequence[int] = ()) -> Given:
         """Give up to n images beyond those that a tab has, and renew its hold on these."""
-        state = self.refresh()
-        room = self._room(who, state)
-        granted = self._leases.grant(who.name, tab, room, have, n)
-        taken = self._leases.others(who.name)
-        others = sum(1 for image in state.waiting if image in taken or image not in room)
-        return Given([self.task(image, who) for image in granted.new], granted.gone, len(state.waiting), others)
+        barred = 0
 
-    def _room(self, who: Person, state: State) -> dict[int, int]:
-        """Return the open images that somebody may answer, disputed ones first for who settles them."""
-        room, first = {}, {}
-        for image in state.waiting:
-            opinions = state.votes.get(image, {})
-            disputed = self.rules.disputed(image, opinions)
-            if disputed and who.adjudicates:
-                first[image] = 1
-            elif who.name not in opinions:
-                room[image] = self.rules.room(image, opinions)
-        return first | room
+        def look(connection: sa.Connection) -> Room:
+            nonlocal barred
+            self._take(self.record.read_over(connection, self.state.seq))
+            room, barred = self._room(who)
+            return room
+
+        with self._lock:
+            granted = self._leases.grant(who.name, tab, n, have, look)
+            tasks = [self.task(image, who) for image in granted.new]
+            return Given(tasks, granted.gone, len(self.state.waiting), granted.others + barred)
+
+    def _room(self, who: Person) -> tuple[Room, int]:
+        """Return what somebody may be given, and how many open images they have answered already.
+
+        Disputed images come first for who settles them.
+        """
+        state, rules = self.state, self.rules
+        opinions = {image: state.votes[image] for image in state.votes.keys() & state.waiting.keys()}
+        disputed = {image for image, told in opinions.items() if who.adjudicates and rules.disputed(image, told)}
+        barred = {image for image, told in opinions.items() if who.name in told} - disputed
+
+        def places(image: int) -> int:
+            if image not in state.waiting or image in barred:
+                return 0
+            return rules.room(image, opinions.get(image, {}))
+
+        def over(image: int, person: str) -> bool:
+            told = opinions.get(image, {})
+            return image not in state.waiting or (person in told and not rules.disputed(image, told))
+
+        first = [image for image in state.waiting if image in disputed] if disputed else []
+        return Room(chain(first, state.waiting), places, over), len(barred)
 
     def task(self, image: int, who: Person) -> Task:
         """Return an open image as a task."""
-        state = self.state
-        pick, opinions = state.waiting[image], state.votes.get(image, {})
+        with self._lock:
+            state = self.state
+            pick, opinions = state.waiting[image], state.votes.get(image, {})
         disputed = self.rules.disputed(image, opinions)
         told = tuple(opinions.items()) if disputed and who.adjudicates else ()
         group = state.rounds[pick.round].group
         return Task(image, pick.round, pick.score, image in state.made, group, disputed, told)
+
+    def disputed(self, who: Person) -> tuple[list[Task], int]:
+        """Return what people disagree about, for who settles it, and how many images that are."""
+        with self._lock:
+            state = self.state
+            found = [image for image in state.waiting if self.rules.disputed(image, state.votes.get(image, {}))]
+            return [self.task(image, who) for image in found] if who.adjudicates else [], len(found)
 
     def tell(self, who: Person, answers: Iterable[Answer], key: str) -> list[Done]:
         """Take answers, all of them or none; when this returns they are on the disk.
@@ -130,167 +146,90 @@ class Desk:
 
         Raises:
             UserError: an image that nobody asked for or that comes twice, a label that is no class, or a key that came
-                with other images.
+                with other answers.
             BusyError: others were writing all the time; nothing of this was. Call again.
         """
-        given = _distinct(list(answers), self.classes)
-        return self._written(who, key, [one.image for one in given], lambda: [self._told(who, one) for one in given])
+        given = distinct(list(answers), self.classes)
+        return self._written(who, key, given, lambda one: told(self.state, self.rules, who, one))
 
     def correct(self, who: Person, answers: Iterable[Answer], key: str) -> list[Done]:
         """Change answers that this person gave, or any where they adjudicate. See `tell`."""
-        given = _distinct(list(answers), self.classes)
 
-        def events() -> list[list[Event]]:
-            for one in given:
-                self._own(who, one.image)
-            return [self._told(who, one) for one in given]
+        def events(one: Answer) -> list[Event]:
+            check_own(self.state, who, one.image)
+            return told(self.state, self.rules, who, one)
 
-        return self._written(who, key, [one.image for one in given], events)
+        return self._written(who, key, distinct(list(answers), self.classes), events)
 
     def withdraw(self, who: Person, tab: str, image: int, key: str) -> Task:
-        """Take an answer of one's own back: the image waits again, and is before this tab."""
+        """Take an answer of one's own back: the image waits again, and is before this tab.
 
-        def events() -> list[list[Event]]:
-            self._own(who, image)
-            pick = self.state.pick(image)
-            if pick is None:
+        Raises:
+            UserError: it is not one's own, or others have settled it.
+        """
+        back = Answer(image, None)
+        with self._lock:
+            self._written(who, key, [back], lambda _: taken_back(self.state, self.rules, who, image))
+            if image not in self.state.waiting:
                 raise UserError(
-                    "what can be taken back is an answer to an image that was asked",
-                    came=f"image {image}, whose label was imported",
+                    "what is taken back waits again",
+                    came=f"image {image} was answered anew meanwhile",
                     remedy="correct it instead",
                 )
-            return [[Event("withdrawn", pick.round, image, None, who.name)]]
-
-        self._written(who, key, [image], events)
-        with self._lock:
-            if image not in self.state.waiting:
-                raise _closed(image)
-            self._leases.grant(who.name, tab, {image: 1_000}, [image], 0)
+            here = Room((), lambda _: 1_000, lambda *_: False)
+            self._leases.grant(who.name, tab, 0, [image], lambda _: here)
             return self.task(image, who)
 
-    def _own(self, who: Person, image: int) -> None:
-        """Refuse to touch what somebody else answered."""
-        state = self.state
-        closed = image in state.answers or image in state.skips
-        voted = who.name in state.votes.get(image, {})
-        if not closed and not voted:
-            raise UserError("what is changed is an answer", came=f"image {image} has none", remedy="answer it first")
-        if not voted and not who.adjudicates and state.authors.get(image) != who.name:
-            raise UserError(
-                "everybody changes their own answers, and an adjudicator all",
-                came=f"image {image}, which somebody else answered",
-                remedy="ask an adjudicator",
-            )
-
-    def _told(self, who: Person, answer: Answer) -> list[Event]:
-        """Return what one answer writes, as things stand."""
-        state, image = self.state, answer.image
-        body = {"seconds": answer.seconds, "guess": answer.guess or None}
-        body = {name: value for name, value in body.items() if value is not None}
-        if image in state.answers or image in state.skips:
-            return self._afterwards(who, answer, body)
-        if image not in state.waiting:
-            raise UserError(
-                "an answer belongs to an image that was asked",
-                came=f"image {image}, which was not",
-                remedy="answer those that `next` gives",
-            )
-        opinions = state.votes.get(image, {})
-        number = state.waiting[image].round
-        if self.rules.wanted(image) == 1 and not opinions:
-            return [_closing(number, answer, who, body)]
-        vote = Event("voted", number, image, answer.label, who.name, body)
-        opinions = {**opinions, who.name: answer.label}
-        final = settled(opinions) if len(opinions) >= self.rules.wanted(image) else None
-        if self.rules.disputed(image, state.votes.get(image, {})) and who.adjudicates:
-            return [vote, _closing(number, answer, who, {"votes": len(opinions)})]
-        if final is None:
-            return [vote]
-        agreed = Answer(image, final.label)
-        return [vote, _closing(number, agreed, who, {"votes": len(opinions)})]
-
-    def _afterwards(self, who: Person, answer: Answer, body: dict[str, Any]) -> list[Event]:
-        """Return what an answer to a closed image writes: a correction by whose it is, else one more opinion."""
-        state, image = self.state, answer.image
-        pick = state.pick(image)
-        number, before = pick.round if pick else 0, state.answers.get(image)
-        opinions: Opinions = state.votes.get(image, {})
-        if who.adjudicates or (state.authors.get(image) == who.name and not opinions):
-            same = before == answer.label
-            return [] if same else [Event("corrected", state.number, image, answer.label, who.name, body)]
-        if opinions.get(who.name, -1) == answer.label:
-            return []
-        events = [Event("voted", number, image, answer.label, who.name, body)]
-        now = settled({**opinions, who.name: answer.label}) if who.name in opinions else None
-        if now is not None and now.label != before:
-            events.append(Event("corrected", state.number, image, now.label, who.name))
-        return events
-
     def _written(
-        self, who: Person, key: str, images: Sequence[int], events: Callable[[], list[list[Event]]]
+        self, who: Person, key: str, given: Sequence[Answer], events: Callable[[Answer], list[Event]]
     ) -> list[Done]:
         """Write events under a key, behind whatever others write meanwhile."""
         key = f"{who.name}: {key}"  # nobody answers under another's key
         for last in range(TRIES):
-            with self._lock:
-                self.refresh()
-                if key in self.state.keys:
-                    return _repeated(self.state.keys[key], images)
-                parts = events()
-                try:
-                    signed = [Event(*_signed(event, key)) for part in parts for event in part]
-                    self._take(self.record.append(signed, after=self.state.seq))
-                except BusyError:
-                    if last == TRIES - 1:
-                        raise
-                else:
-                    return [_done(image, part) for image, part in zip(images, parts, strict=True)]
-            time.sleep(random.random() * 0.01)
+            try:
+                with self._lock:
+                    return self._once(key, given, events, fresh=last > 0)
+            except BusyError:
+                if last == TRIES - 1:
+                    raise
+            except UserError:
+                if last:  # what was known the first time may have been old
+                    raise
+            if last:
+                time.sleep(random.random() * 0.01)
         raise AssertionError
 
-
-def _distinct(answers: list[Answer], classes: Sequence[str]) -> list[Answer]:
-    images = [answer.image for answer in answers]
-    if twice := {image for image in images if images.count(image) > 1}:
-        raise UserError("an image is answered once", came=f"image {min(twice)} comes twice", remedy="send it once")
-    for answer in answers:
-        if answer.label is not None and not 0 <= answer.label < len(classes):
-            raise UserError(
-                f"a label is a class's number, 0 … {len(classes) - 1}, or null",
-                came=f"{answer.label} for image {answer.image}",
-                remedy='send the number of a class, or null for "can\'t tell"',
-            )
-    return answers
-
-
-def _closing(number: int, answer: Answer, who: Person, body: dict[str, Any]) -> Event:
-    kind = "skipped" if answer.label is None else "answered"
-    return Event(kind, number, answer.image, answer.label, who.name, body)
+    def _once(
+        self, key: str, given: Sequence[Answer], events: Callable[[Answer], list[Event]], *, fresh: bool
+    ) -> list[Done]:
+        """Write events behind those that are known. Had others written since, nothing is: so reading on can wait."""
+        if fresh:
+            self.refresh()
+        if (written := self.state.keys.get(key)) is not None:
+            return _repeated(written, given, events)
+        parts = [events(one) for one in given]
+        signed = [replace(event, body={**event.body, "key": key}) for part in parts for event in part]
+        if not signed and not fresh:
+            return self._once(key, given, events, fresh=True)
+        self._take(self.record.append(signed, after=self.state.seq))
+        return [Done(one.image, part[-1].kind if part else "again") for one, part in zip(given, parts, strict=True)]
 
 
-def _signed(event: Event, key: str) -> tuple[Any, ...]:
-    return (event.kind, event.round, event.image, event.label, event.by, {**(event.body or NOTHING), "key": key})
-
-
-def _done(image: int, events: list[Event]) -> Done:
-    if not events:
-        return Done(image, "again")
-    kinds = [event.kind for event in events]
-    return Done(image, kinds[-1])
-
-
-def _repeated(written: Sequence[tuple[str, int]], images: Sequence[int]) -> list[Done]:
-    last = {image: kind for kind, image in written}
-    if not set(last) <= set(images):
+def _repeated(
+    written: Sequence[tuple[str, int, int | None]], given: Sequence[Answer], events: Callable[[Answer], list[Event]]
+) -> list[Done]:
+    """Return the reply to a call that came before, and refuse another call under its key."""
+    labels: dict[int, int | None] = {}
+    for _, image, label in written:
+        labels.setdefault(image, label)  # the person's own; what it settled comes behind
+    kinds = {image: kind for kind, image, _ in written}
+    same = kinds.keys() <= {one.image for one in given}
+    for one in given:
+        same = same and (labels[one.image] == one.label if one.image in labels else not events(one))
+    if not same:
         raise UserError(
             "a key belongs to one set of answers",
-            came=f"it came with image {min(set(last) - set(images))} before",
+            came="it came with other answers before",
             remedy="make a new key for every new answer",
         )
-    return [Done(image, last.get(image, "again")) for image in images]
-
-
-def _closed(image: int) -> UserError:
-    return UserError(
-        "what is taken back waits again", came=f"image {image} was answered anew meanwhile", remedy="correct it instead"
-    )
+    return [Done(one.image, kinds.get(one.image, "again")) for one in given]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
@@ -26,11 +27,30 @@ class Lease:
 
 
 @dataclass(frozen=True)
+class Room:
+    """What somebody may be given, as the record stands.
+
+    Args:
+        images: open ones, in the order in which they are given.
+        places: image → how many people may have it before them now; 0 where it is not open to this person.
+        over: (image, person) → whether that person is done with it, so that their lease counts no more.
+    """
+
+    images: Iterable[int]
+    places: Callable[[int], int]
+    over: Callable[[int, str], bool]
+
+
+@dataclass(frozen=True)
 class Granted:
     """What a tab has before it from now on."""
 
     new: list[int]
     gone: list[int]  # of those that it had: closed meanwhile, or somebody else's by now
+    others: int  # images that this person could have, were they not before other people
+
+
+Held = Mapping[int, Mapping[str, Lease]]  # by image and person
 
 
 class Leases:
@@ -39,51 +59,63 @@ class Leases:
     def __init__(self, record: Record, seconds: float = 120.0, clock: Callable[[], float] = time.time) -> None:
         self._record, self._seconds, self._clock = record, seconds, clock
 
-    def grant(self, person: str, tab: str, room: Mapping[int, int], have: Sequence[int], n: int) -> Granted:
+    def grant(
+        self, person: str, tab: str, n: int, have: Sequence[int], look: Callable[[sa.Connection], Room]
+    ) -> Granted:
         """Renew the leases of a tab, and lease up to n images more to it.
 
         Args:
-            room: open image → how many people may have it before them now, in the order of asking; without those that
-                this person has answered.
             have: what the tab has before it.
+            look: reads what there is to give, when nobody else can lease any more: by an older reading two people
+                could be given one image. Called once.
         """
-        now = self._clock()
+        now, have = self._clock(), list(dict.fromkeys(have))
+        mine = Lease(0, person, tab, now, now + self._seconds)
         with self._record.transaction() as connection:
-            rows = connection.execute(sa.select(*LEASES.c)).all()
-            held = {(lease.image, lease.person): lease for lease in (Lease(*row) for row in rows) if lease.until > now}
-            mine = Lease(0, person, tab, now, now + self._seconds)
-            kept = [image for image in have if self._free(held, room, mine, image)]
+            room = look(connection)
+            held, over = _live(connection, room, now)
+            kept = [image for image in have if _free(held, room, mine, image)]
             wanted = dict.fromkeys(kept)
-            for image in room:
+            for image in room.images:
                 if len(wanted) >= len(kept) + n:
                     break
-                if image not in wanted and self._free(held, room, mine, image):
+                if image not in wanted and _free(held, room, mine, image):
                     wanted[image] = None
-            written = [replace(mine, image=image) for image in wanted]
-            _write(connection, [Lease(*row) for row in rows], written, now)
-        return Granted(list(wanted)[len(dict.fromkeys(kept)) :], [image for image in have if image not in wanted])
-
-    def others(self, person: str) -> set[int]:
-        """Return the images that other people have before them."""
-        query = sa.select(LEASES.c.image).where(LEASES.c.until > self._clock(), LEASES.c.person != person)
-        with self._record.look() as connection:
-            return set(connection.execute(query).scalars())
-
-    @staticmethod
-    def _free(held: Mapping[tuple[int, str], Lease], room: Mapping[int, int], mine: Lease, image: int) -> bool:
-        own = held.get((image, mine.person))
-        if own is not None and own.tab != mine.tab and own.renewed > mine.renewed - STALE:
-            return False  # it is in another tab of theirs
-        others = sum(1 for number, person in held if number == image and person != mine.person)
-        return image in room and others < room[image]
+            _write(connection, held, over, [replace(mine, image=image) for image in wanted])
+        others = sum(1 for image in held if room.places(image) and _full(held, room, mine, image))
+        return Granted(list(wanted)[len(kept) :], [image for image in have if image not in wanted], others)
 
 
-def _write(connection: sa.Connection, there: Sequence[Lease], written: Sequence[Lease], now: float) -> None:
+def _live(connection: sa.Connection, room: Room, now: float) -> tuple[Held, list[Lease]]:
+    """Return the leases that count, and those that are over."""
+    held: dict[int, dict[str, Lease]] = defaultdict(dict)
+    over = []
+    for row in connection.execute(sa.select(*LEASES.c)).all():
+        lease = Lease(*row)
+        if lease.until <= now or room.over(lease.image, lease.person):
+            over.append(lease)
+        else:
+            held[lease.image][lease.person] = lease
+    return held, over
+
+
+def _full(held: Held, room: Room, mine: Lease, image: int) -> bool:
+    others = held.get(image, {}).keys() - {mine.person}
+    return len(others) >= room.places(image)
+
+
+def _free(held: Held, room: Room, mine: Lease, image: int) -> bool:
+    own = held.get(image, {}).get(mine.person)
+    if own is not None and own.tab != mine.tab and own.renewed > mine.renewed - STALE:
+        return False  # it is in another tab of theirs
+    return not _full(held, room, mine, image)
+
+
+def _write(connection: sa.Connection, held: Held, over: Sequence[Lease], written: Sequence[Lease]) -> None:
     """Take away what is over or replaced, and write what is new."""
-    replaced = {(lease.image, lease.person) for lease in written}
-    for lease in there:
-        if lease.until <= now or (lease.image, lease.person) in replaced:
-            same = (LEASES.c.image == lease.image) & (LEASES.c.person == lease.person)
-            connection.execute(sa.delete(LEASES).where(same))
+    replaced = [lease for lease in written if lease.person in held.get(lease.image, {})]
+    if gone := [{"gone": lease.image, "whose": lease.person} for lease in (*over, *replaced)]:
+        same = (LEASES.c.image == sa.bindparam("gone")) & (LEASES.c.person == sa.bindparam("whose"))
+        connection.execute(sa.delete(LEASES).where(same), gone)
     if written:
         connection.execute(sa.insert(LEASES), [vars(lease) for lease in written])

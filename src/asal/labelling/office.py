@@ -5,12 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
+from asal.errors import UserError
 from asal.labelling.worker import Order, work
 
 AGAIN = 1.0  # seconds until a worker that died is started again, twice as many each time
@@ -19,13 +20,18 @@ STEADY = 30.0  # seconds after which a worker counts as well
 UNHEARD = 100  # nudges that a busy worker is sent: a pipe that is full would hold up whoever answers
 KEPT = 5_000  # images whose reasons are kept
 T = TypeVar("T")
+Complaint: TypeAlias = Callable[[UserError], object]
+
+
+def quiet(error: UserError) -> None:
+    """Say nothing: the page shows it."""
 
 
 class Office:
     """Runs a worker, and knows what it told last. Everything that is asked of it answers at once."""
 
-    def __init__(self, order: Order) -> None:
-        self._order, self._lock, self._closed = order, threading.Lock(), threading.Event()
+    def __init__(self, order: Order, complain: Complaint = quiet) -> None:
+        self._order, self._lock, self._closed, self._complain = order, threading.Lock(), threading.Event(), complain
         self._line: Connection | None = None
         self._process: SpawnProcess | None = None
         self._told: dict[str, Any] = {"rows": [], "stopping": {"criteria": [], "advice": ""}}
@@ -122,6 +128,8 @@ class Office:
 
     def _note(self, said: tuple[str, Any]) -> None:
         kind, what = said
+        if kind == "failed":
+            self._complain(UserError(what["rule"], came=what["came"], remedy=what["remedy"]))
         with self._lock:
             if kind == "doing":
                 self._doing = {"done": 0, "total": 0, "note": "", "since": time.time(), **what}

@@ -1,7 +1,7 @@
 """When do more labels no longer pay? Criteria of the literature, on a fixed random part of the pool.
 
-No criterion sees a true label that was not asked for: each looks at what consecutive classifiers say of the same images,
-the *stop set*. Its size does not hang on the pool's, and so neither does the cost of a look.
+No criterion sees a true label that was not asked for: each looks at what consecutive classifiers say of the same
+images, the *stop set*. Its size does not hang on the pool's, and so neither does the cost of a look.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Look:
 
 
 def stop_set(images: int, seed: int, size: int = SIZE) -> Ids:
-    """Draw the images that every look of a session is taken at: distinct ids, ascending, all of them where few are there.
+    """Draw the images that every look of a session is taken at: distinct ids, ascending; all where few are there.
 
     Args:
         images: how many the pool had when the session began; one that grew since keeps its stop set.
@@ -158,7 +158,7 @@ def _uncertainty(looks: Sequence[Look]) -> History:
 
 
 def _gradient(looks: Sequence[Look]) -> History:
-    """Return how much the expected accuracy moves for a hundred labels: medians of the last looks and of those before."""
+    """Return how far the expected accuracy moves for a hundred labels: medians of these looks and those before."""
     found = []
     for end in range(2 * WINDOW, len(looks) + 1):
         before, after = looks[end - 2 * WINDOW : end - WINDOW], looks[end - WINDOW : end]

@@ -32,10 +32,14 @@ class Story:
     entries: dict[int, Entry] = field(default_factory=dict)  # by image, oldest first
     seconds: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT))
 
+    def all(self) -> list[Entry]:
+        """Return the answers, oldest first: a copy, because others may be answering just now."""
+        return list(self.entries.values())
+
     @property
     def median_seconds(self) -> float | None:
         """How long an answer takes them."""
-        return median(self.seconds) if self.seconds else None
+        return median(list(self.seconds)) if self.seconds else None
 
 
 class Timeline:
@@ -73,6 +77,6 @@ class Timeline:
 
     def newest(self, name: str, n: int, before: int | None = None) -> tuple[list[Entry], bool]:
         """Return up to n answers of somebody's before event number `before`, newest first; are there more?"""
-        entries = (it for it in reversed(self.of(name).entries.values()) if before is None or it.seq < before)
+        entries = (it for it in reversed(self.of(name).all()) if before is None or it.seq < before)
         found = list(islice(entries, n + 1))
         return found[:n], len(found) > n

@@ -23,6 +23,7 @@ from asal.spec import Spec
 if TYPE_CHECKING:  # the desk's process, which starts the worker, needs no torch
     from asal.labelling.told import Telling
 
+RUSH = 0.1  # seconds in which answers come together: each look at a large record costs milliseconds
 LOOK = 1.0  # seconds after which the record is looked at, should nobody have said that something was written
 
 
@@ -117,6 +118,8 @@ def _heard(line: Connection, rate: float) -> float:
     heard = False
     while line.poll(max(0.0, until - time.monotonic())):
         said: Any = line.recv()
+        if not heard:
+            time.sleep(RUSH)
         rate, until, heard = float(said), 0.0, True  # take in whatever else was said, then look
     if heard:
         line.send(("heard", None))

@@ -16,17 +16,18 @@ Chooser: TypeAlias = Callable[[Round, int, np.random.Generator], Selection]
 def balanced(chooser: Chooser, times: int) -> Chooser:
     """Wrap a strategy with its options bound, so that rare classes are asked about sooner.
 
-    The strategy is asked for `times` as many images, or for all there are. The present classifier predicts their classes,
-    and images are taken one by one, each from the predicted class that has the fewest labels and picks by then; among
-    equal classes, and within a class, the one that the strategy would ask sooner. A simple rule of our own, after the
-    class-balanced re-ranking of uncertain images that is common in the field.
+    The strategy is asked for `times` as many images, or for all there are. The present classifier predicts their
+    classes, and images are taken one by one, each from the predicted class that has the fewest labels and picks by
+    then; among equal classes, and within a class, the one that the strategy would ask sooner. A rule of our own.
 
-    Cost: the strategy's for `times` as many picks, and a network evaluation for each of these. A larger `times` balances
-    more, and listens less to the strategy.
+    Cost: the strategy's for `times` as many picks, and a network evaluation for each of these. A larger `times`
+    balances more, and listens less to the strategy.
 
     Args:
-        times: 1 only puts the picks in another order.
+        times: 1 only puts the picks in another order; 0 leaves the strategy as it is.
     """
+    if not times:
+        return chooser
 
     def choose(now: Round, n: int, rng: np.random.Generator) -> Selection:
         if n > len(now.candidates):

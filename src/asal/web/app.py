@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,15 +16,27 @@ from starlette.exceptions import HTTPException
 
 from asal.errors import BusyError, UserError
 from asal.labelling.counter import Counter
-from asal.labelling.desk import Answer, Desk, Done, Task
+from asal.labelling.desk import Desk, Done, Task
 from asal.labelling.people import SESSION, Person
+from asal.labelling.ruling import Answer
 from asal.web.facts import Facts
 from asal.web.guard import Refusal, said
-from asal.web.shapes import Back, Hand, Image, Nothing, Token, Told
+from asal.web.shapes import Back, Hand, Nothing, Place, Problem, Token, Told
 
 STATIC = Path(__file__).parent / "static"
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 FOR_EVER = {"cache-control": "private, max-age=31536000, immutable"}  # an id is the same image for ever
+REFUSALS = {
+    400: "The request is not readable.",
+    401: "Nobody has signed in.",
+    403: "The request is addressed to somebody else, or comes from another page.",
+    404: "There is no such image, or nothing is known of it.",
+    409: "As things stand that cannot be done; nothing was written.",
+    413: "The request is too large.",
+    415: "The request is not JSON.",
+    422: "The request does not have the form that is told here.",
+    503: "The record is busy: send the same once more.",
+}
 
 
 @dataclass(frozen=True)
@@ -39,6 +52,16 @@ class House:
     def desk(self) -> Desk:
         """Gives images and takes answers."""
         return self.counter.desk
+
+
+def refusing(*more: int) -> dict[int | str, dict[str, Any]]:
+    """Return what a route may say beside what is asked of it, for the OpenAPI."""
+    return {status: {"model": Problem, "description": REFUSALS[status]} for status in (400, 403, *more)}
+
+
+READING, WRITING = refusing(401, 422, 503), refusing(401, 409, 413, 415, 422, 503)
+ABOUT = READING | refusing(404)
+PICTURE: dict[int | str, dict[str, Any]] = {200: {"description": "A PNG file.", "content": {"image/png": {}}}}
 
 
 def build(house: House) -> FastAPI:
@@ -86,7 +109,7 @@ def _pages(app: FastAPI) -> None:
     app.get("/static/{name}", include_in_schema=False)(file)
     app.get("/", include_in_schema=False)(lambda: file("index.html"))
 
-    @app.get("/healthz")
+    @app.get("/healthz", responses=refusing())
     def healthz() -> dict[str, str]:
         """Say that the server answers."""
         return {"status": "ok"}
@@ -95,7 +118,7 @@ def _pages(app: FastAPI) -> None:
 def _signing(app: FastAPI, house: House) -> None:
     people = house.counter.people
 
-    @app.post("/api/enter")
+    @app.post("/api/enter", responses=WRITING)
     def enter(given: Token) -> Response:
         """Sign in: a token for a cookie that only this server sees."""
         person = people.who(given.token)
@@ -109,7 +132,7 @@ def _signing(app: FastAPI, house: House) -> None:
         reply.set_cookie(house.cookie, cookie, max_age=int(SESSION), **options)
         return reply
 
-    @app.post("/api/leave")
+    @app.post("/api/leave", responses=WRITING)
     def leave(given: Nothing, who: Who, request: Request) -> Response:
         """Sign out: the cookie's token is good no more."""
         people.leave(request.cookies.get(house.cookie, ""))
@@ -125,7 +148,7 @@ def _signing(app: FastAPI, house: House) -> None:
 def _answering(app: FastAPI, house: House) -> None:
     desk, counter = house.desk, house.counter
 
-    @app.post("/api/next")
+    @app.post("/api/next", responses=WRITING)
     def give(hand: Hand, who: Who) -> dict[str, Any]:
         """Give images to answer beyond those that a tab has, and renew its hold on these."""
         given = desk.next(who, hand.tab, hand.n, hand.have)
@@ -138,17 +161,17 @@ def _answering(app: FastAPI, house: House) -> None:
         counter.office.nudge(counter.rate())
         return {"accepted": [vars(one) for one in done], "progress": counter.progress()}
 
-    @app.post("/api/answers")
+    @app.post("/api/answers", responses=WRITING)
     def answer(told: Told, who: Who) -> dict[str, Any]:
         """Take answers, all of them or none. The same key again is the same reply, and nothing is written."""
         return written(desk.tell, who, told)
 
-    @app.post("/api/corrections")
+    @app.post("/api/corrections", responses=WRITING)
     def correct(told: Told, who: Who) -> dict[str, Any]:
         """Change one's own answers; an adjudicator changes anybody's."""
         return written(desk.correct, who, told)
 
-    @app.post("/api/withdrawals")
+    @app.post("/api/withdrawals", responses=WRITING)
     def withdraw(back: Back, who: Who) -> dict[str, Any]:
         """Take an answer back: the image waits again, before the same tab."""
         task = desk.withdraw(who, back.tab, back.image, back.key)
@@ -159,17 +182,17 @@ def _answering(app: FastAPI, house: House) -> None:
 def _looking(app: FastAPI, house: House) -> None:
     desk, counter = house.desk, house.counter
 
-    @app.get("/api/project")
+    @app.get("/api/project", responses=READING)
     def project(who: Who) -> dict[str, Any]:
         """Return what does not change: classes and their keys, the images' shape, the budget, who I am."""
         return {**house.facts.told(), "me": {"name": who.name, "role": who.role}}
 
-    @app.get("/api/status")
+    @app.get("/api/status", responses=READING)
     def status(who: Who) -> dict[str, Any]:
         """Return how far the labelling is, and what the worker does."""
         return counter.status(who)
 
-    @app.get("/api/history")
+    @app.get("/api/history", responses=READING)
     def history(
         who: Who, n: Annotated[int, Query(ge=1, le=500)] = 50, before: Annotated[int | None, Query(ge=0)] = None
     ) -> dict[str, Any]:
@@ -178,28 +201,28 @@ def _looking(app: FastAPI, house: House) -> None:
         entries, more = desk.timeline.newest(who.name, n, before)
         made = desk.state.made
         return {
-            "answers": [{**vars(it), "src": _src(it.image), "made": it.image in made} for it in entries],
+            "answers": [{**vars(it), "src": _src(house, it.image), "made": it.image in made} for it in entries],
             "more": more,
         }
 
-    @app.get("/api/stopping")
+    @app.get("/api/stopping", responses=READING)
     def stopping(who: Who) -> dict[str, Any]:
         """Return what the stopping criteria say."""
         return counter.stopping()
 
-    @app.get("/api/team")
+    @app.get("/api/team", responses=READING)
     def team(who: Who) -> dict[str, Any]:
         """Return who did what, and how far people agree."""
         found = counter.team(who)
-        return {**found, "disputed": [{**one, "src": _src(one["image"])} for one in found["disputed"]]}
+        return {**found, "disputed": [{**one, "src": _src(house, one["image"])} for one in found["disputed"]]}
 
-    @app.get("/api/why/{image}")
-    def why(image: Image, who: Who) -> dict[str, Any]:
+    @app.get("/api/why/{image}", responses=ABOUT)
+    def why(image: Place, who: Who) -> dict[str, Any]:
         """Return why an image was chosen."""
         return {**_found(counter.why(image), image), "score_name": house.facts.score}
 
-    @app.get("/api/guess/{image}")
-    def guess(image: Image, who: Who) -> dict[str, Any]:
+    @app.get("/api/guess/{image}", responses=ABOUT)
+    def guess(image: Place, who: Who) -> dict[str, Any]:
         """Return the classifier's probabilities, for whoever asks for them: they bias people."""
         _found(counter.why(image), image)
         return {"probs": counter.office.guess(image)}
@@ -208,28 +231,31 @@ def _looking(app: FastAPI, house: House) -> None:
 def _pictures(app: FastAPI, house: House) -> None:
     desk, counter = house.desk, house.counter
 
-    @app.get("/images/{image}.png", response_class=Response)
-    def picture(image: Image, who: Who) -> Response:
-        """Return an image that was asked about."""
-        _found(desk.state.pick(image), image)
-        return Response(house.facts.picture(image, desk.state), media_type="image/png", headers=FOR_EVER)
+    @app.get("/images/{image}.png", response_class=Response, responses=ABOUT | PICTURE)
+    def picture(image: Place, who: Who, of: str = "") -> Response:
+        """Return an image that was asked about. `of` names the pool, as in `src`: then a browser may keep it."""
+        state = desk.state
+        _found(state.pick(image), image)
+        kept = FOR_EVER if of == house.facts.tag(image, state) else {}
+        return Response(house.facts.picture(image, state), media_type="image/png", headers=kept)
 
-    @app.get("/why/{image}.png", response_class=Response)
-    def synthetic(image: Image, who: Who) -> Response:
+    @app.get("/why/{image}.png", response_class=Response, responses=ABOUT | PICTURE)
+    def synthetic(image: Place, who: Who) -> Response:
         """Return the made-up image that led to one that was asked about."""
         told = counter.office.reason(image) or {}
         data = base64.b64decode(_found(told.get("synthetic"), image))
-        return Response(data, media_type="image/png", headers={"cache-control": "private, max-age=3600"})
+        return Response(data, media_type="image/png")
 
 
-def _src(image: int) -> str:
-    return f"/images/{image}.png"
+def _src(house: House, image: int) -> str:
+    """Return an image's address. Another project at the same port has other images under the same ids."""
+    return f"/images/{image}.png?of={house.facts.tag(image, house.desk.state)}"
 
 
 def _task(house: House, task: Task) -> dict[str, Any]:
     reason = house.counter.office.reason(task.image) or {}
     opinions = [{"by": by, "label": label} for by, label in task.opinions]
-    return {**vars(task), "opinions": opinions, "src": _src(task.image), "why": bool(reason.get("synthetic"))}
+    return {**vars(task), "opinions": opinions, "src": _src(house, task.image), "why": bool(reason.get("synthetic"))}
 
 
 def _found(what: Any, image: int) -> Any:
@@ -240,6 +266,7 @@ def _found(what: Any, image: int) -> Any:
 
 def _explained(request: Request, error: Exception) -> Response:
     """Return what went wrong, in three lines."""
+    headers: Mapping[str, str] | None = None
     if isinstance(error, Refusal):
         told, status = said(error.rule, error.came, error.remedy), error.status
     elif isinstance(error, UserError):
@@ -249,7 +276,8 @@ def _explained(request: Request, error: Exception) -> Response:
         came = f"{'.'.join(str(step) for step in first['loc'])[:80]}: {first['msg'][:200]}"
         told, status = said("a request has the form that the API says", came, "mend it: see /api/openapi.json"), 422
     else:
-        status = getattr(error, "status_code", 404)
+        status, headers = getattr(error, "status_code", 404), getattr(error, "headers", None)
         came = f"{request.method} {request.url.path[:200]}"
         told = said("a request is for what there is", came, "mend the address: see /api/openapi.json")
-    return JSONResponse(told, status)
+    # In ASCII: what came may hold half a character, which UTF-8 cannot.
+    return Response(json.dumps(told), status, headers, "application/json")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -67,6 +68,12 @@ class Facts:
             "strategy": self.strategy,
             "exam": self.exam,
         }
+
+    def tag(self, image: int, state: State) -> str:
+        """Return what an image's address must tell beside its id, so that no other image ever has the same one."""
+        made = state.made.get(image)
+        told = f"{self.pool.fingerprint} {made.picture if made else ''}"
+        return hashlib.sha256(told.encode()).hexdigest()[:16]
 
     def picture(self, image: int, state: State) -> bytes:
         """Return an image as a PNG file."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 LIMIT = 64 * 1024  # bytes of a request's body: 200 answers take 20 KiB
+ONCE = frozenset({"host", "origin", "content-type", "content-length", "transfer-encoding", "authorization"})
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -57,10 +58,12 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        if scope["type"] != "http":  # a web socket: there is none, and it would pass by what follows
+            await send({"type": "websocket.close", "code": 1008})
+            return
 
         async def armed(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
@@ -68,6 +71,7 @@ class Guard:
             await send(message)
 
         try:
+            headers = _distinct(scope["headers"])
             self._check(scope, headers)
             body = await self._body(headers, receive)
         except Refusal as refusal:
@@ -98,6 +102,8 @@ class Guard:
         if origin is not None and origin.lower() not in (f"http://{host.lower()}", f"https://{host.lower()}"):
             came = f"Origin: {origin[:80]}"
             raise Refusal(403, "what is written comes from this server's own page", came, _remedy("origin"))
+        if scope["method"] != "POST":
+            return  # nothing is written by it: there is no such route
         if headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
             came = f"Content-Type: {headers.get('content-type', 'none')[:80]}"
             raise Refusal(415, "what is written is JSON", came, "send Content-Type: application/json")
@@ -105,7 +111,7 @@ class Guard:
     async def _body(self, headers: dict[str, str], receive: Receive) -> bytes | None:
         """Read the body, and no more than may come."""
         length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > self.limit:
+        if not (length.isascii() and length.isdigit()) or int(length) > self.limit:
             raise self._too_large(f"{length[:20]} bytes")
         body = b""
         while True:
@@ -120,6 +126,17 @@ class Guard:
 
     def _too_large(self, came: str) -> Refusal:
         return Refusal(413, f"a request has at most {self.limit:,} bytes", came, "send fewer answers at a time")
+
+
+def _distinct(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Return the headers by name. Of two that differ, one reader would take the first and another the last."""
+    found: dict[str, str] = {}
+    for name, value in headers:
+        told = name.decode("latin-1").lower()
+        if told in found and told in ONCE:
+            raise Refusal(400, f"a request has one {told}", "two of them", "send one")
+        found[told] = value.decode("latin-1")
+    return found
 
 
 def _remedy(what: str) -> str:

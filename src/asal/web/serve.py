@@ -6,7 +6,6 @@ import getpass
 import ipaddress
 import socket
 import threading
-import webbrowser
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from asal.errors import UserError
 from asal.events import Record
 from asal.labelling.counter import Counter
 from asal.labelling.desk import Desk
-from asal.labelling.office import Office
+from asal.labelling.office import Complaint, Office, quiet
 from asal.labelling.opinions import Rules
 from asal.labelling.people import People
 from asal.labelling.worker import Order
@@ -25,6 +24,7 @@ from asal.spec import Spec
 from asal.web.app import House, build
 from asal.web.facts import Facts
 from asal.web.guard import LOOPBACK, Guard
+from asal.web.opening import open_browser
 
 PORT = 8765
 LINK = 12 * 3600.0  # seconds that the printed link is good for
@@ -53,13 +53,19 @@ class Address:
 
 
 def serve(
-    order: Order, address: Address, name: str = "", browser: bool = True, say: Callable[[str], object] = print
+    order: Order,
+    address: Address,
+    name: str = "",
+    browser: bool = True,
+    say: Callable[[str], object] = print,
+    complain: Complaint = quiet,
 ) -> None:
     """Serve a project's labelling page until Ctrl-C; answers are on the disk before they are acknowledged.
 
     Args:
         name: of whoever sits at this machine; the user's own where none is given.
         say: takes each line that is printed.
+        complain: is told what the worker cannot do.
 
     Raises:
         UserError: the project is not prepared, the record is another project's, the port is taken, or the address is
@@ -80,7 +86,7 @@ def serve(
         check_record(record.name, desk.state, facts.pool, facts.classes, order.seed)
         with bound(address) as listening:
             port = listening.getsockname()[1]
-            office = Office(order)
+            office = Office(order, complain)
             house = House(facts, Counter(desk, office, people, spec.protocol.budget), f"asal-{port}", _https(address))
             guarded = Guard(build(house), _hosts(address, port))
             if address.loops_back:
@@ -94,20 +100,21 @@ def serve(
                 say(f"Serving {link}; people sign in with the tokens of `asal annotator add`.")
             office.start()
             try:
-                _run(guarded, listening, link if browser else "")
+                _run(guarded, listening, link if browser else "", root / "labelling")
             finally:
                 office.close()
+                (root / "labelling" / "open.html").unlink(missing_ok=True)
 
 
-def _run(app: Any, listening: socket.socket, link: str) -> None:
+def _run(app: Any, listening: socket.socket, link: str, folder: Path) -> None:
     import uvicorn
 
     # Neither addresses nor headers are logged: a token may stand in them by mistake.
-    config = uvicorn.Config(
-        app, access_log=False, log_level="warning", server_header=False, timeout_graceful_shutdown=3
-    )
+    quiet: dict[str, Any] = {"access_log": False, "log_level": "warning", "server_header": False}
+    # One parser, whatever else is installed: what it refuses is what the tests have seen refused.
+    config = uvicorn.Config(app, http="h11", ws="none", lifespan="off", timeout_graceful_shutdown=3, **quiet)
     if link:
-        threading.Timer(0.7, webbrowser.open, [link]).start()
+        threading.Timer(0.7, open_browser, [link, folder]).start()
     uvicorn.Server(config).run([listening])
 
 

@@ -2,17 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+
+def _digits(given: Any) -> Any:
+    """Refuse in an address what else pydantic takes for a whole number: 1.0, +1, 1_000, other scripts' digits."""
+    if isinstance(given, str) and not (given.isascii() and given.isdigit()):
+        raise ValueError("a number is written in digits")
+    return given
+
+
+Place = Annotated[int, BeforeValidator(_digits), Field(ge=0, lt=2**63)]  # an image, in an address
 Image = Annotated[int, Field(ge=0, lt=2**63)]
 Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
 Tab = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
 class _Shape(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)  # true and "1" are no image 1
+
+
+class Reason(_Shape):
+    """Why something was refused, in three lines."""
+
+    rule: str
+    came: str
+    remedy: str
+
+
+class Problem(_Shape):
+    """What every refusal says."""
+
+    error: Reason
 
 
 class Token(_Shape):

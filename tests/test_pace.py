@@ -1,0 +1,76 @@
+"""When the next images are chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from asal.events import FORMAT, Event
+from asal.labelling.pace import FIRST, Pace, Wanted, wanted
+from asal.spec import ProtocolTable
+from asal.state import State, fold
+
+PROTOCOL = ProtocolTable(initial=4, batch=3, budget=13)
+
+
+def state(told: int, *, open_: int, more: Sequence[dict[str, Any]] = ()) -> State:
+    """Return a record's state with so many labels of two classes, and so many open images, in one round."""
+    ids = list(range(told + open_))
+    body = {"ids": ids, "scores": [0.0] * len(ids), "n": len(ids), "strategy": "x", **(more[0] if more else {})}
+    events = [Event("opened", body={"format": FORMAT}), Event("asked", 0, body=body)]
+    return fold(State(), [*events, *(Event("answered", 0, image, image % 2, "Ada") for image in ids[:told])])
+
+
+def test_the_first_batch_is_as_large_as_the_plan_says() -> None:
+    assert wanted(State(), PROTOCOL, Pace(), left=100) == Wanted(4)
+    assert wanted(State(), PROTOCOL, Pace(), left=2) == Wanted(2)
+    assert wanted(State(), PROTOCOL, Pace(), left=0) is None
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0, 50.0])
+def test_in_the_strict_way_every_answer_is_waited_for(rate: float) -> None:
+    pace = Pace(strict=True, rate=rate)
+    assert wanted(state(9, open_=1), PROTOCOL, pace, left=100) is None
+    assert wanted(state(10, open_=0), PROTOCOL, pace, left=100) == Wanted(3)
+
+
+def test_a_budget_counts_what_is_open_and_is_never_overdrawn() -> None:
+    assert wanted(state(11, open_=0), PROTOCOL, Pace(), left=100) == Wanted(2)
+    assert wanted(state(11, open_=1), PROTOCOL, Pace(), left=100) == Wanted(1, ahead=True)
+    assert wanted(state(11, open_=2), PROTOCOL, Pace(), left=100) is None
+    assert wanted(state(13, open_=0), PROTOCOL, Pace(), left=100) is None
+
+
+def test_the_next_batch_is_begun_as_early_as_it_takes() -> None:
+    slow, fast = Pace(rate=0.2, seconds=FIRST), Pace(rate=1.0, seconds=FIRST)
+    assert slow.meanwhile == 1 and fast.meanwhile == 5
+    assert wanted(state(6, open_=4), PROTOCOL, slow, left=100) is None
+    assert wanted(state(6, open_=4), PROTOCOL, fast, left=100) == Wanted(3, ahead=True)
+    assert wanted(state(6, open_=6), PROTOCOL, fast, left=100) is None
+
+
+def test_people_who_are_faster_than_training_get_more_by_the_last_classifier_once() -> None:
+    fast = Pace(rate=2.0, seconds=10.0)
+    protocol = ProtocolTable(initial=4, batch=3, budget=1000)
+    assert wanted(state(6, open_=4), protocol, fast, left=1000) == Wanted(12, ahead=True, topped=True)  # four batches
+    after = state(6, open_=4, more=[{"topped": True}])
+    assert wanted(after, protocol, fast, left=1000) == Wanted(3, ahead=True), "now it is trained"
+
+
+def test_nothing_is_chosen_ahead_without_a_classifier() -> None:
+    one = fold(State(), [
+        Event("opened", body={"format": FORMAT}),
+        Event("asked", 0, body={"ids": [0, 1], "scores": [0.0, 0.0], "n": 2, "strategy": "random"}),
+        Event("answered", 0, 0, 1, "Ada"),
+    ])  # fmt: skip
+    assert wanted(one, PROTOCOL, Pace(rate=9.0), left=100) is None
+
+
+def test_made_up_images_that_are_answered_together_cost_one_annotation() -> None:
+    body = {"ids": [10, 11, 12, 13], "scores": [0.0] * 4, "n": 2, "strategy": "adba", "group": 2, "images": ["x"] * 4}
+    open_ = fold(State(), [Event("opened", body={"format": FORMAT}), Event("asked", 0, body=body)])
+    done = fold(open_, [Event("answered", 0, image, image % 2, "Ada") for image in (10, 11)])
+    assert done.spent == 1
+    assert wanted(done, ProtocolTable(initial=1, batch=9, budget=5), Pace(rate=0.5), left=100) == Wanted(3, True, False)
