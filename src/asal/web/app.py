@@ -185,7 +185,7 @@ def _looking(app: FastAPI, house: House) -> None:
     @app.get("/api/project", responses=READING)
     def project(who: Who) -> dict[str, Any]:
         """Return what does not change: classes and their keys, the images' shape, the budget, who I am."""
-        return {**house.facts.told(), "me": {"name": who.name, "role": who.role}}
+        return {**house.facts.told(desk.record.name), "me": {"name": who.name, "role": who.role}}
 
     @app.get("/api/status", responses=READING)
     def status(who: Who) -> dict[str, Any]:
