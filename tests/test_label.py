@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -140,8 +141,6 @@ def test_a_page_that_comes_back_goes_on_where_it_was(root: Path) -> None:
 
 def wait_for(bot: Bot, n: int) -> list[dict[str, Any]]:
     """Return images as soon as there are any."""
-    import time
-
     while not (tasks := bot.next(n)):
         assert bot.get("/api/status")["doing"]["error"] is None
         time.sleep(0.05)
@@ -175,7 +174,8 @@ def test_the_page_tells_why_and_guesses_only_when_asked(root: Path) -> None:
             assert "first kind of batch" in bot.get(f"/api/why/{task['image']}")["chosen_from"]
             bot.answer((task["image"], know(task["image"])))
         task = wait_for(bot, 1)[0]
-        why = bot.get(f"/api/why/{task['image']}")
+        while (why := bot.get(f"/api/why/{task['image']}"))["synthetic"] is None:
+            time.sleep(0.05)  # the worker tells of it when it has asked
         assert task["why"] and why["synthetic"] == f"/why/{task['image']}.png" and why["distance"] > 0
         assert bot.http.get(why["synthetic"]).content.startswith(b"\x89PNG")
         assert bot.http.get(task["src"]).content.startswith(b"\x89PNG")
