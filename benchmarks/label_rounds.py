@@ -2,8 +2,8 @@
 
     python benchmarks/label_rounds.py PROJECT --spec SPEC --strategy asal-rerank --rounds 10
 
-Starts `asal label` beside a prepared project, answers over HTTP with the stored labels, `--seconds` after each image
-was there, and prints what a page would have waited: `strict`, where the next batch is chosen when every answer is in; and
+Starts `asal label` beside a project, answers over HTTP with the stored labels, `--seconds` after each image
+was there, and prints what a page waited: `strict`, where the next batch is chosen when every answer is in; and
 `ahead`, where it is chosen meanwhile. Nothing of the project is changed.
 """
 

