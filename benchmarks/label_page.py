@@ -75,9 +75,12 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-def fresh(root: Path, at: Path) -> Path:
+def fresh(root: Path, at: Path, spec: Path | None) -> Path:
     """Copy a project without its answers."""
-    return Path(shutil.copytree(root, at, ignore=shutil.ignore_patterns("labels.db*", "labelling")))
+    shutil.copytree(root, at, ignore=shutil.ignore_patterns("labels.db*", "labelling"))
+    if spec is not None:
+        shutil.copy(spec, at / "asal.toml")
+    return at
 
 
 def opened(browser: Browser, link: str, **options: Any) -> Page:
@@ -113,14 +116,14 @@ def told(name: str, times: Sequence[float]) -> str:
     return f"{name:24}{len(times):6}{median(times):9.1f}{cuts[94]:9.1f}{cuts[98]:9.1f}{max(times):9.1f}"
 
 
-def measure(root: Path, presses: int) -> None:
+def measure(root: Path, spec: Path | None, presses: int) -> None:
     """Print how long presses take."""
     print(f"{'milliseconds':24}{'n':>6}{'p50':>9}{'p95':>9}{'p99':>9}{'max':>9}")
     for name, wait in (("4 answers a second", 250), ("12 answers a second", 80)):
         with (
             tempfile.TemporaryDirectory() as folder,
             chromium() as browser,
-            served(fresh(root, Path(folder) / "project"), "--budget", str(presses + 50)) as link,
+            served(fresh(root, Path(folder) / "project", spec), "--budget", str(presses + 50)) as link,
         ):
             page = opened(browser, link, **DESK)
             print(told(name, pressing(page, presses, wait)), flush=True)
@@ -145,7 +148,9 @@ def digits(root: Path) -> list[int]:
 def with_two_classes(ten: Path, two: Path) -> Path:
     """Copy the digits, and ask of them whether they are a five."""
     shutil.copytree(ten, two)
-    text = (two / "asal.toml").read_text().replace("initial = 20", "initial = 160")
+    text = (
+        (two / "asal.toml").read_text().replace("initial = 20", "initial = 200").replace("budget = 200", "budget = 300")
+    )
     labelling = '[labelling]\nclasses = ["another digit", "five"]\nstrategy = "random"'
     (two / "asal.toml").write_text(f"{text}\n{labelling}\n")
     return two
@@ -212,6 +217,7 @@ def _picture(page: Page, path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("project", nargs="?", type=Path, help="prepared; it is copied, and stays as it is")
+    parser.add_argument("--spec", type=Path, help="where the project holds no asal.toml")
     parser.add_argument("--presses", type=int, default=200)
     parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="picture the page instead")
     given = parser.parse_args()
@@ -219,7 +225,7 @@ def main() -> None:
     if given.pictures is not None:
         pictures(given.pictures)
     elif given.project is not None:
-        measure(given.project, given.presses)
+        measure(given.project, given.spec, given.presses)
     else:
         parser.error("name a project, or --pictures FOLDER")
 

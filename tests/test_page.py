@@ -74,6 +74,7 @@ def served(prepared: Path, tmp_path_factory: pytest.TempPathFactory, write_spec:
     write_spec(root, name="two", protocol=protocol, labelling=labelling)
     with Served(root) as serving:
         yield serving
+        assert "Traceback" not in serving.stop()  # whatever was refused
 
 
 def link(served: Served) -> str:

@@ -32,7 +32,7 @@ def said(rule: str, came: str, remedy: str) -> dict[str, dict[str, str]]:
     return {"error": {"rule": rule, "came": came, "remedy": remedy}}
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)  # not frozen: whoever catches an exception writes its traceback into it
 class Refusal(Exception):  # noqa: N818  it is an answer, not a fault
     """A request that goes no further."""
 

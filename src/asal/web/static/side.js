@@ -52,7 +52,7 @@ export class Side {
     if (!this.status) return;
     const { counts, progress } = this.status;
     if (label !== null) counts[label] = Math.max(0, counts[label] + by);
-    progress.spent = Math.max(0, progress.spent + by);
+    progress.spent += label === null ? 0 : by; // "can't tell" costs nothing
     progress.answers += label === null ? 0 : by;
     progress.skipped += label === null ? by : 0;
     this.numbers();
