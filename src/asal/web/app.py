@@ -66,7 +66,7 @@ PICTURE: dict[int | str, dict[str, Any]] = {200: {"description": "A PNG file.", 
 
 def build(house: House) -> FastAPI:
     """Return the application, without its guard."""
-    app = FastAPI(title="asal label", openapi_url=None, docs_url=None, redoc_url=None)
+    app = FastAPI(title="asal label", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.house = house
     for wrong in (UserError, RequestValidationError, HTTPException, Refusal):
         app.add_exception_handler(wrong, _explained)

@@ -32,14 +32,12 @@ def said(rule: str, came: str, remedy: str) -> dict[str, dict[str, str]]:
     return {"error": {"rule": rule, "came": came, "remedy": remedy}}
 
 
-@dataclass(eq=False)  # not frozen: whoever catches an exception writes its traceback into it
 class Refusal(Exception):  # noqa: N818  it is an answer, not a fault
-    """A request that goes no further."""
+    """A request that goes no further. No frozen dataclass: whoever raises an exception writes into it."""
 
-    status: int
-    rule: str
-    came: str
-    remedy: str
+    def __init__(self, status: int, rule: str, came: str, remedy: str) -> None:
+        super().__init__(status, rule, came, remedy)
+        self.status, self.rule, self.came, self.remedy = status, rule, came, remedy
 
 
 @dataclass(frozen=True)
@@ -93,15 +91,14 @@ class Guard:
             raise Refusal(
                 403, "a request is addressed to this server by its name", f"Host: {host[:80]}", _remedy("host")
             )
-        if scope["method"] in ("GET", "HEAD"):
-            return
         origin = headers.get("origin")
-        if origin is None and "authorization" not in headers and "cookie" in headers:
+        reads = scope["method"] in ("GET", "HEAD")
+        if origin is None and "authorization" not in headers and "cookie" in headers and not reads:
             came = "a request with a cookie and without an Origin"
             raise Refusal(403, "what is written comes from this server's own page", came, _remedy("origin"))
         if origin is not None and origin.lower() not in (f"http://{host.lower()}", f"https://{host.lower()}"):
             came = f"Origin: {origin[:80]}"
-            raise Refusal(403, "what is written comes from this server's own page", came, _remedy("origin"))
+            raise Refusal(403, "a page that speaks to this server is its own", came, _remedy("origin"))
         if scope["method"] != "POST":
             return  # nothing is written by it: there is no such route
         if headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":

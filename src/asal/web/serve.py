@@ -110,8 +110,9 @@ def serve(
 def _run(app: Any, listening: socket.socket, link: str, folder: Path) -> None:
     import uvicorn
 
-    # Neither addresses nor headers are logged: a token may stand in them by mistake.
-    quiet: dict[str, Any] = {"access_log": False, "log_level": "warning", "server_header": False}
+    # Neither addresses nor headers are logged: a token may stand in them by mistake. Nor are requests that are none:
+    # whoever sends many of them would fill a pipe that nobody reads, and the server would wait for it.
+    quiet: dict[str, Any] = {"access_log": False, "log_level": "error", "server_header": False}
     # One parser, whatever else is installed: what it refuses is what the tests have seen refused.
     config = uvicorn.Config(app, http="h11", ws="none", lifespan="off", timeout_graceful_shutdown=3, **quiet)
     # Threads hand over sooner than after Python's 5 ms: with eight people at once that saves a third of the time.
