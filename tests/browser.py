@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ class Hand:
     def image(self) -> int:
         """The image on the stage."""
         source = self.page.locator(SHOWN).get_attribute("src") or ""
-        return int(source.removeprefix("/images/").removesuffix(".png"))
+        return int(re.findall(r"\d+", source)[0])
 
     def label(self, label: int | None, *, reload: bool = False) -> None:
         """Press a digit's key, or space; and load the page again at once, where told so."""
@@ -87,18 +88,18 @@ class Hand:
         image = self.order.pop()
         del self.pressed[image]
         self.page.keyboard.press("Backspace")
-        self.page.locator(f"#frame img[src='/images/{image}.png']").wait_for()
+        self.page.locator(f"#frame img[src^='/images/{image}.png']").wait_for()
 
     def correct(self, back: int, label: int | None) -> None:
         """Go back so many answers, and press another key there."""
         image, now = self.order[-back], self.image
         for _ in range(back):
             self.page.keyboard.press("ArrowLeft")
-        self.page.locator(f"#frame img[src='/images/{image}.png']").wait_for()
+        self.page.locator(f"#frame img[src^='/images/{image}.png']").wait_for()
         expect(self.page.locator("#was")).to_contain_text(f"Image {image} ")
         self.page.keyboard.press(" " if label is None else str(label))
         self.pressed[image] = label
-        self.page.locator(f"#frame img[src='/images/{now}.png']").wait_for()
+        self.page.locator(f"#frame img[src^='/images/{now}.png']").wait_for()
 
     def saved(self) -> None:
         """Wait until the page says that all is saved."""

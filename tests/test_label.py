@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from conftest import TINY, Command, merged
-from people import Bot, Label, Served
+from labelled import STRICT, events, rows, settings, truth
+from people import Bot, Served
 
 from asal.build import Project
-from asal.events import Event, Record
+from asal.events import Record
 from asal.experiment import Job, begin, run_one
-from asal.oracles.stored import Stored
 from asal.progress import unwatched
 from asal.report import toml
 from asal.spec import load, parse
 from asal.state import State, fold
 
-STRICT = {"labelling": {"pace": "strict"}}
 TWO = {
     "pool": {"keep": ["3", "8"], "split": {"train": None, "test": 100, "validation": 50}},
     "protocol": {"initial": 10},
@@ -48,30 +47,6 @@ def made(root: Path, given: Mapping[str, Any]) -> None:
     """Make a project of a plain spec."""
     (root / "asal.toml").write_text(toml(parse(given).model_dump(mode="json", exclude_none=True)))
     Project.open(root).prepare()
-
-
-def settings(root: Path, changes: Mapping[str, Any]) -> None:
-    """Change a project's spec where that changes nothing that is prepared."""
-    given = merged(load(root).model_dump(mode="json", exclude_none=True), changes)
-    (root / "asal.toml").write_text(toml(given))
-
-
-def truth(root: Path) -> Label:
-    """Return who knows every label of a pool."""
-    stored = Stored.open(root / "pool")
-    return lambda image: int(stored.answer(np.array([image]))[0])
-
-
-def events(root: Path) -> list[Event]:
-    with Record.open(load(root).labelling.place(root)) as record:
-        return record.read()
-
-
-def rows(path: Path) -> list[dict[str, Any]]:
-    """Return rows but for what is of one run or of people alone."""
-    apart = ("seconds", "commit", "look", "validation")
-    lines = path.read_text().splitlines()
-    return [{key: value for key, value in json.loads(line).items() if key not in apart} for line in lines]
 
 
 @pytest.mark.parametrize("strategy", ["asal", "uncertainty"])
@@ -140,8 +115,6 @@ def test_a_page_that_comes_back_goes_on_where_it_was(root: Path) -> None:
 
 def wait_for(bot: Bot, n: int) -> list[dict[str, Any]]:
     """Return images as soon as there are any."""
-    import time
-
     while not (tasks := bot.next(n)):
         assert bot.get("/api/status")["doing"]["error"] is None
         time.sleep(0.05)
@@ -175,7 +148,8 @@ def test_the_page_tells_why_and_guesses_only_when_asked(root: Path) -> None:
             assert "first kind of batch" in bot.get(f"/api/why/{task['image']}")["chosen_from"]
             bot.answer((task["image"], know(task["image"])))
         task = wait_for(bot, 1)[0]
-        why = bot.get(f"/api/why/{task['image']}")
+        while (why := bot.get(f"/api/why/{task['image']}"))["synthetic"] is None:
+            time.sleep(0.05)  # the worker tells of it when it has asked
         assert task["why"] and why["synthetic"] == f"/why/{task['image']}.png" and why["distance"] > 0
         assert bot.http.get(why["synthetic"]).content.startswith(b"\x89PNG")
         assert bot.http.get(task["src"]).content.startswith(b"\x89PNG")

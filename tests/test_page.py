@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import random
 import shutil
 from collections import Counter
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 from browser import CHROMIUM, SHOWN, Hand, Visit, first_of, launch
+from conftest import Command
 from people import Served
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from playwright.sync_api import Error as PlaywrightError
@@ -72,6 +74,7 @@ def served(prepared: Path, tmp_path_factory: pytest.TempPathFactory, write_spec:
     write_spec(root, name="two", protocol=protocol, labelling=labelling)
     with Served(root) as serving:
         yield serving
+        assert "Traceback" not in serving.stop()  # whatever was refused
 
 
 def link(served: Served) -> str:
@@ -89,7 +92,23 @@ def overflow(page: Page) -> int:
     return wide
 
 
-def test_what_is_pressed_is_what_the_record_says(tiny: Path, visit: Callable[..., Visit], write_spec: Any) -> None:
+def check_what_is_kept(root: Path, pressed: dict[int, int | None]) -> None:
+    """Check the export and the record against what was pressed: nothing lost, nothing doubled, nothing else."""
+    with (root / "labels" / "labels.csv").open(newline="") as table:
+        rows = list(csv.DictReader(table))
+    assert {int(row["id"]): int(row["number"]) if row["number"] else None for row in rows} == pressed
+    assert len(rows) == len(pressed) == 60
+    state = fold(State(), events(root))
+    assert dict(state.answers) | dict(state.skips) == pressed
+    told = [event for event in events(root) if event.kind in {"answered", "skipped"}]
+    undone = Counter(event.image for event in events(root) if event.kind == "withdrawn")
+    assert Counter(event.image for event in told) == Counter(list(pressed)) + undone  # none twice
+    assert all(0 <= event.body["seconds"] < 60 for event in told)
+
+
+def test_what_is_pressed_is_what_is_exported(
+    tiny: Path, visit: Callable[..., Visit], write_spec: Any, asal: Command
+) -> None:
     write_spec(tiny, protocol={"initial": 50, "batch": 10, "budget": 100}, labelling={"strategy": "uncertainty"})
     rng, visitor, pressed = random.Random(0), visit(), dict[int, int | None]()
     with Served(tiny) as served:
@@ -139,12 +158,8 @@ def test_what_is_pressed_is_what_the_record_says(tiny: Path, visit: Callable[...
             some(1, first_of(hand, other))
         hand.saved()
         other.saved()
-    state = fold(State(), events(tiny))
-    assert dict(state.answers) | dict(state.skips) == pressed
-    told = [event for event in events(tiny) if event.kind in {"answered", "skipped"}]
-    undone = Counter(event.image for event in events(tiny) if event.kind == "withdrawn")
-    assert Counter(event.image for event in told) == Counter(pressed) + undone  # none twice
-    assert all(0 <= event.body["seconds"] < 60 for event in told)
+    assert asal("export", tiny, tiny / "labels").code == 0
+    check_what_is_kept(tiny, pressed)
 
 
 def test_the_keyboard_is_enough(served: Served, visit: Callable[..., Visit]) -> None:

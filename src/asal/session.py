@@ -73,6 +73,7 @@ class Session:
     """Asks for labels and takes them. Safe to share between threads; between processes, the later writer fails.
 
     >>> from asal.events import Record
+    >>> from asal.plan import draw
     >>> from asal.testing.worlds import toy_world
     >>> world = toy_world()
     >>> session = Session(world.pool, Record.open("sqlite://"), Plan(world.classes, world.learner, draw))
@@ -348,10 +349,8 @@ def check_record(name: str, state: State, pool: Pool, classes: Sequence[str], se
     Raises:
         UserError: says which.
     """
-    check_size(name, state, len(pool))
-    then, now = state.opened, {"pool": pool.fingerprint, "classes": list(classes), "seed": seed}
-    if then is None:  # nothing was asked yet
-        return
+    now = {"pool": pool.fingerprint, "classes": list(classes), "seed": seed}
+    then = state.opened or now  # nothing was asked yet
     for fact, here in now.items():
         if then[fact] != here:
             raise UserError(
@@ -359,6 +358,7 @@ def check_record(name: str, state: State, pool: Pool, classes: Sequence[str], se
                 came=f"{name} was begun with {fact} = {then[fact]!r}, and this session has {here!r}",
                 remedy=f"go on with the {fact} it was begun with, or start a new record",
             )
+    check_size(name, state, len(pool))
 
 
 def _untrainable(state: State) -> str | None:

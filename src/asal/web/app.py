@@ -185,7 +185,7 @@ def _looking(app: FastAPI, house: House) -> None:
     @app.get("/api/project", responses=READING)
     def project(who: Who) -> dict[str, Any]:
         """Return what does not change: classes and their keys, the images' shape, the budget, who I am."""
-        return {**house.facts.told(), "me": {"name": who.name, "role": who.role}}
+        return {**house.facts.told(desk.record.name), "me": {"name": who.name, "role": who.role}}
 
     @app.get("/api/status", responses=READING)
     def status(who: Who) -> dict[str, Any]:
@@ -253,9 +253,9 @@ def _src(house: House, image: int) -> str:
 
 
 def _task(house: House, task: Task) -> dict[str, Any]:
-    reason = house.counter.office.reason(task.image) or {}
+    led = "latent" in house.desk.state.notes.get(task.image, {})  # a made-up image led to it
     opinions = [{"by": by, "label": label} for by, label in task.opinions]
-    return {**vars(task), "opinions": opinions, "src": _src(house, task.image), "why": bool(reason.get("synthetic"))}
+    return {**vars(task), "opinions": opinions, "src": _src(house, task.image), "why": led}
 
 
 def _found(what: Any, image: int) -> Any:

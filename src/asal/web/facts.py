@@ -55,10 +55,14 @@ class Facts:
             spec.name, classes, opened, strategy, score, spec.protocol.budget, people.grid, people.overlap, _exam(root)
         )
 
-    def told(self) -> dict[str, Any]:
-        """Return it as JSON."""
+    def told(self, record: str) -> dict[str, Any]:
+        """Return it as JSON, for people who answer to a record.
+
+        Its id keeps answers that wait in a browser from going to another project that is served at the same address.
+        """
         keys = keys_of(self.classes)
         return {
+            "id": hashlib.sha256(f"{self.pool.fingerprint} {record}".encode()).hexdigest()[:16],
             "name": self.name,
             "classes": [{"number": i, "name": name, "key": keys[i]} for i, name in enumerate(self.classes)],
             "shape": list(self.pool.shape),

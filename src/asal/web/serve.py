@@ -115,7 +115,7 @@ def _run(app: Any, listening: socket.socket, link: str, folder: Path) -> None:
     quiet: dict[str, Any] = {"access_log": False, "log_level": "error", "server_header": False}
     # One parser, whatever else is installed: what it refuses is what the tests have seen refused.
     config = uvicorn.Config(app, http="h11", ws="none", lifespan="off", timeout_graceful_shutdown=3, **quiet)
-    # Threads hand over sooner than after Python's 5 ms: with eight people at once an answer takes two thirds of the time.
+    # Threads hand over sooner than after Python's 5 ms: with eight people at once that saves a third of the time.
     sys.setswitchinterval(0.0005)
     if link:
         threading.Timer(0.7, open_browser, [link, folder]).start()

@@ -44,13 +44,13 @@ function reason({ feed, outbox, away }, loading) {
 
 function gone(letters) {
   const safe = letters ? [`${plural(letters, "answer waits", "answers wait")} here and will be saved when it is back.`] : [];
-  return { title: "The server is away", text: [...safe, "The page tries again by itself. Was `asal label` stopped?"],
+  return { title: "The server is away", text: [...safe, "The page tries again by itself. Was “asal label” stopped?"],
     busy: true };
 }
 
 function finished({ note }) {
-  return { title: "Done: the budget is spent", text: [note || "Thank you. There is nothing more to label.",
-    "`asal export` writes the labels; History still lets you correct them."] };
+  return { title: note ? `Done: ${note}` : "Done", text: ["Thank you. There is nothing more to label.",
+    "“asal export” writes the labels; History still lets you correct them."] };
 }
 
 function working(doing) {

@@ -71,6 +71,7 @@ class App {
   }
 
   refresh() {
+    if (this.feed.asked) this.side.doing(this.feed.doing); // it is newer than the status
     if (this.viewing === "grid") this.grid.show();
     else this.single.show();
   }

@@ -99,7 +99,7 @@ function accuracy(app, points) {
     ...["round", "labels", "accuracy"].map((text) => el("th", { scope: "col" }, text)))), el("tbody", {}, ...rows)));
   const pairs = points.map(({ labels, accuracy: value }) => [labels, value]);
   return el("section", { class: "criterion" }, el("h3", {}, title),
-    curve(pairs, { title, y: (value) => `${Math.round(100 * value)}%` }), table);
+    curve(pairs, { title, y: (value) => `${Number((100 * value).toFixed(1))}%` }), table);
 }
 
 function criterion({ title, source, explain, value, threshold, met, history: past }) {
@@ -130,7 +130,7 @@ async function team(app, panels) {
 const known = (part) => (part === null || part === undefined ? "–" : percent(part));
 
 function agreement(alpha, kappa, doubly) {
-  if (!doubly) return [note("No image has two opinions yet, so there is no agreement to measure. `overlap` in the spec asks for them.")];
+  if (!doubly) return [note("No image has two opinions yet, so there is no agreement to measure. “overlap” in asal.toml asks for them.")];
   const pairs = kappa.map(({ a, b, kappa: value, images }) => el("li", {},
     `${a} and ${b}: ${value === null ? "–" : value.toFixed(2)} on ${plural(images, "image", "images")}`));
   const whole = `Krippendorff's α ${alpha === null ? "–" : alpha.toFixed(2)}, on ${plural(doubly, "image", "images")} with two opinions or more.`;

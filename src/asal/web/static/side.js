@@ -52,7 +52,7 @@ export class Side {
     if (!this.status) return;
     const { counts, progress } = this.status;
     if (label !== null) counts[label] = Math.max(0, counts[label] + by);
-    progress.spent = Math.max(0, progress.spent + by);
+    progress.spent += label === null ? 0 : by; // "can't tell" costs nothing
     progress.answers += label === null ? 0 : by;
     progress.skipped += label === null ? by : 0;
     this.numbers();
@@ -93,7 +93,7 @@ export class Side {
     const busy = !["waiting", "finished", "failed"].includes(doing.stage);
     node.classList.toggle("busy", busy);
     write($("stage-name"), STAGES[doing.stage] ?? doing.stage);
-    write($("stage-note"), [busy ? honest(doing) : "", doing.note].filter(Boolean).join(" "));
+    write($("stage-note"), [doing.note, busy ? honest(doing) : ""].filter(Boolean).join("; "));
     $("stage-bar").hidden = !busy || !doing.total;
     $("stage-bar").max = doing.total || 1;
     $("stage-bar").value = doing.done;
@@ -105,7 +105,7 @@ export class Side {
     if (!exam) return;
     const text = `Accuracy on ${plural(exam.images, "image", "images")} (${exam.name})`;
     if (!points.length) return void $("graph-body").replaceChildren(el("p", { class: "note" }, "Comes after the first round."));
-    const drawn = curve(points.map(({ labels, accuracy }) => [labels, accuracy]), { title: text, y: (v) => `${Math.round(100 * v)}%` });
+    const drawn = curve(points.map(({ labels, accuracy }) => [labels, accuracy]), { title: text, y: (v) => `${Number((100 * v).toFixed(1))}%` });
     const last = points.at(-1);
     $("graph-body").replaceChildren(drawn, el("p", { class: "note" },
       `${percent(last.accuracy)} with ${plural(last.labels, "label", "labels")}, on ${exam.images.toLocaleString("en")} ${exam.name} images`));
