@@ -374,7 +374,13 @@ class ModelOfTwo(Model):
     overlap = 2
 
 
-QUIET = settings(max_examples=120, stateful_step_count=30, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+QUIET = settings(
+    max_examples=120,
+    stateful_step_count=30,
+    deadline=None,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
 TestModel = Model.TestCase
 TestModel.settings = QUIET
 TestModelOfTwo = ModelOfTwo.TestCase

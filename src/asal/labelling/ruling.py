@@ -89,7 +89,7 @@ def _afterwards(state: State, who: Person, answer: Answer, body: dict[str, Any])
     if who.name in opinions and opinions[who.name] == answer.label:
         return []
     events = [Event("voted", pick.round if pick else 0, image, answer.label, who.name, body)]
-    if who.name in opinions:
+    if who.name in opinions and author in opinions and image not in state.final:
         now = settled({**opinions, who.name: answer.label})
         if now is not None and now.label != before:
             events.append(Event("corrected", state.number, image, now.label, who.name))
