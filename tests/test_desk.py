@@ -292,6 +292,7 @@ class Model(RuleBasedStateMachine):
         for (image, label), outcome in zip(answers.items(), outcomes, strict=True):
             closed, open_ = image in after.answers or image in after.skips, image in before.waiting
             self.said.setdefault(image, {})[who.name] = label
+            self.held.pop((who.name, image), None)  # whoever has answered has it before them no more
             if open_ and self.rules.wanted(image) == 1 and not before.votes.get(image):
                 assert outcome == ("skipped" if label is None else "answered")
             if outcome in ("answered", "skipped", "corrected"):
