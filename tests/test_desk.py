@@ -18,7 +18,7 @@ from asal.errors import BusyError, UserError
 from asal.events import FORMAT, Event, Record
 from asal.labelling.desk import Desk, Done
 from asal.labelling.leases import STALE
-from asal.labelling.opinions import Opinions, Rules
+from asal.labelling.opinions import Rules, settled
 from asal.labelling.people import Person
 from asal.labelling.ruling import Answer
 from asal.state import State, fold
@@ -361,10 +361,10 @@ class Model(RuleBasedStateMachine):
         for desk in self.desks:
             assert desk.refresh() == state
         assert [*state.waiting] == sorted(state.waiting, key=lambda image: state.waiting[image])
-        for image in state.answers:
-            opinions: Opinions = state.votes.get(image, {})
-            if state.authors[image] in opinions and image not in state.final and self.overlap > 1:
-                assert sum(label == state.answers[image] for label in opinions.values()) > 0
+        for image in state.answers:  # what people agree on by now is the label; where they do not, the label stays
+            agreed = settled(state.votes.get(image, {}))
+            if state.authors[image] in state.votes.get(image, {}) and image not in state.final and agreed is not None:
+                assert agreed.label == state.answers[image]
         groups = [set(state.answers), set(state.skips), set(state.waiting)]
         assert sum(map(len, groups)) == len(set().union(*groups)) == (4 if self.number else 3)
 
