@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Mapping
@@ -179,3 +180,14 @@ def test_what_is_wrong_is_said_before_anything_is_served(root: Path, asal: Comma
     (root / "bare").mkdir()
     shutil.copy(root / "asal.toml", root / "bare")
     asal("label", root / "bare", "--no-browser").refused("prepare")
+
+
+def test_without_the_extra_it_says_what_to_install(tiny: Path, shell: Command, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import importlib.util, sys\n"
+        "real = importlib.util.find_spec\n"
+        "importlib.util.find_spec = lambda name, *more: None if name == 'uvicorn' else real(name, *more)\n"
+    )
+    places = os.pathsep.join([str(tmp_path), os.environ["PYTHONPATH"]])
+    said = shell("label", tiny, "--no-browser", env={**os.environ, "PYTHONPATH": places})
+    said.refused("uvicorn not installed", "pip install 'asal[web]'")
