@@ -29,7 +29,7 @@ from asal.spec import parse
 from asal.state import State, fold
 
 KILLS = int(os.environ.get("ASAL_KILLS", "12"))
-ROOMY = {"pool": {"split": {"train": 1500, "test": 100}}, "protocol": {"initial": 500, "batch": 200, "budget": 1500}}
+ROOMY = {"pool": {"split": {"train": 1500, "test": 100}}, "protocol": {"initial": 1400, "batch": 50, "budget": 1500}}
 CROWD = 4
 
 
