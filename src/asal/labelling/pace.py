@@ -64,7 +64,7 @@ def wanted(state: State, protocol: ProtocolTable, pace: Pace, left: int) -> Want
     """
     committed = state.spent + sum(1 / state.rounds[pick.round].group for pick in state.waiting.values())
     size = protocol.batch if state.rounds else protocol.initial
-    room = min(protocol.budget - math.ceil(committed), left)
+    room = min(protocol.budget - math.ceil(round(committed, 6)), left)  # a group's shares add up to a little more
     if room < 1:
         return None
     if not state.waiting:

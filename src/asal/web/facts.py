@@ -52,7 +52,15 @@ class Facts:
         score = str(table.options.get("score", spec.protocol.score)) if table else spec.protocol.score
         people = spec.labelling
         return cls(
-            spec.name, classes, opened, strategy, score, spec.protocol.budget, people.grid, people.overlap, _exam(root)
+            spec.name,
+            classes,
+            opened,
+            strategy,
+            score,
+            spec.protocol.budget,
+            people.grid,
+            people.overlap,
+            _exam(root, classes),
         )
 
     def told(self, record: str) -> dict[str, Any]:
@@ -109,10 +117,15 @@ def _stored_classes(root: Path) -> tuple[str, ...]:
         ) from None
 
 
-def _exam(root: Path) -> dict[str, Any] | None:
-    """Return what accuracy is measured on: the validation set, or the test set, where it came with labels."""
+def _exam(root: Path, classes: tuple[str, ...]) -> dict[str, Any] | None:
+    """Return what accuracy is measured on: the validation or the test set, where it came with labels of these classes.
+
+    Where people have other classes, number 3 is another thing there.
+    """
     for part in ("validation", "test"):
         folder = root / part
-        if artifacts.is_whole(folder) and pool.LABELS in artifacts.manifest(folder)["files"]:
+        if not artifacts.is_whole(folder) or pool.LABELS not in artifacts.manifest(folder)["files"]:
+            continue
+        if Stored.open(folder).classes == classes:
             return {"name": part, "images": int(pool.facts_of(folder)["images"])}
     return None
