@@ -15,15 +15,13 @@ from conftest import TINY, merged
 
 from asal.core import Labels
 from asal.errors import BusyError
-from asal.events import FORMAT, Event
 from asal.labelling import worker
 from asal.labelling.pace import Pace, wanted
 from asal.labelling.told import Telling
 from asal.labelling.worker import Order
 from asal.oracles.stored import Stored
 from asal.report import toml
-from asal.spec import ProtocolTable, load
-from asal.state import State, fold
+from asal.spec import load
 from asal.web.facts import Facts
 
 
@@ -134,16 +132,3 @@ def test_a_record_that_is_busy_is_not_taken_for_another_worker(tiny: Path, monke
     kind, what = here.recv()
     told: Mapping[str, str] = what
     assert kind == "failed" and told["came"] == "the record is held"
-
-
-def test_shares_of_made_up_groups_add_up_to_whole_annotations() -> None:
-    ids = list(range(10, 21))
-    body = {"ids": ids, "scores": [0.0] * 11, "n": 1, "strategy": "adba", "group": 11, "images": ["x"] * 11}
-    begun = [
-        Event("opened", body={"format": FORMAT}),
-        Event("asked", 0, body={"ids": [0, 1], "scores": [0.0, 0.0], "n": 2, "strategy": "random"}),
-        *(Event("answered", 0, image, image, "Ada") for image in (0, 1)),
-        Event("asked", 1, body=body),
-    ]
-    due = wanted(fold(State(), begun), ProtocolTable(initial=2, batch=5, budget=4), Pace(rate=9.0), left=100)
-    assert due is not None and due.n == 1, "3 of 4 are spent or open"
