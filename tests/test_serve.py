@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import getpass
+import io
 import socket
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
+from conftest import TINY, Command, merged
 from people import free_port
+from PIL import Image
 
+from asal.build import Project
 from asal.errors import BusyError, DamageError, OutageError, UserError
 from asal.events import Event, Record
+from asal.report import toml
+from asal.sources.folder import Folder
 from asal.spec import load
+from asal.state import State
+from asal.status import damage
 from asal.web import app, serve
+from asal.web.facts import Facts
 from asal.web.serve import Address
 
 
@@ -67,3 +78,35 @@ def test_a_full_disk_is_an_outage(tiny: Path) -> None:
         sa.event.listen(record._engine, "checkout", lambda raw, *_: raw.execute(f"PRAGMA max_page_count={pages}"))
         with pytest.raises(OutageError, match="full"):
             record.append([Event("opened", body={"text": "x" * 1_000_000})], after=0)
+
+
+@pytest.mark.parametrize("classes", [["cat"], ["cat", "cat"], ["cat", " "]])
+def test_classes_that_cannot_be_told_apart_are_refused_before_anything_is_served(
+    tiny: Path, asal: Command, classes: list[str]
+) -> None:
+    write(tiny, {"labelling": {"classes": classes}})
+    asal("label", tiny, "--no-browser").refused("a name of its own", "cat")
+
+
+def test_an_image_that_was_added_since_is_shown(tiny: Path, tmp_path: Path) -> None:
+    """A worker that was started again after `asal add` asks for images that were not there when the server began."""
+    facts = Facts.of(tiny, load(tiny), "random")
+    images, known = tmp_path / "more" / "3", len(facts.pool)
+    images.mkdir(parents=True)
+    pixels = np.random.default_rng(0).integers(256, size=(3, *facts.pool.shape), dtype=np.uint8)
+    for number, one in enumerate(pixels):
+        Image.fromarray(one[:, :, 0]).save(images / f"more-{number}.png")
+    assert Project.open(tiny).add(Folder(str(images.parent))).new == 3
+    shown = Image.open(io.BytesIO(facts.picture(known + 1, State())))
+    assert (np.asarray(shown) == pixels[1, :, :, 0]).all()
+
+
+def test_the_doctor_looks_at_a_record_that_lies_elsewhere(tiny: Path) -> None:
+    write(tiny, {"labelling": {"record": "people.db"}})
+    assert damage(tiny) == []
+    (tiny / "people.db").write_bytes(b"no database " * 100)
+    assert [type(error) for error in damage(tiny)] == [DamageError]
+
+
+def write(root: Path, changes: dict[str, Any]) -> None:
+    (root / "asal.toml").write_text(toml(merged(TINY, changes)))

@@ -18,6 +18,7 @@ from asal.errors import UserError
 from asal.grown import additions, open_all
 from asal.oracles.stored import Stored
 from asal.pictures import png
+from asal.plan import check_names
 from asal.spec import Spec
 from asal.state import State
 
@@ -29,6 +30,7 @@ KEYS = "1234567890" + "".join(letter for letter in string.ascii_lowercase if let
 class Facts:
     """A project as people see it; nothing here changes while they label."""
 
+    root: Path
     name: str
     classes: tuple[str, ...]
     pool: Pool
@@ -44,24 +46,16 @@ class Facts:
         """Open a project that is prepared.
 
         Raises:
-            UserError: there is no pool, or nobody says what the classes are.
+            UserError: there is no pool, or nobody says what the classes are, or they cannot be told apart.
         """
         opened = open_all(root, additions(root))
         classes = spec.labelling.classes or _stored_classes(root)
+        check_names(classes)  # here, or people would wait for a worker that cannot begin
         table = spec.strategies.get(strategy)
         score = str(table.options.get("score", spec.protocol.score)) if table else spec.protocol.score
-        people = spec.labelling
-        return cls(
-            spec.name,
-            classes,
-            opened,
-            strategy,
-            score,
-            spec.protocol.budget,
-            people.grid,
-            people.overlap,
-            _exam(root, classes),
-        )
+        budget, grid, overlap = spec.protocol.budget, spec.labelling.grid, spec.labelling.overlap
+        exam = _exam(root, classes)
+        return cls(root, spec.name, classes, opened, strategy, score, budget, grid, overlap, exam)
 
     def told(self, record: str) -> dict[str, Any]:
         """Return it as JSON, for people who answer to a record.
@@ -89,7 +83,10 @@ class Facts:
 
     def picture(self, image: int, state: State) -> bytes:
         """Return an image as a PNG file."""
-        return png(Joined(self.pool, state.made).read(np.array([image]))[0])
+        # A worker that began after `asal add` asks for images that were not there when the server began.
+        added = image >= len(self.pool) and image not in state.made
+        pool = open_all(self.root, additions(self.root)) if added else self.pool
+        return png(Joined(pool, state.made).read(np.array([image]))[0])
 
 
 def keys_of(classes: Sequence[str]) -> list[str]:
