@@ -110,3 +110,10 @@ def test_the_doctor_looks_at_a_record_that_lies_elsewhere(tiny: Path) -> None:
 
 def write(root: Path, changes: dict[str, Any]) -> None:
     (root / "asal.toml").write_text(toml(merged(TINY, changes)))
+
+
+@pytest.mark.parametrize(("command", "name"), [("export", "OUT"), ("import", "FILE")])
+def test_help_calls_an_argument_what_its_text_calls_it(asal: Command, command: str, name: str) -> None:
+    said = asal(command, "--help")
+    assert said.code == 0 and f" {name} " in said.out.replace("{", " ").replace("}", " ")
+    assert f"{{{name.lower()}}}" not in said.out
