@@ -34,7 +34,7 @@ $(VENV)/.torch: constraints.txt
 	touch $@
 
 $(READY): $(VENV)/.torch pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[web]'
 	touch $@
 
 $(DEV_READY): $(VENV)/.torch pyproject.toml

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -89,33 +90,43 @@ class Member:
         self.line = HTTPConnection("127.0.0.1", self.served.port, timeout=60)  # an eighth of httpx's time
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
+        return self.ask("POST", path, json.dumps(body))
+
+    def ask(self, method: str, path: str, body: str = "") -> Any:
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
-        self.line.request("POST", path, json.dumps(body), headers)
+        self.line.request(method, path, body, headers)
         reply = self.line.getresponse()
         text = reply.read()
         assert reply.status == 200, text
         return json.loads(text)
 
-    def work(self, most: int) -> Member:
-        """Answer until there is nothing more to be had, or so many are answered."""
+    def work(self, most: int | None = None) -> Member:
+        """Answer so many, or until nothing is open any more."""
         tab, queue = uuid.uuid4().hex, []
-        while len(self.told) < most:
+        while most is None or len(self.told) < most:
             if not queue:
-                came = self.post("/api/next", {"tab": tab, "n": min(HELD, most - len(self.told)), "have": queue})
+                n = HELD if most is None else min(HELD, most - len(self.told))
+                came = self.post("/api/next", {"tab": tab, "n": n})
                 queue = [task["image"] for task in came["tasks"]]
                 self.given += queue
-                if not queue and came["waiting"]["open"] == came["waiting"]["others"] == 0:
+                if not came["waiting"]["open"]:
                     break
-                if not queue and self.idle(came):
-                    break
+                if not queue:
+                    time.sleep(0.05)  # others have them
                 continue
             self.answer(tab, queue.pop(0))
         self.line.close()
         return self
 
-    def idle(self, came: dict[str, Any]) -> bool:
-        """Say whether what is open is closed to this person for good: they have answered it."""
-        return bool(came["waiting"]["open"]) and self.post("/api/next", {"tab": "idle", "n": 1})["tasks"] == []
+    def settle(self) -> Member:
+        """Settle what others disagree about, until nothing is open any more."""
+        while self.ask("GET", "/api/status")["progress"]["open"]:
+            for task in self.ask("GET", "/api/team")["disputed"]:
+                assert len(task["opinions"]) > 1
+                self.answer("judge", task["image"])
+            time.sleep(0.1)
+        self.line.close()
+        return self
 
     def answer(self, tab: str, image: int) -> None:
         label = self.label(self.name, image)
@@ -130,7 +141,7 @@ class Member:
         self.outcomes.append(accepted["outcome"])
 
 
-def together(members: list[Member], most: int) -> list[Member]:
+def together(*works: Callable[[], Member]) -> list[Member]:
     """Let everybody work at once."""
-    with ThreadPoolExecutor(len(members)) as threads:
-        return list(threads.map(lambda one: one.work(most), members))
+    with ThreadPoolExecutor(len(works)) as threads:
+        return [work.result() for work in [threads.submit(work) for work in works]]

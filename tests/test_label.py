@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Mapping
@@ -10,21 +11,19 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from conftest import TINY, Command, merged
-from people import Bot, Label, Served
+from labelled import STRICT, events, rows, settings, truth
+from people import Bot, Served
 
 from asal.build import Project
-from asal.events import Event, Record
+from asal.events import Record
 from asal.experiment import Job, begin, run_one
-from asal.oracles.stored import Stored
 from asal.progress import unwatched
 from asal.report import toml
 from asal.spec import load, parse
 from asal.state import State, fold
 
-STRICT = {"labelling": {"pace": "strict"}}
 TWO = {
     "pool": {"keep": ["3", "8"], "split": {"train": None, "test": 100, "validation": 50}},
     "protocol": {"initial": 10},
@@ -49,30 +48,6 @@ def made(root: Path, given: Mapping[str, Any]) -> None:
     """Make a project of a plain spec."""
     (root / "asal.toml").write_text(toml(parse(given).model_dump(mode="json", exclude_none=True)))
     Project.open(root).prepare()
-
-
-def settings(root: Path, changes: Mapping[str, Any]) -> None:
-    """Change a project's spec where that changes nothing that is prepared."""
-    given = merged(load(root).model_dump(mode="json", exclude_none=True), changes)
-    (root / "asal.toml").write_text(toml(given))
-
-
-def truth(root: Path) -> Label:
-    """Return who knows every label of a pool."""
-    stored = Stored.open(root / "pool")
-    return lambda image: int(stored.answer(np.array([image]))[0])
-
-
-def events(root: Path) -> list[Event]:
-    with Record.open(load(root).labelling.place(root)) as record:
-        return record.read()
-
-
-def rows(path: Path) -> list[dict[str, Any]]:
-    """Return rows but for what is of one run or of people alone."""
-    apart = ("seconds", "commit", "look", "validation")
-    lines = path.read_text().splitlines()
-    return [{key: value for key, value in json.loads(line).items() if key not in apart} for line in lines]
 
 
 @pytest.mark.parametrize("strategy", ["asal", "uncertainty"])
@@ -205,3 +180,14 @@ def test_what_is_wrong_is_said_before_anything_is_served(root: Path, asal: Comma
     (root / "bare").mkdir()
     shutil.copy(root / "asal.toml", root / "bare")
     asal("label", root / "bare", "--no-browser").refused("prepare")
+
+
+def test_without_the_extra_it_says_what_to_install(tiny: Path, shell: Command, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import importlib.util, sys\n"
+        "real = importlib.util.find_spec\n"
+        "importlib.util.find_spec = lambda name, *more: None if name == 'uvicorn' else real(name, *more)\n"
+    )
+    places = os.pathsep.join([str(tmp_path), os.environ["PYTHONPATH"]])
+    said = shell("label", tiny, "--no-browser", env={**os.environ, "PYTHONPATH": places})
+    said.refused("uvicorn not installed", "pip install 'asal[web]'")

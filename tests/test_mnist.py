@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from labelled import STRICT, rows, settings, truth
+from people import Bot, Served
 
 from asal.build import Project
 from asal.experiment import Job, begin, run_one
 from asal.progress import unwatched
+from asal.report import toml
 from asal.results import load as load_results
 from asal.spec import Spec, load, parse
 
@@ -69,3 +73,17 @@ def test_forty_labels_tell_five_from_seven(project: Project, small: Spec, tmp_pa
         run_one(Job(project.root, small, name, 0, tmp_path), unwatched)
     for run in load_results(tmp_path).runs:
         assert run.labels[-1] == 40 and run.accuracy[-1] > 0.85
+
+
+def test_a_script_that_answers_over_http_reaches_the_rows_of_a_run(
+    project: Project, small: Spec, tmp_path: Path
+) -> None:
+    root = Path(shutil.copytree(project.root, tmp_path / "mnist"))
+    (root / "asal.toml").write_text(toml(small.model_dump(mode="json", exclude_none=True)))
+    settings(root, STRICT)
+    begin(Project.open(root), ["asal"], [0], tmp_path / "run")
+    run_one(Job(root, load(root), "asal", 0, tmp_path / "run"), unwatched)
+    with Served(root, ["--strategy", "asal"]) as served:
+        assert Bot(served.url, served.token).label(truth(root)) == 40
+    (path,) = (root / "labelling").glob("rows-*.jsonl")
+    assert rows(path) == rows(tmp_path / "run" / "asal" / "seed-0" / "rows.jsonl")

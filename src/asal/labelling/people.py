@@ -92,7 +92,7 @@ class People:
             names = connection.execute(sa.select(PEOPLE.c.name)).scalars().all()
             if name not in names:
                 raise unknown("annotator", name, names)
-            connection.execute(sa.delete(TOKENS).where(TOKENS.c.until < self._clock()))
+            connection.execute(sa.delete(TOKENS).where(TOKENS.c.until <= self._clock()))
             return self._issue(connection, name, None if seconds is None else self._clock() + seconds)
 
     def remove(self, name: str) -> None:
