@@ -74,3 +74,19 @@ def test_made_up_images_that_are_answered_together_cost_one_annotation() -> None
     done = fold(open_, [Event("answered", 0, image, image % 2, "Ada") for image in (10, 11)])
     assert done.spent == 1
     assert wanted(done, ProtocolTable(initial=1, batch=9, budget=5), Pace(rate=0.5), left=100) == Wanted(3, True, False)
+
+
+def test_shares_of_made_up_groups_add_up_to_whole_annotations() -> None:
+    body = {"ids": list(range(10, 120)), "scores": [0.0] * 110, "n": 10, "strategy": "adba", "group": 11}
+    begun = [Event("opened", body={"format": FORMAT}), Event("asked", 0, body={**body, "images": ["x"] * 110})]
+    told = [Event("answered", 0, image, image % 2, "Ada") for image in range(10, 21)]
+    due = wanted(fold(State(), [*begun, *told]), PROTOCOL, Pace(rate=90.0), left=100)
+    assert due is not None and due.n == 3, "10 of 13 are spent or open"
+
+
+def test_whoever_gave_the_first_opinion_does_not_wait_for_the_second() -> None:
+    votes = [Event("voted", 0, image, 0, "Ada") for image in (6, 7, 8)]
+    assert wanted(state(6, open_=4), PROTOCOL, Pace(rate=0.2), left=100) is None
+    assert wanted(fold(state(6, open_=4), votes), PROTOCOL, Pace(rate=0.2), left=100) == Wanted(3, ahead=True)
+    taken = fold(state(6, open_=4), [*votes, Event("withdrawn", 0, 8, None, "Ada")])
+    assert wanted(taken, PROTOCOL, Pace(rate=0.2), left=100) is None, "two that nobody has looked at"

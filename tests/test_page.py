@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import random
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -361,3 +362,28 @@ def test_a_duplicated_tab_has_images_of_its_own(served: Served, visit: Callable[
     names = [tab.evaluate("sessionStorage.getItem('asal.tab')") for tab in (page, other)]
     assert names[0] != names[1]
     assert Hand(page, {}).image != Hand(other, {}).image
+
+
+def test_what_is_pressed_is_kept_while_the_record_cannot_be_written(
+    served: Served, visit: Callable[..., Visit]
+) -> None:
+    """On a full disk, or without its database, the server says 503: the page sends again, and says why."""
+    page = visit().open(link(served))
+    full = {"error": {"rule": "a record must be open to writing", "came": "the disk is full", "remedy": "mend that"}}
+    writing = re.compile(r"/api/(next|answers)$")
+    page.route(writing, lambda route: route.fulfill(status=503, json=full))
+    pressed = []
+    for _ in range(100):  # what the page holds ready can be answered all the same
+        if page.locator(SHOWN).count():
+            pressed.append(Hand(page, {}).image)
+            page.keyboard.press("2")
+        page.wait_for_timeout(50)
+        if page.locator("#empty:not([hidden])", has_text="disk").count():
+            break
+    expect(page.locator("#empty")).to_contain_text("the disk is full")
+    expect(page.locator("#saved-text")).to_have_text(f"{len(pressed)} answers wait to be saved")
+    expect(page.locator("#refused")).to_be_hidden()
+    page.unroute(writing)
+    Hand(page, {}).saved()
+    state = fold(State(), events(served.root))
+    assert pressed and {state.answers.get(image) for image in pressed} == {1}

@@ -332,3 +332,27 @@ def test_of_two_sessions_on_one_record_the_later_writer_fails_and_can_go_on(reco
     with pytest.raises(BusyError):
         bob.correct({a: 1})
     assert bob.refresh() == ada.state == again(ada).state
+
+
+def test_a_batch_that_is_asked_ahead_says_which_answers_its_classifier_had_seen(record: Record) -> None:
+    """Also where it is asked by the last classifier once more, and where others answered while it was chosen."""
+    session = play(begin(record), 2)
+    bob = again(session)
+    a, b, c, *rest = session.ask(5).ids.tolist()
+    bob.refresh()
+    trained = session.state.rounds[-1].seen
+    assert trained == session.state.seq - 1
+    session.tell({a: 0}, by="Ada")
+    session.ask_ahead(2, topped=True)
+    topped = session.state.rounds[-1]
+    assert (topped.seen, topped.topped, topped.ahead) == (trained, True, 4), "it knew nothing of the answer since"
+    before = session.state.seq
+    bob.refresh()
+    bob.tell({b: 1, c: 1}, by="Bob")
+    session.ask_ahead(2)
+    late = session.state.rounds[-1]
+    assert (late.seen, late.topped, late.ahead) == (before, False, len(rest) + 2), "nor of Bob's"
+    assert again(session).state == session.state
+    with pytest.raises(UserError, match="two or more classes"):
+        session.then(1).model()
+    assert session.then(late.seen).labelled.tolist() == session.labelled.tolist()[:-2]

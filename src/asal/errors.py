@@ -33,6 +33,10 @@ class BusyError(UserError):
     """Another process is at work in the same place."""
 
 
+class OutageError(UserError):
+    """A disk or a database does not take what is written, or does not answer: later it may."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     """Return the error for a name that nothing goes by, with the likeliest one that was meant.
 

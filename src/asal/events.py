@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from asal.errors import BusyError, DamageError, UserError
+from asal.errors import BusyError, DamageError, OutageError, UserError
 from asal.schema import EVENTS, alone, migrated
 
 FORMAT = 3  # of a record; raised when an older asal could not read a newer record
@@ -131,7 +131,7 @@ class Record:
 
         Raises:
             BusyError: somebody has written since; nothing of these events was.
-            UserError: the disk is full, or writing is not permitted.
+            OutageError: the disk is full, writing is not permitted, or the database does not answer.
         """
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
         written, rows = [], []
@@ -286,7 +286,7 @@ def _explaining(name: str) -> Iterator[None]:
             raise _busy(f"another process has held {name} for {PATIENCE:g} seconds") from None
         if code in DAMAGE:
             raise _damaged(name, f"{DAMAGE[code]} ({cause})") from None
-        raise UserError(
+        raise OutageError(
             "a record must be open to writing",
             came=f"{name}: {TROUBLE.get(code, str(cause).strip().partition(chr(10))[0])}",
             remedy="mend that, then run the same command again: what was acknowledged is kept",

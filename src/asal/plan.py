@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -45,12 +45,21 @@ class Plan:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", tuple(self.classes))
-        if len(self.classes) <= 1 or len(set(self.classes)) < len(self.classes):
-            raise UserError(
-                "a classifier tells two or more classes apart, each with a name of its own",
-                came=f"classes = {list(self.classes)}",
-                remedy="name every class once; what belongs to none may be a class too, such as 'other'",
-            )
+        check_names(self.classes)
+
+
+def check_names(classes: Sequence[str]) -> None:
+    """Refuse classes that cannot be told apart.
+
+    Raises:
+        UserError: there are fewer than two, two have one name, or one has none.
+    """
+    if len(classes) <= 1 or len(set(classes)) < len(classes) or not all(name.strip() for name in classes):
+        raise UserError(
+            "a classifier tells two or more classes apart, each with a name of its own",
+            came=f"classes = {list(classes)}",
+            remedy="name every class once; what belongs to none may be a class too, such as 'other'",
+        )
 
 
 def checked_n(n: int, left: int) -> int:

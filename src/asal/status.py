@@ -56,8 +56,7 @@ def summary(root: Path) -> list[tuple[str, str, str]]:
 
 def _labels(root: Path) -> list[tuple[str, str, str]]:
     """Tell of what people answered, where they did."""
-    place = load(root).labelling.place(root) if (root / FILE).exists() else root / LABELS
-    if isinstance(place, Path) and not place.exists():
+    if (place := _place(root)) is None:
         return []
     name = place.name if isinstance(place, Path) else without_secrets(place)
     try:
@@ -117,8 +116,7 @@ def damage(root: Path) -> list[UserError]:
     checks: list[Callable[[], object]] = []
     if (root / FILE).exists():
         checks.append(partial(load, root))
-    if (root / "labels.db").exists():
-        checks.append(partial(_readable, root / "labels.db"))
+    checks.append(partial(_readable, root))
     for look in checks:
         try:
             look()
@@ -151,7 +149,15 @@ def mend(root: Path) -> list[Path]:
     return gone
 
 
-def _readable(path: Path) -> None:
-    with Record.open(path) as record:
+def _place(root: Path) -> str | Path | None:
+    """Return where a project's record is, or None where there is none yet."""
+    place = load(root).labelling.place(root) if (root / FILE).exists() else root / LABELS
+    return None if isinstance(place, Path) and not place.exists() else place
+
+
+def _readable(root: Path) -> None:
+    if (place := _place(root)) is None:
+        return
+    with Record.open(place) as record:
         for made in fold(State(), record.read()).made.values():
             decoded(made.picture)

@@ -15,7 +15,9 @@ ProjectFolder = Annotated[Path, typer.Argument(help="A project folder.", metavar
 
 def export(
     project: ProjectFolder,
-    out: Annotated[Path, typer.Argument(help="The folder to write; an earlier export in it is replaced.")],
+    out: Annotated[
+        Path, typer.Argument(help="The folder to write; an earlier export in it is replaced.", metavar="OUT")
+    ],
     form: Annotated[
         str, typer.Option("--as", help="csv, jsonl, parquet, folders, datasets or torch.", metavar="FORM")
     ] = "csv",
@@ -41,7 +43,9 @@ def export(
 
 def import_(
     project: ProjectFolder,
-    file: Annotated[Path, typer.Argument(help="A file of labels, a tree of class folders, or a saved data set.")],
+    file: Annotated[
+        Path, typer.Argument(help="A file of labels, a tree of class folders, or a saved data set.", metavar="FILE")
+    ],
     form: Annotated[
         str, typer.Option("--as", help="csv, jsonl, parquet, folders or datasets. [default: as its name says]")
     ] = "",

@@ -64,15 +64,17 @@ def wanted(state: State, protocol: ProtocolTable, pace: Pace, left: int) -> Want
     """
     committed = state.spent + sum(1 / state.rounds[pick.round].group for pick in state.waiting.values())
     size = protocol.batch if state.rounds else protocol.initial
-    room = min(protocol.budget - math.ceil(committed), left)
+    room = min(protocol.budget - math.ceil(round(committed, 6)), left)  # a group's shares add up to a little more
     if room < 1:
         return None
     if not state.waiting:
         return Wanted(min(size, room))
-    if pace.strict or not _trainable(state) or len(state.waiting) > max(1, pace.meanwhile):
+    # What somebody has looked at may wait for a second opinion for hours: whoever gave the first one goes on.
+    untouched = sum(not state.votes.get(image) for image in state.waiting)
+    if pace.strict or not _trainable(state) or untouched > max(1, pace.meanwhile):
         return None
     # After a batch by the last classifier comes one by a new one, or fast people would never see it trained.
-    dry = len(state.waiting) < pace.rate * pace.seconds and pace.rate > 0
+    dry = untouched < pace.rate * pace.seconds and pace.rate > 0
     topped = dry and not state.rounds[-1].topped and state.rounds[-1].because is None
     n = max(size, min(MOST * size, pace.meanwhile)) if topped else size
     return Wanted(min(n, room), True, topped)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from functools import cached_property
 from multiprocessing.connection import Connection
@@ -56,8 +58,7 @@ class Telling:
     def began(self) -> None:
         """Tell of all that is there already, and make the rows that a kill left out."""
         state = self.session.refresh()
-        self._line.send(("rows", self._rows))
-        self._tell_of_stopping()
+        self._tell(self._rows if state.opened else [])  # where the rows lie is told by when the record was begun
         self._explain(state.open)
         if state.waiting and state.rounds[-1].because is None:
             self._look_back(self.session.asked(len(state.rounds) - 1))
@@ -83,7 +84,7 @@ class Telling:
         """Tell that there is nothing to do now; at the budget's end, do the last row."""
         budget, over = self._order.spec.protocol.budget, not state.waiting
         if over and (state.spent >= budget or self.session.left == 0):
-            known = any(one["last"] and one["labels"] == state.spent for one in self._rows)
+            known = any(one["last"] and one["look"].get("answers") == _digest(state) for one in self._rows)
             if not known and len(np.unique(state.labels)) > 1:
                 self._last(state)
             self.doing("finished", note="the budget is spent" if state.spent >= budget else "the pool is labelled")
@@ -115,27 +116,27 @@ class Telling:
 
     def _add(self, found: dict[str, Any], model: Model, state: State) -> None:
         seen = look(model.predict(self.project.pool.read(self._stop_set)), len(state.answers))
-        found = {**found, "look": seen.told()}
-        self._rows.append(found)
+        found = {**found, "look": {**seen.told(), "answers": _digest(state)}}
+        # A last row goes when labels change or the budget grows: two classifiers of the same labels would agree.
+        self._rows[:] = [*(one for one in self._rows if not one["last"]), found]
         with artifacts.telling_of_disk(self._path):
             artifacts.write(self._path, b"".join(json.dumps(one).encode() + b"\n" for one in self._rows))
-        self._line.send(("rows", self._rows))
-        self._tell_of_stopping()
+        self._tell(self._rows)
 
-    def _tell_of_stopping(self) -> None:
-        found = verdicts([Look.of(one["look"]) for one in self._rows])
+    def _tell(self, rows: list[dict[str, Any]]) -> None:
+        self._line.send(("rows", rows))
+        found = verdicts([Look.of(one["look"]) for one in rows])
         self._line.send(("stopping", {"criteria": [asdict(one) for one in found], "advice": advice(found)}))
 
     @cached_property
     def _exams(self) -> dict[str, Exam]:
-        """What accuracy is measured on: those of the validation and the test set that are there and labelled."""
+        """What accuracy is measured on: of the validation and the test set those with labels of the same classes."""
         found = {}
         for part in ("validation", "test"):
             if artifacts.is_whole(self._order.root / part):
-                try:
-                    found[part] = Exam.of(self.project, part)
-                except UserError:  # it came without labels
-                    continue
+                with suppress(UserError):  # it came without labels
+                    if self.project.oracle(part).classes == self.session.plan.classes:
+                        found[part] = Exam.of(self.project, part)
         return found
 
     @cached_property
@@ -180,3 +181,8 @@ class Telling:
     def _guesses(self, model: Model, ids: Ids) -> dict[int, list[float]]:
         probs = model.predict(self.session.images(ids))
         return {int(image): [round(float(p), 4) for p in given] for image, given in zip(ids, probs, strict=True)}
+
+
+def _digest(state: State) -> str:
+    """Return what is another one as soon as any label is."""
+    return hashlib.sha256(state.labelled.tobytes() + state.labels.tobytes()).hexdigest()[:16]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -102,14 +102,15 @@ def _ask(telling: Telling, due: Wanted, pace: Pace) -> None:
 @contextmanager
 def _alone(folder: Path, line: Connection) -> Iterator[None]:
     """Wait until no other worker is at work in the project: one that lost its desk still ends what it began."""
-    while True:
-        try:
-            with artifacts.alone(folder):
-                yield
-                return
-        except BusyError:
-            line.send(("doing", {"stage": "waiting", "note": "another process trains for this project"}))
-            _heard(line, 0.0)
+    with ExitStack() as held:
+        while True:
+            try:
+                held.enter_context(artifacts.alone(folder))
+                break
+            except BusyError:
+                line.send(("doing", {"stage": "waiting", "note": "another process trains for this project"}))
+                _heard(line, 0.0)
+        yield  # outside: a busy record is another thing
 
 
 def _heard(line: Connection, rate: float) -> float:

@@ -14,7 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from asal.errors import BusyError, UserError
+from asal.errors import BusyError, DamageError, OutageError, UserError
 from asal.labelling.counter import Counter
 from asal.labelling.desk import Desk, Done, Task
 from asal.labelling.people import SESSION, Person
@@ -26,6 +26,7 @@ from asal.web.shapes import Back, Hand, Nothing, Place, Problem, Token, Told
 STATIC = Path(__file__).parent / "static"
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 FOR_EVER = {"cache-control": "private, max-age=31536000, immutable"}  # an id is the same image for ever
+LATER = (BusyError, DamageError, OutageError)  # no fault of what was sent: the page keeps it and sends it again
 REFUSALS = {
     400: "The request is not readable.",
     401: "Nobody has signed in.",
@@ -35,7 +36,7 @@ REFUSALS = {
     413: "The request is too large.",
     415: "The request is not JSON.",
     422: "The request does not have the form that is told here.",
-    503: "The record is busy: send the same once more.",
+    503: "The record is busy, or cannot be written just now: send the same once more.",
 }
 
 
@@ -270,7 +271,7 @@ def _explained(request: Request, error: Exception) -> Response:
     if isinstance(error, Refusal):
         told, status = said(error.rule, error.came, error.remedy), error.status
     elif isinstance(error, UserError):
-        told, status = said(error.rule, error.came, error.remedy), 503 if isinstance(error, BusyError) else 409
+        told, status = said(error.rule, error.came, error.remedy), 503 if isinstance(error, LATER) else 409
     elif isinstance(error, RequestValidationError):
         first = error.errors()[0]
         came = f"{'.'.join(str(step) for step in first['loc'])[:80]}: {first['msg'][:200]}"

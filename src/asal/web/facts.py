@@ -18,6 +18,7 @@ from asal.errors import UserError
 from asal.grown import additions, open_all
 from asal.oracles.stored import Stored
 from asal.pictures import png
+from asal.plan import check_names
 from asal.spec import Spec
 from asal.state import State
 
@@ -29,6 +30,7 @@ KEYS = "1234567890" + "".join(letter for letter in string.ascii_lowercase if let
 class Facts:
     """A project as people see it; nothing here changes while they label."""
 
+    root: Path
     name: str
     classes: tuple[str, ...]
     pool: Pool
@@ -44,16 +46,16 @@ class Facts:
         """Open a project that is prepared.
 
         Raises:
-            UserError: there is no pool, or nobody says what the classes are.
+            UserError: there is no pool, or nobody says what the classes are, or they cannot be told apart.
         """
         opened = open_all(root, additions(root))
         classes = spec.labelling.classes or _stored_classes(root)
+        check_names(classes)  # here, or people would wait for a worker that cannot begin
         table = spec.strategies.get(strategy)
         score = str(table.options.get("score", spec.protocol.score)) if table else spec.protocol.score
-        people = spec.labelling
-        return cls(
-            spec.name, classes, opened, strategy, score, spec.protocol.budget, people.grid, people.overlap, _exam(root)
-        )
+        budget, grid, overlap = spec.protocol.budget, spec.labelling.grid, spec.labelling.overlap
+        exam = _exam(root, classes)
+        return cls(root, spec.name, classes, opened, strategy, score, budget, grid, overlap, exam)
 
     def told(self, record: str) -> dict[str, Any]:
         """Return it as JSON, for people who answer to a record.
@@ -81,7 +83,10 @@ class Facts:
 
     def picture(self, image: int, state: State) -> bytes:
         """Return an image as a PNG file."""
-        return png(Joined(self.pool, state.made).read(np.array([image]))[0])
+        # A worker that began after `asal add` asks for images that were not there when the server began.
+        added = image >= len(self.pool) and image not in state.made
+        pool = open_all(self.root, additions(self.root)) if added else self.pool
+        return png(Joined(pool, state.made).read(np.array([image]))[0])
 
 
 def keys_of(classes: Sequence[str]) -> list[str]:
@@ -109,10 +114,15 @@ def _stored_classes(root: Path) -> tuple[str, ...]:
         ) from None
 
 
-def _exam(root: Path) -> dict[str, Any] | None:
-    """Return what accuracy is measured on: the validation set, or the test set, where it came with labels."""
+def _exam(root: Path, classes: tuple[str, ...]) -> dict[str, Any] | None:
+    """Return what accuracy is measured on: the validation or the test set, where it came with labels of these classes.
+
+    Where people have other classes, number 3 is another thing there.
+    """
     for part in ("validation", "test"):
         folder = root / part
-        if artifacts.is_whole(folder) and pool.LABELS in artifacts.manifest(folder)["files"]:
+        if not artifacts.is_whole(folder) or pool.LABELS not in artifacts.manifest(folder)["files"]:
+            continue
+        if Stored.open(folder).classes == classes:
             return {"name": part, "images": int(pool.facts_of(folder)["images"])}
     return None

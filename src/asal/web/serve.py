@@ -18,7 +18,7 @@ from asal.labelling.counter import Counter
 from asal.labelling.desk import Desk
 from asal.labelling.office import Complaint, Office, quiet
 from asal.labelling.opinions import Rules
-from asal.labelling.people import People
+from asal.labelling.people import NAME, People
 from asal.labelling.worker import Order
 from asal.session import check_record
 from asal.spec import Spec
@@ -48,7 +48,7 @@ class Address:
     def loops_back(self) -> bool:
         """Whether nobody on another machine can reach it."""
         try:
-            return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
+            return self.host.lower() == "localhost" or ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return False
 
@@ -91,7 +91,7 @@ def serve(
             house = House(facts, Counter(desk, office, people, spec.protocol.budget), f"asal-{port}", _https(address))
             guarded = Guard(build(house), _hosts(address, port))
             if address.loops_back:
-                me = name or getpass.getuser()
+                me = name or _user()
                 people.ensure(me, "adjudicator")
                 link = f"http://{_shown(address.host)}:{port}/#token={people.token(me, LINK)}"
                 say(f"Label at {link}")
@@ -131,13 +131,15 @@ def bound(address: Address) -> socket.socket:
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     tries = [address.port] if address.port is not None else [*range(PORT, PORT + 20), 0]
     for port in tries:
-        listening = socket.socket(family, socket.SOCK_STREAM)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening = None
         try:
+            listening = socket.socket(family, socket.SOCK_STREAM)  # which a machine without IPv6 refuses
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listening.bind((address.host, port))
             listening.listen(128)
         except OSError as error:
-            listening.close()
+            if listening is not None:
+                listening.close()
             if port == tries[-1] or error.errno not in (98, 48):  # the address is in use, on Linux and macOS
                 raise UserError(
                     "a page is served at a free port of this machine",
@@ -147,6 +149,15 @@ def bound(address: Address) -> socket.socket:
         else:
             return listening
     raise AssertionError
+
+
+def _user() -> str:
+    """Return the name of whoever sits here; in a container there may be none, and one may hold what no name does."""
+    try:
+        found = getpass.getuser()
+    except (ImportError, KeyError, OSError):
+        found = ""
+    return found if NAME.fullmatch(found) else "me"
 
 
 def _https(address: Address) -> bool:
@@ -159,7 +170,8 @@ def _shown(host: str) -> str:
 
 def _hosts(address: Address, port: int) -> frozenset[str]:
     """Return whom requests may be addressed to; anybody beyond the loopback where no origin is told."""
-    own = [f"{name}:{port}" for name in LOOPBACK]
+    names = (*LOOPBACK, _shown(address.host).lower()) if address.loops_back else LOOPBACK  # 127.0.0.2 is one, too
+    own = [f"{name}:{port}" for name in names]
     if address.origin:
         return frozenset([*own, address.origin.split("://", 1)[-1].rstrip("/").lower()])
     return frozenset(own) if address.loops_back else frozenset()

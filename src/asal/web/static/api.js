@@ -17,13 +17,20 @@ const NOBODY = { rule: "the server said no", came: "a reply without a reason", r
 
 const listeners = new Set();
 let away = false;
+let trouble = null;
 
 /** Call back whenever the server goes away or comes back. */
 export function onAway(listener) {
   listeners.add(listener);
 }
 
-function note(now) {
+/** Return what a server says that is there and cannot go on, or null. */
+export function troubled() {
+  return trouble;
+}
+
+function note(now, error = null) {
+  trouble = error;
   if (now === away) return;
   away = now;
   for (const listener of listeners) listener(away);
@@ -32,11 +39,11 @@ function note(now) {
 /** GET without a body, POST with one; return what the reply holds, or throw a Refusal or Away. */
 export async function call(path, body) {
   const response = await reached(path, body);
+  const reply = await response.json().catch(() => null);
   if (response.status >= 500 || response.status === 408 || response.status === 429) {
-    note(true);
+    note(true, reply?.error);
     throw new Away(`status ${response.status}`);
   }
-  const reply = await response.json().catch(() => null);
   note(false);
   if (!response.ok) throw new Refusal(response.status, reply?.error ?? NOBODY);
   if (reply === null) throw new Away("a reply that is cut short");

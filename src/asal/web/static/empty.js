@@ -1,5 +1,6 @@
 // Why there is no image, and what happens next. The page goes on by itself as soon as there is one.
 
+import { troubled } from "./api.js";
 import { $, duration, el, plural } from "./dom.js";
 
 const WORKING = new Set(["training", "generating and matching", "evaluating", "starting"]);
@@ -44,6 +45,8 @@ function reason({ feed, outbox, away }, loading) {
 
 function gone(letters) {
   const safe = letters ? [`${plural(letters, "answer waits", "answers wait")} here and will be saved when it is back.`] : [];
+  const error = troubled();
+  if (error) return { title: "The server cannot go on just now", text: [...safe, "The page tries again by itself."], error };
   return { title: "The server is away", text: [...safe, "The page tries again by itself. Was “asal label” stopped?"],
     busy: true };
 }
