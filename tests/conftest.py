@@ -75,7 +75,7 @@ def asal(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
     from asal.cli import main
 
     def run(*words: object) -> Said:
-        monkeypatch.delenv("ASAL_DEBUG", raising=False)
+        monkeypatch.setenv("ASAL_DEBUG", "")  # and is as it was when the test ends, whatever `--debug` makes of it
         monkeypatch.setattr(sys, "argv", ["asal", *map(str, words)])
         capfd.readouterr()
         with pytest.raises(SystemExit) as end:

@@ -171,8 +171,7 @@ class Stubborn:
             self.told.pop(image, None)
         else:
             self.told[image] = label
-        if done["outcome"] != "again":
-            self.keys.append(key)
+        self.keys.append(key)
         return int(reply["progress"]["spent"])
 
 

@@ -59,6 +59,7 @@ class Event:
         voted      image, label (or null), by: an opinion where several are wanted, or one that came late
         corrected  image, label (null: it is skipped from now on), by
         withdrawn  image, by: taken back; the image waits again
+        repeated   image, label (or null), by: what they had said before; it changes nothing, and keeps its key
         imported   image, label, by: a label from elsewhere, for an image that was not asked; body: file
 
     What a person answered carries in its body, where it is known: key (the same answer sent again is one answer),

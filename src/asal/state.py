@@ -269,10 +269,15 @@ def _skipped(draft: _Draft, event: Event) -> None:
 
 
 def _voted(draft: _Draft, event: Event) -> None:
+    image = _known(draft, event)
+    draft.votes[image] = {**draft.votes.get(image, {}), event.by or "": event.label}
+
+
+def _known(draft: _Draft, event: Event) -> int:
     image = event.image
     if image is None or not (image in draft.waiting or image in draft.answers or image in draft.skips):
         raise _contradiction(event, f"nobody was asked about image {image}")
-    draft.votes[image] = {**draft.votes.get(image, {}), event.by or "": event.label}
+    return image
 
 
 def _corrected(draft: _Draft, event: Event) -> None:
@@ -317,7 +322,7 @@ def _imported(draft: _Draft, event: Event) -> None:
     draft.authors[image] = event.by
 
 
-APPLY: Mapping[str, Callable[[_Draft, Event], None]] = {
+APPLY: Mapping[str, Callable[[_Draft, Event], object]] = {
     "opened": _opened,
     "asked": _asked,
     "answered": _answered,
@@ -325,6 +330,7 @@ APPLY: Mapping[str, Callable[[_Draft, Event], None]] = {
     "corrected": _corrected,
     "voted": _voted,
     "withdrawn": _withdrawn,
+    "repeated": _known,
     "imported": _imported,
 }
 

@@ -120,6 +120,7 @@ OF_IMAGE: Mapping[str, Callable[[_Draft, int, Event], None]] = {
     "imported": _closed,
     "voted": _voted,
     "withdrawn": _withdrawn,
+    "repeated": lambda *_: None,
 }
 
 

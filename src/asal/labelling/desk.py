@@ -52,7 +52,7 @@ class Given:
 
 @dataclass(frozen=True)
 class Done:
-    """What became of an answer: answered, skipped, voted, corrected, withdrawn, or again (it was so before)."""
+    """What became of an answer: answered, skipped, voted, corrected, withdrawn, or repeated (it was so before)."""
 
     image: int
     outcome: str
@@ -142,7 +142,7 @@ class Desk:
         """Take answers, all of them or none; when this returns they are on the disk.
 
         Args:
-            key: of this very call: when it comes again, it gets the same reply and nothing is written.
+            key: of this very call: whenever it comes again, it gets the same reply and nothing is written.
 
         Raises:
             UserError: an image that nobody asked for or that comes twice, a label that is no class, or a key that came
@@ -176,7 +176,8 @@ class Desk:
                     came=f"image {image} was answered anew meanwhile",
                     remedy="correct it instead",
                 )
-            here = Room((), lambda _: 1_000, lambda *_: False)
+            # Whatever tab it was answered in: it is before this one now.
+            here = Room((), lambda _: 1_000, lambda held, person: (held, person) == (image, who.name))
             self._leases.grant(who.name, tab, 0, [image], lambda _: here)
             return self.task(image, who)
 
@@ -184,11 +185,10 @@ class Desk:
         self, who: Person, key: str, given: Sequence[Answer], events: Callable[[Answer], list[Event]]
     ) -> list[Done]:
         """Write events under a key, behind whatever others write meanwhile."""
-        key = f"{who.name}: {key}"  # nobody answers under another's key
         for last in range(TRIES):
             try:
                 with self._lock:
-                    return self._once(key, given, events, fresh=last > 0)
+                    return self._once(who, key, given, events, fresh=last > 0)
             except BusyError:
                 if last == TRIES - 1:
                     raise
@@ -200,36 +200,31 @@ class Desk:
         raise AssertionError
 
     def _once(
-        self, key: str, given: Sequence[Answer], events: Callable[[Answer], list[Event]], *, fresh: bool
+        self, who: Person, key: str, given: Sequence[Answer], events: Callable[[Answer], list[Event]], *, fresh: bool
     ) -> list[Done]:
         """Write events behind those that are known. Had others written since, nothing is: so reading on can wait."""
         if fresh:
             self.refresh()
+        key = f"{who.name}: {key}"  # nobody answers under another's key
         if (written := self.state.keys.get(key)) is not None:
-            return _repeated(written, given, events)
-        parts = [events(one) for one in given]
+            return _replied(written, given)
+        # Nothing to change is written too: else the same call, late on its way, could change what came in between.
+        parts = [events(one) or [Event("repeated", 0, one.image, one.label, who.name)] for one in given]
         signed = [replace(event, body={**event.body, "key": key}) for part in parts for event in part]
-        if not signed and not fresh:
-            return self._once(key, given, events, fresh=True)
         self._take(self.record.append(signed, after=self.state.seq))
-        return [Done(one.image, part[-1].kind if part else "again") for one, part in zip(given, parts, strict=True)]
+        return [Done(one.image, part[-1].kind) for one, part in zip(given, parts, strict=True)]
 
 
-def _repeated(
-    written: Sequence[tuple[str, int, int | None]], given: Sequence[Answer], events: Callable[[Answer], list[Event]]
-) -> list[Done]:
+def _replied(written: Sequence[tuple[str, int, int | None]], given: Sequence[Answer]) -> list[Done]:
     """Return the reply to a call that came before, and refuse another call under its key."""
     labels: dict[int, int | None] = {}
     for _, image, label in written:
         labels.setdefault(image, label)  # the person's own; what it settled comes behind
     kinds = {image: kind for kind, image, _ in written}
-    same = kinds.keys() <= {one.image for one in given}
-    for one in given:
-        same = same and (labels[one.image] == one.label if one.image in labels else not events(one))
-    if not same:
+    if labels != {one.image: one.label for one in given}:
         raise UserError(
             "a key belongs to one set of answers",
             came="it came with other answers before",
             remedy="make a new key for every new answer",
         )
-    return [Done(one.image, kinds.get(one.image, "again")) for one in given]
+    return [Done(one.image, kinds[one.image]) for one in given]
