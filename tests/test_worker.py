@@ -16,7 +16,7 @@ from conftest import TINY, merged
 from asal.core import Labels
 from asal.errors import BusyError
 from asal.labelling import worker
-from asal.labelling.pace import Pace, wanted
+from asal.labelling.pace import FIRST, Pace, Wanted, wanted
 from asal.labelling.told import Telling
 from asal.labelling.worker import Order
 from asal.oracles.stored import Stored
@@ -60,6 +60,16 @@ def work(at: Telling, truth: Labels, *, rounds: int = 99) -> None:
 def labels(root: Path) -> Labels:
     stored = Stored.open(root / "pool")
     return stored.answer(np.arange(400))
+
+
+def test_a_first_batch_says_nothing_of_how_long_training_takes(tiny: Path) -> None:
+    at, _ = telling(tiny)
+    pace = Pace()
+    worker._ask(at, Wanted(20), pace)
+    assert pace.seconds == FIRST, "else the second one begins too late"
+    at.session.tell({image: int(labels(tiny)[image]) for image in at.session.state.open.tolist()}, by="Ada")
+    worker._ask(at, Wanted(10), pace)
+    assert pace.seconds != FIRST
 
 
 def test_the_curve_of_a_record_that_was_just_begun_outlives_its_worker(tiny: Path) -> None:

@@ -94,7 +94,7 @@ def _ask(telling: Telling, due: Wanted, pace: Pace) -> None:
             session.ask(due.n)
     except BusyError:
         return  # answers came, or were taken back, in between
-    if not due.topped:
+    if not due.topped and session.state.rounds[-1].because is None:  # a first batch, chosen untrained, says nothing
         pace.seconds = time.monotonic() - begun
     telling.chosen()
 
