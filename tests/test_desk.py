@@ -134,6 +134,17 @@ def test_a_call_that_changed_nothing_changes_nothing_when_it_comes_again_later(o
         desk.tell(ADA, [Answer(1, 0)], "another tab")
 
 
+def test_what_an_adjudicator_confirms_is_outvoted_no_more(opener: Callable[..., Desk]) -> None:
+    desk = opener(rules=Rules(overlap=2))
+    for who in (ADA, BOB):
+        desk.tell(who, [Answer(1, 2)], "key-1")
+    assert desk.tell(JUDGE, [Answer(1, 2)], "key-1") == [Done(1, "corrected")]
+    assert desk.tell(JUDGE, [Answer(1, 2)], "key-2") == [Done(1, "repeated")], "it is final already"
+    for who in (ADA, BOB):
+        desk.correct(who, [Answer(1, 0)], "key-3")
+    assert desk.state.answers[1] == 2 and desk.state.authors[1] == "Judge"
+
+
 def test_undo_puts_the_image_before_the_same_tab(opener: Callable[..., Desk]) -> None:
     desk = opener()
     assert images(desk.next(ADA, "t", 1)) == [1]

@@ -84,8 +84,11 @@ def _afterwards(state: State, who: Person, answer: Answer, body: dict[str, Any])
     pick, author = state.pick(image), state.authors.get(image)
     if who.adjudicates or (author == who.name and who.name not in opinions):
         body |= {"final": True} if who.adjudicates else {}
-        same = before == answer.label
-        return [] if same else [Event("corrected", state.number, image, answer.label, who.name, body)]
+        # An adjudicator who confirms what opinions came to, or one person said, makes it final: that is written.
+        firm = image in state.final or (author == who.name and who.name not in opinions)
+        if before == answer.label and firm:
+            return []
+        return [Event("corrected", state.number, image, answer.label, who.name, body)]
     if who.name in opinions and opinions[who.name] == answer.label:
         return []
     events = [Event("voted", pick.round if pick else 0, image, answer.label, who.name, body)]
