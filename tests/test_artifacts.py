@@ -141,6 +141,50 @@ def test_a_folder_that_somebody_else_made_is_left_alone(name: str, tmp_path: Pat
     assert names(tmp_path) == [f"{name}/thesis.tex"]
 
 
+@contextmanager
+def cut_before(number: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """End the process before its change number so much of what folders hold, counted from 0."""
+    left = iter(range(number))
+
+    def ending(change: Any) -> Any:
+        def changed(*words: Any, **more: Any) -> Any:
+            if next(left, None) is None:
+                raise Cut
+            return change(*words, **more)
+
+        return changed
+
+    with monkeypatch.context() as patch:
+        for name in ("mkdir", "rename", "replace", "unlink", "remove", "rmdir"):
+            patch.setattr(os, name, ending(getattr(os, name)))
+        yield
+
+
+def test_a_kill_before_any_change_leaves_what_the_next_attempt_goes_on_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing there, or a whole folder of before and a half-made one of something else."""
+    cuts = 0
+    for old in (False, True):
+        for number in range(1000):
+            folder, ended = tmp_path / f"{old}-{number}" / "part", False
+            if old:
+                fill(folder, {**FACTS, "seed": 1}, "old")
+                begin(folder, {"stray.txt": "of something else"}, {**FACTS, "seed": 2})
+            try:
+                with cut_before(number, monkeypatch):
+                    fill(folder)
+            except Cut:
+                ended = True
+            assert names(fill(folder)) == ["a.txt", "deep/b.bin", MANIFEST], f"cut before change {number}"
+            verify(folder)
+            assert [path.name for path in folder.parent.iterdir()] == ["part"]
+            if not ended:
+                break
+            cuts += 1
+    assert cuts > 20
+
+
 def test_a_kill_after_the_manifest_still_finds_the_scratch(tmp_path: Path) -> None:
     """Sealing hashes gigabytes: whoever is killed meanwhile must not have lost the checkpoint."""
     folder = tmp_path / "part"

@@ -24,6 +24,7 @@ MANIFEST = "part.json"
 ADDITIONS = "additions"  # in a project: what `asal add` took in
 WAS = "was.json"  # in a scratch: the sha256 of what `mend` took away
 MADE_FROM = "facts.json"  # in the scratch
+OLD = "old"  # in the scratch: the folder that this one replaces, on its way out
 SCRATCH = ".scratch"  # inside a folder under construction: checkpoints, dropped when it is whole
 
 
@@ -128,8 +129,10 @@ def building(folder: Path, facts: Mapping[str, Any]) -> Iterator[Path]:
                     came=f"{partial}, and its source or its options have changed since",
                     remedy=f"bring those back, or {', '.join(read_json(partial / SCRATCH / WAS))} from a copy",
                 )
-            shutil.rmtree(partial)
+            _discard(partial)
         (partial / SCRATCH).mkdir(parents=True, exist_ok=True)
+        if (partial / SCRATCH / OLD).exists():
+            shutil.rmtree(partial / SCRATCH / OLD)
         write_json(made_from, facts)
         yield partial
         for path in partial.rglob(".*"):  # what `write` could not finish when a process was killed
@@ -137,15 +140,25 @@ def building(folder: Path, facts: Mapping[str, Any]) -> Iterator[Path]:
                 path.unlink()
         _check_mended(partial)
         seal(partial, facts)
-        if folder.exists():
-            shutil.rmtree(folder)
+        if folder.exists():  # it goes as one: were it deleted here, a kill would leave half of it, which looks foreign
+            folder.replace(partial / SCRATCH / OLD)
         partial.replace(folder)
         sync(folder.parent)
         tidy(folder)  # last: until here, a kill must find it again
 
 
+def _discard(partial: Path) -> None:
+    """Delete a half-made folder in such an order that a kill leaves one that is deleted the next time."""
+    (partial / SCRATCH / MADE_FROM).unlink(missing_ok=True)  # nobody goes on with what is left of it
+    for path in partial.iterdir():
+        if path.name != SCRATCH:
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    shutil.rmtree(partial)
+
+
 def _refuse_foreign(folder: Path, mark: str) -> None:
-    if folder.exists() and not (folder / mark).exists():
+    """Leave a folder alone that asal did not make. An empty one is nobody's: a kill may have come before its mark."""
+    if folder.exists() and not (folder / mark).exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise UserError(
             "asal replaces only folders that it made",
             came=f"{folder} is there, and is not one of them",
@@ -246,7 +259,7 @@ def mend(folder: Path) -> list[Path]:
     with telling_of_disk(folder):
         if partial.exists():
             _refuse_foreign(partial, SCRATCH)
-            shutil.rmtree(partial)
+            _discard(partial)
         (folder / SCRATCH).mkdir(exist_ok=True)
         write_json(folder / SCRATCH / MADE_FROM, {k: v for k, v in facts.items() if k not in ("format", "files")})
         names = [path.relative_to(folder).as_posix() for path in wrong]
