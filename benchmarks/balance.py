@@ -23,18 +23,18 @@ from rich.console import Console
 from rich.table import Table
 from sklearn.metrics import recall_score
 
-from asal import machine
-from asal.build import Project
 from asal.core import Ids, Images, Labels, as_ids
-from asal.events import Record
-from asal.learners import learners
-from asal.plan import Chooser, Plan
-from asal.rng import stream
-from asal.session import Session
-from asal.spec import load
-from asal.statistics import estimate
+from asal.experiments.statistics import estimate
+from asal.models.learners import learners
+from asal.project.project import Project
+from asal.project.spec import load
+from asal.runtime import environment
+from asal.runtime.rng import stream
+from asal.session.events import Record
+from asal.session.plan import Chooser, Plan
+from asal.session.session import Session
 from asal.strategies import strategies
-from asal.strategies.balancing import balanced
+from asal.strategies._class_balance import balanced
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def main() -> None:
     runs = {name: [run(project, way, seed, args) for seed in range(args.seeds)] for name, way in ways.items()}
     console = Console(width=140)
     console.print(table(runs))
-    console.print({**machine.hardware(), "threads": 1, "commit": machine.commit()})
+    console.print({**environment.hardware(), "threads": 1, "commit": environment.commit()})
 
 
 if __name__ == "__main__":

@@ -18,15 +18,15 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from asal import machine
-from asal.build import Project
 from asal.core import Extractor, Pool
-from asal.engine import Engine, Here
-from asal.engine.local import Local
-from asal.extraction import one_thread
+from asal.features.extract_shard import one_thread
 from asal.features.pca import Reduced
-from asal.spec import load
-from asal.vectors import BATCH
+from asal.features.store import BATCH
+from asal.project.project import Project
+from asal.project.spec import load
+from asal.runtime import environment
+from asal.runtime.engine import Engine, Here
+from asal.runtime.engine.local import Local
 
 REPEATS = 8
 
@@ -80,7 +80,7 @@ def main() -> None:
         table.add_row(space, f"{alone:,.0f}", *rest)
     console = Console(width=120)
     console.print(table)
-    console.print({**machine.hardware(), "commit": machine.commit()})
+    console.print({**environment.hardware(), "commit": environment.commit()})
 
 
 if __name__ == "__main__":

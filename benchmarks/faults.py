@@ -25,11 +25,11 @@ from typing import Any
 
 import numpy as np
 
-from asal import machine
-from asal.artifacts import sha256
-from asal.build import Project
-from asal.engine.local import Local
-from asal.spec import load
+from asal.project.project import Project
+from asal.project.spec import load
+from asal.runtime import environment
+from asal.runtime.artifacts import sha256
+from asal.runtime.engine.local import Local
 
 WORKERS, BLOCK, LOG = 2, 50_000, "ASAL_FAULTS_LOG"
 SPEC = """
@@ -167,7 +167,7 @@ def compare(home: Path, given: argparse.Namespace) -> int:
     bound = given.kills * WORKERS
     print(f"shards done twice: {twice(home / 'killed.log')}; one a worker and kill would be {bound}")
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
-    print({**machine.hardware(), "peak_mib": peak, "commit": machine.commit()})
+    print({**environment.hardware(), "peak_mib": peak, "commit": environment.commit()})
     return 1 if differing or twice(home / "killed.log") > bound else 0
 
 

@@ -23,18 +23,18 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from asal import machine
-from asal.build import Project
 from asal.core import Round
-from asal.meter import Meter
-from asal.rng import stream
-from asal.spec import load
-from asal.statistics import estimate
-from asal.strategies import climbing
+from asal.experiments.statistics import estimate
+from asal.project.project import Project
+from asal.project.spec import load
+from asal.runtime import environment
+from asal.runtime.meter import Meter
+from asal.runtime.rng import stream
+from asal.strategies import _latent_ascent
+from asal.strategies._latent_ascent import Climb
+from asal.strategies._scoring import highest, rated
+from asal.strategies._synthesis import enough_of, of_score, synthesise
 from asal.strategies.asal import PATIENCE, SATURATED, STARTS, STEP_SIZE, nearest_untaken
-from asal.strategies.climbing import Climb
-from asal.strategies.rating import highest, rated
-from asal.strategies.synthesis import enough_of, of_score, synthesise
 
 PAPER = Climb(steps=100, step_size=0.05)
 OURS = replace(PAPER, step_size=STEP_SIZE, starts=STARTS, patience=PATIENCE, enough=SATURATED, keep_best=True)
@@ -75,7 +75,7 @@ def found(project: Project, now: Round, n: int, name: str, seed: int) -> Found:
     now = replace(now, meter=Meter())
     way = WAYS[name]
     way = replace(way, enough=enough_of(now, "entropy", way.enough if np.isfinite(way.enough) else 0.0))
-    with patch.object(climbing, "AT_ONCE", n if name == ONE_PASS else climbing.AT_ONCE):
+    with patch.object(_latent_ascent, "AT_ONCE", n if name == ONE_PASS else _latent_ascent.AT_ONCE):
         start = time.process_time()  # which other processes do not move, as they do a clock on the wall
         made = synthesise(now, n, of_score(now.model, "entropy"), way, stream(seed, "generation"))
         seconds = time.process_time() - start
@@ -146,7 +146,7 @@ def main() -> None:
     console, project = Console(width=140), Project(args.project, load(args.spec))
     for n in args.batch:
         console.print(table(project, args, n))
-    console.print({**machine.hardware(), "threads": args.threads, "commit": machine.commit()})
+    console.print({**environment.hardware(), "threads": args.threads, "commit": environment.commit()})
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ from statistics import median
 import numpy as np
 
 from asal.core import NO_IDS, Features, Ids, Index
+from asal.features.store import StoredVectors, write_vectors
 from asal.index import indexes
-from asal.vectors import StoredVectors, write_vectors
 
 D, QUERIES, BATCH = 50, 200, 10
 SIZES = (160_000, 500_000, 1_600_000, 5_000_000, 16_000_000)

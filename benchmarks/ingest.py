@@ -24,14 +24,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from asal import machine
-from asal.engine import Here
-from asal.engine.local import Local
-from asal.ingest import Hands, ingest
-from asal.sources import Source
-from asal.sources.decode import decode
-from asal.sources.folder import Folder
-from asal.sources.hub import Hub
+from asal.data.ingest import Hands, ingest
+from asal.data.sources import Source
+from asal.data.sources.decode import decode
+from asal.data.sources.folder import Folder
+from asal.data.sources.hub import Hub
+from asal.runtime import environment
+from asal.runtime.engine import Here
+from asal.runtime.engine.local import Local
 
 MNIST, CIFAR = "ylecun/mnist", "uoft-cs/cifar10"
 BARE = 5_000  # images
@@ -115,7 +115,7 @@ def main() -> None:
                     f"{said['under way']:>11,.0f}{said['under way'] / said['bare']:>8.2f}  {own} + {largest}",
                     flush=True,
                 )
-    print({**machine.hardware(), "commit": machine.commit()})
+    print({**environment.hardware(), "commit": environment.commit()})
 
 
 if __name__ == "__main__":

@@ -133,10 +133,10 @@ def measure(root: Path, spec: Path | None, presses: int) -> None:
 
 def digits(root: Path) -> list[int]:
     """Prepare hand-written digits; return their true labels."""
-    from asal import demo
-    from asal.build import Project
-    from asal.oracles.stored import Stored
-    from asal.spec import load
+    from asal.experiments import demo
+    from asal.project.project import Project
+    from asal.project.spec import load
+    from asal.session.oracles.stored import Stored
 
     root.mkdir()
     shutil.copy(Path(demo.__file__).with_name("demo.toml"), root / "asal.toml")

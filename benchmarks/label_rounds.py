@@ -21,7 +21,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from asal.oracles.stored import Stored
+from asal.session.oracles.stored import Stored
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from people import Bot, Served

@@ -30,13 +30,13 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from asal import machine
-from asal.augmented import Augmented
-from asal.build import Project
-from asal.pool import shard_name, shard_size
-from asal.spec import load
-from asal.tensors import to_batch
-from asal.vectors import write_vectors
+from asal.data.augmented_pool import Augmented
+from asal.data.pool import shard_name, shard_size
+from asal.features.store import write_vectors
+from asal.models.tensors import to_batch
+from asal.project.project import Project
+from asal.project.spec import load
+from asal.runtime import environment as machine
 
 HERE = Path(__file__).parent
 KNOWN, PICKS = 500, 10

@@ -65,7 +65,7 @@ def asal_on(kind: str):
         from torch import from_numpy, nn
 
         from asal.core import Round
-        from asal.learners.neural import NeuralModel
+        from asal.models.learners.neural import NeuralModel
         from asal.strategies.uncertainty import uncertainty
 
         given = np.load(inputs / "head.npz")
@@ -114,11 +114,11 @@ class First:
 def stored(inputs: Path, kind: str) -> Callable[[np.ndarray], np.ndarray]:
     """Return what reads rows from the disk: images of one byte a pixel, or features, through memory maps."""
     if kind == "images":
-        from asal.pool import StoredPool
+        from asal.data.pool import StoredPool
 
         facts = json.loads((inputs / "images.json").read_text())
         return StoredPool(inputs, facts, "peers").read
-    from asal.vectors import StoredVectors
+    from asal.features.store import StoredVectors
 
     return StoredVectors.open(inputs / "vectors").read
 

@@ -3,12 +3,12 @@
     asal prepare specs/mnist-ten.toml --project projects/mnist-ten
     python benchmarks/scale.py projects/mnist-ten --spec specs/mnist-ten.toml --out scale
 
-Pools are the project's images, shifted by up to two pixels (`asal.augmented`), as the paper enlarges CelebA: image i is
-the same in a pool of any size, so that the features of the largest serve them all. Every case runs in a process of its
-own, which tells its seconds, the peak of its memory and what it read from the disk: `cold` is the first selection after
-the files have been let go of, the others are warm and their median counts. What would take longer than --patience is
-predicted from the largest pool that was measured, and marked so. OUT keeps features and indexes: called again, only
-what is missing is made. Features of 16 million images take 3.3 GB, an index of each kind 0.5 to 1 GB.
+Pools are the project's images, shifted by up to two pixels (`asal.data.augmented_pool`), as the paper enlarges CelebA:
+image i is the same in a pool of any size, so that the features of the largest serve them all. Every case runs in a
+process of its own, which tells its seconds, the peak of its memory and what it read from the disk: `cold` is the first
+selection after the files have been let go of, the others are warm and their median counts. What would take longer than
+--patience is predicted from the largest pool that was measured, and marked so. OUT keeps features and indexes: called
+again, only what is missing is made. Features of 16 million images take 3.3 GB, an index of each kind 0.5 to 1 GB.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from asal import artifacts, machine
-from asal.augmented import Augmented
-from asal.build import Project
+from asal.cli.progress import watching
 from asal.core import Features, Ids, Index, Round
+from asal.data.augmented_pool import Augmented
+from asal.features.store import StoredVectors, shard_path, write_vectors
 from asal.index import indexes
-from asal.meter import Meter
-from asal.paper.pictures import draw_crossings, draw_scaling
+from asal.paper.plots import draw_crossings, draw_scaling
 from asal.paper.timings import LABELLED, PAPER_SIZES, PICKS, Bench, Measured, Timing, exponent, preparation
 from asal.paper.timings import cases as paper_cases
-from asal.rng import stream
-from asal.spec import load
+from asal.project.project import Project
+from asal.project.spec import load
+from asal.runtime import artifacts, environment
+from asal.runtime.meter import Meter
+from asal.runtime.rng import stream
 from asal.strategies.asal import asal
 from asal.strategies.seals import seals
-from asal.terminal import watching
-from asal.vectors import StoredVectors, shard_path, write_vectors
 
 REPEATS = 5
 PAYING = ("asal, ivf", "asal, exact", "asal, k-d tree")
@@ -324,7 +324,7 @@ def main() -> None:
     drawn = [timing for timing in timings if timing.strategy != "asal re-ranked, ivf"]  # there are seven colours
     draw_scaling(drawn, "seconds to select ten, without reading")(False).savefig(given.out / "scale.png", dpi=150)
     draw_crossings(rounds, NAMES)(False).savefig(given.out / "transition.png", dpi=150)
-    facts = {**machine.hardware(), "threads": given.threads, "commit": machine.commit(), "space": given.space}
+    facts = {**environment.hardware(), "threads": given.threads, "commit": environment.commit(), "space": given.space}
     console.print({**facts, "once": {"generator": prepared.generator, "encoder": prepared.encoder}})
     told = {"facts": facts, "timings": [vars(it) for it in timings], "rows": rows, "features": measured.features}
     (given.out / "scale.json").write_text(json.dumps(told, indent=1))

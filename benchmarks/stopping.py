@@ -21,14 +21,14 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from asal import machine
-from asal.build import Project
-from asal.events import Record
-from asal.exam import Exam
-from asal.experiment import Initial
+from asal.experiments.evaluation import Exam
+from asal.experiments.run import Initial
 from asal.labelling.stopping import CRITERIA, ENOUGH, Look, look, stop_set, verdicts
-from asal.session import Session
-from asal.spec import load
+from asal.project.project import Project
+from asal.project.spec import load
+from asal.runtime import environment
+from asal.session.events import Record
+from asal.session.session import Session
 
 HEADS = ("criterion", "seeds", "labels", "least–most", "accuracy", "at the budget", "met later")
 
@@ -128,7 +128,7 @@ def main() -> None:
                 with args.out.open("a") as file:
                     file.writelines(json.dumps(fact) + "\n" for fact in facts)
         console.print(table(strategy, runs))
-    console.print({**machine.hardware(), "threads": 1, "commit": machine.commit()})
+    console.print({**environment.hardware(), "threads": 1, "commit": environment.commit()})
 
 
 if __name__ == "__main__":

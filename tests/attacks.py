@@ -13,8 +13,8 @@ import numpy as np
 from people import Served
 from PIL import Image
 
-from asal.events import Record
-from asal.labelling.people import People
+from asal.labelling.annotators import People
+from asal.session.events import Record
 
 CLASSES = ("<img src=x onerror=alert(1)>", "cat & dog")
 FILE = '"><svg onload=alert(1)>{}.png'
@@ -81,8 +81,8 @@ def spoken(port: int, data: bytes, *, end: bool = False) -> Reply:
 
 def project(root: Path) -> Path:
     """Prepare a project whose classes, keys and name are scripts, and ask about twenty of its images."""
-    from asal.build import Project
-    from asal.spec import load
+    from asal.project.project import Project
+    from asal.project.spec import load
 
     rng = np.random.default_rng(0)
     for number in range(50):

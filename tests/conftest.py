@@ -72,7 +72,7 @@ def postgres() -> Iterator[str]:
 @pytest.fixture
 def asal(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
     """Return `asal(*words)`, which runs the command line in this process."""
-    from asal.cli import main
+    from asal.cli.main import main
 
     def run(*words: object) -> Said:
         monkeypatch.setenv("ASAL_DEBUG", "")  # and is as it was when the test ends, whatever `--debug` makes of it
@@ -113,11 +113,12 @@ def merged(given: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
 SERVER = """
 import json, multiprocessing, os, signal, sys, types
 import torch._dynamo, scipy.linalg, sklearn.decomposition, PIL.Image, safetensors.numpy, pyarrow.parquet, filelock
-import asal.build, asal.report, asal.fleet, asal.quality, asal.tensors, asal.cli, asal.terminal, asal.status
-import asal.engine.local, asal.paper.reproduce
+import asal.project.project, asal.reports.experiment, asal.experiments.sweep, asal.models.generators.quality
+import asal.models.tensors, asal.cli.main, asal.cli.progress, asal.project.status
+import asal.runtime.engine.local, asal.paper.reproduce
 
 # Workers are forks too, for the same reason.
-asal.engine.local.multiprocessing = types.SimpleNamespace(
+asal.runtime.engine.local.multiprocessing = types.SimpleNamespace(
     get_context=lambda _: multiprocessing.get_context("fork"),
     parent_process=multiprocessing.parent_process,
     active_children=multiprocessing.active_children,
@@ -142,7 +143,7 @@ for line in sys.stdin:
     code = 0
     try:
         exec(job["first"])
-        asal.cli.main()
+        asal.cli.main.main()
     except SystemExit as end:
         code = end.code or 0
     finally:
@@ -224,7 +225,7 @@ def write_spec() -> Callable[..., Path]:
     """Return `write_spec(path, section={key: value})`, which writes the tiny spec, changed, as TOML."""
 
     def write(path: Path, **changes: Any) -> Path:
-        from asal.report import toml
+        from asal.reports.experiment import toml
 
         file = path / "asal.toml" if path.is_dir() else path
         file.write_text(toml(merged(TINY, changes)))
@@ -236,8 +237,8 @@ def write_spec() -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory, write_spec: Callable[..., Path]) -> Path:
     """Return a project folder that holds everything its `asal.toml` asks for. To be read, not written."""
-    from asal.build import Project
-    from asal.spec import load
+    from asal.project.project import Project
+    from asal.project.spec import load
 
     folder = write_spec(tmp_path_factory.mktemp("prepared"))
     Project(folder, load(folder)).prepare()

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from people import Served
 
-from asal.events import Record
-from asal.labelling.people import People
+from asal.labelling.annotators import People
+from asal.session.events import Record
 
 HELD = 20  # images that a tab has before it, as the page's queue
 CLASSES = 4
@@ -48,9 +48,9 @@ Label = Callable[[str, int], int | None]  # (name, image) → what they say
 
 def project(root: Path, images: int, **labelling: object) -> Path:
     """Prepare a project, and ask about that many of its images in one round."""
-    from asal.build import Project
-    from asal.report import toml
-    from asal.spec import load
+    from asal.project.project import Project
+    from asal.project.spec import load
+    from asal.reports.experiment import toml
 
     root.mkdir()
     rng, file, there = np.random.default_rng(0), root / "images.npz", images + 10
@@ -67,7 +67,7 @@ def project(root: Path, images: int, **labelling: object) -> Path:
 
 def tokens(root: Path, names: list[str], role: str = "annotator") -> dict[str, str]:
     """Add people; return their tokens."""
-    from asal.spec import load
+    from asal.project.spec import load
 
     with Record.open(load(root).labelling.place(root)) as record:
         people = People(record)

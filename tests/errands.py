@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from asal.errors import UserError
-from asal.progress import Watch
+from asal.runtime.progress import Watch
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from asal.build import Project
-from asal.events import Event, Record
-from asal.session import Session
-from asal.spec import parse
-from asal.state import State, fold
+from asal.project.project import Project
+from asal.project.spec import parse
+from asal.session.events import Event, Record
+from asal.session.session import Session
+from asal.session.state import State, fold
 
 COUNT = itertools.count()
 DIGITS: Mapping[str, Any] = {

@@ -26,8 +26,9 @@ from people import free_port
 NEST = """
 import json, multiprocessing, os, sys, types
 from multiprocessing import forkserver, resource_tracker
-import uvicorn, asal.cli, asal.commands.label, asal.web.app, asal.web.serve, asal.build, asal.labelling.office as office
-multiprocessing.set_forkserver_preload(["torch._dynamo", "sklearn.decomposition", "asal.labelling.told"])
+import uvicorn, asal.cli.main, asal.cli.label, asal.web.app, asal.web.serve
+import asal.project.project, asal.labelling.supervisor as office
+multiprocessing.set_forkserver_preload(["torch._dynamo", "sklearn.decomposition", "asal.labelling.worker_session"])
 resource_tracker.ensure_running()
 forkserver.ensure_running()
 forkserver._forkserver.ensure_running = lambda: None  # the servers are not its parents
@@ -45,7 +46,7 @@ for line in sys.stdin:
     for number in (1, 2):
         os.dup2(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
     sys.argv = ["asal", *words]
-    asal.cli.main()
+    asal.cli.main.main()
 """
 
 

@@ -11,10 +11,10 @@ import numpy as np
 from conftest import merged
 from people import Label
 
-from asal.events import Event, Record
-from asal.oracles.stored import Stored
-from asal.report import toml
-from asal.spec import load
+from asal.project.spec import load
+from asal.reports.experiment import toml
+from asal.session.events import Event, Record
+from asal.session.oracles.stored import Stored
 
 STRICT: Mapping[str, Any] = {"labelling": {"pace": "strict"}}  # as `asal run` does
 

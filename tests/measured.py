@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from asal.meter import Meter
+from asal.experiments.results import Reference, Results, Run
 from asal.paper.showcase import MADE, Matched, Showcase
-from asal.results import Reference, Results, Run
-from asal.strategies.synthesis import Synthetic
+from asal.runtime.meter import Meter
+from asal.strategies._synthesis import Synthetic
 
 Curves = dict[str, Sequence[Sequence[float]]]  # strategy → seeds → accuracies
 FIXED_SPACES = {"pixels": True, "classifier": False}

@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from asal.sources.celeba import ATTRIBUTES, Celeba
-from asal.sources.cifar10 import Cifar10
-from asal.sources.lsun import Lsun
-from asal.sources.mnist import Mnist
-from asal.sources.svhn import Svhn
+from asal.data.sources.celeba import ATTRIBUTES, Celeba
+from asal.data.sources.cifar10 import Cifar10
+from asal.data.sources.lsun import Lsun
+from asal.data.sources.mnist import Mnist
+from asal.data.sources.svhn import Svhn
 from asal.testing.source import Make
 
 Pixels = npt.NDArray[np.uint8]  # (n, h, w) or (n, h, w, c)

@@ -6,18 +6,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from asal import checkpoint
-from asal.artifacts import SCRATCH
-from asal.checkpoint import save_state
 from asal.core import Pool
-from asal.generators.duel import begin, finish
-from asal.progress import unwatched
+from asal.models import checkpoints
+from asal.models.checkpoints import save_state
+from asal.models.generators.adversarial import begin, finish
+from asal.runtime.artifacts import SCRATCH
+from asal.runtime.progress import unwatched
 from asal.testing.training import Cut
 
 
 def train_uncut_and_cut(fabric: Any, part: Any, pool: Pool, folder: Path) -> None:
     """Train four steps, and again two and two in another folder; keep what each process ends with."""
-    checkpoint.CHECKPOINT_SECONDS = 0.0
+    checkpoints.CHECKPOINT_SECONDS = 0.0
     for name, attempts in (("uncut", [part]), ("cut", [cut_before(2, part), part])):
         (folder / name / SCRATCH).mkdir(parents=True, exist_ok=True)
         for rules in attempts:

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from asal.meter import Meter
-from asal.results import Results, load
-from asal.rng import stream
+from asal.experiments.results import Results, load
+from asal.runtime.meter import Meter
+from asal.runtime.rng import stream
 
 INITIAL, BATCH = 10, 10
 

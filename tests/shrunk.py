@@ -9,8 +9,8 @@ import numpy as np
 import official
 from official import marks, pixels
 
-from asal.report import toml
-from asal.spec import Spec, load, parse, shipped
+from asal.project.spec import Spec, load, parse, shipped
+from asal.reports.experiment import toml
 
 GENERATOR = {"steps": 2, "width": 4, "critic_steps": 1, "batch": 8, "latent_dim": 8, "precision": "float32"}
 ENCODER = {"steps": 2, "width": 4, "code": 16, "batch": 8, "precision": "float32"}

@@ -14,12 +14,12 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asal.annex import Joined, decoded, encoded
 from asal.core import Images, Labels, Model, Round, Selection, as_ids
 from asal.errors import DamageError, UserError
-from asal.events import Record
-from asal.session import Session
-from asal.state import Made
+from asal.session.events import Record
+from asal.session.session import Session
+from asal.session.state import Made
+from asal.session.synthetic_pool import Joined, decoded, encoded
 from asal.testing.stories import PLAN, WORLD, again, begin, play
 
 SHAPE = WORLD.pool.shape

@@ -19,8 +19,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asal import artifacts
-from asal.artifacts import (
+from asal.errors import BusyError, DamageError, UserError
+from asal.runtime import artifacts
+from asal.runtime.artifacts import (
     MANIFEST,
     SCRATCH,
     alone,
@@ -32,7 +33,6 @@ from asal.artifacts import (
     telling_of_disk,
     verify,
 )
-from asal.errors import BusyError, DamageError, UserError
 
 FACTS = {"kind": "toy", "options": {"steps": 3}, "seed": 0}
 FULL = Path("/dev/full")
@@ -311,7 +311,7 @@ def test_facts_are_written_readably(tmp_path: Path) -> None:
 def full_disk(path: Path) -> Iterator[None]:
     """Let what is about to be written to this path go to a device that is always full."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("asal.artifacts.secrets.token_hex", lambda n: "0" * 2 * n)
+        patch.setattr("asal.runtime.artifacts.secrets.token_hex", lambda n: "0" * 2 * n)
         scratch = path.with_name(f".{path.name}.{os.getpid()}-00000000")
         scratch.symlink_to(FULL)
         yield
@@ -387,7 +387,7 @@ def test_other_failures_of_the_system_are_not_mistaken_for_a_full_disk(tmp_path:
 HOLDER = """
 import sys, time
 from pathlib import Path
-from asal.artifacts import alone
+from asal.runtime.artifacts import alone
 with alone(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

@@ -17,9 +17,9 @@ from attacks import CLASSES, Attack, Reply, Target, answer, project, spoken, tab
 from conftest import Command
 from people import Served, free_port
 
-from asal.events import Record
-from asal.labelling.people import People
-from asal.web.guard import HEADERS, LIMIT
+from asal.labelling.annotators import People
+from asal.session.events import Record
+from asal.web.middleware import HEADERS, LIMIT
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "explanation" / "security.md"
 READS = ("project", "status", "history", "stopping", "team", "why/{0}", "guess/{0}", "openapi.json")
@@ -225,22 +225,22 @@ PAGES = [
 # For which address --------------------------------------------------------------------------------------------------
 
 UP = (
-    "../guard.py",
-    "..%2fguard.py",
-    "%2e%2e/guard.py",
-    "%2e%2e%2fguard.py",
-    "..%252fguard.py",
-    "..\\guard.py",
-    "..%5cguard.py",
-    "....//guard.py",
+    "../middleware.py",
+    "..%2fmiddleware.py",
+    "%2e%2e/middleware.py",
+    "%2e%2e%2fmiddleware.py",
+    "..%252fmiddleware.py",
+    "..\\middleware.py",
+    "..%5cmiddleware.py",
+    "....//middleware.py",
     "/etc/passwd",
     "%2fetc%2fpasswd",
     "index.html%00.js",
     "main.js/",
-    "main.js%2f..%2f..%2fguard.py",
+    "main.js%2f..%2f..%2fmiddleware.py",
     ".",
     "..",
-    "%c0%ae%c0%ae%c0%afguard.py",
+    "%c0%ae%c0%ae%c0%afmiddleware.py",
     "C:%5cWindows",
     "file:///etc/passwd",
     "main.JS",

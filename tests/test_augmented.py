@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asal.augmented import REACH, Augmented
 from asal.core import Ids, Images
+from asal.data.augmented_pool import REACH, Augmented
 from asal.errors import UserError
 
 BASE = 7

@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from asal.augmented import Augmented, open_pool
-from asal.build import Project
-from asal.divide import Split
+from asal.data.augmented_pool import Augmented, open_pool
+from asal.data.ingest import ingest
+from asal.data.pool import StoredPool
+from asal.data.sources import sources
+from asal.data.sources.augmented import Augmented as Source
+from asal.data.sources.digits import Digits
+from asal.data.splits import Split
 from asal.errors import UserError
-from asal.ingest import ingest
-from asal.oracles.stored import Stored
-from asal.pool import StoredPool
-from asal.sources import sources
-from asal.sources.augmented import Augmented as Source
-from asal.sources.digits import Digits
-from asal.spec import load
+from asal.project.project import Project
+from asal.project.spec import load
+from asal.session.oracles.stored import Stored
 
 IMAGES = 3_000
 LARGE: dict[str, Any] = {

@@ -50,7 +50,7 @@ def test_what_was_built_stays(tmp_path: Path) -> None:
 
 
 def test_it_is_what_a_spec_takes() -> None:
-    from asal.spec import parse
+    from asal.project.spec import parse
 
     assert parse({"name": "mine", "source": {"kind": "digits"}}).index.kind == "auto"
     assert "auto" in indexes

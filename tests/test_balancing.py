@@ -12,17 +12,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asal.build import Project
-from asal.check import check
 from asal.core import Round, Selection, as_ids
 from asal.errors import UserError
-from asal.experiment import Job, begin, run_one
-from asal.progress import unwatched
+from asal.experiments.run import Job, begin, run_one
+from asal.project.project import Project
+from asal.project.spec import parse
+from asal.project.validate import check
 from asal.registry import Part
-from asal.rng import stream
-from asal.spec import parse
+from asal.runtime.progress import unwatched
+from asal.runtime.rng import stream
 from asal.strategies import strategies
-from asal.strategies.balancing import balanced, rarest_first
+from asal.strategies._class_balance import balanced, rarest_first
 from asal.testing.rounds import setting
 from asal.testing.strategy import CHECKS, LABELLED, choose
 

@@ -16,28 +16,28 @@ from sklearn.svm import SVC
 from torch import nn
 
 from asal.core import Candidates, Images, Round, as_ids
-from asal.devices import Device
 from asal.errors import UserError
-from asal.learners import learning_loss
-from asal.learners.cnn import Cnn
-from asal.learners.learning_loss import LossModule, maps, pair_loss
-from asal.learners.linear import Linear
-from asal.progress import unwatched
+from asal.models.learners import learning_loss
+from asal.models.learners.cnn import Cnn
+from asal.models.learners.learning_loss import LossModule, maps, pair_loss
+from asal.models.learners.linear import Linear
+from asal.models.tensors import to_batch
 from asal.registry import Part
-from asal.rng import stream
+from asal.runtime.devices import Device
+from asal.runtime.progress import unwatched
+from asal.runtime.rng import stream
 from asal.strategies import coreset, strategies
+from asal.strategies._hyperplanes import Planes
 from asal.strategies.adba import Adba, LatentSvm, _minimum, marked
 from asal.strategies.badge import Gradients, seeded
 from asal.strategies.coreset import farthest_first, squared_gaps
 from asal.strategies.gaal import at_the_boundary
 from asal.strategies.hyperplane_hash import Hashing, HyperplaneHash, Tables, pixels
-from asal.strategies.planes import Planes
 from asal.strategies.typiclust import typicality
-from asal.tensors import to_batch
 from asal.testing.learner import CLASSES, toy_set
 from asal.testing.rounds import Setting, setting
 from asal.testing.strategy import LABELLED, choose
-from asal.testing.worlds import ToyPool, toy_world
+from asal.testing.toys import ToyPool, toy_world
 
 RNG = st.integers(0, 2**32 - 1).map(np.random.default_rng)
 

@@ -10,26 +10,29 @@ import numpy as np
 import pytest
 
 import asal
-from asal.build import Project
-from asal.check import REGISTRIES, check
 from asal.errors import UserError
-from asal.events import Record
-from asal.plan import Plan
-from asal.session import Session
-from asal.spec import StrategyTable, load, parse
+from asal.project.project import Project
+from asal.project.spec import StrategyTable, load, parse
+from asal.project.validate import REGISTRIES, check
+from asal.session.events import Record
+from asal.session.plan import Plan
+from asal.session.session import Session
 
 SOURCE = Path(asal.__file__).parent
 
 
-OTHERS = {"testing", "paper", "engine", "migrations", "labelling", "web", "exchange", "commands"}  # hold no parts
-
-
 def test_every_kind_of_part_has_its_registry() -> None:
     for title, registry in REGISTRIES.items():
-        assert registry.package and (SOURCE / registry.package.removeprefix("asal.")).is_dir()
+        assert registry.package and (SOURCE.parent / registry.package.replace(".", "/")).is_dir()
         assert len(registry) > 0, title
-    folders = {path.parent.name for path in SOURCE.glob("*/__init__.py")} - OTHERS
-    assert folders == {str(registry.package).removeprefix("asal.") for registry in REGISTRIES.values()}
+    declaring = [path.parent for path in SOURCE.rglob("__init__.py") if "= Registry(" in path.read_text()]
+    packages = {".".join(path.relative_to(SOURCE.parent).parts) for path in declaring}
+    assert packages == {registry.package for registry in REGISTRIES.values()}
+
+
+def test_entry_points_keep_their_groups_wherever_the_packages_lie() -> None:
+    kinds = {"features", "generators", "index", "learners", "oracles", "scores", "sources", "strategies"}
+    assert {registry.group for registry in REGISTRIES.values()} == {f"asal.{kind}" for kind in kinds}
 
 
 def test_check_returns_the_chosen_tables(spec: Callable[..., Any]) -> None:

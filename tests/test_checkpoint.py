@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from asal.checkpoint import load_state, load_weights, save_state, save_weights
 from asal.errors import DamageError
+from asal.models.checkpoints import load_state, load_weights, save_state, save_weights
 
 
 def net(seed: int = 0) -> nn.Module:

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from measured import level, world
 
-from asal.evaluate import at
+from asal.experiments.metrics import at
+from asal.experiments.results import Reference, Results
 from asal.paper import claims
 from asal.paper.claims import Check, Finding, Verdict, alike, all_of, beats, decided, equal, found, no_better
-from asal.results import Reference, Results
 
 LUCK = (0.5, 0.6, 0.7)  # what random sampling gets under three seeds: it cancels in every paired difference
 # Student's t for three seeds is 4.303: differences of 0.02, 0.03, 0.04 lie in 0.03 ± 0.0248, and ± 0.01 about a mean in

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from asal.check import REGISTRIES
+from asal.project.validate import REGISTRIES
 
 Spec = dict[str, Any]
 
@@ -243,7 +243,7 @@ def test_what_nobody_foresaw_is_three_lines_too(asal: Any, tiny: Path, monkeypat
     def broken(*_: object) -> None:
         raise RuntimeError("run 'x' failed:\nTraceback …\nKeyError: 'seven'")
 
-    monkeypatch.setattr("asal.status.summary", broken)
+    monkeypatch.setattr("asal.project.status.summary", broken)
     said = asal("status", tiny)
     assert said.code == 1 and len(said.lines) == 3 and "RuntimeError: KeyError: 'seven'" in said.err
     with pytest.raises(RuntimeError, match="seven"):

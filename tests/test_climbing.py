@@ -13,11 +13,11 @@ from torch import Tensor
 
 from asal.core import Round
 from asal.errors import UserError
-from asal.rng import stream, torch_stream
-from asal.scores import scores
+from asal.runtime.rng import stream, torch_stream
 from asal.strategies import strategies
-from asal.strategies.climbing import AT_ONCE, RISE, Climb, Slope, Stepper, climbed
-from asal.strategies.synthesis import Objective, Synthetic, enough_of, of_score, synthesise
+from asal.strategies._latent_ascent import AT_ONCE, RISE, Climb, Slope, Stepper, climbed
+from asal.strategies._synthesis import Objective, Synthetic, enough_of, of_score, synthesise
+from asal.strategies.scores import scores
 from asal.testing.rounds import Setting, setting
 from asal.testing.strategy import LABELLED
 

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from asal import prepare
-from asal.build import Project
 from asal.core import as_ids
-from asal.engine.ray import Ray
-from asal.report import toml
-from asal.sharded import Sharded
-from asal.spec import parse
+from asal.index.sharded import Sharded
+from asal.project import prepare
+from asal.project.project import Project
+from asal.project.spec import parse
+from asal.reports.experiment import toml
+from asal.runtime.engine.ray import Ray
 from asal.testing.index import toy_queries
 
 ray = pytest.importorskip("ray")

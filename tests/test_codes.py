@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from asal.core import Features
 from asal.errors import DamageError
-from asal.index import codes
+from asal.index import int8_codes
 from asal.index.exact import Exact
 from asal.testing.index import CHECKS, opened, stored, toy_features, toy_queries
 
@@ -22,7 +22,7 @@ SMALL = 256  # vectors in a block, so that toy pools have many
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(codes, "BLOCK", SMALL)
+    monkeypatch.setattr(int8_codes, "BLOCK", SMALL)
 
 
 @pytest.mark.parametrize("check", CHECKS)
@@ -33,7 +33,7 @@ def test_codes_keep_every_promise_of_an_exact_index(check: str) -> None:
 @settings(max_examples=60, deadline=None)
 @given(
     n=st.integers(1, 1200),
-    d=st.integers(codes.NARROWEST, 70),
+    d=st.integers(int8_codes.NARROWEST, 70),
     q=st.integers(1, 16),
     k=st.integers(1, 40),
     spread=st.sampled_from([1e-12, 1e-3, 1.0, 1e6]),
@@ -79,20 +79,20 @@ def test_a_machine_that_multiplies_wrongly_is_found_out(monkeypatch: pytest.Monk
         true = index.search(queries, 3)
     right = torch._int_mm
     monkeypatch.setattr(torch, "_int_mm", lambda a, b, out: right(a, b, out=out).add_(1))
-    codes.usable.cache_clear()
+    int8_codes.usable.cache_clear()
     try:
-        assert not codes.usable(features.shape[1])
+        assert not int8_codes.usable(features.shape[1])
         with opened(CODED(), features) as index:
             assert index._coded is None  # type: ignore[attr-defined]
             assert np.array_equal(index.search(queries, 3).ids, true.ids)
     finally:
         monkeypatch.undo()
-        codes.usable.cache_clear()
+        int8_codes.usable.cache_clear()
 
 
 @pytest.mark.parametrize("name", ["codes.npy", "turn.npy", "blocks.npy"])
 def test_damage_is_told(name: str, tmp_path: Path) -> None:
-    if not codes.usable(16):
+    if not int8_codes.usable(16):
         pytest.skip("this machine scans without codes")
     features: Features = toy_features(600)
     with stored(features) as vectors:

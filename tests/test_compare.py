@@ -11,9 +11,9 @@ import pytest
 from pages import check_alone, check_readable
 from runs import write_experiment
 
-from asal.compare import compare
 from asal.errors import UserError
-from asal.page import Paths
+from asal.reports.benchmarks import compare
+from asal.reports.page import Paths
 
 
 @pytest.fixture(scope="module")

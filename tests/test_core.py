@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from asal.core import NO_IDS, Candidates, Selection, as_ids, not_enough
 from asal.errors import BusyError, DamageError, UserError, unknown
-from asal.rng import stream
-from asal.testing.worlds import toy_world
+from asal.runtime.rng import stream
+from asal.testing.toys import toy_world
 
 POOLS = st.integers(1, 80).flatmap(lambda n: st.tuples(st.just(n), st.lists(st.integers(0, n - 1))))
 SEEDS = st.integers(0, 2**32 - 1).map(np.random.default_rng)

@@ -11,7 +11,7 @@ from asal.paper import costs, setups, showcase
 from asal.paper.claims import Verdict
 from asal.paper.showcase import MADE, Showcase
 from asal.paper.timings import Preparation, Timing, crossings, exponent
-from asal.spec import load, shipped
+from asal.project.spec import load, shipped
 
 # Table 1, figure 6 and table 2
 

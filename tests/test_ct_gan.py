@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from asal.devices import Device
 from asal.errors import UserError
-from asal.generators import generators
-from asal.generators.ct_gan import CtGan, consistency_term
-from asal.generators.duel import Duel, begin, set_rate
-from asal.nets import ConvDown, Critic, ResNetDown, ResNetUp, dropped, generator_and_critic, initialise
-from asal.rng import stream, torch_stream
-from asal.tensors import to_batch
+from asal.models.generators import generators
+from asal.models.generators.adversarial import Duel, begin, set_rate
+from asal.models.generators.ct_gan import CtGan, consistency_term
+from asal.models.networks import ConvDown, Critic, ResNetDown, ResNetUp, dropped, generator_and_critic, initialise
+from asal.models.tensors import to_batch
+from asal.runtime.devices import Device
+from asal.runtime.rng import stream, torch_stream
 from asal.testing.generator import latents
 from asal.testing.training import toy_pool, train, workshop
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from asal.devices import Device
-from asal.generators.dcgan import Dcgan
-from asal.generators.duel import Duel, begin
-from asal.rng import stream, torch_stream
-from asal.tensors import to_batch
+from asal.models.generators.adversarial import Duel, begin
+from asal.models.generators.dcgan import Dcgan
+from asal.models.tensors import to_batch
+from asal.runtime.devices import Device
+from asal.runtime.rng import stream, torch_stream
 from asal.testing.training import toy_pool, train, workshop
 
 TINY: dict[str, Any] = {"steps": 12, "width": 2, "latent_dim": 4, "batch": 3, "precision": "float32"}

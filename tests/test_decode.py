@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from PIL import Image
 
-from asal.sources.decode import LIMIT, Unreadable, decode
+from asal.data.sources.decode import LIMIT, Unreadable, decode
 
 RNG = np.random.default_rng(5)
 COLOURS = RNG.integers(0, 256, (12, 16, 3), np.uint8)

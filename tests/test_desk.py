@@ -19,13 +19,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from asal.errors import BusyError, UserError
-from asal.events import FORMAT, Event, Record
-from asal.labelling.desk import Desk, Done
+from asal.labelling.annotators import Person
+from asal.labelling.consensus import Rules, settled
+from asal.labelling.decisions import Answer
 from asal.labelling.leases import STALE
-from asal.labelling.opinions import Rules, settled
-from asal.labelling.people import Person
-from asal.labelling.ruling import Answer
-from asal.state import State, fold
+from asal.labelling.service import Desk, Done
+from asal.session.events import FORMAT, Event, Record
+from asal.session.state import State, fold
 
 ADA, BOB, CAT, JUDGE = Person("Ada"), Person("Bob"), Person("Cat"), Person("Judge", "adjudicator")
 CLASSES = ("a", "b", "c")
@@ -220,7 +220,7 @@ def test_others_who_write_all_the_time_are_told_of(
     opener: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     desk = opener()
-    monkeypatch.setattr("asal.labelling.desk.TRIES", 3)
+    monkeypatch.setattr("asal.labelling.service.TRIES", 3)
     tries = []
 
     def busy(*_: object, **__: object) -> Any:

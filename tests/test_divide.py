@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asal.divide import Split, divide
+from asal.data.sources.arrays import Arrays
+from asal.data.sources.folder import Folder
+from asal.data.splits import Split, divide
 from asal.errors import UserError
-from asal.sources.arrays import Arrays
-from asal.sources.folder import Folder
-from asal.spec import parse
+from asal.project.spec import parse
 
 
 def write_folder(folder: Path) -> Folder:

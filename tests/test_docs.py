@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from asal.check import REGISTRIES
-from asal.cli import app
+from asal.cli.main import app
 from asal.paper.exhibits import EXHIBITS
+from asal.project.validate import REGISTRIES
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from runs import results_of, write_experiment, write_run
 
 from asal.errors import UserError
-from asal.evaluate import (
+from asal.experiments.metrics import (
     Target,
     accuracy_at,
     aubc,
@@ -27,7 +27,7 @@ from asal.evaluate import (
     usual_targets,
     within,
 )  # fmt: skip
-from asal.results import load
+from asal.experiments.results import load
 
 
 def test_the_area_of_a_straight_line_is_its_middle() -> None:

@@ -11,17 +11,17 @@ from typing import Any
 import pytest
 from measured import level, showcase_of, world
 
-from asal.check import check
 from asal.errors import UserError
 from asal.paper import costs, curves
 from asal.paper.claims import Claim, found
+from asal.paper.context import Checked, Order
 from asal.paper.exhibits import EXHIBITS, Panel, exhibit
-from asal.paper.order import Checked, Order
 from asal.paper.reproduce import set_ups
 from asal.paper.timings import Timing
-from asal.progress import unwatched
+from asal.project.spec import load, shipped
+from asal.project.validate import check
 from asal.registry import Part
-from asal.spec import load, shipped
+from asal.runtime.progress import unwatched
 from asal.strategies import strategies
 
 NAMES = (

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from asal.build import Project
 from asal.errors import BusyError, DamageError, UserError
-from asal.events import Record
-from asal.exam import Exam
-from asal.experiment import Job, Rows, begin, run_one
-from asal.meter import Meter
-from asal.progress import unwatched
-from asal.spec import Spec, load, parse
+from asal.experiments.evaluation import Exam
+from asal.experiments.run import Job, Rows, begin, run_one
+from asal.project.project import Project
+from asal.project.spec import Spec, load, parse
+from asal.runtime.meter import Meter
+from asal.runtime.progress import unwatched
+from asal.session.events import Record
 
 STRATEGIES = ("random", "uncertainty", "subset", "asal")
 KEYS = {
@@ -227,7 +227,7 @@ def test_what_is_done_is_not_done_again(prepared: Path, own: Path) -> None:
 
 
 def test_one_run_is_done_by_one_process(prepared: Path, own: Path) -> None:
-    from asal import artifacts
+    from asal.runtime import artifacts
 
     job = Job(prepared, load(prepared), "random", 0, own)
     with artifacts.alone(job.folder), pytest.raises(BusyError, match="one process at a time"):

@@ -17,14 +17,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from asal.annex import encoded
-from asal.build import Project
 from asal.errors import UserError
-from asal.events import Event
-from asal.exchange.export import export
-from asal.exchange.ledger import COLUMNS
-from asal.exchange.names import folders, safe
-from asal.exchange.writing import FORMS
+from asal.labelling.exchange.export import export
+from asal.labelling.exchange.filenames import folders, safe
+from asal.labelling.exchange.records import COLUMNS
+from asal.labelling.exchange.writers import FORMS
+from asal.project.project import Project
+from asal.session.events import Event
+from asal.session.synthetic_pool import encoded
 
 ROWS = {"csv": "labels.csv", "jsonl": "labels.jsonl", "parquet": "labels.parquet"}
 
@@ -292,7 +292,7 @@ def test_a_cut_export_leaves_no_half_of_one(project: Project, tmp_path: Path, mo
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("asal.exchange.export.sheet", cut)
+        patch.setattr("asal.labelling.exchange.export.sheet", cut)
         with pytest.raises(KeyboardInterrupt):
             export(project, tmp_path / "out")
     assert exchanges.contents(tmp_path / "out") == before
@@ -320,8 +320,8 @@ def test_another_pools_record_is_refused(project: Project, tmp_path: Path) -> No
 @settings(max_examples=20, deadline=None)
 @given(key=st.text(st.characters(exclude_categories=("Cs",)), min_size=1))
 def test_whatever_a_key_is_a_table_keeps_it(key: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    from asal.exchange.reading import Columns, given
-    from asal.exchange.writing import Outgoing
+    from asal.labelling.exchange.readers import Columns, given
+    from asal.labelling.exchange.writers import Outgoing
 
     row = {**dict.fromkeys(COLUMNS), "id": 1, "key": key, "label": key, "status": "labelled", "made": False}
     for form, name in ROWS.items():

@@ -17,15 +17,17 @@ import numpy as np
 import pytest
 import torch
 
-from asal import artifacts, extraction, prepare
-from asal.build import Project
-from asal.engine import Here
-from asal.engine.local import Local
 from asal.errors import UserError
-from asal.extraction import Piece, one_thread, push
-from asal.spec import load
-from asal.storage import CACHE, Storage
-from asal.vectors import missing
+from asal.features import extract_shard
+from asal.features.extract_shard import Piece, one_thread, push
+from asal.features.store import missing
+from asal.project import prepare
+from asal.project.project import Project
+from asal.project.spec import load
+from asal.runtime import artifacts
+from asal.runtime.engine import Here
+from asal.runtime.engine.local import Local
+from asal.runtime.remote_files import CACHE, Storage
 
 ROWS = 60
 
@@ -34,8 +36,8 @@ ROWS = 60
 def small_shards(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(prepare, "SHARD", ROWS)
     monkeypatch.setenv(CACHE, str(tmp_path / "cache"))
-    extraction._pool.cache_clear()
-    extraction._compute.cache_clear()
+    extract_shard._pool.cache_clear()
+    extract_shard._compute.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +101,7 @@ def test_processes_compute_what_one_process_computes(
 
 def test_the_command_has_its_workers(start: Any, trained: Path, expected: Any, tmp_path: Path) -> None:
     root = copy(trained, tmp_path / "project")
-    small = f"import asal.prepare; asal.prepare.SHARD = {ROWS}"
+    small = f"import asal.project.prepare; asal.project.prepare.SHARD = {ROWS}"
     said = start("prepare", root, "--workers", 2, first=small).wait()
     assert said.code == 0, said.err
     assert features_of(root) == expected
@@ -119,9 +121,9 @@ def test_threads_bear_on_no_bit(trained: Path, expected: Any, tmp_path: Path) ->
 
 def test_a_piece_computes_with_one_thread(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     piece, seen = pieces_of(copy(trained, tmp_path / "project"), "pixels")[0], set[int]()
-    found = extraction._compute(piece.recipe)
+    found = extract_shard._compute(piece.recipe)
     monkeypatch.setattr(
-        extraction, "_compute", lambda recipe: lambda ids: (seen.add(torch.get_num_threads()), found(ids))[1]
+        extract_shard, "_compute", lambda recipe: lambda ids: (seen.add(torch.get_num_threads()), found(ids))[1]
     )
     before = torch.get_num_threads()
     torch.set_num_threads(2)

@@ -13,14 +13,14 @@ import pytest
 import torch
 from training_twins import training_twins
 
-from asal.checkpoint import load_weights
 from asal.core import Images
-from asal.devices import Device
 from asal.errors import DamageError, UserError
 from asal.features import Given, features
 from asal.features.autoencoder import Autoencoder, perturbed
 from asal.features.pixels import PixelExtractor
-from asal.tensors import to_batch, to_images
+from asal.models.checkpoints import load_weights
+from asal.models.tensors import to_batch, to_images
+from asal.runtime.devices import Device
 from asal.testing import training
 from asal.testing.extractor import CHECKS, Make, images, toy_adversary
 from asal.testing.training import toy_pool, train, workshop

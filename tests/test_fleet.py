@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from asal import artifacts
-from asal.engine.local import THREAD_VARIABLES
-from asal.experiment import Job, run_one
-from asal.fleet import run_all
-from asal.progress import unwatched
-from asal.spec import load
+from asal.experiments.run import Job, run_one
+from asal.experiments.sweep import run_all
+from asal.project.spec import load
+from asal.runtime import artifacts
+from asal.runtime.engine.local import THREAD_VARIABLES
+from asal.runtime.progress import unwatched
 
 STRATEGIES = "random,uncertainty,subset,asal"
 

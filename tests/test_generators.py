@@ -16,15 +16,15 @@ import torch
 from ranks import train_uncut_and_cut
 from training_twins import training_twins
 
-from asal.checkpoint import load_state
-from asal.devices import Device
 from asal.errors import DamageError, UserError
-from asal.generators import Adversary, generators, wgan_gp
-from asal.generators.duel import Losses, begin
-from asal.generators.wgan_gp import WganGp
-from asal.nets import ConvDown, ConvUp, ResNetDown, ResNetUp
-from asal.quality import draw, frechet
-from asal.rng import stream
+from asal.models.checkpoints import load_state
+from asal.models.generators import Adversary, generators, wgan_gp
+from asal.models.generators.adversarial import Losses, begin
+from asal.models.generators.quality import draw, frechet
+from asal.models.generators.wgan_gp import WganGp
+from asal.models.networks import ConvDown, ConvUp, ResNetDown, ResNetUp
+from asal.runtime.devices import Device
+from asal.runtime.rng import stream
 from asal.testing.generator import CHECKS, Make, latents
 from asal.testing.training import toy_pool, train, workshop
 
@@ -211,8 +211,8 @@ def test_a_sign_turned_round_in_a_loss_would_be_noticed(name: str, loss: str) ->
 KILLED = """
 import sys, time
 from pathlib import Path
-from asal import checkpoint
-from asal.generators import generators
+from asal.models import checkpoints as checkpoint
+from asal.models.generators import generators
 from asal.testing.training import toy_pool, train
 
 def watch(stage, done, total, note=""):

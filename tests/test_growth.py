@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from asal.build import Project
+from asal.data.append import Added
+from asal.data.concat_pool import ADDITIONS, Grown
+from asal.data.sources.folder import Folder
 from asal.errors import UserError
-from asal.experiment import Job, run_one
-from asal.grown import ADDITIONS, Grown
-from asal.growth import Added
-from asal.progress import unwatched
-from asal.sources.folder import Folder
-from asal.spec import load
+from asal.experiments.run import Job, run_one
+from asal.project.project import Project
+from asal.project.spec import load
+from asal.runtime.progress import unwatched
 
 SETTINGS: dict[str, Any] = {
     "pool": {"size": 8, "keep": None, "split": {"train": None, "test": 10}},
@@ -262,7 +262,9 @@ def moments(seconds: float, count: int) -> Iterator[float]:
 def test_killed_at_any_moment_it_ends_in_the_same_bytes(at: tuple[Path, Path], start: Any, tmp_path: Path) -> None:
     images, root = at
     draw(images, range(80, 600))
-    often = "import asal.pool, asal.prepare\nasal.pool.SHARD_IMAGES = asal.prepare.SHARD = 64\n"
+    often = (
+        "import asal.data.pool, asal.project.prepare\nasal.data.pool.SHARD_IMAGES = asal.project.prepare.SHARD = 64\n"
+    )
     kept = {folder: Path(shutil.copytree(root, tmp_path / folder)) for folder in ("whole", "cut")}
     begun = time.monotonic()
     for word in ("add", "prepare"):

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from asal.web.guard import HEADERS, Guard, Refusal
-from asal.web.opening import open_browser
+from asal.web.browser import open_browser
+from asal.web.middleware import HEADERS, Guard, Refusal
 from asal.web.serve import Address, _hosts
 
 OWN = "127.0.0.1:8765"

@@ -19,16 +19,16 @@ from conftest import Command
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asal.build import Project
 from asal.core import Ids
 from asal.errors import BusyError, UserError
-from asal.events import Event, Record
-from asal.exchange import imports
-from asal.exchange.export import export
-from asal.exchange.imports import How, Imported, import_labels
-from asal.exchange.matching import SEVERAL, UNKNOWN, matched
-from asal.exchange.reading import Columns, Given
-from asal.exchange.writing import FORMS
+from asal.labelling.exchange import imports
+from asal.labelling.exchange.export import export
+from asal.labelling.exchange.imports import How, Imported, import_labels
+from asal.labelling.exchange.matching import SEVERAL, UNKNOWN, matched
+from asal.labelling.exchange.readers import Columns, Given
+from asal.labelling.exchange.writers import FORMS
+from asal.project.project import Project
+from asal.session.events import Event, Record
 
 
 @pytest.fixture(scope="module")
@@ -273,7 +273,7 @@ def test_a_data_set_of_splits_is_read_by_its_class_names(project: Project, tmp_p
 
 
 def test_made_up_images_go_by_their_ids_and_only_where_they_were_made(project: Project, tmp_path: Path) -> None:
-    from asal.annex import encoded
+    from asal.session.synthetic_pool import encoded
 
     exchanges.labelled(project, 3)
     first = len(project.pool)

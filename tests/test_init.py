@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from asal.build import Project
-from asal.check import check
-from asal.init import start as start_project
-from asal.spec import load
+from asal.project.project import Project
+from asal.project.scaffold import start as start_project
+from asal.project.spec import load
+from asal.project.validate import check
 
 PLACES = {
     "plain": "project",
@@ -119,7 +119,7 @@ def test_an_empty_folder_of_pictures_is_said_when_it_is_read(asal: Any, tmp_path
 
 @pytest.mark.parametrize("size", [8, 28, 32, 64, 128])
 def test_every_size_that_is_offered_can_be_drawn(size: int, tmp_path: Path) -> None:
-    from asal.nets import generator_and_critic
+    from asal.models.networks import generator_and_critic
 
     (tmp_path / "images").mkdir()
     spec = load(start_project(tmp_path / "p", tmp_path / "images", size, gray=True))

@@ -14,8 +14,8 @@ from asal.core import NO_IDS, Check, Features, Ids, Index, Neighbours
 from asal.errors import DamageError, UserError
 from asal.index import Pairs, ivf, squared_distances
 from asal.index.exact import Exact
-from asal.index.guard import Guard
 from asal.index.ivf import Ivf
+from asal.index.recall_guard import Guard
 from asal.testing.index import CHECKS, opened, stored, toy_features, toy_queries
 
 FEW = partial(Ivf, lists=40, probes=10)  # of toy pools all lists would be searched

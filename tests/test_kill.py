@@ -19,15 +19,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from asal.events import Record
+from asal.session.events import Record
 
 KILLS = int(os.environ.get("ASAL_KILLS", "4"))
 RUNS = ("random", "subset", "asal")
 # Checkpoints and shards so small that a second of work has many of them.
 OFTEN = """
-import asal.checkpoint, asal.pool, asal.prepare
-asal.checkpoint.CHECKPOINT_SECONDS = 0.05
-asal.pool.SHARD_IMAGES = asal.prepare.SHARD = 64
+import asal.models.checkpoints, asal.data.pool, asal.project.prepare
+asal.models.checkpoints.CHECKPOINT_SECONDS = 0.05
+asal.data.pool.SHARD_IMAGES = asal.project.prepare.SHARD = 64
 """
 
 

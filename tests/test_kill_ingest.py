@@ -20,27 +20,27 @@ import pytest
 from PIL import Image
 from test_kill import KILLS, bytes_of, gone, moments
 
-from asal import pool
-from asal.divide import Split
-from asal.engine.local import Local
+from asal.data import pool
+from asal.data.ingest import Hands, ingest
+from asal.data.sources.folder import Folder
+from asal.data.splits import Split
 from asal.errors import UserError
-from asal.ingest import Hands, ingest
-from asal.sources.folder import Folder
+from asal.runtime.engine.local import Local
 
 IMAGES, SHARD, WORKERS = 1500, 32, 2
 # Takes images in with two workers and writes down, at once, each shard that one of them begins. Workers are forks.
 FIRST = f"""
 import os, sys
 from pathlib import Path
-import asal.cli, asal.intake, asal.pool
-from asal.divide import Split
-from asal.engine.local import Local
-from asal.ingest import Hands, ingest
-from asal.sources.folder import Folder
+import asal.cli.main, asal.data.ingest_shard, asal.data.pool
+from asal.data.splits import Split
+from asal.runtime.engine.local import Local
+from asal.data.ingest import Hands, ingest
+from asal.data.sources.folder import Folder
 
 images, project, log, limit = sys.argv[1:5]
-asal.pool.SHARD_IMAGES = 2048 if limit == "memory" else {SHARD}
-take = asal.intake.Taking._take
+asal.data.pool.SHARD_IMAGES = 2048 if limit == "memory" else {SHARD}
+take = asal.data.ingest_shard.Taking._take
 
 def noted(self, watch):
     with open(log, "a") as file:
@@ -54,7 +54,7 @@ def noted(self, watch):
 def app(**_):
     ingest(Folder(images), Path(project), Split(None, 0, 100), hands=Hands(Local({WORKERS})))
 
-asal.intake.Taking._take, asal.cli.app = noted, app
+asal.data.ingest_shard.Taking._take, asal.cli.main.app = noted, app
 """
 
 
@@ -175,7 +175,7 @@ def test_a_disk_that_a_worker_fills_is_told_with_the_file(
 
 def test_the_real_command_takes_its_workers_with_it(whole: Taken, start: Any, tmp_path: Path) -> None:
     script = tmp_path / "take.py"
-    script.write_text(f"{FIRST}\nif __name__ == '__main__':\n    asal.cli.app()\n")
+    script.write_text(f"{FIRST}\nif __name__ == '__main__':\n    asal.cli.main.app()\n")
     command = [sys.executable, script, whole.images, tmp_path / "project", tmp_path / "log", "none"]
     quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
     with subprocess.Popen(list(map(str, command)), **quiet) as running:

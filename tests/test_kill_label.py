@@ -23,10 +23,10 @@ from databases import fresh
 from labelled import events, settings, truth
 from people import Bot, Label, Served
 
-from asal.build import Project
-from asal.report import toml
-from asal.spec import parse
-from asal.state import State, fold
+from asal.project.project import Project
+from asal.project.spec import parse
+from asal.reports.experiment import toml
+from asal.session.state import State, fold
 
 KILLS = int(os.environ.get("ASAL_KILLS", "12"))
 ROOMY = {"pool": {"split": {"train": 1500, "test": 100}}, "protocol": {"initial": 1400, "batch": 50, "budget": 1500}}

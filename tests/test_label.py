@@ -16,13 +16,13 @@ from conftest import TINY, Command, merged
 from labelled import STRICT, events, rows, settings, truth
 from people import Bot, Served
 
-from asal.build import Project
-from asal.events import Record
-from asal.experiment import Job, begin, run_one
-from asal.progress import unwatched
-from asal.report import toml
-from asal.spec import load, parse
-from asal.state import State, fold
+from asal.experiments.run import Job, begin, run_one
+from asal.project.project import Project
+from asal.project.spec import load, parse
+from asal.reports.experiment import toml
+from asal.runtime.progress import unwatched
+from asal.session.events import Record
+from asal.session.state import State, fold
 
 TWO = {
     "pool": {"keep": ["3", "8"], "split": {"train": None, "test": 100, "validation": 50}},

@@ -25,21 +25,22 @@ from conftest import Command, Said, Starter
 from PIL import Image
 from studio_server import ADA, BOB, PASSWORD, TOKEN, Server
 
-from asal.artifacts import read_json
-from asal.build import Project
 from asal.errors import UserError
-from asal.events import Event, Record
-from asal.labelling.reconcile import TITLES
-from asal.labelling.studio import Bridge, listening
-from asal.oracles.label_studio import AwayError, LabelStudio, hotkeys, label_config, token_of
-from asal.plan import Plan, draw
-from asal.session import Session
-from asal.state import State, fold
-from asal.testing.worlds import toy_world
+from asal.labelling.label_studio.bridge import Bridge, listening
+from asal.labelling.label_studio.client import AwayError, LabelStudio, hotkeys, label_config, token_of
+from asal.labelling.label_studio.reconcile import TITLES
+from asal.project.project import Project
+from asal.runtime.artifacts import read_json
+from asal.session.events import Event, Record
+from asal.session.plan import Plan, draw
+from asal.session.session import Session
+from asal.session.state import State, fold
+from asal.testing.toys import toy_world
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 KILLS = int(os.environ.get("ASAL_KILLS", "4"))
-OFTEN = "import asal.labelling.studio; asal.labelling.studio.MOST = 2"  # imports, so that a kill falls between two
+# Two imports at a time, so that a kill falls between two.
+OFTEN = "import asal.labelling.label_studio.bridge as bridge; bridge.MOST = 2"
 SPEC = """
 name = "tiny"
 [source]
@@ -289,7 +290,7 @@ def test_a_push_killed_half_way_and_repeated_puts_nothing_there_twice(
 ) -> None:
     session = toy()
     bridge = bridged(session)
-    monkeypatch.setattr("asal.labelling.studio.MOST", 4)
+    monkeypatch.setattr("asal.labelling.label_studio.bridge.MOST", 4)
     put, calls = LabelStudio.put, []
 
     def killed(self: LabelStudio, *arguments: Any) -> list[int]:
@@ -413,7 +414,9 @@ def test_what_is_wrong_is_told_without_the_token(
     studio: Server, project: Path, asal: Command, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    monkeypatch.setattr("asal.labelling.project.LabelStudio", lambda *given: LabelStudio(*given, pause=0.01))
+    monkeypatch.setattr(
+        "asal.labelling.label_studio.connect.LabelStudio", lambda *given: LabelStudio(*given, pause=0.01)
+    )
     secret = "f00d" * 10
     push = ("label-studio", "push", project, "--url")
     monkeypatch.delenv("LABEL_STUDIO_API_KEY", raising=False)

@@ -16,13 +16,13 @@ from torch import nn
 
 from asal.core import Images, Labels
 from asal.errors import UserError
-from asal.learners import learners
-from asal.learners.cnn import Cnn
-from asal.learners.linear import Linear
-from asal.learners.neural import AT_ONCE, NeuralModel, Recipe, augmented, train
+from asal.models.learners import learners
+from asal.models.learners.cnn import Cnn
+from asal.models.learners.linear import Linear
+from asal.models.learners.neural import AT_ONCE, NeuralModel, Recipe, augmented, train
+from asal.models.tensors import to_batch
 from asal.registry import Part
-from asal.rng import stream
-from asal.tensors import to_batch
+from asal.runtime.rng import stream
 from asal.testing.learner import CHECKS, CLASSES, Make, toy_set
 
 CASES: dict[str, tuple[str, dict[str, Any]]] = {

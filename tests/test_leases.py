@@ -9,9 +9,9 @@ import pytest
 import sqlalchemy as sa
 from databases import fresh
 
-from asal.events import Record
 from asal.labelling.leases import STALE, Granted, Leases, Room
-from asal.schema import LEASES
+from asal.session.events import Record
+from asal.session.schema import LEASES
 
 OPEN = (11, 12, 13, 14)
 

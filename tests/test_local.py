@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from errands import Errand
 
-from asal.engine import local
-from asal.engine.local import Local
 from asal.errors import UserError
+from asal.runtime.engine import local
+from asal.runtime.engine.local import Local
 
 
 def test_every_piece_is_done_once_and_yielded_with_what_it_returned(tmp_path: Path) -> None:

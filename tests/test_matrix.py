@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from runs import results_of
 
-from asal.evaluate import Paired
-from asal.matrix import Duels, Matrix, Tally, duels, over_benchmarks, over_seeds
-from asal.statistics import estimate
+from asal.experiments.metrics import Paired
+from asal.experiments.pairwise import Duels, Matrix, Tally, duels, over_benchmarks, over_seeds
+from asal.experiments.statistics import estimate
 
 
 def duel(differences: Sequence[float]) -> Paired:

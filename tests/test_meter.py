@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from asal.meter import Meter
+from asal.runtime.meter import Meter
 
 NAP = 0.02
 

@@ -14,9 +14,9 @@ from alembic.migration import MigrationContext
 from databases import fresh
 
 from asal.errors import UserError
-from asal.events import Record
-from asal.schema import HEAD, TABLES, VERSION
-from asal.state import State, fold
+from asal.session.events import Record
+from asal.session.schema import HEAD, TABLES, VERSION
+from asal.session.state import State, fold
 
 # As asal wrote it before there were revisions, to the letter.
 OLD = (
@@ -107,7 +107,7 @@ def test_a_record_of_a_newer_asal_is_refused_and_left_alone(url: str) -> None:
 
 def test_processes_that_open_an_old_record_together_all_can(url: str) -> None:
     write_old(url)
-    code = "import sys; from asal.events import Record; print(len(Record.open(sys.argv[1]).read()))"
+    code = "import sys; from asal.session.events import Record; print(len(Record.open(sys.argv[1]).read()))"
     running = [
         subprocess.Popen([sys.executable, "-c", code, url], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(4)

@@ -12,12 +12,12 @@ import pytest
 from labelled import STRICT, rows, settings, truth
 from people import Bot, Served
 
-from asal.build import Project
-from asal.experiment import Job, begin, run_one
-from asal.progress import unwatched
-from asal.report import toml
-from asal.results import load as load_results
-from asal.spec import Spec, load, parse
+from asal.experiments.results import load as load_results
+from asal.experiments.run import Job, begin, run_one
+from asal.project.project import Project
+from asal.project.spec import Spec, load, parse
+from asal.reports.experiment import toml
+from asal.runtime.progress import unwatched
 
 MNIST_TWO = Path(__file__).parents[1] / "specs" / "mnist-two.toml"
 
@@ -61,7 +61,7 @@ def test_the_pool_is_the_papers(project: Project) -> None:
 
 
 def test_the_validation_set_and_the_pool_share_no_image(project: Project) -> None:
-    from asal.pool import StoredPool
+    from asal.data.pool import StoredPool
 
     held = StoredPool.open(project.root / "validation")
     assert not set(held.keys(np.arange(len(held)))) & set(project.pool.keys(np.arange(len(project.pool))))

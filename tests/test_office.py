@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from asal.errors import UserError
-from asal.events import Record
-from asal.labelling.desk import Answer, Desk
-from asal.labelling.office import UNHEARD, Office
-from asal.labelling.people import Person
+from asal.labelling.annotators import Person
+from asal.labelling.service import Answer, Desk
+from asal.labelling.supervisor import UNHEARD, Office
 from asal.labelling.worker import Order
-from asal.oracles.stored import Stored
-from asal.spec import load
+from asal.project.spec import load
+from asal.session.events import Record
+from asal.session.oracles.stored import Stored
 
 ADA = Person("Ada")
 

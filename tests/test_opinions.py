@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from asal.errors import UserError
-from asal.events import FORMAT, Event
-from asal.labelling.opinions import Opinions, Rules, settled
-from asal.labelling.people import Person
-from asal.labelling.ruling import Answer, check_own, distinct, taken_back, told
-from asal.state import State, fold
+from asal.labelling.annotators import Person
+from asal.labelling.consensus import Opinions, Rules, settled
+from asal.labelling.decisions import Answer, check_own, distinct, taken_back, told
+from asal.session.events import FORMAT, Event
+from asal.session.state import State, fold
 
 ADA, BOB, CAT, JUDGE = Person("Ada"), Person("Bob"), Person("Cat"), Person("Judge", "adjudicator")
 TWO = Rules(overlap=2)

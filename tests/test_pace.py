@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from asal.events import FORMAT, Event
-from asal.labelling.pace import FIRST, Pace, Wanted, wanted
-from asal.spec import ProtocolTable
-from asal.state import State, fold
+from asal.labelling.scheduling import FIRST, Pace, Wanted, wanted
+from asal.project.spec import ProtocolTable
+from asal.session.events import FORMAT, Event
+from asal.session.state import State, fold
 
 PROTOCOL = ProtocolTable(initial=4, batch=3, budget=13)
 

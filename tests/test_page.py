@@ -18,8 +18,8 @@ from people import Served
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from playwright.sync_api import Error as PlaywrightError
 
-from asal.events import Event, Record
-from asal.state import State, fold
+from asal.session.events import Event, Record
+from asal.session.state import State, fold
 
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no {CHROMIUM}: apt-get install chromium")
 

@@ -11,7 +11,7 @@ from sklearn.decomposition import PCA
 from asal.core import Features, Ids
 from asal.errors import DamageError, UserError
 from asal.features.pca import BATCH, Pca, Reduced, fit_pca
-from asal.rng import stream
+from asal.runtime.rng import stream
 
 RNG = np.random.default_rng(0)
 SPREAD = np.arange(1, 41) ** -1.0

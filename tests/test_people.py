@@ -11,9 +11,9 @@ from conftest import Command
 from databases import fresh
 
 from asal.errors import UserError
-from asal.events import Record
-from asal.labelling.people import People, Person
-from asal.schema import PEOPLE, TOKENS
+from asal.labelling.annotators import People, Person
+from asal.session.events import Record
+from asal.session.schema import PEOPLE, TOKENS
 
 
 class Clock:

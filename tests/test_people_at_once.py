@@ -14,10 +14,10 @@ from crowd import CLASSES, Member, project, together, tokens
 from databases import fresh
 from people import Served
 
-from asal.events import Event, Record
-from asal.labelling.opinions import settled
-from asal.spec import load
-from asal.state import State, fold
+from asal.labelling.consensus import settled
+from asal.project.spec import load
+from asal.session.events import Event, Record
+from asal.session.state import State, fold
 
 NAMES = [f"Person {number}" for number in range(8)]
 EACH = 1_000

@@ -9,10 +9,10 @@ import pytest
 from letters import check, texts
 
 from asal.paper import costs, setups
-from asal.paper.pictures import Row, draw_crossings, draw_rows, draw_scaling, draw_table
+from asal.paper.plots import Row, draw_crossings, draw_rows, draw_scaling, draw_table
 from asal.paper.timings import Timing
-from asal.spec import load, shipped
-from asal.style import render, styled
+from asal.project.spec import load, shipped
+from asal.reports.theme import render, styled
 
 both = pytest.mark.parametrize("narrow", [False, True])
 INF = float("inf")

@@ -13,11 +13,11 @@ from letters import check, texts
 from matplotlib.patches import Rectangle
 from runs import results_of, write_experiment
 
-from asal.evaluate import curve
-from asal.matrix import Matrix, Tally
-from asal.plots import draw_curves, draw_matrix, draw_spent
-from asal.results import Reference, load
-from asal.style import SHADES, pens, styled
+from asal.experiments.metrics import curve
+from asal.experiments.pairwise import Matrix, Tally
+from asal.experiments.results import Reference, load
+from asal.reports.plots import draw_curves, draw_matrix, draw_spent
+from asal.reports.theme import SHADES, pens, styled
 
 NAMES = [
     "random", "uncertainty", "subset-100", "subset-1000", "asal-pixels", "asal-autoencoder", "asal-discriminator",

@@ -17,20 +17,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 from PIL import Image
 
-from asal import artifacts, intake, pool
 from asal.core import Images, Labels
-from asal.engine.local import Local
+from asal.data import ingest_shard, pool
+from asal.data.ingest import Hands, Split, divide, ingest
+from asal.data.ingest_shard import Form, Taking
+from asal.data.pool import StoredPool, shard_size
+from asal.data.sources.arrays import Arrays
+from asal.data.sources.digits import Digits
+from asal.data.sources.folder import Folder
+from asal.data.sources.hub import Hub
 from asal.errors import DamageError, UserError
-from asal.ingest import Hands, Split, divide, ingest
-from asal.intake import Form, Taking
-from asal.oracles import oracles
-from asal.oracles.stored import Stored
-from asal.pool import StoredPool, shard_size
-from asal.rng import stream
-from asal.sources.arrays import Arrays
-from asal.sources.digits import Digits
-from asal.sources.folder import Folder
-from asal.sources.hub import Hub
+from asal.runtime import artifacts
+from asal.runtime.engine.local import Local
+from asal.runtime.rng import stream
+from asal.session.oracles import oracles
+from asal.session.oracles.stored import Stored
 
 RNG = np.random.default_rng(8)
 IMAGES = RNG.integers(0, 256, (300, 5, 6), np.uint8)
@@ -386,9 +387,9 @@ def test_what_travels_to_a_process_is_small(tmp_path: Path) -> None:
 def test_a_process_opens_a_source_once(tmp_path: Path) -> None:
     arrays = write_set(tmp_path / "set.npz")
     pieces = [pickle.loads(pickle.dumps(a_piece(arrays, 10))) for _ in range(2)]
-    one, two = (intake.opened(piece.order, piece.source) for piece in pieces)
-    assert one is two and intake.opened("another order", pieces[1].source) is pieces[1].source
-    intake.close()
+    one, two = (ingest_shard.opened(piece.order, piece.source) for piece in pieces)
+    assert one is two and ingest_shard.opened("another order", pieces[1].source) is pieces[1].source
+    ingest_shard.close()
 
 
 def test_a_packed_array_is_unpacked_once(tmp_path: Path, small_shards: None) -> None:
@@ -406,9 +407,10 @@ def test_a_packed_array_is_unpacked_once(tmp_path: Path, small_shards: None) -> 
 CHILD = """
 import os, signal, sys
 from pathlib import Path
-from asal import artifacts, intake, pool
-from asal.ingest import Split, ingest
-from asal.sources.folder import Folder
+from asal.runtime import artifacts
+from asal.data import ingest_shard as intake, pool
+from asal.data.ingest import Split, ingest
+from asal.data.sources.folder import Folder
 
 pool.SHARD_IMAGES = pool.KEY_GROUP = 16
 left = int(sys.argv[3])
@@ -454,8 +456,8 @@ def test_killed_anywhere_and_run_again_it_is_the_same_to_the_byte(tmp_path: Path
 MEASURED = """
 import resource, sys
 from pathlib import Path
-from asal.ingest import ingest
-from asal.sources.arrays import Arrays
+from asal.data.ingest import ingest
+from asal.data.sources.arrays import Arrays
 import pyarrow.parquet
 
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

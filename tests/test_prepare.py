@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from asal import artifacts
-from asal.build import Project
 from asal.errors import UserError
 from asal.features import features
-from asal.generators import generators
+from asal.features.store import write_vectors
 from asal.index.exact import Exact
-from asal.oracles.stored import Stored
-from asal.spec import load, parse
-from asal.vectors import write_vectors
+from asal.models.generators import generators
+from asal.project.project import Project
+from asal.project.spec import load, parse
+from asal.runtime import artifacts
+from asal.session.oracles.stored import Stored
 
 
 def bytes_of(root: Path) -> dict[str, bytes]:

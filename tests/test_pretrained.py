@@ -27,14 +27,15 @@ from backbones import FAMILIES, MEAN, STD, apart, copied, family, features_of, o
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from asal import artifacts
-from asal.build import Project, check
 from asal.errors import DamageError, UserError
-from asal.features import Given, checkpoints, features
+from asal.features import Given, features, hub_files
 from asal.features.backbones import Sight
-from asal.features.checkpoints import CONFIG, PREPROCESSOR, WEIGHTS
+from asal.features.hub_files import CONFIG, PREPROCESSOR, WEIGHTS
 from asal.features.pretrained import FACTS, Pretrained, seen
-from asal.spec import parse
+from asal.project.project import Project
+from asal.project.spec import parse
+from asal.project.validate import check
+from asal.runtime import artifacts
 from asal.testing.extractor import CHECKS, images
 from asal.testing.training import train, workshop
 
@@ -179,7 +180,7 @@ def test_the_copy_stands_on_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_copy_that_is_cut_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoints, "CHUNK", 10_000)
+    monkeypatch.setattr(hub_files, "CHUNK", 10_000)
     part = Pretrained(**options())
 
     class Cut(Exception):  # noqa: N818

@@ -16,7 +16,7 @@ from PIL import Image
 
 from asal.errors import UserError
 from asal.features.backbones import alexnet_compute, timm_compute
-from asal.features.checkpoints import CONFIG, WEIGHTS
+from asal.features.hub_files import CONFIG, WEIGHTS
 from asal.features.pretrained import FACTS, Output, Pretrained
 from asal.testing.extractor import CHECKS, images
 from asal.testing.training import train, workshop

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy import linalg
 
-from asal.quality import FEWEST, GRID, draw, frechet, judge, save_grid
-from asal.rng import stream
-from asal.testing.worlds import toy_world
+from asal.models.generators.quality import FEWEST, GRID, draw, frechet, judge, save_grid
+from asal.runtime.rng import stream
+from asal.testing.toys import toy_world
 
 
 def test_a_distance_solved_by_hand() -> None:

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from errands import Errand
 
-from asal.engine.choice import chosen
-from asal.engine.ray import Ray
 from asal.errors import UserError
 from asal.index.exact import Exact
-from asal.sharded import Sharded
+from asal.index.sharded import Sharded
+from asal.runtime.engine.choice import chosen
+from asal.runtime.engine.ray import Ray
 from asal.testing.index import CHECKS, opened, stored, toy_features, toy_queries
 
 ray = pytest.importorskip("ray")

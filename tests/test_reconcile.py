@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asal.events import Event, Record
-from asal.labelling.opinions import Rules
-from asal.labelling.reconcile import TITLES, Frame, Report, reconcile
-from asal.oracles.label_studio import Annotation, Task
-from asal.state import State, fold
+from asal.labelling.consensus import Rules
+from asal.labelling.label_studio.client import Annotation, Task
+from asal.labelling.label_studio.reconcile import TITLES, Frame, Report, reconcile
+from asal.session.events import Event, Record
+from asal.session.state import State, fold
 
 FRAME = Frame(7, "pool", ("cat", "dog"), pushed=1)
 IMAGES = (4, 9, 2)

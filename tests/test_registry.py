@@ -12,15 +12,15 @@ from typing import Annotated, Any, Literal
 import pytest
 from annotated_types import Ge, Gt
 
+from asal.data.sources import sources
 from asal.errors import UserError
 from asal.features import features
-from asal.generators import generators
 from asal.index import indexes
-from asal.learners import learners
+from asal.models.generators import generators
+from asal.models.learners import learners
 from asal.registry import WORDS, Registry
-from asal.scores import scores
-from asal.sources import sources
 from asal.strategies import strategies
+from asal.strategies.scores import scores
 
 EVERY = {
     "source": sources, "generator": generators, "kind of features": features, "index": indexes, "learner": learners,

@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from asal import pool
-from asal.divide import Split
-from asal.engine.local import Local
+from asal.data import pool
+from asal.data.ingest import Hands, ingest
+from asal.data.sources import Lost, remote
+from asal.data.sources.folder import Folder
+from asal.data.splits import Split
 from asal.errors import UserError
-from asal.ingest import Hands, ingest
-from asal.sources import Lost, remote
-from asal.sources.folder import Folder
+from asal.runtime.engine.local import Local
 
 FILES = 120
 
@@ -189,8 +189,8 @@ def test_a_place_that_is_none_is_told(url: str, match: str) -> None:
 
 
 def test_what_a_url_keeps_secret_is_not_written_down(tmp_path: Path) -> None:
-    from asal.ingest import told_of
-    from asal.sources.augmented import Augmented
+    from asal.data.ingest import told_of
+    from asal.data.sources.augmented import Augmented
 
     url = "ftp://me:p@ss@host/photos?sig=abc"
     assert told_of(Folder(url))["path"] == "ftp://host/photos?…"

@@ -21,14 +21,14 @@ from pages import check_alone, check_readable
 from runs import write_experiment, write_facts, write_run
 
 from asal.errors import DamageError, UserError
-from asal.evaluate import Summary, summarise
-from asal.page import Paths
-from asal.plots import spread
-from asal.report import report, toml
-from asal.results import load
-from asal.statistics import Estimate
-from asal.style import DARK, FAINT, HUES, INK, NIGHT, PAPER, SHADES, inline, pens
-from asal.words import verdict
+from asal.experiments.metrics import Summary, summarise
+from asal.experiments.results import load
+from asal.experiments.statistics import Estimate
+from asal.reports.experiment import report, toml
+from asal.reports.page import Paths
+from asal.reports.plots import spread
+from asal.reports.sentences import verdict
+from asal.reports.theme import DARK, FAINT, HUES, INK, NIGHT, PAPER, SHADES, inline, pens
 
 LONG = "asal-autoencoder-reranked-k=20"
 PICTURES = ("curves", "evaluations", "matrix", "entropy", "times", "pairs")
@@ -77,7 +77,7 @@ def test_again_it_gives_the_same_bytes_and_touches_no_global_setting(paths: Path
 
 def test_numbers_alone_need_no_matplotlib() -> None:
     heavy = "{'matplotlib', 'torch', 'scipy.stats', 'statsmodels'}"
-    code = f"import sys, asal.matrix; sys.exit(bool({heavy} & sys.modules.keys()))"
+    code = f"import sys, asal.experiments.pairwise; sys.exit(bool({heavy} & sys.modules.keys()))"
     subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})
 
 

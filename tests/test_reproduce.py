@@ -16,16 +16,16 @@ import pytest
 import shrunk
 from pages import check_alone, check_readable
 
-from asal import artifacts
-from asal.build import Project
-from asal.evaluate import curve
+from asal.experiments.metrics import curve
+from asal.experiments.results import load
 from asal.paper import costs, curves, timings
+from asal.paper.context import Order
 from asal.paper.exhibits import EXHIBITS
-from asal.paper.order import Order
 from asal.paper.reproduce import reproduce
-from asal.results import load
-from asal.spec import load as load_spec
-from asal.spec import shipped
+from asal.project.project import Project
+from asal.project.spec import load as load_spec
+from asal.project.spec import shipped
+from asal.runtime import artifacts
 
 Stages = set[str]
 TWO = ("mnist-two", "mnist-ten")

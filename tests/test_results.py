@@ -11,7 +11,7 @@ import pytest
 from runs import results_of, write_facts, write_run
 
 from asal.errors import DamageError, UserError
-from asal.results import load
+from asal.experiments.results import load
 
 
 def test_loading_keeps_the_order_and_the_numbers(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from asal import rng as module
-from asal.rng import stream, torch_stream
+from asal.runtime import rng as module
+from asal.runtime.rng import stream, torch_stream
 
 
 def test_a_stream_gives_the_same_numbers_for_ever() -> None:
@@ -20,10 +20,10 @@ def test_a_stream_gives_the_same_numbers_for_ever() -> None:
 
 
 def test_a_stream_is_the_same_in_another_process() -> None:
-    code = "from asal.rng import stream; print(stream(5, 'initial').integers(10**9))"
+    code = "from asal.runtime.rng import stream; print(stream(5, 'initial').integers(10**9))"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True,
-        env={"PYTHONPATH": module.__file__.removesuffix("asal/rng.py"), "PYTHONHASHSEED": "12"},
+        env={"PYTHONPATH": module.__file__.removesuffix("asal/runtime/rng.py"), "PYTHONHASHSEED": "12"},
     )  # fmt: skip
     assert int(done.stdout) == int(stream(5, "initial").integers(10**9))
 

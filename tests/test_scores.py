@@ -12,7 +12,7 @@ from array_api_compat import array_namespace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asal.scores import scores
+from asal.strategies.scores import scores
 from asal.testing.score import CHECKS, Make, toy_probs
 
 

@@ -15,16 +15,16 @@ from conftest import TINY, Command, merged
 from people import free_port
 from PIL import Image
 
-from asal.build import Project
+from asal.data.sources.folder import Folder
 from asal.errors import BusyError, DamageError, OutageError, UserError
-from asal.events import Event, Record
-from asal.report import toml
-from asal.sources.folder import Folder
-from asal.spec import load
-from asal.state import State
-from asal.status import damage
+from asal.project.project import Project
+from asal.project.spec import load
+from asal.project.status import damage
+from asal.reports.experiment import toml
+from asal.session.events import Event, Record
+from asal.session.state import State
 from asal.web import app, serve
-from asal.web.facts import Facts
+from asal.web.project_info import Facts
 from asal.web.serve import Address
 
 

@@ -13,11 +13,11 @@ import pytest
 
 from asal.core import Images, Labels, Model, Round, Selection
 from asal.errors import BusyError, UserError
-from asal.events import Record
-from asal.plan import draw
-from asal.session import Session
+from asal.session.events import Record
+from asal.session.plan import draw
+from asal.session.session import Session
 from asal.testing.stories import PLAN, WORLD, again, begin, play, unsure
-from asal.testing.worlds import ToyLearner, toy_world
+from asal.testing.toys import ToyLearner, toy_world
 
 
 @pytest.fixture

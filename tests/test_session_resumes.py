@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from asal.errors import UserError
-from asal.events import Record
+from asal.session.events import Record
 from asal.testing.stories import WORLD, again, begin, play
 
 FULL_STORY = 6  # rounds of five

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asal.build import Project
 from asal.index.exact import Exact
 from asal.index.kdtree import KdTree
-from asal.sharded import Sharded, Stretch, stretches
-from asal.spec import load
+from asal.index.sharded import Sharded, Stretch, stretches
+from asal.project.project import Project
+from asal.project.spec import load
 from asal.testing.index import CHECKS, opened, stored, toy_features, toy_queries
 
 

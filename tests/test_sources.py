@@ -15,13 +15,13 @@ import official
 import pytest
 from PIL import Image
 
+from asal.data.sources import Record, Source, sources
+from asal.data.sources.arrays import Arrays
+from asal.data.sources.augmented import Augmented
+from asal.data.sources.digits import Digits
+from asal.data.sources.folder import Folder
+from asal.data.sources.hub import Hub
 from asal.errors import UserError
-from asal.sources import Record, Source, sources
-from asal.sources.arrays import Arrays
-from asal.sources.augmented import Augmented
-from asal.sources.digits import Digits
-from asal.sources.folder import Folder
-from asal.sources.hub import Hub
 from asal.testing.source import CHECKS, Make
 
 

@@ -16,18 +16,18 @@ import pytest
 from official import BANGS, FACES, GRAY, PARTITION, PARTS, PHOTOS, digits, encoded, marks, pixels
 
 from asal.core import Images
+from asal.data.ingest import Split, ingest
+from asal.data.pool import StoredPool
+from asal.data.sources import Source
+from asal.data.sources.celeba import ATTRIBUTES, Celeba
+from asal.data.sources.cifar10 import RECORD, Cifar10
+from asal.data.sources.decode import decode
+from asal.data.sources.hub import Hub
+from asal.data.sources.lsun import SCENES, Lsun
+from asal.data.sources.mnist import Mnist
+from asal.data.sources.svhn import Svhn
 from asal.errors import DamageError, UserError
-from asal.ingest import Split, ingest
-from asal.oracles.stored import Stored
-from asal.pool import StoredPool
-from asal.sources import Source
-from asal.sources.celeba import ATTRIBUTES, Celeba
-from asal.sources.cifar10 import RECORD, Cifar10
-from asal.sources.decode import decode
-from asal.sources.hub import Hub
-from asal.sources.lsun import SCENES, Lsun
-from asal.sources.mnist import Mnist
-from asal.sources.svhn import Svhn
+from asal.session.oracles.stored import Stored
 from asal.testing.source import CHECKS
 
 

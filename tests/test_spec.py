@@ -11,8 +11,8 @@ import pydantic
 import pytest
 
 from asal.errors import UserError
-from asal.report import toml
-from asal.spec import FeatureTable, PartTable, ProtocolTable, Spec, StrategyTable, load, parse
+from asal.project.spec import FeatureTable, PartTable, ProtocolTable, Spec, StrategyTable, load, parse
+from asal.reports.experiment import toml
 
 MINIMAL = {"name": "least", "source": {"kind": "digits"}}
 FULL = """

@@ -12,13 +12,13 @@ from string import Template
 
 import pytest
 
-from asal.build import Project
-from asal.check import check
+from asal.project.project import Project
+from asal.project.spec import Spec, load, parse
+from asal.project.validate import check
 from asal.registry import Part
-from asal.spec import Spec, load, parse
 
 ROOT = Path(__file__).parents[1]
-DEMO = Path(str(resources.files("asal").joinpath("demo.toml")))
+DEMO = Path(str(resources.files("asal.experiments").joinpath("demo.toml")))
 SHIPPED = [*sorted((ROOT / "specs").glob("*.toml")), DEMO]
 NAMES = [path.stem for path in SHIPPED]
 
@@ -130,7 +130,7 @@ def test_asal_as_in_the_paper_is_the_papers(path: Path) -> None:
 
 
 def test_the_template_of_init_is_a_spec() -> None:
-    text = resources.files("asal").joinpath("templates/asal.toml").read_text(encoding="utf-8")
+    text = resources.files("asal.project").joinpath("templates/asal.toml").read_text(encoding="utf-8")
     filled = Template(text).substitute(name="x", path='"/images"', size=64, gray="false", rate="some", test="test = 20")
     spec = parse(tomllib.loads(filled))
     assert set(check(spec)) == {"asal", "random", "subset"}
@@ -140,7 +140,7 @@ def test_the_template_of_init_is_a_spec() -> None:
 
 def test_every_option_of_a_shipped_spec_is_one_of_its_part() -> None:
     """A misspelt option is caught: without this the tests above would prove little."""
-    from asal.check import REGISTRIES
+    from asal.project.validate import REGISTRIES
 
     for path in SHIPPED:
         spec: Spec = load(path)
@@ -152,8 +152,8 @@ def test_every_option_of_a_shipped_spec_is_one_of_its_part() -> None:
 @pytest.mark.skipif("ASAL_DATA_DIR" not in os.environ, reason="ASAL_DATA_DIR does not say where the data sets are")
 @pytest.mark.parametrize("name", ["mnist-two", "cifar-two", "mnist-ten", "cifar-ten"])
 def test_its_split_is_in_the_data(name: str, tmp_path: Path) -> None:
-    from asal.divide import Split, divide
-    from asal.sources import sources
+    from asal.data.sources import sources
+    from asal.data.splits import Split, divide
 
     spec = Project(tmp_path, load(ROOT / "specs" / f"{name}.toml")).spec
     source = sources[spec.source.kind].make(**spec.source.options)

@@ -11,13 +11,13 @@ import official
 import pytest
 from official import digits, encoded, marks, pixels
 
-from asal.build import Project
-from asal.experiment import Job, begin, run_one
-from asal.pool import StoredPool
-from asal.progress import unwatched
-from asal.results import load as load_results
-from asal.sources.lsun import SCENES
-from asal.spec import Spec, load, parse
+from asal.data.pool import StoredPool
+from asal.data.sources.lsun import SCENES
+from asal.experiments.results import load as load_results
+from asal.experiments.run import Job, begin, run_one
+from asal.project.project import Project
+from asal.project.spec import Spec, load, parse
+from asal.runtime.progress import unwatched
 
 ROOT = Path(__file__).parents[1]
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from asal.errors import DamageError, UserError
-from asal.events import FORMAT, Event
-from asal.state import State, fold
+from asal.session.events import FORMAT, Event
+from asal.session.state import State, fold
 
 
 def asked(number: int, *ids: int) -> Event:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asal.statistics import estimate, holm, signed_rank, smallest_p
+from asal.experiments.statistics import estimate, holm, signed_rank, smallest_p
 
 
 def test_the_interval_of_few_seeds_is_students() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from asal.status import damage, folders, summary
+from asal.project.status import damage, folders, summary
 
 
 def states(root: Path) -> dict[str, str]:

@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from asal.core import Candidates, Neighbours, Round, Selection, as_ids, not_enough
 from asal.errors import UserError
 from asal.registry import Part
-from asal.rng import stream
-from asal.scores import scores
+from asal.runtime.rng import stream
 from asal.strategies import strategies
+from asal.strategies._latent_ascent import Climb
+from asal.strategies._synthesis import Synthetic, enough_of, of_score, synthesise
 from asal.strategies.asal import _nearest_query, nearest_untaken
-from asal.strategies.climbing import Climb
-from asal.strategies.synthesis import Synthetic, enough_of, of_score, synthesise
+from asal.strategies.scores import scores
 from asal.testing.rounds import Repeated, Setting, repeated, setting
 from asal.testing.strategy import CHECKS, LABELLED, Make, checks_of, choose
 

@@ -11,20 +11,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from asal import artifacts
-from asal.build import Project
-from asal.check import check
 from asal.errors import UserError
-from asal.evaluate import paired
-from asal.events import Record
-from asal.exam import add_reference, references
-from asal.experiment import Job, begin, run_one
-from asal.fleet import compare
-from asal.prepare import PASSING, passing
-from asal.progress import unwatched
-from asal.results import load as load_results
-from asal.spec import Spec, parse
-from asal.state import State, fold
+from asal.experiments.evaluation import add_reference, references
+from asal.experiments.metrics import paired
+from asal.experiments.results import load as load_results
+from asal.experiments.run import Job, begin, run_one
+from asal.experiments.sweep import compare
+from asal.project.prepare import PASSING, passing
+from asal.project.project import Project
+from asal.project.spec import Spec, parse
+from asal.project.validate import check
+from asal.runtime import artifacts
+from asal.runtime.progress import unwatched
+from asal.session.events import Record
+from asal.session.state import State, fold
 
 CNN = {"kind": "cnn", "width": 4, "hidden": 8, "steps": 20, "l2": None, "iterations": None}
 TWO = {"pool": {"keep": ["3", "8"], "split": {"train": 400, "test": 200}}}

@@ -7,20 +7,20 @@ import io
 import pytest
 from rich.console import Console
 
-from asal import terminal
+from asal.cli import progress
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [0.0]
-    monkeypatch.setattr("asal.terminal.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("asal.cli.progress.time.monotonic", lambda: now[0])
     return now
 
 
 def lines(clock: list[float], told: list[tuple[float, int, int]]) -> list[str]:
     """Tell of (second, done, total) and return what was printed."""
     console = Console(file=io.StringIO(), force_terminal=False, width=100)
-    with terminal.watching(console) as watch:
+    with progress.watching(console) as watch:
         for second, done, total in told:
             clock[0] = second
             watch("training", done, total)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from asal.events import Event
-from asal.labelling.timeline import Timeline
+from asal.labelling.history import Timeline
+from asal.session.events import Event
 
 
 def said(seq: int, kind: str, image: int, label: int | None = None, by: str = "Ada", **body: object) -> Event:

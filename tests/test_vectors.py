@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from asal.core import Features, Ids, as_ids
 from asal.errors import DamageError, UserError
-from asal.vectors import StoredVectors, write_vectors
+from asal.features.store import StoredVectors, write_vectors
 
 N, D, ROWS, BATCH = 1000, 5, 128, 32
 

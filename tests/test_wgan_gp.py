@@ -10,10 +10,10 @@ from safetensors.torch import load
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from asal.generators.wgan_gp import WganGp, gradient_penalty
-from asal.nets import ConvDown, Critic, generator_and_critic, initialise, placed
-from asal.rng import stream, torch_stream
-from asal.tensors import to_batch
+from asal.models.generators.wgan_gp import WganGp, gradient_penalty
+from asal.models.networks import ConvDown, Critic, generator_and_critic, initialise, placed
+from asal.models.tensors import to_batch
+from asal.runtime.rng import stream, torch_stream
 from asal.testing.training import toy_pool, train, workshop
 
 

@@ -16,13 +16,13 @@ from conftest import TINY, merged
 from asal.core import Labels
 from asal.errors import BusyError
 from asal.labelling import worker
-from asal.labelling.pace import FIRST, Pace, Wanted, wanted
-from asal.labelling.told import Telling
+from asal.labelling.scheduling import FIRST, Pace, Wanted, wanted
 from asal.labelling.worker import Order
-from asal.oracles.stored import Stored
-from asal.report import toml
-from asal.spec import load
-from asal.web.facts import Facts
+from asal.labelling.worker_session import Telling
+from asal.project.spec import load
+from asal.reports.experiment import toml
+from asal.session.oracles.stored import Stored
+from asal.web.project_info import Facts
 
 
 class Line:
@@ -136,7 +136,7 @@ def test_a_record_that_is_busy_is_not_taken_for_another_worker(tiny: Path, monke
     def busy(*_: object) -> Telling:
         raise BusyError("one at a time", came="the record is held", remedy="again")
 
-    monkeypatch.setattr("asal.labelling.told.Telling", busy)
+    monkeypatch.setattr("asal.labelling.worker_session.Telling", busy)
     monkeypatch.setattr("signal.signal", lambda *_: None)
     worker.work(Order(tiny, load(tiny), "uncertainty"), there)
     kind, what = here.recv()

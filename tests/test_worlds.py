@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from asal.errors import UserError
-from asal.testing.worlds import toy_world
+from asal.testing.toys import toy_world
 
 
 @pytest.mark.parametrize("shape", [(4, 4, 1), (3, 5, 3)])

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from asal.artifacts import SCRATCH
+from asal.runtime.artifacts import SCRATCH
 
 
 def training_twins(base: type, options: dict[str, Any]) -> dict[str, Callable[[], Any]]:

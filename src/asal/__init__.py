@@ -10,23 +10,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from asal.build import Project as Project
     from asal.core import Candidates as Candidates
     from asal.core import Round as Round
     from asal.core import Selection as Selection
     from asal.errors import UserError as UserError
-    from asal.events import Record as Record
-    from asal.plan import Plan as Plan
-    from asal.session import Session as Session
+    from asal.project.project import Project as Project
+    from asal.session.events import Record as Record
+    from asal.session.plan import Plan as Plan
+    from asal.session.session import Session as Session
 
 _HOMES = {
     "Candidates": "core",
-    "Plan": "plan",
-    "Project": "build",
-    "Record": "events",
+    "Plan": "session.plan",
+    "Project": "project.project",
+    "Record": "session.events",
     "Round": "core",
     "Selection": "core",
-    "Session": "session",
+    "Session": "session.session",
     "UserError": "errors",
 }
 

@@ -1,6 +1,6 @@
 """`python -m asal`."""
 
-from asal.cli import main
+from asal.cli.main import main
 
 if __name__ == "__main__":
     main()

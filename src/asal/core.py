@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asal.errors import UserError
-from asal.meter import Meter
+from asal.runtime.meter import Meter
 
 if TYPE_CHECKING:  # torch is heavy, and half of asal (the record, the report, the help) needs none of it
     from torch import Tensor
@@ -125,7 +125,7 @@ class Extractor(Protocol):
 
 @dataclass(frozen=True)
 class Check:
-    """How an approximate search was watched, and what that cost; see `asal.index.guard`."""
+    """How an approximate search was watched, and what that cost; see `asal.index.recall_guard`."""
 
     checked: int  # queries that the exact scan looked at as well
     missed: int  # of these, the ones whose nearest image the first answer had missed

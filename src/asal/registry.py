@@ -130,8 +130,9 @@ def explain(place: str, error: Any) -> UserError:
 class Registry(Mapping[str, Part]):
     """The parts of one kind. Reading it imports every module of the kind's folder, once."""
 
-    def __init__(self, kind: str, package: str | None) -> None:
+    def __init__(self, kind: str, package: str | None, group: str | None = None) -> None:
         self.kind, self.package = kind, package
+        self.group = group or package  # of entry points: a contract, wherever the package lies
         self._parts: dict[str, Part] = {}
         self._loaded = package is None
 
@@ -162,7 +163,7 @@ class Registry(Mapping[str, Part]):
         package = importlib.import_module(name)
         for module in pkgutil.iter_modules(package.__path__):
             importlib.import_module(f"{name}.{module.name}")
-        for entry in metadata.entry_points(group=name):  # parts of other distributions
+        for entry in metadata.entry_points(group=self.group or name):  # parts of other distributions
             entry.load()
 
     def __getitem__(self, name: str) -> Part:

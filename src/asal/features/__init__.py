@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from asal.core import Extractor, Model, Pool
-from asal.progress import Watch
 from asal.registry import Registry
+from asal.runtime.progress import Watch
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from asal.devices import Device
+    from asal.runtime.devices import Device
 
-features = Registry("kind of features", "asal.features")
+features = Registry("kind of features", "asal.features", group="asal.features")
 
 
 class Adversary(Protocol):

@@ -13,15 +13,15 @@ from annotated_types import Ge, Gt
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from asal import artifacts
-from asal.checkpoint import Part, due, load_state, load_weights, save_state, save_weights
 from asal.core import Features, Images, Pool
-from asal.devices import Device, here
 from asal.features import Given, features
-from asal.nets import ConvDown, ConvUp, check_square, initialise, placed
-from asal.progress import Watch
-from asal.rng import stream, torch_stream
-from asal.tensors import to_batch
+from asal.models.checkpoints import Part, due, load_state, load_weights, save_state, save_weights
+from asal.models.networks import ConvDown, ConvUp, check_square, initialise, placed
+from asal.models.tensors import to_batch
+from asal.runtime import artifacts
+from asal.runtime.devices import Device, here
+from asal.runtime.progress import Watch
+from asal.runtime.rng import stream, torch_stream
 
 Count = Annotated[int, Ge(1)]
 

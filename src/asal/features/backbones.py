@@ -18,10 +18,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from asal.devices import here
 from asal.errors import UserError, unknown
-from asal.features.checkpoints import CONFIG, PREPROCESSOR, Checkpoint
-from asal.nets import placed
+from asal.features.hub_files import CONFIG, PREPROCESSOR, Checkpoint
+from asal.models.networks import placed
+from asal.runtime.devices import here
 
 Output: TypeAlias = Literal["auto", "token", "mean"]
 Compute: TypeAlias = Callable[[Tensor], Tensor]

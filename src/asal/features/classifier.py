@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from asal.core import Features, Images, Model, Pool
-from asal.devices import Device
 from asal.errors import UserError
 from asal.features import Given, features
-from asal.progress import Watch
+from asal.runtime.devices import Device
+from asal.runtime.progress import Watch
 
 
 @features.register("classifier", needs=("model",))

@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 
 from asal.core import Features, Images, Pool
-from asal.devices import Device
 from asal.errors import UserError
 from asal.features import Adversary, Given, features
-from asal.progress import Watch
-from asal.tensors import to_batch
+from asal.models.tensors import to_batch
+from asal.runtime.devices import Device
+from asal.runtime.progress import Watch
 
 
 @features.register("discriminator", needs=("generator",))

@@ -12,12 +12,12 @@ import torch.nn.functional as F
 from annotated_types import Ge, Gt
 
 from asal.core import Features, Images, Pool
-from asal.devices import Device, here
 from asal.errors import UserError
 from asal.features import Adversary, Given, features
-from asal.progress import Watch, told
-from asal.rng import stream, torch_stream
-from asal.tensors import to_batch
+from asal.models.tensors import to_batch
+from asal.runtime.devices import Device, here
+from asal.runtime.progress import Watch, told
+from asal.runtime.rng import stream, torch_stream
 
 AT_ONCE = 256  # images inverted together
 

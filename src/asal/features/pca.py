@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from asal import artifacts
 from asal.core import Extractor, Features, Ids, Images, Scores
 from asal.errors import UserError
-from asal.progress import Watch, unwatched
+from asal.runtime import artifacts
+from asal.runtime.progress import Watch, unwatched
 
 if TYPE_CHECKING:
     from sklearn.decomposition import PCA, IncrementalPCA

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from asal.core import Features, Images, Pool
-from asal.devices import Device
 from asal.features import Given, features
-from asal.progress import Watch
+from asal.runtime.devices import Device
+from asal.runtime.progress import Watch
 
 
 @features.register("pixels")

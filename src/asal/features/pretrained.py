@@ -16,15 +16,15 @@ from annotated_types import Ge
 from pydantic import StringConstraints
 from torch import Tensor
 
-from asal import artifacts
 from asal.core import Features, Images, Pool
-from asal.devices import Device, here
 from asal.errors import UserError
 from asal.features import Given, features
 from asal.features.backbones import LIBRARIES, Compute, Output, Sight, library_of
-from asal.features.checkpoints import WEIGHTS, Checkpoint, copy, find
-from asal.progress import Watch
-from asal.tensors import to_batch
+from asal.features.hub_files import WEIGHTS, Checkpoint, copy, find
+from asal.models.tensors import to_batch
+from asal.runtime import artifacts
+from asal.runtime.devices import Device, here
+from asal.runtime.progress import Watch
 
 FACTS = "backbone.json"
 BATCH = 32  # images seen at a time: the first maps of VGG take 13 MB an image

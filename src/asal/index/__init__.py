@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from asal.core import NO_IDS, Features, Ids, Index, Neighbours, Scores, Vectors, as_ids
 from asal.errors import UserError
-from asal.progress import Watch, unwatched
 from asal.registry import Registry
+from asal.runtime.progress import Watch, unwatched
 
-indexes = Registry("index", "asal.index")
+indexes = Registry("index", "asal.index", group="asal.index")
 
 LARGEST = 1e15  # of a vector's numbers: their squares must stay far inside float32
 Rows: TypeAlias = npt.NDArray[np.intp]

@@ -9,13 +9,13 @@ from typing import Annotated, ClassVar
 
 from annotated_types import Ge
 
-from asal import artifacts
 from asal.core import Index
 from asal.index import Indexer, Store, indexes
 from asal.index.exact import Exact
 from asal.index.gpu import Gpu, fits
 from asal.index.ivf import Ivf
-from asal.progress import Watch, unwatched
+from asal.runtime import artifacts
+from asal.runtime.progress import Watch, unwatched
 
 LISTED = 1_000_000  # vectors; below, the exact scan of ten queries takes some 20 ms, and nothing has to be watched
 

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 from annotated_types import Ge
 
-from asal import artifacts
 from asal.core import NO_IDS, Features, Ids, Neighbours, Scores
 from asal.errors import UserError
 from asal.index import (
@@ -21,15 +20,16 @@ from asal.index import (
     Rows,
     Store,
     checked,
-    codes,
     indexes,
+    int8_codes,
     nearest,
     neighbours,
     removed,
     squared_distances,
 )
-from asal.index.codes import CodedScan, Codes
-from asal.progress import Watch, unwatched
+from asal.index.int8_codes import CodedScan, Codes
+from asal.runtime import artifacts
+from asal.runtime.progress import Watch, unwatched
 
 ROUNDING = 2.0**-23  # twice float32's unit roundoff: room for any order of summation
 NEVER = np.float32(3e38)  # below infinity, so that no limit lets a removed image through
@@ -51,8 +51,8 @@ class Exact:
 
     Args:
         block: float32 distances held at a time, besides one chunk of vectors.
-        coded: vectors from which on 8-bit codes are kept beside them and scanned first (`asal.index.codes`): the same
-            answers, from a quarter of the bytes.
+        coded: vectors from which on 8-bit codes are kept beside them and scanned first (`asal.index.int8_codes`): the
+            same answers, from a quarter of the bytes.
     """
 
     recall: ClassVar[float] = 1.0
@@ -89,19 +89,19 @@ class Exact:
                     file.write(squared_distances(centre.astype(np.float64), some).astype("<f4").tobytes())
         watch("index: norms", n, n)
         if self._codes(vectors):
-            codes.build(vectors, centre.astype(np.float64), folder / "codes", watch)
+            int8_codes.build(vectors, centre.astype(np.float64), folder / "codes", watch)
 
     def load(self, vectors: Store, folder: Path) -> ExactIndex:
         """Open the norms beside the vectors; neither is read before it is searched."""
         centre = _stored(folder / "centre.npy", (vectors.dim,))
         norms = _stored(folder / "norms.npy", (len(vectors),))
         coded = None
-        if self._codes(vectors) and codes.usable(vectors.dim):
-            coded = codes.Codes.open(folder / "codes", len(vectors), vectors.dim)
+        if self._codes(vectors) and int8_codes.usable(vectors.dim):
+            coded = int8_codes.Codes.open(folder / "codes", len(vectors), vectors.dim)
         return ExactIndex(vectors, centre, norms, self.block, coded)
 
     def _codes(self, vectors: Store) -> bool:
-        return len(vectors) >= self.coded and codes.NARROWEST <= vectors.dim <= codes.WIDEST
+        return len(vectors) >= self.coded and int8_codes.NARROWEST <= vectors.dim <= int8_codes.WIDEST
 
 
 class Scan(Protocol):

@@ -12,7 +12,7 @@ from annotated_types import Ge
 from asal.core import NO_IDS, Features, Ids, Neighbours, Scores
 from asal.index import NO_PAIRS, Pairs, Store, checked, indexes, nearest, neighbours, removed, squared_distances
 from asal.index.exact import Exact, ExactIndex
-from asal.progress import Watch, unwatched
+from asal.runtime.progress import Watch, unwatched
 
 SPARE = 64  # vectors ranked in float64 beyond the k wanted, at the least
 QUERIES = 64  # scanned together
@@ -24,7 +24,7 @@ def fits(vectors: Store) -> bool:
     """Say whether networks run on a GPU here that has room for these vectors."""
     import torch
 
-    from asal.devices import here
+    from asal.runtime.devices import here
 
     if here().type != "cuda":
         return False
@@ -60,7 +60,7 @@ class Gpu:
         """Move the vectors, less their centre, to the device: 4 bytes a number."""
         import torch
 
-        from asal.devices import here
+        from asal.runtime.devices import here
 
         exact = Exact().load(vectors, folder)
         centre = exact.centre.astype(np.float32)

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 from annotated_types import Ge
 
-from asal import artifacts
 from asal.core import NO_IDS, Features, Ids, Neighbours
 from asal.errors import UserError
 from asal.index import (
@@ -26,9 +25,10 @@ from asal.index import (
     squared_distances,
 )
 from asal.index.exact import Exact, ExactIndex
-from asal.index.guard import SURRENDER, Guard
-from asal.progress import Watch, unwatched
-from asal.rng import stream
+from asal.index.recall_guard import SURRENDER, Guard
+from asal.runtime import artifacts
+from asal.runtime.progress import Watch, unwatched
+from asal.runtime.rng import stream
 
 LIST = 256  # vectors in a list, on average
 SAMPLE = 40  # vectors that a list's centre is found from, on average
@@ -54,7 +54,7 @@ class Ivf:
     Active learning removes the nearest images of its queries, and what is left near them lies in other lists. So a
     query of which a sixteenth of the candidates are removed ones is answered by the exact scan; so is every query
     below some 500,000 images. And of each search the exact scan checks `guard` queries: both cost linear time, of a
-    quarter of the vectors' bytes (`asal.index.codes`).
+    quarter of the vectors' bytes (`asal.index.int8_codes`).
 
     Args:
         probes: lists that a query looks into.
@@ -97,7 +97,7 @@ class Ivf:
     def grow(self, before: Path, held: int, vectors: Store, folder: Path, watch: Watch = unwatched) -> None:
         """Put the new vectors into the old lists, whose centres and codes stay as they were found.
 
-        Where a pool has grown fourfold, lists are four times as long: `asal.prepare` builds anew then.
+        Where a pool has grown fourfold, lists are four times as long: `asal.project.prepare` builds anew then.
         """
         faiss = _faiss()
         Exact().grow(before / "exact", held, vectors, folder / "exact", watch)

@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 
 from asal.core import NO_IDS, Features, Ids, Neighbours, Scores
 from asal.index import NO_PAIRS, Pairs, Rows, Store, checked, indexes, nearest, neighbours, removed, squared_distances
-from asal.progress import Watch, unwatched
+from asal.runtime.progress import Watch, unwatched
 
 ANSWERS = 2**21  # neighbours held at a time
 TIED = 1 + 1e-9  # distances closer than this are compared again, in one and the same arithmetic

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
-from asal.events import Record
-from asal.schema import LEASES
+from asal.session.events import Record
+from asal.session.schema import LEASES
 
 STALE = 20.0  # seconds without a sign of life after which another tab of the same person may take an image over
 

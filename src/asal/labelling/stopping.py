@@ -18,7 +18,7 @@ import numpy as np
 
 from asal.core import Candidates, Ids, Labels, Probs
 from asal.errors import DamageError
-from asal.rng import stream
+from asal.runtime.rng import stream
 
 SIZE = 1000  # images in the stop set; our choice (Bloodgood and Vijay-Shanker took 2,000)
 WINDOW = 3  # looks that a value is taken over: theirs for kappa, our choice for the gradient

@@ -15,13 +15,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asal import artifacts
 from asal.errors import BusyError, UserError
-from asal.labelling.pace import Pace, Wanted, wanted
-from asal.spec import Spec
+from asal.labelling.scheduling import Pace, Wanted, wanted
+from asal.project.spec import Spec
+from asal.runtime import artifacts
 
 if TYPE_CHECKING:  # the desk's process, which starts the worker, needs no torch
-    from asal.labelling.told import Telling
+    from asal.labelling.worker_session import Telling
 
 RUSH = 0.1  # seconds in which answers come together: each look at a large record costs milliseconds
 LOOK = 1.0  # seconds after which the record is looked at, should nobody have said that something was written
@@ -40,9 +40,9 @@ class Order:
     @property
     def commit(self) -> str | None:
         """Of asal's source tree; goes into every row."""
-        from asal import machine
+        from asal.runtime import environment
 
-        found: str | None = machine.facts()["commit"]
+        found: str | None = environment.facts()["commit"]
         return found
 
 
@@ -63,7 +63,7 @@ def work(order: Order, line: Connection) -> None:
 
 
 def _work(order: Order, line: Connection) -> None:
-    from asal.labelling.told import Telling
+    from asal.labelling.worker_session import Telling
 
     if order.threads:
         import torch

@@ -23,10 +23,10 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from asal.errors import UserError
-from asal.evaluate import Measure, Target, area, at, needed, paired
-from asal.results import Results, Run
-from asal.statistics import SAME, Estimate, estimate
-from asal.words import joined
+from asal.experiments.metrics import Measure, Target, area, at, needed, paired
+from asal.experiments.results import Results, Run
+from asal.experiments.statistics import SAME, Estimate, estimate
+from asal.reports.sentences import joined
 
 Verdict: TypeAlias = Literal["agrees", "disagrees", "undecided", "not measured"]
 MINUS = "\N{MINUS SIGN}"

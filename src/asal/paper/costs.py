@@ -6,15 +6,15 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from asal import machine
-from asal.build import Project
 from asal.errors import UserError
-from asal.paper import pictures, timings
+from asal.experiments.statistics import Estimate
+from asal.paper import plots, timings
 from asal.paper.claims import MINUS, Finding, Verdict
+from asal.paper.context import Checked, Done, Order, Part, table_of
 from asal.paper.exhibits import Exhibit
-from asal.paper.order import Checked, Done, Order, Part, table_of
 from asal.paper.timings import PAPER_SIZES, PICKS, Preparation, Timing
-from asal.statistics import Estimate
+from asal.project.project import Project
+from asal.runtime import environment
 
 TIMED = "mnist-ten"  # the benchmark that figures 2, 6 and table 2 are done on
 LARGEST = 160_000  # images in the largest pool of figure 6, unless told otherwise
@@ -86,9 +86,9 @@ def scaling(it: Exhibit, order: Order) -> Done:
     growth = grows(taken)
     paid = pays(rounds, pools[-1])
     parts = [
-        Part("picture", "(a) Seconds to select ten", pictures.draw_scaling(taken, "seconds"),
+        Part("picture", "(a) Seconds to select ten", plots.draw_scaling(taken, "seconds"),
              growth.finding.measured, [growth, at_16m(taken)], note),
-        Part("transition", "(b) Transition point", pictures.draw_crossings(rounds, COMPARED),
+        Part("transition", "(b) Transition point", plots.draw_crossings(rounds, COMPARED),
              paid.finding.measured, [paid], once),
     ]  # fmt: skip
     rows = [vars(one) for one in taken] + _prepared_rows(prepared, pools)
@@ -183,7 +183,7 @@ def _prepared_rows(prepared: Preparation, pools: Sequence[int]) -> list[dict[str
 
 def _settings(project: Project, images: Any) -> dict[str, Any]:
     told = ", ".join(f"{n:,}" for n in images)
-    return {project.spec.name: {"images": told, **machine.hardware(), "commit": machine.commit()}}
+    return {project.spec.name: {"images": told, **environment.hardware(), "commit": environment.commit()}}
 
 
 def seconds_of_a_round(it: Exhibit, order: Order) -> Done:
@@ -203,7 +203,7 @@ def seconds_of_a_round(it: Exhibit, order: Order) -> Done:
         f"The images are {project.spec.name}'s, shifted by up to two pixels; the paper has LSUN's ~10 million. "
         "Classifiers are trained beforehand. Evaluations count made-up images at every step."
     )
-    draw = pictures.draw_table(heads, lines)
+    draw = plots.draw_table(heads, lines)
     alt = ", ".join(f"{t.strategy} {_short(t.seconds + t.io)} s" for t in taken)
     shown = table_of(f"{n:,} images, {PICKS} of them selected", note, heads, lines)
     part = Part("picture", it.title, draw, alt, against_maximum_entropy(taken), table=shown)

@@ -7,18 +7,19 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from asal import artifacts, plots, style
-from asal.build import Project
-from asal.check import check
 from asal.errors import UserError
-from asal.evaluate import Curve, curve
-from asal.fleet import compare
+from asal.experiments.metrics import Curve, curve
+from asal.experiments.results import BASELINE, Results, load
+from asal.experiments.sweep import compare
 from asal.paper.claims import found
+from asal.paper.context import Checked, Done, Order, Part
 from asal.paper.exhibits import Exhibit, Panel
-from asal.paper.order import Checked, Done, Order, Part
-from asal.results import BASELINE, Results, load
-from asal.spec import Spec, parse
-from asal.tables import with_unit
+from asal.project.project import Project
+from asal.project.spec import Spec, parse
+from asal.project.validate import check
+from asal.reports import plots, theme
+from asal.reports.tables import with_unit
+from asal.runtime import artifacts
 
 HEADS = ("panel", "strategy", "labels", "mean", "low", "high", "seeds")
 
@@ -100,7 +101,7 @@ def _linked(source: str, target: str) -> None:
 
 
 def _part(panel: Panel, results: Results, panels: int) -> Part:
-    pens, lines = style.pens(results.strategies, BASELINE), _lines(panel, results)
+    pens, lines = theme.pens(results.strategies, BASELINE), _lines(panel, results)
     full = None if panel.of_scores else results.reference
     score = with_unit(results.facts["protocol"]["score"])
     ylabel = f"mean {score} of new samples" if panel.of_scores else "test accuracy"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from asal.errors import unknown
-from asal.evaluate import at
+from asal.experiments.metrics import at
 from asal.paper.claims import (
     Claim,
     accuracy_of_all_labels,

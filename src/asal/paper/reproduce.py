@@ -7,14 +7,14 @@ import io
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from asal import artifacts, machine
-from asal.page import Paths, compose, publish, render_all
-from asal.paper import pictures, setups
+from asal.paper import plots, setups
+from asal.paper.context import Checked, Done, Order, Part, table_of
 from asal.paper.costs import opened, scaling, seconds_of_a_round
 from asal.paper.curves import curves
 from asal.paper.exhibits import Exhibit, exhibit
-from asal.paper.order import Checked, Done, Order, Part, table_of
 from asal.paper.showcase import MADE, showcase
+from asal.reports.page import Paths, compose, publish, render_all
+from asal.runtime import artifacts, environment
 
 LABELS = 500  # that figure 2's classifier has seen, unless told otherwise
 SPACES = ("pixels", "autoencoder", "discriminator", "classifier")
@@ -47,9 +47,9 @@ def pairs(it: Exhibit, order: Order) -> Done:
         "The first row is made up, each image with its entropy. Beneath is what each feature space finds for it, with "
         f"its class and id. Means are over {MADE} images, of which the most uncertain ones are shown."
     )
-    draw = pictures.draw_rows(shown.picture())
+    draw = plots.draw_rows(shown.picture())
     rows = shown.rows()
-    settings = {project.spec.name: {"labels of the classifier": labels, "seed": 0, "commit": machine.commit()}}
+    settings = {project.spec.name: {"labels of the classifier": labels, "seed": 0, "commit": environment.commit()}}
     return Done([Part("picture", it.title, draw, alt, shown.claims(), note)], list(rows[0]), rows, settings)
 
 
@@ -69,7 +69,7 @@ def set_ups(it: Exhibit, order: Order) -> Done:
         Checked("Feature matching … Gray/Disc/Auto RGB/Disc/Auto … Auto-Encoder", "table 1", setups.spaces(specs)),
     ]
     note = "Columns marked (paper) are the paper's; the others are read from the specs."
-    draw = pictures.draw_table(setups.HEADS, lines)
+    draw = plots.draw_table(setups.HEADS, lines)
     shown = table_of("As the specs have them", note, setups.HEADS, lines)
     part = Part("picture", it.title, draw, "The set-ups, a row each.", checked, table=shown)
     return Done([part], setups.HEADS, rows, {})

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from asal.paper.claims import Finding
-from asal.spec import Spec
+from asal.project.spec import Spec
 
 BENCHMARKS = {  # spec → the paper's name of it, and the images that its section 4.1 tells of
     "mnist-two": ("MNIST, two classes", "~10k of 50k"),

@@ -9,23 +9,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from asal.absent import NO_MODEL
-from asal.build import Project
 from asal.core import NO_IDS, Ids, Labels, Model, Probs, Round, Scores, Tools
 from asal.errors import UserError
-from asal.experiment import Initial
+from asal.experiments.run import Initial
+from asal.experiments.statistics import estimate
 from asal.features import features
-from asal.meter import Meter
 from asal.paper.claims import MINUS, Finding, of_signs
-from asal.paper.order import Checked
-from asal.paper.pictures import Row
-from asal.rng import stream
-from asal.scores.entropy import entropy
-from asal.statistics import estimate
+from asal.paper.context import Checked
+from asal.paper.plots import Row
+from asal.project.project import Project
+from asal.project.resources import ProjectTools
+from asal.runtime.meter import Meter
+from asal.runtime.rng import stream
+from asal.session.missing import NO_MODEL
+from asal.strategies._latent_ascent import Climb
+from asal.strategies._synthesis import Synthetic, of_score, synthesise
 from asal.strategies.asal import nearest_untaken
-from asal.strategies.climbing import Climb
-from asal.strategies.synthesis import Synthetic, of_score, synthesise
-from asal.tools import ProjectTools
+from asal.strategies.scores.entropy import entropy
 
 SHOWN = 10  # columns of the picture
 MADE = 100  # synthetic images that the figures beside it are taken over

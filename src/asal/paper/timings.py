@@ -1,7 +1,7 @@
 """Figure 6 and table 2: what selecting a batch costs as the pool grows, measured, and predicted where it is too long.
 
-The pools are the project's own images, shifted a little (`asal.augmented`), as the paper enlarges CelebA. Everything is
-timed in one process and one run; judge by the ratios, for machines differ and are shared.
+The pools are the project's own images, shifted a little (`asal.data.augmented_pool`), as the paper enlarges CelebA.
+Everything is timed in one process and one run; judge by the ratios, for machines differ and are shared.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from typing import Any
 
 import numpy as np
 
-from asal.augmented import Augmented
-from asal.build import Project
-from asal.check import made
 from asal.core import Extractor, Generator, Index, Model, Pool, Round, Vectors
+from asal.data.augmented_pool import Augmented
+from asal.experiments.statistics import CONFIDENCE, Estimate
 from asal.features import features
-from asal.generators import generators
+from asal.features.store import write_vectors
 from asal.index.exact import Exact
 from asal.index.kdtree import KdTree
-from asal.meter import Meter
-from asal.plan import Chooser
-from asal.progress import Watch
-from asal.rng import stream
-from asal.statistics import CONFIDENCE, Estimate
+from asal.models.generators import generators
+from asal.project.project import Project
+from asal.project.validate import made
+from asal.runtime.meter import Meter
+from asal.runtime.progress import Watch
+from asal.runtime.rng import stream
+from asal.session.plan import Chooser
 from asal.strategies.asal import asal
 from asal.strategies.coreset import coreset
 from asal.strategies.learning_loss import learning_loss
 from asal.strategies.random import random
 from asal.strategies.uncertainty import subset, uncertainty
-from asal.vectors import write_vectors
 
 PICKS = 10  # in a round, as in the paper
 LABELLED = 100

@@ -12,15 +12,15 @@ import numpy as np
 import numpy.typing as npt
 from annotated_types import Ge, Le
 
-from asal import artifacts
 from asal.core import NO_IDS, Candidates, Features, Ids, Images, LinearModel, Pool, Round, Selection, not_enough
 from asal.errors import UserError
-from asal.progress import Watch
-from asal.rng import stream
+from asal.models.tensors import to_batch
+from asal.runtime import artifacts
+from asal.runtime.progress import Watch
+from asal.runtime.rng import stream
 from asal.strategies import strategies
-from asal.strategies.planes import Planes
-from asal.strategies.rating import highest
-from asal.tensors import to_batch
+from asal.strategies._hyperplanes import Planes
+from asal.strategies._scoring import highest
 
 Count = Annotated[int, Ge(1)]
 Floats = npt.NDArray[np.float32]

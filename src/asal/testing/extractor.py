@@ -15,12 +15,12 @@ from typing import TypeAlias
 import numpy as np
 
 from asal.core import Extractor, Images
-from asal.devices import here
 from asal.features import Given, Trainable
-from asal.generators import Adversary
-from asal.learners.linear import Linear
-from asal.nets import generator_and_critic, initialise
-from asal.rng import stream, torch_stream
+from asal.models.generators import Adversary
+from asal.models.learners.linear import Linear
+from asal.models.networks import generator_and_critic, initialise
+from asal.runtime.devices import here
+from asal.runtime.rng import stream, torch_stream
 from asal.testing import training
 from asal.testing.training import toy_pool, train, workshop
 

@@ -1,7 +1,7 @@
 """What every generator must do: learn from images alone, and draw images of their shape, differentiably.
 
 `CHECKS[name](make)` raises AssertionError where the generator fails. `make` is called without arguments and returns an
-untrained generator (`asal.generators.Trainable`) whose options let it train in a fraction of a second: see
+untrained generator (`asal.models.generators.Trainable`) whose options let it train in a fraction of a second: see
 `asal.testing.training`, whose checks are among these.
 """
 
@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from asal.errors import UserError
-from asal.generators import Adversary, Trainable
-from asal.rng import stream, torch_stream
-from asal.tensors import to_batch
+from asal.models.generators import Adversary, Trainable
+from asal.models.tensors import to_batch
+from asal.runtime.rng import stream, torch_stream
 from asal.testing import training
 from asal.testing.training import toy_pool, train, workshop
 

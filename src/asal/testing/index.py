@@ -21,9 +21,9 @@ import numpy.typing as npt
 
 from asal.core import NO_IDS, Features, Ids, Index, Neighbours, as_ids
 from asal.errors import UserError
+from asal.features.store import StoredVectors, write_vectors
 from asal.index import Indexer
-from asal.rng import stream
-from asal.vectors import StoredVectors, write_vectors
+from asal.runtime.rng import stream
 
 Make: TypeAlias = Callable[[], Indexer]
 Check: TypeAlias = Callable[[Make], None]

@@ -15,11 +15,11 @@ import torch
 
 from asal.core import Images, Labels, Learner, Model
 from asal.errors import UserError
+from asal.models.tensors import to_batch
 from asal.registry import Part
-from asal.rng import stream
-from asal.tensors import to_batch
+from asal.runtime.rng import stream
+from asal.testing.toys import toy_world
 from asal.testing.training import global_streams
-from asal.testing.worlds import toy_world
 
 Make: TypeAlias = Callable[[], Part]
 

@@ -36,21 +36,21 @@ from asal.core import (
     Vectors,
     as_ids,
 )
-from asal.devices import Device
 from asal.features import Given
 from asal.features.latent import Latent
 from asal.features.pca import Reduced, fit_pca
 from asal.features.pixels import PixelExtractor
+from asal.features.store import write_vectors
 from asal.index.exact import Exact
-from asal.learners.linear import Linear
-from asal.learners.neural import NeuralModel
-from asal.progress import unwatched
+from asal.models.learners.linear import Linear
+from asal.models.learners.neural import NeuralModel
 from asal.registry import Part
-from asal.rng import stream
-from asal.scores.entropy import entropy
+from asal.runtime.devices import Device
+from asal.runtime.progress import unwatched
+from asal.runtime.rng import stream
+from asal.strategies.scores.entropy import entropy
+from asal.testing.toys import toy_world
 from asal.testing.training import Cut
-from asal.testing.worlds import toy_world
-from asal.vectors import write_vectors
 
 CLASSES = 3
 NEEDS = {

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from asal.core import Probs, Score
-from asal.rng import stream
+from asal.runtime.rng import stream
 
 Make: TypeAlias = Callable[[], Score]
 

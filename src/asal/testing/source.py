@@ -1,7 +1,7 @@
 """What every source of images must do.
 
 >>> import tempfile
->>> from asal.sources.digits import Digits
+>>> from asal.data.sources.digits import Digits
 >>> for check in CHECKS.values():
 ...     check(lambda folder: Digits())
 """
@@ -18,10 +18,10 @@ from typing import TypeAlias
 
 import numpy as np
 
+from asal.data.ingest_shard import Form, Taking
+from asal.data.sources import Raw, Record, Source
+from asal.data.sources.decode import Unreadable, decode
 from asal.errors import UserError
-from asal.intake import Form, Taking
-from asal.sources import Raw, Record, Source
-from asal.sources.decode import Unreadable, decode
 
 Make: TypeAlias = Callable[[Path], Source]
 """Builds the source on a few images, three or more in "train". It is given a folder to write them to, and may be

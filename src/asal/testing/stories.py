@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from asal.core import Round, Selection
-from asal.events import Record
-from asal.plan import Plan
-from asal.session import Session
-from asal.testing.worlds import toy_world
+from asal.session.events import Record
+from asal.session.plan import Plan
+from asal.session.session import Session
+from asal.testing.toys import toy_world
 
 
 def unsure(now: Round, n: int, rng: np.random.Generator) -> Selection:

@@ -22,7 +22,7 @@ import numpy as np
 from asal.core import Ids, Round, Selection, as_ids
 from asal.errors import UserError
 from asal.registry import Part
-from asal.rng import stream
+from asal.runtime.rng import stream
 from asal.testing.rounds import Counting, Setting, Sure, Tripwire, Unsure, declared, repeated, setting
 from asal.testing.training import Cut, global_streams
 

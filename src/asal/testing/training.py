@@ -4,7 +4,8 @@
 part, the same options each time; they should let it train on 8 × 8 gray images in a fraction of a second and tell of
 its progress three times or more. A part that learns nothing, and so tells of none, passes.
 
-After each step, a part that can be cut asks `asal.checkpoint.due` whether to save; a check lets it always be due.
+After each step, a part that can be cut asks `asal.models.checkpoints.due` whether to save; a check lets it always be
+due.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from asal.artifacts import SCRATCH
 from asal.core import Ids, Images, Pool
-from asal.devices import Device
-from asal.progress import Watch, unwatched
-from asal.testing.worlds import ToyPool, toy_world
+from asal.runtime.artifacts import SCRATCH
+from asal.runtime.devices import Device
+from asal.runtime.progress import Watch, unwatched
+from asal.testing.toys import ToyPool, toy_world
 
 Files: TypeAlias = dict[str, bytes]  # by their path in the part's folder
 
@@ -44,7 +45,7 @@ def toy_pool(shape: tuple[int, int, int] = (8, 8, 1)) -> ToyPool:
 
 @contextmanager
 def workshop() -> Iterator[Path]:
-    """Give a folder as `asal.artifacts.building` does."""
+    """Give a folder as `asal.runtime.artifacts.building` does."""
     with tempfile.TemporaryDirectory() as home:
         (Path(home) / SCRATCH).mkdir()
         yield Path(home)
@@ -150,14 +151,14 @@ def _cutting(place: int) -> Watch:
 @contextmanager
 def saving_always() -> Iterator[None]:
     """Make every training save its state after every step."""
-    from asal import checkpoint
+    from asal.models import checkpoints
 
-    before = checkpoint.CHECKPOINT_SECONDS
-    checkpoint.CHECKPOINT_SECONDS = 0.0
+    before = checkpoints.CHECKPOINT_SECONDS
+    checkpoints.CHECKPOINT_SECONDS = 0.0
     try:
         yield
     finally:
-        checkpoint.CHECKPOINT_SECONDS = before
+        checkpoints.CHECKPOINT_SECONDS = before
 
 
 CHECKS: dict[str, Callable[[Make], None]] = {

@@ -15,13 +15,13 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from asal.errors import BusyError, DamageError, OutageError, UserError
-from asal.labelling.counter import Counter
-from asal.labelling.desk import Desk, Done, Task
-from asal.labelling.people import SESSION, Person
-from asal.labelling.ruling import Answer
-from asal.web.facts import Facts
-from asal.web.guard import Refusal, said
-from asal.web.shapes import Back, Hand, Nothing, Place, Problem, Token, Told
+from asal.labelling.annotators import SESSION, Person
+from asal.labelling.dashboard import Counter
+from asal.labelling.decisions import Answer
+from asal.labelling.service import Desk, Done, Task
+from asal.web.middleware import Refusal, said
+from asal.web.project_info import Facts
+from asal.web.schemas import Back, Hand, Nothing, Place, Problem, Token, Told
 
 STATIC = Path(__file__).parent / "static"
 TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}

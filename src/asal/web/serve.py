@@ -13,19 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from asal.errors import UserError
-from asal.events import Record
-from asal.labelling.counter import Counter
-from asal.labelling.desk import Desk
-from asal.labelling.office import Complaint, Office, quiet
-from asal.labelling.opinions import Rules
-from asal.labelling.people import NAME, People
+from asal.labelling.annotators import NAME, People
+from asal.labelling.consensus import Rules
+from asal.labelling.dashboard import Counter
+from asal.labelling.service import Desk
+from asal.labelling.supervisor import Complaint, Office, quiet
 from asal.labelling.worker import Order
-from asal.session import check_record
-from asal.spec import Spec
+from asal.project.spec import Spec
+from asal.session.events import Record
+from asal.session.session import check_record
 from asal.web.app import House, build
-from asal.web.facts import Facts
-from asal.web.guard import LOOPBACK, Guard
-from asal.web.opening import open_browser
+from asal.web.browser import open_browser
+from asal.web.middleware import LOOPBACK, Guard
+from asal.web.project_info import Facts
 
 PORT = 8765
 LINK = 12 * 3600.0  # seconds that the printed link is good for
@@ -183,7 +183,7 @@ def order_of(root: Path, spec: Spec, strategy: str, seed: int, threads: int | No
     Raises:
         UserError: whatever is wrong with the spec.
     """
-    from asal.check import check, check_classes, table_of
+    from asal.project.validate import check, check_classes, table_of
 
     chosen = strategy or spec.labelling.strategy or next(iter(spec.strategies), "asal")
     check(spec, [chosen])

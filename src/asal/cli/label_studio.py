@@ -1,0 +1,156 @@
+"""`asal label-studio push | pull | sync`: label in Label Studio what a project asks for."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from asal.labelling.label_studio.bridge import Bridge, Pushed
+    from asal.labelling.label_studio.reconcile import Report
+
+app = typer.Typer(
+    name="label-studio",
+    help="Label in Label Studio: **push** a batch there, **pull** the answers, or **sync** both until the budget is "
+    "spent. The token comes from LABEL_STUDIO_API_KEY or --token-file.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
+console = Console(markup=False)
+
+ProjectFolder = Annotated[Path, typer.Argument(help="A prepared project folder.", metavar="PROJECT")]
+Url = Annotated[
+    str, typer.Option("--url", help="Of Label Studio, such as http://localhost:8080. [default: as last time]")
+]
+Number = Annotated[
+    int,
+    typer.Option(
+        "--project-id", min=0, help="A Label Studio project that is there. [default: as last time, else a new one]",
+        show_default=False,
+    ),
+]  # fmt: skip
+TokenFile = Annotated[
+    Optional[Path],  # noqa: UP045  typer reads it at run time
+    typer.Option("--token-file", help="A file that holds the token. [default: LABEL_STUDIO_API_KEY]"),
+]
+Strategy = Annotated[str, typer.Option("--strategy", help="Chooses what to ask. [default: the spec's]")]
+Batch = Annotated[
+    int,
+    typer.Option("--batch", min=0, help="Images to a batch. [default: the spec's protocol]", show_default=False),
+]
+
+
+@app.command()
+def push(
+    folder: ProjectFolder, url: Url = "", number: Number = 0, token: TokenFile = None, strategy: Strategy = "",
+    batch: Batch = 0,
+) -> None:  # fmt: skip
+    """Put the images that wait for an answer into Label Studio; where none does, choose a batch first.
+
+    What is there is read from Label Studio: called again, it puts nothing there twice.
+
+    For example: `asal label-studio push my-project --url http://localhost:8080`
+    """
+    from asal.labelling.label_studio.connect import bridged, size
+
+    with bridged(folder, url, number, token, strategy) as bridge:
+        pushed = bridge.push(size(folder, batch)(bridge.session))
+        _tell_of_push(bridge, pushed)
+
+
+@app.command()
+def pull(
+    folder: ProjectFolder, url: Url = "", number: Number = 0, token: TokenFile = None, strategy: Strategy = ""
+) -> None:
+    """Take the answers from Label Studio into the record, and tell of all that does not fit.
+
+    What it tells of stays as it is in the record: people who disagree, what was deleted there, labels that are no
+    class, tasks that are not ours. Called again, it writes nothing.
+
+    For example: `asal label-studio pull my-project`
+    """
+    from asal.labelling.label_studio.connect import bridged
+
+    with bridged(folder, url, number, token, strategy) as bridge:
+        _tell_of_pull(bridge.pull())
+
+
+@app.command()
+def sync(
+    folder: ProjectFolder, url: Url = "", number: Number = 0, token: TokenFile = None, strategy: Strategy = "",
+    batch: Batch = 0,
+    every: Annotated[
+        float, typer.Option("--every", min=0, help="Seconds between two looks; 0 looks once and ends.")
+    ] = 10.0,
+    listen: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--listen", min=0, max=65535, help="A port of 127.0.0.1 where webhooks make it look sooner."),
+    ] = None,
+    webhook: Annotated[
+        str, typer.Option("--webhook", help="The URL by which Label Studio reaches that port; registered there.")
+    ] = "",
+) -> None:  # fmt: skip
+    """Pull; where every answer is in, choose the next batch; push: again and again, until the budget is spent.
+
+    Stopped, and called again, it goes on.
+
+    For example: `asal label-studio sync my-project --every 10`
+    """
+    from asal.labelling.label_studio.bridge import listening
+    from asal.labelling.label_studio.connect import bridged, size
+
+    with bridged(folder, url, number, token, strategy) as bridge:
+        with listening(listen) if listen is not None else nullcontext((Event(), 0)) as (hint, _):
+            bridge.hook(webhook) if webhook else None
+            sized, tell = size(folder, batch), _Telling(bridge)
+            bridge.watch(sized, tell, every, hint, tell.trouble) if every else bridge.sync(sized, tell)
+        console.print(f"{bridge.session.state.spent:,} labels.", highlight=False)
+
+
+class _Telling:
+    """Tells of each look in which something happened, and of the first."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        self._bridge = bridge
+        self._last: object = None
+
+    def __call__(self, report: Report, pushed: Pushed) -> None:
+        said = (report.findings, report.open)
+        if report.written or pushed.images or said != self._last:
+            _tell_of_pull(report)
+            _tell_of_push(self._bridge, pushed)
+        self._last = said
+
+    def trouble(self, what: str) -> None:
+        """Tell of what may pass."""
+        console.print(f"Trying again: {what}", highlight=False, soft_wrap=True)
+
+
+def _tell_of_pull(report: Report) -> None:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("found in Label Studio", no_wrap=True)
+    table.add_column("", justify="right")
+    table.add_column("which")
+    for what, count, which in report.rows():
+        if count:
+            table.add_row(what, f"{count:,}", which)
+    if table.row_count:
+        console.print(table)
+    console.print(
+        f"{report.written:,} events written to the record; {report.open:,} images wait for an answer.", highlight=False
+    )
+
+
+def _tell_of_push(bridge: Bridge, pushed: Pushed) -> None:
+    new, held = len(pushed.images), pushed.held
+    console.print(
+        f"{new:,} images put into Label Studio, {held:,} were there. Label them at {bridge.url}",
+        highlight=False,
+        soft_wrap=True,
+    )

@@ -1,0 +1,1 @@
+"""Images, from wherever they are to ids: sources, splits, ingest, and the pools that are read."""

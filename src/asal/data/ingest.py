@@ -1,0 +1,336 @@
+"""Takes images in: a source's splits, cut and filtered, written as pool folders that `asal.data.pool` reads.
+
+A part is cut into runs of rows, a shard each, and `asal.data.ingest_shard` takes each in by itself, in as many
+processes as the engine has. A run that was cut makes what is missing; what comes out is the same to the byte. Beside
+the images in hand, memory holds row numbers and labels: a few dozen bytes an image.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import time
+import uuid
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from itertools import chain, islice
+from pathlib import Path
+from types import MappingProxyType
+from typing import IO, Any, cast
+
+import numpy as np
+
+from asal.data import pool
+from asal.data.concat_pool import ADDITIONS, SEEN, additions
+from asal.data.ingest_shard import RECEIPT, Form, Receipt, Shape, Taking, appear, close, decoded, save
+from asal.data.sources import Enlarging, Listed, Source, apart
+from asal.data.splits import Part, Split, divide
+from asal.errors import UserError, without_secrets
+from asal.runtime import artifacts
+from asal.runtime.engine import Engine, Here
+from asal.runtime.progress import Watch, unwatched
+
+
+@dataclass(frozen=True)
+class Hands:
+    """Who takes the shards in, and who is told of it."""
+
+    engine: Engine = field(default_factory=Here)
+    watch: Watch = unwatched
+
+
+ALONE = Hands()
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+def ingest(
+    source: Source,
+    project: Path,
+    split: Split | None = None,
+    *,
+    keep: tuple[str, ...] = (),
+    size: int | None = None,
+    gray: bool = False,
+    hands: Hands = ALONE,
+) -> dict[str, Path]:
+    """Write the folders pool, validation and test of a project, those that `split` asks for, and return them.
+
+    Folders that are whole are left as they are. The caller holds the project (`artifacts.alone`).
+
+    Args:
+        source: a registered source.
+        keep: the classes to keep, in the order in which they are numbered from now on; none keeps all.
+        size: pixels; the short side is scaled to it and the centre cropped. Needed unless all images are alike.
+        gray: one channel, or three.
+        hands: who takes the shards in, and who watches.
+
+    Raises:
+        UserError: options that do not fit the source or an existing folder; a full disk.
+    """
+    split = split or Split()
+    if size is not None and size < 1:
+        raise UserError("an image's size is at least one pixel", came=f"size = {size}", remedy="give a larger one")
+    options = {
+        "source": told_of(source),
+        "split": asdict(split), "keep": list(keep), "size": size, "gray": gray,
+    }  # fmt: skip
+    options = json.loads(json.dumps(options))  # as a folder's manifest will give them back: lists for tuples
+    if isinstance(place := getattr(source, "path", None), str) and "://" not in place:
+        apart(project, Path(place))
+    folders = {name: project / name for name in split.parts}
+    made_from = {"options": options, "source": source.fingerprint}
+    added = [artifacts.manifest(folder)["source"] for folder in additions(project)]
+    if (seen := project / ADDITIONS / SEEN).exists():
+        added.append(artifacts.read_json(seen)["source"])
+    missing = [name for name, folder in folders.items() if not _stands(folder, made_from, added)]
+    if not missing:
+        return folders
+    with artifacts.telling_of_disk(project):
+        parts = divide(source, split, keep)
+        larger = _larger(source, parts["pool"])
+        _check_listing(source, folders, missing)
+        source = source.origin if isinstance(source, Enlarging) else source
+        project.mkdir(parents=True, exist_ok=True)
+        shape = pool.StoredPool.open(folders["pool"]).shape if "pool" not in missing else None
+        form = Form(size, gray, shape or _shape(source, parts["pool"], size, gray))
+        if made_from["source"] is None and isinstance(source, Listed):  # what is half-made is of this very list
+            made_from["source"] = source.listing
+        for name in missing:
+            facts = {"part": name, **made_from, "classes": list(parts[name].classes)}
+            take(source, parts[name], folders[name], facts, form, hands, larger if name == "pool" else {})
+    return folders
+
+
+def take(
+    source: Source,
+    part: Part,
+    folder: Path,
+    facts: Mapping[str, Any],
+    form: Form,
+    hands: Hands,
+    more: Mapping[str, Any] = NOTHING,
+) -> None:
+    """Fill one folder with the images of a part, going on where it was cut.
+
+    Args:
+        facts: what it is made from, for its manifest.
+        more: what `pool.json` says besides.
+    """
+    with artifacts.building(folder, facts) as partial:
+        _assemble(partial, part, _taken(partial, source, part, form, hands), more)
+
+
+def told_of(source: Source) -> dict[str, Any]:
+    """Return a source's name and options as they are written down: URLs without their secrets."""
+    return {"name": type(source).__name__.lower(), **_fit_to_be_told(asdict(cast(Any, source)))}
+
+
+def _fit_to_be_told(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _fit_to_be_told(inner) for key, inner in value.items()}
+    return without_secrets(value) if isinstance(value, str) and "://" in value else value
+
+
+def _stands(folder: Path, made_from: Mapping[str, Any], added: Collection[str | None]) -> bool:
+    """Say whether the folder is there already, and refuse one that was made of anything else."""
+    if not artifacts.is_whole(folder):
+        return False
+    artifacts.tidy(folder)
+    there = artifacts.manifest(folder)
+    differing = list(_differences("", there["options"], made_from["options"]))
+    # A source that has gone, or lies far away, has no fingerprint: what was taken in stands without it.
+    if not differing and made_from["source"] and made_from["source"] not in (there["source"], *added):
+        raise UserError(
+            f"the {folder.name} of a project stays as it was made, because labels belong to its ids",
+            came=f"{folder} was made when the source held other images",
+            remedy="take new ones in with `asal add`, restore the old ones, or start another project folder",
+        )
+    if differing:
+        raise UserError(
+            f"the {folder.name} of a project stays as it was made, because labels belong to its ids",
+            came=f"{folder} was made from other options: {'; '.join(differing)}",
+            remedy="restore them, or start another project folder",
+        )
+    return True
+
+
+def _check_listing(source: Source, folders: Mapping[str, Path], missing: Sequence[str]) -> None:
+    """Refuse to fill what is missing beside folders of another list: an image could get into two of them."""
+    if not isinstance(source, Listed):
+        return
+    there = {artifacts.manifest(folder)["source"] for name, folder in folders.items() if name not in missing}
+    if there - {None, source.listing}:
+        raise UserError(
+            "the parts of a split are of one list of images",
+            came=f"the source has changed since {', '.join(sorted(folders.keys() - set(missing)))} was taken in",
+            remedy="restore the source; or, while nothing is labelled, delete what was taken in and start again",
+        )
+
+
+def _differences(name: str, there: Any, here: Any) -> Iterator[str]:
+    if isinstance(there, dict) and isinstance(here, dict):
+        for key in sorted(there.keys() | here.keys()):
+            yield from _differences(f"{name}.{key}" if name else key, there.get(key), here.get(key))
+    elif there != here:
+        yield f"{name} was {there!r} and is {here!r}"
+
+
+def _shape(source: Source, part: Part, size: int | None, gray: bool) -> Shape:
+    """Return the shape of every image: what `size` says, or that of the first one that can be read."""
+    if size:
+        return size, size, 1 if gray else 3
+    skipped: list[tuple[int, str, str]] = []
+    while len(skipped) < len(part.rows):
+        rows = part.rows[len(skipped) : 2 * len(skipped) + 1]  # one, mostly: more would be fetched for nothing
+        with closing(decoded(source.records(part.split, rows), size, gray)) as found:
+            for key, image in found:
+                if not isinstance(image, str):
+                    return cast(Shape, image.shape)
+                skipped.append((0, key, image))
+    raise _none_readable(skipped)
+
+
+def _none_readable(skipped: Sequence[tuple[int, str, str]]) -> UserError:
+    _, key, reason = skipped[0]
+    return UserError(
+        "images are taken in when they can be read",
+        came=f"none of {len(skipped):,} can, such as {key}: {reason}",
+        remedy="check the source",
+    )
+
+
+def _larger(source: Source, part: Part) -> dict[str, Any]:
+    """Return what a pool is to say of itself if it is larger than what is taken in."""
+    if not isinstance(source, Enlarging):
+        return {}
+    if source.enlarges["images"] < len(part.rows):
+        raise UserError(
+            "an augmented pool has every image of its base's, and more",
+            came=f"images = {source.enlarges['images']:,}, and the base's pool has {len(part.rows):,}",
+            remedy="raise `images` under [source], or set `train` under [pool.split]",
+        )
+    return {"augmented": dict(source.enlarges)}
+
+
+def _taken(folder: Path, source: Source, part: Part, form: Form, hands: Hands) -> list[Taking]:
+    """Take in every shard that is missing, and return all of them."""
+    for left in (folder / artifacts.SCRATCH).iterdir():  # by a process that was killed
+        if left.name not in (artifacts.MADE_FROM, artifacts.WAS):
+            left.unlink()
+    order, step = uuid.uuid4().hex, pool.shard_size(form.shape)
+    works = [
+        Taking(source, order, part.split, part.rows[start : start + step], number, form, folder.absolute())
+        for number, start in enumerate(range(0, len(part.rows), step))
+    ]
+    account = _Account(f"ingest {folder.stem}", hands.watch, len(part.rows))
+    try:
+        for work, unreadable in hands.engine.each(account.open(works), account.hear):
+            account.settle(work, unreadable)
+    finally:
+        close()
+    return works
+
+
+@dataclass
+class _Account:
+    """How far all shards together are, for whoever watches."""
+
+    stage: str
+    watch: Watch
+    total: int
+    kept: int = 0  # rows that were done before
+    begun: float = field(default_factory=time.monotonic)
+    done: dict[str, tuple[int, int]] = field(default_factory=dict)  # by shard: rows, and unreadable ones among them
+
+    def open(self, works: Sequence[Taking]) -> list[Taking]:
+        """Book the shards that are there already, and return the others."""
+        missing = []
+        for work in works:
+            if (receipt := work.done()) is None:
+                missing.append(work)
+            else:
+                self.done[work.name] = (work.size, len(receipt.skipped))
+                self.kept += work.size
+        return missing
+
+    def hear(self, stage: str, done: int, total: int, note: str = "") -> None:
+        """Tell of the progress of a shard, which is the stage of its own work."""
+        if done > self.done.get(stage, (-1, 0))[0]:
+            self.done[stage] = (done, int(note or 0))
+            self._tell()
+
+    def settle(self, work: Taking, unreadable: int) -> None:
+        """Tell of a shard's end."""
+        self.hear(work.name, work.size, work.size, str(unreadable))
+
+    def _tell(self) -> None:
+        counts = list(self.done.values())
+        done, unreadable = (sum(column) for column in zip(*counts, strict=True))
+        rate = (done - self.kept) / max(time.monotonic() - self.begun, 1e-3)
+        notes = [f"{rate:,.0f} images/s", *([f"{unreadable:,} unreadable"] if unreadable else [])]
+        self.watch(self.stage, done, self.total, ", ".join(notes))
+
+
+def _assemble(folder: Path, part: Part, works: Sequence[Taking], more: Mapping[str, Any]) -> None:
+    """Write what all receipts together say: the keys, what was left out and why, the labels, the sizes."""
+    shape = works[0].form.shape
+    shard = pool.shard_size(shape)
+    taken = np.ones(len(part.rows), np.bool_)
+    skipped = [
+        (number * shard + place, key, reason)
+        for number, receipt in enumerate(_receipts(works))
+        for place, key, reason in receipt.skipped
+    ]
+    taken[[place for place, _, _ in skipped]] = False
+    if not taken.any():
+        for work in works:  # what is mended is to be looked at again
+            (folder / RECEIPT.format(work.number)).unlink()
+        raise _none_readable(skipped)
+    appear(folder, pool.KEYS, lambda file: _write_keys(file, (receipt.keys for receipt in _receipts(works))))
+    with io.StringIO() as text:
+        csv.writer(text, lineterminator="\n").writerows([("key", "reason"), *(row[1:] for row in skipped)])
+        report = text.getvalue().encode()
+    appear(folder, pool.UNREADABLE, lambda file: _write(file, report))
+    if part.labels is not None:
+        labels = part.labels[taken]
+        appear(folder, pool.LABELS, lambda file: save(file, labels))
+    before = np.concatenate([[0], np.cumsum(taken)])
+    facts = {
+        "images": int(taken.sum()),
+        "unreadable": len(skipped),
+        "shape": shape,
+        "shard": shard,
+        "starts": before[: len(taken) : shard].tolist(),
+        **more,
+    }
+    appear(folder, pool.FACTS, lambda file: _write(file, json.dumps(facts).encode()))
+
+
+def _receipts(works: Sequence[Taking]) -> Iterator[Receipt]:
+    for work in works:
+        receipt = work.done()
+        if receipt is None:
+            raise artifacts.damaged(work.folder / RECEIPT.format(work.number), "it went while the work was on")
+        yield receipt
+
+
+def _write(file: IO[bytes], data: bytes) -> None:
+    file.write(data)
+
+
+def _write_keys(file: IO[bytes], shards: Iterator[list[str]]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    keys = chain.from_iterable(shards)
+    groups = iter(lambda: list(islice(keys, pool.KEY_GROUP)), [])
+    tables = (
+        pa.table({"id": np.arange(len(group)) + number * pool.KEY_GROUP, "key": group})
+        for number, group in enumerate(groups)
+    )
+    first = next(tables)
+    with pq.ParquetWriter(file, first.schema) as writer:
+        for table in chain([first], tables):
+            writer.write_table(table, row_group_size=pool.KEY_GROUP)

@@ -1,0 +1,241 @@
+"""One shard of a pool, taken in by itself: a piece of work that any process can do, once or twice, to the same bytes.
+
+A shard holds the readable images of a run of rows, so none waits for the one before it. When its file of images is
+on the disk it leaves a receipt beside it, `receipts/00000.json`: the keys, and what was left out and why. Receipts
+stay in the pool: with them, one damaged file is made anew without the others.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+import warnings
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, replace
+from itertools import chain, islice
+from pathlib import Path
+from typing import IO, Any, ClassVar, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from asal.core import Ids
+from asal.data import pool
+from asal.data.sources import Listed, Raw, Record, Records
+from asal.data.sources.decode import Unreadable, decode
+from asal.errors import DamageError, UserError
+from asal.runtime import artifacts
+from asal.runtime.progress import Watch, unwatched
+
+Image: TypeAlias = npt.NDArray[np.uint8]  # (h, w, c)
+Shape: TypeAlias = tuple[int, int, int]
+
+CREW = 8  # decoding threads at most
+CHUNK = 8  # records that a thread is given at once
+SMALL = 2**14  # bytes; below it, threads spend more on waiting for each other than they save
+TELL = 64  # images between two reports of progress
+RECEIPT = "receipts/{:05d}.json"
+
+_opened: dict[
+    str, Records
+] = {}  # of the order that this process works for: a source is opened once, not for each shard
+
+
+@dataclass(frozen=True)
+class Form:
+    """What images are brought to."""
+
+    size: int | None  # pixels; None leaves them as they are
+    gray: bool
+    shape: Shape
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What a finished shard holds."""
+
+    keys: list[str]
+    skipped: list[tuple[int, str, str]]  # its place among the shard's rows, key, reason
+
+
+@dataclass(frozen=True, eq=False)
+class Taking:
+    """A shard to be taken in; done already, it costs a look.
+
+    Args:
+        order: of one call of `ingest`, by which a process knows a source that it has open; "" is none.
+        rows: ascending, of the split.
+        folder: of the pool under construction.
+    """
+
+    source: Records
+    order: str
+    split: str
+    rows: Ids
+    number: int
+    form: Form
+    folder: Path
+    light: ClassVar[bool] = True  # it needs no torch, which takes seconds to load
+
+    @property
+    def name(self) -> str:
+        """The file that it makes."""
+        return f"{self.folder.stem}/{pool.shard_name(self.number)}"
+
+    @property
+    def size(self) -> int:
+        """Rows."""
+        return len(self.rows)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Travel without what the source has read: with its options, or with the names of these rows alone."""
+        source: Any = self.source
+        if isinstance(source, Listed):
+            return {**self.__dict__, "source": source.excerpt(self.split, self.rows), "order": ""}
+        return {**self.__dict__, "source": replace(source)}
+
+    def done(self) -> Receipt | None:
+        """Return the receipt, where the shard is there and as large as it says."""
+        try:
+            said = artifacts.read_json(self.folder / RECEIPT.format(self.number))
+            images = np.load(self.folder / pool.shard_name(self.number), mmap_mode="r", allow_pickle=False)
+        except (DamageError, OSError, ValueError, EOFError):
+            return None
+        receipt = Receipt(said["keys"], [(place, key, reason) for place, key, reason in said["skipped"]])
+        whole = images.dtype == np.uint8 and images.shape == (len(receipt.keys), *self.form.shape)
+        return receipt if whole and len(receipt.keys) + len(receipt.skipped) == self.size else None
+
+    def do(self, watch: Watch = unwatched) -> int:
+        """Take it in, and return how many images could not be read. The watch's note counts them too.
+
+        Raises:
+            UserError: an image of another shape; a full disk.
+        """
+        try:
+            with artifacts.telling_of_disk(self.folder):
+                receipt = self.done() or self._take(watch)
+        except MemoryError:
+            raise _too_little_memory(self.name) from None
+        return len(receipt.skipped)
+
+    def _take(self, watch: Watch) -> Receipt:
+        images = np.empty((self.size, *self.form.shape), np.uint8)
+        receipt = Receipt([], [])
+        records = opened(self.order, self.source).records(self.split, self.rows)
+        with closing(decoded(records, self.form.size, self.form.gray)) as found, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's: what is wrong with an image goes into the report
+            for place, (key, image) in enumerate(found):
+                if isinstance(image, str):
+                    receipt.skipped.append((place, key, image))
+                else:
+                    self._check(key, image)
+                    images[len(receipt.keys)] = image
+                    receipt.keys.append(key)
+                if (place + 1) % TELL == 0 or place + 1 == self.size:
+                    watch(self.name, place + 1, self.size, str(len(receipt.skipped)))
+        (self.folder / pool.shard_name(self.number)).parent.mkdir(exist_ok=True)
+        (self.folder / RECEIPT.format(self.number)).parent.mkdir(exist_ok=True)
+        appear(self.folder, pool.shard_name(self.number), lambda file: save(file, images[: len(receipt.keys)]))
+        artifacts.write_json(
+            self.folder / RECEIPT.format(self.number), receipt.__dict__
+        )  # last: it says the rest is so
+        return receipt
+
+    def _check(self, key: str, image: Image) -> None:
+        if image.shape != self.form.shape:
+            raise UserError(
+                "all images of a project have one shape",
+                came=f"{key} has (h, w, c) = {image.shape}, and those before it have {self.form.shape}",
+                remedy="give a `size` to bring them to",
+            )
+
+
+def opened(order: str, source: Records) -> Records:
+    """Return the source that this process has opened for an order: this one, if it is the first; "" is none."""
+    if not order:
+        return source
+    if order not in _opened:
+        _opened.clear()
+        _opened[order] = source
+    return _opened[order]
+
+
+def close() -> None:
+    """Let go of the source that this process has open."""
+    _opened.clear()
+
+
+def appear(folder: Path, name: str, fill: Callable[[IO[bytes]], None]) -> None:
+    """Write a file in the scratch folder, under a name of its own, and move it to its place when it is on the disk.
+
+    A kill leaves no litter, and two at the same file at once do not meet.
+    """
+    scratch = folder / artifacts.SCRATCH / uuid.uuid4().hex
+    with artifacts.telling_of_disk(folder / name):
+        try:
+            with scratch.open("wb") as file:
+                fill(file)
+                file.flush()
+                os.fsync(file.fileno())
+            scratch.replace(folder / name)
+        finally:
+            scratch.unlink(missing_ok=True)
+        artifacts.sync((folder / name).parent)
+
+
+def save(file: IO[bytes], array: npt.NDArray[Any]) -> None:
+    """Write an .npy. NumPy's own way to do it hides that a disk is full: its error has no number."""
+    header = np.lib.format.header_data_from_array_1_0(array)
+    np.lib.format.write_array_header_1_0(file, header)
+    file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+
+
+Decoded: TypeAlias = tuple[str, Image | str]  # a key, and its image or the reason why there is none
+
+
+def decoded(records: Iterator[Record], size: int | None, gray: bool) -> Generator[Decoded, None, None]:
+    """Decode in order; large images by a few threads that work ahead, small ones here, where that is quicker."""
+
+    def work(chunk: list[Record]) -> list[Decoded]:
+        return [(record.key, _image_or_reason(record, size, gray)) for record in chunk]
+
+    first = list(islice(records, CHUNK))
+    chunks = chain([first], iter(lambda: list(islice(records, CHUNK)), []))
+    if sum(_bytes(record.raw) for record in first) < SMALL * len(first):
+        yield from chain.from_iterable(map(work, chunks))
+        return
+    crew = min(CREW, os.cpu_count() or 1)
+    ahead: deque[Future[list[Decoded]]] = deque()
+    with ThreadPoolExecutor(crew, "decode") as threads:
+        for chunk in chunks:
+            ahead.append(threads.submit(work, chunk))
+            if len(ahead) > crew + 1:
+                yield from ahead.popleft().result()
+        while ahead:
+            yield from ahead.popleft().result()
+
+
+def _bytes(raw: Raw) -> int:
+    if isinstance(raw, Path):
+        return raw.stat().st_size if raw.is_file() else 0
+    return raw.nbytes if isinstance(raw, np.ndarray) else len(raw) if isinstance(raw, bytes) else 0
+
+
+def _image_or_reason(record: Record, size: int | None, gray: bool) -> Image | str:
+    try:
+        return decode(record.raw, size=size, gray=gray)
+    except Unreadable as error:
+        return error.reason
+    except MemoryError:  # left out for that, it would hang on the machine which images a pool has
+        raise _too_little_memory(record.key) from None
+
+
+def _too_little_memory(what: str) -> UserError:
+    return UserError(
+        "a shard of images fits into memory, with what its source holds",
+        came=f"there was too little for {what}",
+        remedy="run the same command again, with fewer --workers: it resumes",
+    )

@@ -1,0 +1,189 @@
+"""Data sets of the Hugging Face hub, or local folders in its layout, read with the `datasets` library."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from asal.core import Ids, Labels
+from asal.data.sources import UNKNOWN, Raw, Record, sources
+from asal.errors import UserError, unknown
+from asal.runtime.artifacts import fingerprint
+
+LABELS = ("int", "uint", "bool", "string", "large_string")  # what labels may be stored as
+BLOCK = 32  # records fetched at once: enough to be quick, few enough to hold photographs
+
+
+@sources.register("hub")
+@dataclass(frozen=True)
+class Hub:
+    """A data set of the Hugging Face hub by its id, or a local folder in that layout.
+
+    `owner/name` is read from $ASAL_DATA_DIR/name where that folder exists. Where the columns `image` and `label`
+    are not there, the only column of images and the only one of classes are taken. `label = "none"` reads no labels.
+    """
+
+    id: str
+    image: str = "image"
+    label: str = "label"
+    config: str | None = None
+
+    @property
+    def _place(self) -> Path | None:
+        """The local folder, if it is one."""
+        home = os.environ.get("ASAL_DATA_DIR")
+        near = [Path(home) / self.id.rpartition("/")[2]] if home else []
+        return next((folder for folder in (*near, Path(self.id)) if folder.is_dir()), None)
+
+    @cached_property
+    def _sets(self) -> Any:
+        """The splits by name, their images left encoded."""
+        datasets = _library()
+        try:
+            with _quiet(datasets):
+                sets = datasets.load_dataset(str(self._place or self.id), self.config)
+        except Exception as error:  # the library raises a dozen kinds: no network, no such id, a config to choose …
+            raise UserError(
+                "a data set is on the Hugging Face hub or in a local folder in its layout",
+                came=f"'{self.id}' could not be loaded: {' '.join(str(error).split())}",
+                remedy="check the id, `config` and the network, or put a copy into $ASAL_DATA_DIR",
+            ) from None
+        image = self._image_column(next(iter(sets.values())).features)
+        return {split: _encoded(datasets, rows, image) for split, rows in sets.items()}
+
+    @property
+    def _features(self) -> Mapping[str, Any]:
+        features: Mapping[str, Any] = next(iter(self._sets.values())).features
+        return features
+
+    def _image_column(self, features: Mapping[str, Any]) -> str:
+        return _column("image", self.image, features, "Image", ("binary", "struct of bytes"))
+
+    @cached_property
+    def _label_column(self) -> str | None:
+        nameless = self.label == "label" and not any(_kind(f) == "ClassLabel" for f in self._features.values())
+        if self.label == "none" or (nameless and "label" not in self._features):
+            return None
+        return _column("label", self.label, self._features, "ClassLabel", LABELS)
+
+    @cached_property
+    def _values(self) -> list[Any]:
+        """The label's values in the order of their classes, where the data set does not name these itself."""
+        column = self._label_column
+        values = {value for rows in self._sets.values() for value in rows.unique(column)} - {None, UNKNOWN}
+        return sorted(values)
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        if self._label_column is None:
+            return ()
+        feature = self._features[self._label_column]
+        return tuple(feature.names) if _kind(feature) == "ClassLabel" else tuple(map(str, self._values))
+
+    @property
+    def splits(self) -> Mapping[str, int]:
+        return {split: len(rows) for split, rows in self._sets.items()}
+
+    @property
+    def fingerprint(self) -> str | None:
+        folder = self._place
+        if folder is None:
+            return None  # what the hub holds today is not asked for: a pool is a snapshot
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        return fingerprint({str(path.relative_to(folder)): path.stat().st_size for path in files})
+
+    def labels(self, split: str) -> Labels | None:
+        rows = self._split(split)
+        column = self._label_column
+        if column is None:
+            return None
+        given = rows.with_format("arrow")[column][:]
+        if _kind(self._features[column]) == "ClassLabel":
+            return np.asarray(given.fill_null(UNKNOWN).to_numpy(), np.int64)
+        number = {value: label for label, value in enumerate(self._values)}
+        return np.array([number.get(value, UNKNOWN) for value in given.to_pylist()], np.int64)
+
+    def records(self, split: str, rows: Ids) -> Iterator[Record]:
+        images = self._split(split).with_format("arrow")
+        column = self._image_column(self._features)
+        images = images.select_columns([column])
+        for start in range(0, len(rows), BLOCK):
+            block = rows[start : start + BLOCK].tolist()
+            for row, cell in zip(block, images[block].column(column).to_pylist(), strict=True):
+                yield Record(f"{split}/{row}", _raw(cell))
+
+    def _split(self, split: str) -> Any:
+        if split not in self._sets:
+            raise unknown("split", split, self._sets)
+        return self._sets[split]
+
+
+def _library() -> Any:
+    try:
+        import datasets
+    except ImportError:
+        raise UserError(
+            "the source 'hub' reads with the `datasets` library",
+            came="it is not installed",
+            remedy="pip install 'asal[hub]'",
+        ) from None
+    return datasets
+
+
+@contextmanager
+def _quiet(datasets: Any) -> Iterator[None]:
+    """Hold the library's own progress bars back: asal shows one."""
+    were_shown = not datasets.utils.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if were_shown:
+            datasets.enable_progress_bars()
+
+
+def _kind(feature: Any) -> str:
+    return type(feature).__name__
+
+
+def _dtype(feature: Any) -> str:
+    """Return how a column is stored; a file that does not say what is an image has its bytes beside its path."""
+    if isinstance(feature, dict):
+        return f"struct of {', '.join(sorted(feature))}"
+    return str(getattr(feature, "dtype", _kind(feature)))
+
+
+def _column(role: str, name: str, features: Mapping[str, Any], kind: str, values: tuple[str, ...]) -> str:
+    """Return the column called `name` if it can play the role, or the only one of its kind if `name` is the default."""
+    fits = [c for c, f in features.items() if _kind(f) == kind]
+    if name in features:
+        if name in fits or _dtype(features[name]).startswith(values):
+            return name
+    elif name == role and len(fits) == 1:
+        return fits[0]
+    came = f"'{name}' is {features[name]}" if name in features else f"there is no '{name}'"
+    columns = ", ".join(f"{c} ({_dtype(f)})" for c, f in features.items())
+    raise UserError(
+        f"the source 'hub' needs a column of {role}s",
+        came=f"{came} among {columns}",
+        remedy=f"set `{role}` to the right column" + (', or to "none"' if role == "label" else ""),
+    )
+
+
+def _encoded(datasets: Any, rows: Any, image: str) -> Any:
+    return rows.cast_column(image, datasets.Image(decode=False)) if _kind(rows.features[image]) == "Image" else rows
+
+
+def _raw(cell: Any) -> Raw:
+    if isinstance(cell, bytes):
+        return cell
+    if not cell:
+        return b""
+    return cell["bytes"] or (Path(cell["path"]) if cell["path"] else b"")

@@ -1,0 +1,109 @@
+"""The test set, and what a classifier trained on every label gets in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from asal.core import Labels, Model
+from asal.data.pool import StoredPool
+from asal.errors import UserError
+from asal.project.project import Project
+from asal.project.spec import Spec
+from asal.project.validate import supervised
+from asal.runtime import artifacts
+from asal.runtime.progress import Watch, listening
+from asal.runtime.rng import stream
+
+SUPERVISED = "fully-supervised"  # where in a run folder the accuracies of such classifiers lie
+
+
+@dataclass(frozen=True)
+class Exam:
+    """The test set, which nothing but `accuracy` sees."""
+
+    pool: StoredPool
+    labels: Labels
+
+    @classmethod
+    def of(cls, project: Project, part: str = "test") -> Exam:
+        """Open the test set of a project, or another part of it; images without a label are left out.
+
+        Raises:
+            UserError: there is none, or not one of its images has a label.
+        """
+        pool = project.test if part == "test" else StoredPool.open(project.root / part)
+        exam = cls(pool, project.oracle(part).answer(np.arange(len(pool))))
+        if not (exam.labels >= 0).any():
+            raise UserError(
+                "accuracy is measured on labelled images",
+                came=f"not one image of the {part} set has a label",
+                remedy=f"set `{part}` under [pool.split] to a number, or to a split with labels",
+            )
+        return exam
+
+    def accuracy(self, model: Model) -> float:
+        """Return the share of test images whose likeliest class is their own."""
+        ids = np.flatnonzero(self.labels >= 0)
+        right = 0
+        for block in np.array_split(ids, -(-len(ids) // 4096)):
+            right += int((model.predict(self.pool.read(block)).argmax(1) == self.labels[block]).sum())
+        return right / len(ids)
+
+
+@dataclass(frozen=True)
+class Supervised:
+    """One training on every label of the pool: the line at the top of the curves."""
+
+    root: Path
+    spec: Spec
+    seed: int
+    out: Path
+
+    size = 1
+    light = False
+
+    @property
+    def name(self) -> str:
+        return f"fully supervised, seed {self.seed}"
+
+    @property
+    def path(self) -> Path:
+        return self.out / SUPERVISED / f"seed-{self.seed}.json"
+
+    def do(self, watch: Watch) -> str:
+        """Train and measure, unless that was done, and return the accuracy in words; a kill costs this one training.
+
+        Memory: the pool, as bytes.
+        """
+        if not self.path.exists():
+            project, learner = Project(self.root, self.spec), supervised(self.spec)
+            assert learner is not None
+            oracle = project.oracle("pool")
+            labels = oracle.answer(np.arange(len(project.pool)))
+            known = np.flatnonzero(labels >= 0)
+            rng = stream(self.seed, "fully supervised")
+            with listening(watch, self.name):
+                model = learner.fit(project.pool.read(known), labels[known], len(oracle.classes), rng)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            found = {"seed": self.seed, "labels": len(known), "accuracy": round(Exam.of(project).accuracy(model), 6)}
+            artifacts.write_json(self.path, found)
+        return f"accuracy {artifacts.read_json(self.path)['accuracy']:.3f}"
+
+
+def references(project: Project, out: Path) -> list[Supervised]:
+    """Return the fully supervised trainings that the spec asks for."""
+    table = project.spec.reference
+    return [Supervised(project.root, project.spec, seed, out) for seed in range(table.seeds)] if table else []
+
+
+def add_reference(out: Path) -> None:
+    """Write into `run.json` what the fully supervised trainings came to."""
+    found = [artifacts.read_json(path) for path in sorted((out / SUPERVISED).glob("seed-*.json"))]
+    if found:
+        accuracies = [one["accuracy"] for one in found]
+        seeds, labels = [one["seed"] for one in found], found[0]["labels"]
+        facts = {"accuracy": float(np.mean(accuracies)), "accuracies": accuracies, "seeds": seeds, "labels": labels}
+        artifacts.write_json(out / "run.json", {**artifacts.read_json(out / "run.json"), "reference": facts})

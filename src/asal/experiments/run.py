@@ -1,0 +1,280 @@
+"""Sessions whose answers are already known: strategies × seeds, paired, resumable at any point.
+
+    DIR/run.json                        what is compared, on what, and where
+    DIR/<strategy>/seed-<s>/labels.db   that run's record: from it, everything below can be made again
+    DIR/<strategy>/seed-<s>/rows.jsonl  one row a round
+    DIR/<strategy>/seed-<s>/pairs.npz   synthetic images and their matches, where the strategy makes any
+    DIR/fully-supervised/seed-<s>.json  the accuracy that all labels bring, where the spec asks for it
+
+Runs of one seed are paired: the same initial images and the same initial weights, whatever the strategy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from asal.core import Labels, Round, Selection
+from asal.errors import UserError
+from asal.experiments.evaluation import Exam
+from asal.experiments.results import FACTS, read_facts
+from asal.experiments.round_log import Rows, row
+from asal.project.project import Project
+from asal.project.spec import Spec
+from asal.project.validate import needs_of, table_of
+from asal.runtime import artifacts, environment
+from asal.runtime.progress import Watch, listening
+from asal.session.events import Record
+from asal.session.oracles.stored import Stored
+from asal.session.session import Batch, Session
+from asal.strategies import strategies
+
+TRIES = 1_000  # draws of the initial images before a class is called too rare
+PAIRS = 10  # columns of the picture of synthetic images and their matches
+
+
+def begin(project: Project, chosen: Sequence[str], seeds: Sequence[int], out: Path, threads: int = 1) -> None:
+    """Check what could go wrong before hours are spent, and write `run.json`, or find it fitting.
+
+    Raises:
+        UserError: the budget, the initial images or the classes do not fit the pool, or the folder holds another run.
+    """
+    spec, oracle = project.spec, project.oracle("pool")
+    _check_protocol(spec, oracle.answer(np.arange(len(project.pool))), oracle.classes)
+    Exam.of(project)  # what is wrong with a test set is said now
+    for name in chosen:
+        project.plan(name, oracle.classes)
+    facts = {
+        "name": spec.name,
+        "spec": spec.model_dump(mode="json"),
+        "spec_hash": spec.hash,
+        "pool": project.pool.fingerprint,
+        "images": len(project.pool),
+        "classes": list(oracle.classes),
+        "strategies": list(chosen),
+        "seeds": list(seeds),
+        "threads": threads,
+        "protocol": spec.protocol.model_dump(mode="json"),
+        "unlike": _unlike(project, chosen),
+        **environment.facts(),
+        "earlier": [],
+    }
+    there = out / FACTS
+    if there.exists():
+        began = {"images": len(project.original)}  # folders of before there were additions do not say
+        facts = _joined(began | read_facts(out), facts, out)
+    with artifacts.telling_of_disk(out):
+        out.mkdir(parents=True, exist_ok=True)
+        artifacts.write_json(there, facts)
+
+
+def _unlike(project: Project, chosen: Sequence[str]) -> dict[str, list[str]]:
+    """Return the strategies whose runs are not alike in all but the choice, under what sets them apart."""
+    tables = {name: table_of(project.spec, name) for name in chosen}
+    own = [n for n, it in tables.items() if "loss" in needs_of(it) or "lines" in strategies[it.kind].provides]
+    return {"classifier": own, "first batch": [name for name, it in tables.items() if it.first is not None]}
+
+
+def _check_protocol(spec: Spec, labels: Labels, classes: Sequence[str]) -> None:
+    protocol, known = spec.protocol, int((labels >= 0).sum())
+    present = set(np.unique(labels).tolist()) - {-1}
+    if len(present) < 2:
+        raise UserError(
+            "an experiment tells two or more classes apart",
+            came=f"the pool holds only {[classes[number] for number in sorted(present)]}",
+            remedy="keep more classes under [pool]",
+        )
+    if missing := sorted(set(range(len(classes))) - present):
+        raise UserError(
+            "every class of an experiment is in its pool",
+            came=f"no image of the pool is labelled {[classes[number] for number in missing]}",
+            remedy="name the classes that are there as `keep` under [pool]",
+        )
+    if protocol.budget > known:
+        raise UserError(
+            "a budget is at most the pool",
+            came=f"budget = {protocol.budget} of {known} images with a known label",
+            remedy="lower `budget` under [protocol]",
+        )
+    if protocol.initial < len(classes):
+        raise UserError(
+            "the initial images hold every class",
+            came=f"initial = {protocol.initial} for {len(classes)} classes",
+            remedy="raise `initial` under [protocol]",
+        )
+
+
+def _joined(there: Mapping[str, Any], now: Mapping[str, Any], out: Path) -> dict[str, Any]:
+    """Return the facts of a run folder that grows by strategies and seeds; refuse any other change."""
+    differing = [key for key in ("pool", "images", "classes", "threads") if there[key] != now[key]]
+    before, after = there["spec"], now["spec"]
+    differing += [
+        f"[{key}]" for key in after if key not in ("strategies", "labelling") and before.get(key) != after[key]
+    ]
+    common = set(before["strategies"]) & set(after["strategies"])
+    differing += [f"[strategies.{k}]" for k in sorted(common) if before["strategies"][k] != after["strategies"][k]]
+    if differing:
+        raise UserError(
+            "a run folder belongs to one spec",
+            came=f"{out} was begun with another: {', '.join(differing)} differ",
+            remedy="restore the spec, or choose another folder with --out",
+        )
+    made = {key: there[key] for key in ("versions", "commit", "hardware")}  # rows of before were made with this
+    return {
+        **now,
+        "strategies": list(dict.fromkeys([*there["strategies"], *now["strategies"]])),
+        "seeds": sorted({*there["seeds"], *now["seeds"]}),
+        "unlike": {
+            key: list(dict.fromkeys([*there.get("unlike", {}).get(key, []), *names]))
+            for key, names in now["unlike"].items()
+        },
+        **({"reference": there["reference"]} if "reference" in there else {}),
+        "earlier": there["earlier"] + ([made] if made != {key: now[key] for key in made} else []),
+    }
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: a strategy and a seed. Everything in it travels between processes."""
+
+    root: Path
+    spec: Spec
+    strategy: str
+    seed: int
+    out: Path
+    commit: str | None = None  # of asal's source tree; goes into every row
+    light: ClassVar[bool] = False
+
+    @property
+    def name(self) -> str:
+        return f"{self.strategy}, seed {self.seed}"
+
+    @property
+    def folder(self) -> Path:
+        return self.out / self.strategy / f"seed-{self.seed}"
+
+    @property
+    def size(self) -> int:
+        """What its progress counts to."""
+        return self.spec.protocol.budget
+
+    def do(self, watch: Watch) -> str:
+        """Do it to its end; see `run_one`."""
+        return run_one(self, watch)
+
+
+def run_one(job: Job, watch: Watch) -> str:
+    """Do one run to its end, from wherever it stands, and return its last accuracy in words.
+
+    A row is written between asking and answering. Whatever dies in between, the record's open batch is asked again,
+    the classifier is trained again to the same weights, and the rows come out the same.
+    """
+    project = Project(job.root, job.spec)
+    _check_size(project, job)
+    protocol = job.spec.protocol
+    oracle, exam = project.oracle("pool"), Exam.of(project)
+    plan = project.plan(job.strategy, oracle.classes, job.seed, first=Initial(oracle, protocol.draw, job.seed))
+    tools = project.tools(job.strategy)
+    tools.open()
+    with (
+        artifacts.alone(job.folder),
+        artifacts.telling_of_disk(job.folder),
+        listening(watch, f"{job.name}: within a round"),
+        Record.open(job.folder / "labels.db") as record,
+    ):
+        session = Session(project.pool, record, plan, tools)
+        rows = Rows(job.folder / "rows.jsonl")
+        rows.check(session.state)
+        while (spent := session.state.spent) < protocol.budget:
+            if session.left == 0 and not session.state.waiting:
+                break  # the rest of the pool could not be told
+            wanted = protocol.batch if session.state.number or session.state.waiting else protocol.initial
+            batch = session.ask(min(wanted, protocol.budget - spent, session.left or wanted))
+            if session.state.rounds[-1].because is None and not rows.has(batch.round):
+                rows.add(row(job, session, batch, exam))
+            session.tell(_answers(project, job, session, batch))
+            watch(job.name, spent, protocol.budget, rows.note)
+        if not rows.has(session.state.number):
+            rows.add(row(job, session, None, exam))
+        watch(job.name, protocol.budget, protocol.budget, rows.note)
+        save_pairs(project, record, job)
+        return rows.note
+
+
+def _check_size(project: Project, job: Job) -> None:
+    """Refuse a pool that has grown since the folder was begun: its runs would not be of one pool."""
+    facts = read_facts(job.out) if (job.out / FACTS).exists() else {}
+    same = facts.get("pool") == project.pool.fingerprint  # else the record says what is wrong
+    if same and (images := len(project.pool)) != facts.get("images", images):
+        raise UserError(
+            "a run folder is of one pool",
+            came=f"{job.out} was begun with {facts['images']:,} images, and the pool has {images:,} by now",
+            remedy="choose another folder with --out",
+        )
+
+
+def _answers(project: Project, job: Job, session: Session, batch: Batch) -> list[tuple[int, int | None]]:
+    """Return the stored labels of pool images, and the teacher's of images that were made up."""
+    real = batch.ids < len(project.pool)
+    told = np.empty(len(batch), np.int64)
+    told[real] = project.oracle("pool").answer(batch.ids[real])
+    if not real.all():
+        sure = table_of(job.spec, job.strategy).sure
+        told[~real] = project.teacher.answer(session.images(batch.ids[~real]), sure)
+    return [(int(image), int(label) if label >= 0 else None) for image, label in zip(batch.ids, told, strict=True)]
+
+
+@dataclass(frozen=True)
+class Initial:
+    """Draws the first batch: the same for every strategy of a seed."""
+
+    oracle: Stored
+    draw: str
+    seed: int
+
+    def __call__(self, now: Round, n: int, rng: np.random.Generator) -> Selection:
+        """Draw at random: until every class is there ("covering", our choice), or once ("random")."""
+        for _ in range(TRIES if self.draw == "covering" else 1):
+            ids = now.candidates.sample(n, rng)
+            missing = set(range(len(self.oracle.classes))) - set(self.oracle.answer(ids).tolist())
+            if not missing:
+                return Selection(ids, np.zeros(n))
+        names = ", ".join(f"'{self.oracle.classes[number]}'" for number in sorted(missing))
+        raise UserError(
+            "the initial images hold every class, or a classifier could not learn it",
+            came=f"{n} images of seed {self.seed} hold none of {names}",
+            remedy="raise `initial`, set draw = 'covering', or keep fewer classes, under [protocol] and [pool]",
+        )
+
+
+def save_pairs(project: Project, record: Record, job: Job) -> None:
+    """Write `pairs.npz`: the first pick of each of a few rounds, beside the synthetic image that led to it."""
+    path = job.folder / "pairs.npz"
+    firsts = [(e.body["ids"][0], e.body["notes"][0]) for e in record.read() if e.kind == "asked" and e.body["notes"]]
+    picks = [(image, note) for image, note in firsts if "latent" in note and image < len(project.pool)]
+    if path.exists() or not picks:
+        return
+    import torch
+
+    from asal.models.tensors import to_images
+
+    places = np.linspace(0, len(picks) - 1, min(PAIRS, len(picks))).round().astype(int)
+    ids = np.array([picks[place][0] for place in places], np.int64)
+    notes = [picks[place][1] for place in places]
+    with torch.inference_mode():
+        synthetic = to_images(project.generator.decode(torch.tensor([note["latent"] for note in notes])))
+    arrays: dict[str, Any] = {
+        "synthetic": synthetic,
+        "matched": project.pool.read(ids),
+        "ids": ids,
+        "labels": project.oracle("pool").answer(ids),
+        "scores": np.array([note["synthetic_score"] for note in notes]),
+        "match_scores": np.array([note["score"] for note in notes]),
+    }
+    scratch = path.with_suffix(".part.npz")
+    np.savez_compressed(scratch, **arrays)
+    scratch.replace(path)

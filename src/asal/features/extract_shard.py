@@ -1,0 +1,249 @@
+"""The features of one shard of the pool: a piece of work that any process on any machine can do.
+
+A piece holds names and numbers; whoever does it opens the pool, the extractor and the projection, once a process. It
+computes with one thread on a CPU, whoever does it: sums are split by threads, and the last bit must not hang on who
+did which shard. Many pieces at a time use a machine as well as many threads would.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from asal.core import Extractor, Features, Ids
+from asal.data.augmented_pool import Augmented, in_full
+from asal.data.pool import FACTS, StoredPool, images_fingerprint, shard_name
+from asal.errors import UserError
+from asal.features import Given, features
+from asal.features.pca import Pca, Reduced
+from asal.features.store import BATCH, Compute, ids_of, write_shard
+from asal.models.generators import generators
+from asal.runtime import artifacts
+from asal.runtime.progress import Watch
+from asal.runtime.remote_files import Storage, cache_folder
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained part, by its names: what kind, the options that a spec gives it (JSON), and the folder it lies in."""
+
+    kind: str
+    options: str
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that the features of an image are made from.
+
+    Args:
+        pool: the folder of the images.
+        extractor: what finds their features.
+        generator: what the extractor looks at, if it does.
+        pca: the folder of the projection, if there is one.
+        digest: of what is in these folders; the recipes of other features have another.
+        half: whether features are stored in half the bytes, as float16.
+    """
+
+    pool: Path
+    extractor: Trained
+    generator: Trained | None
+    pca: Path | None
+    digest: str = ""
+    half: bool = False
+
+    def sealed(self) -> Recipe:
+        """Return the recipe with its digest."""
+        parts = [part.folder for part in (self.extractor, self.generator) if part]
+        files = [folder / artifacts.MANIFEST for folder in parts] + ([self.pca / Pca.FILE] if self.pca else [])
+        facts: dict[str, Any] = {
+            "pool": images_fingerprint(self.pool),
+            "files": [artifacts.sha256(file) for file in files],
+        }
+        facts |= {"half": True} if self.half else {}
+        return replace(self, digest=artifacts.fingerprint(facts))
+
+    def extract(self) -> Extractor:
+        """Open the extractor, and the projection after it."""
+        shape, given = _pool(self).shape, Given()
+        if self.generator:
+            adversary = generators[self.generator.kind].bind(json.loads(self.generator.options))
+            given = Given(adversary.load(self.generator.folder, shape))
+        part = features[self.extractor.kind].bind(json.loads(self.extractor.options))
+        raw: Extractor = part.load(self.extractor.folder, shape, given)
+        return Reduced(raw, Pca.load(self.pca)) if self.pca else raw
+
+
+@lru_cache(2)
+def _pool(recipe: Recipe) -> StoredPool | Augmented:
+    return in_full(_stored(recipe.pool))
+
+
+def _stored(folder: Path) -> StoredPool:
+    # Not checked against its manifest: the head did that, and a machine that fetches has but some of its shards.
+    return StoredPool(folder, artifacts.read_json(folder / FACTS), images_fingerprint(folder))
+
+
+@lru_cache(2)  # a process works on one space at a time, and networks are large
+def _compute(recipe: Recipe) -> Compute:
+    pool, extract = _pool(recipe), recipe.extract()
+
+    def compute(ids: Ids) -> Features:
+        found = extract(pool.read(ids))
+        return halved(found) if recipe.half else found
+
+    return compute
+
+
+def halved(features: Features) -> Features:
+    """Return features as float16; what is too large for it becomes infinite, and is refused when it is written."""
+    with np.errstate(over="ignore"):
+        return features.astype(np.float16)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute with one thread inside the block: torch, and the libraries under numpy."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def telling_of_memory(what: str) -> Iterator[None]:
+    """Turn too little memory into an error that names what it was for."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise
+        raise UserError(
+            "a batch of images and what a network makes of it fit into memory",
+            came=f"there was too little for {what}",
+            remedy="run the same command again, with fewer --workers: it resumes",
+        ) from None
+
+
+@dataclass(frozen=True)
+class Piece:
+    """The features of one shard.
+
+    Args:
+        space: what the features are called.
+        recipe: how they are made; its paths are the head's.
+        vectors: where the shard goes, where all machines see the same files.
+        shard: its number.
+        images: in the whole pool.
+        rows: vectors a shard.
+        shelf: where machines that see other files find the recipe's folders, and leave the shard.
+    """
+
+    space: str
+    recipe: Recipe
+    vectors: Path
+    shard: int
+    images: int
+    rows: int
+    shelf: Shelf | None = None
+    light: ClassVar[bool] = False
+
+    @property
+    def name(self) -> str:
+        """Say which."""
+        return f"{self.space}: shard {self.shard}"
+
+    @property
+    def size(self) -> int:
+        """Images."""
+        return len(ids_of(self.shard, self.images, self.rows))
+
+    def do(self, watch: Watch) -> None:
+        """Write the shard; one that is whole is kept."""
+        if self.shelf is None:
+            self._write(self.recipe, self.vectors, watch)
+            return
+        storage, name = Storage(self.shelf.url), self.shelf.shard(self.shard, self.rows)
+        if storage.entry(name) is None:
+            recipe = fetched(self.recipe, self.shelf, ids_of(self.shard, self.images, self.rows))
+            with tempfile.TemporaryDirectory(dir=cache_folder()) as folder:
+                storage.offer(self._write(recipe, Path(folder), watch), name)
+
+    def _write(self, recipe: Recipe, folder: Path, watch: Watch) -> Path:
+        first = self.shard * self.rows
+
+        def compute(ids: Ids) -> Features:
+            watch(self.name, int(ids[0]) - first, self.size)
+            return found(ids)
+
+        with one_thread(), telling_of_memory(self.name):
+            found = _compute(recipe)
+            with artifacts.telling_of_disk(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+                return write_shard(folder, self.shard, compute, (self.images, self.rows), BATCH)
+
+
+# By way of a storage -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Where a recipe's folders lie in a storage, each under a name that other contents do not have."""
+
+    url: str
+    pool: str
+    extractor: str
+    generator: str
+    features: str
+
+    def shard(self, number: int, rows: int) -> str:
+        """Return the name of a shard of features."""
+        return f"{self.features}/{number:05d}-of-{rows}.npy"
+
+
+def push(recipe: Recipe, url: str) -> Shelf:
+    """Put all that a recipe needs into a storage, but for what is there already, and say where."""
+    storage, names = Storage(url), []
+    for folder in (recipe.pool, recipe.extractor.folder, recipe.generator.folder if recipe.generator else None):
+        names.append(f"{folder.name}-{artifacts.sha256(folder / artifacts.MANIFEST)[:12]}" if folder else "")
+        if folder:
+            storage.push(folder, names[-1])
+    home = f"features-{recipe.digest}"
+    if recipe.pca:
+        storage.offer(recipe.pca / Pca.FILE, f"{home}/{Pca.FILE}")
+    return Shelf(url, names[0], names[1], names[2], home)
+
+
+def fetched(recipe: Recipe, shelf: Shelf, ids: Ids) -> Recipe:
+    """Bring here what the features of these images need, once a machine, and return the recipe with its paths here."""
+    storage, here = Storage(shelf.url), cache_folder()
+    for name in filter(None, (shelf.extractor, shelf.generator)):
+        storage.pull(name, here / name, storage.manifest(name, here / name))
+    pool, entries = here / shelf.pool, storage.manifest(shelf.pool, here / shelf.pool)
+    storage.pull(shelf.pool, pool, {FACTS: entries[FACTS]})
+    stored = _stored(pool)
+    files = {shard_name(number) for number in np.unique(stored.shards_of(ids % len(stored))).tolist()}
+    storage.pull(shelf.pool, pool, {file: entries[file] for file in files})
+    if recipe.pca:
+        storage.fetch(f"{shelf.features}/{Pca.FILE}", here / shelf.features / Pca.FILE)
+    return replace(
+        recipe,
+        pool=pool,
+        extractor=replace(recipe.extractor, folder=here / shelf.extractor),
+        generator=recipe.generator and replace(recipe.generator, folder=here / shelf.generator),
+        pca=recipe.pca and here / shelf.features,
+    )

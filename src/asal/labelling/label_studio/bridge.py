@@ -1,0 +1,297 @@
+"""Label Studio as the place where people label: a batch goes there, and its answers come back into the record.
+
+`push` puts the images that wait for an answer into a project of Label Studio, `pull` reads what people said and
+reconciles it with the record, and `sync` does both for as long as there is something to ask. Each may be killed between
+any two lines and called again: what Label Studio holds is read from Label Studio, by the ids that the tasks carry, and
+what the record holds is read from the record.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from asal.errors import BusyError, UserError, without_secrets
+from asal.labelling.consensus import Rules
+from asal.labelling.label_studio.client import CONTROL, MODEL, AwayError, LabelStudio, label_config
+from asal.labelling.label_studio.reconcile import IMAGE, POOL, ROUND, Frame, Report, image_of, reconcile
+from asal.runtime import artifacts
+from asal.session.session import Session
+from asal.session.synthetic_pool import encoded
+
+FILE = "label-studio.json"  # in a project: where its tasks are
+MOST = 200  # tasks to an import
+LARGEST = 8_000_000  # bytes of pixels to an import
+ATTEMPTS = 8  # to write to a record that others write to as well
+SHORTEST = 1.0  # seconds between two looks, however many hints come
+
+Say: TypeAlias = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """What a push did."""
+
+    project: int  # its number in Label Studio
+    images: tuple[int, ...]  # put there now
+    held: int  # open images that were there already
+
+
+class Bridge:
+    """A session, and the Label Studio project where its images are labelled."""
+
+    def __init__(
+        self,
+        session: Session,
+        studio: LabelStudio,
+        home: Path,
+        title: str = "asal",
+        project: int = 0,
+        rules: Rules | None = None,
+    ) -> None:
+        """Find the Label Studio project that belongs to a session, or make it.
+
+        Args:
+            session: asks, and holds the record.
+            studio: the server.
+            home: the project folder; `label-studio.json` there remembers the project and its URL.
+            title: of a project that is made.
+            project: one that is there already, by its number; the remembered one, or a new one, where none is given.
+            rules: how many people are to answer an image; one where nothing is said.
+
+        Raises:
+            UserError: the token or the URL is wrong, or the project is gone, asks something else or is not the one that
+                is remembered.
+        """
+        self.session, self._studio, self._home, self._rules = session, studio, home, rules or Rules()
+        known = self._remembered(project)
+        self.me = studio.me()  # checks the token before anything is made
+        self.project = known or self._made(title)
+        self._check_question()
+        self._remember(project=self.project)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Be the only process that puts tasks there: two at a time would each put what the other has not yet put."""
+        with artifacts.alone(self._home / ".label-studio"):
+            yield
+
+    def _remembered(self, wanted: int) -> int:
+        """Return the number of the project, 0 where none is known yet."""
+        path, studio = self._home / FILE, self._studio
+        self._known: dict[str, Any] = {"url": studio.url, "project": None, "pushed": 0}
+        if path.exists():
+            self._known |= artifacts.read_json(path, remedy=f"delete {path}, and name the project: --project-id N")
+        if self._known["url"] != studio.url:
+            raise UserError(
+                "a project folder belongs to one Label Studio",
+                came=f"{without_secrets(studio.url)}, and {path} says {self._known['url']}",
+                remedy=f"leave --url out, or delete {path} to begin anew elsewhere",
+            )
+        if wanted and self._known["project"] not in (None, wanted):
+            raise UserError(
+                "a project folder belongs to one project of Label Studio",
+                came=f"--project-id {wanted}, and {path} says {self._known['project']}",
+                remedy=f"leave --project-id out, or delete {path}",
+            )
+        return int(wanted or self._known["project"] or 0)
+
+    def _made(self, title: str) -> int:
+        """Make a project. Its mark is written first: killed afterwards, the next attempt finds the project by it."""
+        with self._alone():
+            mark = self._known.get("mark") or f"asal-{secrets.token_hex(8)}"
+            self._remember(mark=mark)
+            config = label_config(self.session.plan.classes)
+            return self._studio.find(mark) or self._studio.create(title, config, mark, self._rules.overlap)
+
+    def _remember(self, **facts: Any) -> None:
+        before, path = dict(self._known), self._home / FILE
+        self._known |= facts
+        if self._known != before or not path.exists():
+            artifacts.write_json(path, self._known)
+
+    def _check_question(self) -> None:
+        said = self._studio.project(self.project).get("parsed_label_config") or {}
+        asked, wanted = said.get(CONTROL, {}), list(self.session.plan.classes)
+        if asked.get("type") != "Choices" or sorted(asked.get("labels", ())) != sorted(wanted):
+            raise UserError(
+                "the Label Studio project asks for one of the session's classes",
+                came=f"project {self.project} asks {_question(said)}",
+                remedy=f"set its labelling interface to\n{label_config(wanted)}",
+            )
+
+    @property
+    def url(self) -> str:
+        """Where people label."""
+        return f"{self._studio.url}/projects/{self.project}"
+
+    @property
+    def _frame(self) -> Frame:
+        plan, pool = self.session.plan, self.session.pool
+        return Frame(self.project, pool.fingerprint, plan.classes, int(self._known["pushed"]), self._rules)
+
+    def push(self, n: int = 0) -> Pushed:
+        """Put the images that wait for an answer there, those that are there already left out.
+
+        Args:
+            n: the size of a batch that is chosen now, where nothing is open; 0 chooses none.
+
+        Raises:
+            AwayError: Label Studio is away. What has arrived is found by the next call.
+        """
+        session = self.session
+        if not session.refresh().waiting and n:
+            session.ask(n)
+        with self._alone():
+            state, fingerprint = session.state, session.pool.fingerprint
+            there = {image_of(task, fingerprint) for task in self._studio.tasks(self.project)}
+            missing = [image for image in state.waiting if image not in there]
+            for images in self._loads(missing):
+                self._studio.put(self.project, images)
+            self._remember(pushed=len(state.rounds))
+        return Pushed(self.project, tuple(missing), len(state.waiting) - len(missing))
+
+    def _loads(self, images: Sequence[int]) -> Iterator[list[dict[str, Any]]]:
+        """Yield tasks for these images, as many at a time as an import takes well."""
+        height, width, channels = self.session.pool.shape
+        most = max(1, min(MOST, LARGEST // (height * width * channels)))
+        for start in range(0, len(images), most):
+            part = images[start : start + most]
+            yield list(map(self._task, part, encoded(self.session.images(np.array(part, np.int64)))))
+
+    def _task(self, image: int, png: str) -> dict[str, Any]:
+        pick, asked = self.session.state.waiting[image], self.session.state.rounds
+        # Lowest first: rounds in order, and in a round the order of asking.
+        rank = pick.round + pick.place / len(asked[pick.round].ids)
+        ids = {IMAGE: image, ROUND: pick.round}
+        return {
+            "data": {"image": f"data:image/png;base64,{png}", **ids, "asal_score": pick.score},
+            "meta": {POOL: self.session.pool.fingerprint, **ids},
+            "predictions": [{"model_version": MODEL, "score": rank, "result": []}],
+        }
+
+    def pull(self) -> Report:
+        """Read what people said, write what is new of it, and return what was found.
+
+        Called again, it writes nothing.
+
+        Raises:
+            BusyError: others write to the record all the time.
+        """
+        tasks = list(self._studio.tasks(self.project))
+        there = {image_of(task, self._frame.pool) for task in tasks}
+        for attempt in range(1, ATTEMPTS + 1):
+            state = self.session.refresh()
+            events, findings = reconcile(state, tasks, self._frame)
+            try:
+                self.session.record.append(events, after=state.seq)
+            except BusyError:
+                if attempt == ATTEMPTS:
+                    raise
+            else:
+                waiting = self.session.refresh().waiting
+                missing = sum(image not in there for image in waiting)
+                return Report(tuple(findings), len(events), len(waiting), missing)
+        raise AssertionError("the last attempt returns or raises")
+
+    def sync(self, size: Callable[[Session], int], say: Callable[[Report, Pushed], object]) -> bool:
+        """Pull, choose the next batch where the open one is answered, and push; say whether anything is left to do.
+
+        Args:
+            size: how many images the next batch holds, 0 to end.
+            say: is told what was found and what was put there.
+        """
+        report = self.pull()
+        n = 0 if report.open else size(self.session)
+        idle = Pushed(self.project, (), report.open)
+        pushed = self.push(n) if n or report.missing else idle  # which lists all tasks once more
+        say(report, pushed)
+        return bool(self.session.state.waiting)
+
+    def watch(
+        self,
+        size: Callable[[Session], int],
+        say: Callable[[Report, Pushed], object],
+        every: float,
+        hint: threading.Event,
+        trouble: Say,
+    ) -> None:
+        """Sync until nothing is left to do, every so many seconds, or sooner when a hint comes.
+
+        Args:
+            trouble: is told where Label Studio was away, or another process wrote; then it is tried again.
+        """
+        while True:
+            hint.clear()  # before looking: a hint that comes meanwhile is one for the next look
+            try:
+                if not self.sync(size, say):
+                    return
+            except (AwayError, BusyError) as error:
+                trouble(f"{error}")
+            threading.Event().wait(min(SHORTEST, every))
+            hint.wait(max(every - SHORTEST, 0))
+
+    def hook(self, url: str) -> None:
+        """Let Label Studio call a URL when somebody has answered; if it leads to `listening`, `watch` looks sooner."""
+        self._studio.tell(self.project, url)
+
+
+def _question(said: dict[str, Any]) -> str:
+    asked = "; ".join(f"{name} ({one.get('type')}): {', '.join(one.get('labels', ()))}" for name, one in said.items())
+    return re.sub(r"\s+", " ", asked)[:300] or "nothing"
+
+
+class _Hint(BaseHTTPRequestHandler):
+    """Takes any call for a hint. What is in it is not read: whoever can call can make us look, and nothing else."""
+
+    timeout = 2.0
+    protocol_version = "HTTP/1.0"
+
+    def __init__(self, hint: threading.Event, *rest: Any) -> None:
+        self._hint = hint
+        super().__init__(*rest)
+
+    def do_POST(self) -> None:
+        """Note that something happened."""
+        self._hint.set()
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def listening(port: int) -> Iterator[tuple[threading.Event, int]]:
+    """Listen on the loopback for webhooks; yield the event that each of them sets, and the port (0 takes a free one).
+
+    Raises:
+        UserError: the port is taken.
+    """
+    hint = threading.Event()
+    try:
+        server = ThreadingHTTPServer(("127.0.0.1", port), partial(_Hint, hint))
+    except OSError as error:
+        raise UserError(
+            "webhooks are heard at a free port of the loopback",
+            came=f"--listen {port}: {error.strerror}",
+            remedy="choose another one",
+        ) from None
+    with server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield hint, server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()

@@ -1,1 +1,0 @@
-"""The steps by which a record's tables came to be what they are; run by `asal.schema` through Alembic."""

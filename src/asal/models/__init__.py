@@ -1,0 +1,1 @@
+"""Networks and what is trained: generators and classifiers, with their checkpoints."""

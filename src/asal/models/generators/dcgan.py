@@ -1,0 +1,96 @@
+"""DCGAN (Radford et al. 2016), without labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F
+from annotated_types import Ge, Gt, Lt
+from torch import Tensor, nn
+
+from asal.core import Pool
+from asal.models.generators import Adversary, generators
+from asal.models.generators.adversarial import Count, Duel, Shape, Terms, load_adversary, train_duel
+from asal.models.networks import ConvDown, ConvUp, Critic, check_square
+from asal.runtime.devices import Device, Precision
+from asal.runtime.progress import Watch
+
+
+@generators.register("dcgan")
+@dataclass(frozen=True)
+class Dcgan:
+    """The generator that GAAL was published with (Zhu & Bento 2017): cross entropy, and batch norm in both networks.
+
+    One step each, Adam at 2e-4 with β = (0.5, 0.999), batches of 128, 100 latents, first weights from N(0, 0.02²), and
+    no batch norm in the generator's last layer and the critic's first are those of Radford et al. 2016 (sections 3
+    and 4); kernels of 4 × 4, the scales of batch norm from N(1, 0.02²), and a generator's step that draws images of its
+    own are those of their public code in torch (github.com/soumith/dcgan.torch). Plain convolutions at every size.
+
+    Latents are N(0, I), where Radford et al. and GAAL have uniform ones: what climbs a score through the generator
+    starts from N(0, I), and a prior on ‖z‖ means N(0, I) too.
+
+    Others see the last hidden layer with batch norm's running statistics, which are those of one batch of real images
+    to two of made ones: the critic's own step sees both, and the generator's step a made one.
+    """
+
+    steps: Count = 20_000  # of the generator; our choice
+    width: Count = 64
+    latent_dim: Count = 100
+    batch: Count = 128
+    learning_rate: Annotated[float, Gt(0)] = 2e-4
+    average: Annotated[float, Ge(0), Lt(1)] = 0.999  # decay of the running average of the weights; our choice
+    precision: Precision = "bf16"
+
+    def train(self, pool: Pool, folder: Path, seed: int, device: Device, watch: Watch) -> None:
+        """Train on the pool's images; see `train_duel`."""
+        check_square(pool.shape, "dcgan")
+        train_duel(self, pool, folder, seed, device, watch)
+
+    def load(self, folder: Path, shape: Shape) -> Adversary:
+        """Open a trained pair, both with the running statistics of the training."""
+        return load_adversary(self, folder, shape)
+
+    @property
+    def critic_steps(self) -> int:
+        """One, as in the paper."""
+        return 1
+
+    def networks(self, shape: Shape) -> tuple[nn.Module, Critic]:
+        """Return an untrained pair."""
+        size, _, channels = shape
+        return (
+            ConvUp(self.latent_dim, size, channels, self.width, norm=True),
+            Critic(ConvDown(size, channels, self.width, norm=True)),
+        )
+
+    def initialise(self, net: nn.Module, draws: torch.Generator) -> None:
+        """Draw the weights from N(0, 0.02²) (section 4), and batch norm's from N(1, 0.02²), as the public code does."""
+        for name, weight in net.named_parameters():
+            centre = 1.0 if ".norms." in f".{name}" else 0.0
+            if name.endswith("bias"):
+                nn.init.zeros_(weight)
+            else:
+                nn.init.normal_(weight, centre, 0.02, generator=draws)
+
+    def betas(self, shape: Shape) -> tuple[float, float]:
+        """Return Adam's."""
+        return (0.5, 0.999)
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate, the same in every step."""
+        return self.learning_rate
+
+    def critic_loss(self, duel: Duel, real: Tensor) -> tuple[Tensor, Terms]:
+        """L_D = −E log σ(D(x)) − E log(1 − σ(D(x̃))) (Goodfellow et al. 2014, eq. 1), each batch normalised alone."""
+        terms = {
+            "real": F.softplus(-duel.critic(real).float()).mean(),
+            "made": F.softplus(duel.critic(duel.fake()).float()).mean(),
+        }
+        return terms["real"] + terms["made"], terms
+
+    def generator_loss(self, duel: Duel) -> Tensor:
+        """L_G = −E log σ(D(x̃)), which does not saturate (Goodfellow et al. 2014, section 3)."""
+        return F.softplus(-duel.critic(duel.fake()).float()).mean()

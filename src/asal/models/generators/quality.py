@@ -1,0 +1,82 @@
+"""How good a generator is: a grid of its images, and how far their features are from the pool's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from scipy import linalg
+
+from asal.core import Extractor, Features, Generator, Images, Pool
+from asal.models.tensors import to_images
+from asal.runtime import artifacts
+from asal.runtime.rng import stream, torch_stream
+
+SAMPLE = 2_048  # images on each side of the distance
+FEWEST = 50  # with fewer the distance says nothing
+GRID = 10  # images in a row and in a column of the picture
+
+
+def judge(generator: Generator, encoder: Extractor, pool: Pool, folder: Path, seed: int) -> None:
+    """Write `samples.png` and `quality.json` into the folder.
+
+    `frechet` compares made images with real ones, and `frechet_real` two halves of real ones: what a perfect
+    generator would get. Both are in the encoder's feature space, so they compare generators of one pool only.
+    """
+    rng = stream(seed, "quality")
+    n = min(SAMPLE, len(pool) // 2)
+    ids = (
+        rng.permutation(len(pool))[: 2 * n]
+        if len(pool) < 10 * SAMPLE
+        else np.unique(rng.integers(len(pool), size=2 * n))
+    )
+    rng.shuffle(ids)
+    real = _features(pool.read(ids), encoder)
+    made = draw(generator, n, rng)
+    one, other = np.array_split(real, 2)
+    enough = n >= FEWEST
+    artifacts.write_json(
+        folder / "quality.json",
+        {
+            "frechet": round(frechet(one, _features(made, encoder)), 4) if enough else None,
+            "frechet_real": round(frechet(one, other), 4) if enough else None,
+            "images": n,
+            "space": "auto-encoder code, trained on the same pool",
+        },
+    )
+    save_grid(made[: GRID * GRID], folder / "samples.png")
+
+
+def draw(generator: Generator, n: int, rng: np.random.Generator) -> Images:
+    """Return n made images from latents of N(0, I)."""
+    import torch
+
+    latents = torch.randn(n, generator.latent_dim, generator=torch_stream(rng))
+    with torch.inference_mode():
+        return np.concatenate([to_images(generator.decode(part)) for part in latents.split(256)])
+
+
+def frechet(a: Features, b: Features) -> float:
+    """Return the Fréchet distance of two samples (n, d), (m, d), each seen as a Gaussian (Heusel et al. 2017, eq. 6).
+
+    ‖μ_a − μ_b‖² + tr(Σ_a + Σ_b − 2 (Σ_a Σ_b)^½), the last trace by the square roots of Σ_a Σ_b's eigenvalues.
+    """
+    gap = a.mean(0, dtype=np.float64) - b.mean(0, dtype=np.float64)
+    cov_a, cov_b = (np.atleast_2d(np.cov(x.astype(np.float64), rowvar=False)) for x in (a, b))
+    roots = np.sqrt(np.clip(linalg.eigvals(cov_a @ cov_b).real, 0, None))
+    return float(gap @ gap + np.trace(cov_a) + np.trace(cov_b) - 2 * roots.sum())
+
+
+def save_grid(images: Images, path: Path, scale: int = 2) -> None:
+    """Write the images as one PNG, row by row, each pixel `scale` pixels wide."""
+    from PIL import Image
+
+    side = int(np.sqrt(len(images)))
+    n, h, w, c = images[: side * side].shape
+    sheet = images[:n].reshape(side, side, h, w, c).transpose(0, 2, 1, 3, 4).reshape(side * h, side * w, c)
+    picture = Image.fromarray(sheet[:, :, 0] if c == 1 else sheet)
+    picture.resize((side * w * scale, side * h * scale), Image.Resampling.NEAREST).save(path)
+
+
+def _features(images: Images, encoder: Extractor) -> Features:
+    return np.concatenate([encoder(part) for part in np.array_split(images, -(-len(images) // 256))])

@@ -1,0 +1,141 @@
+"""One's own classifier, named by a dotted path."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import numpy as np
+from annotated_types import Ge, Gt
+
+from asal.core import Features, Images, Labels, Probs
+from asal.errors import UserError
+from asal.models.learners import learners
+from asal.models.learners.neural import NeuralModel, Recipe, train
+
+Count = Annotated[int, Ge(1)]
+
+
+@learners.register("torch", provides=("gradient",))
+@dataclass(frozen=True)
+class TorchFactory:
+    """Your own torch module: `factory = "package.module:function"`, called with `shape`, `classes` and `options`.
+
+    It returns an untrained module from float images (n, c, h, w) in [−1, 1] to logits (n, classes).
+    """
+
+    factory: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    steps: Count = 400
+    batch: Count = 64
+    learning_rate: Annotated[float, Gt(0)] = 1e-3
+    weight_decay: Annotated[float, Ge(0)] = 0.0
+
+    def __post_init__(self) -> None:
+        resolve(self.factory)  # a misspelt one is said before anything is trained
+
+    def fit(self, images: Images, labels: Labels, classes: int, rng: np.random.Generator) -> NeuralModel:
+        """Make a fresh module and train it on uint8 images (n, h, w, c) and labels (n,)."""
+        recipe = Recipe(self.steps, self.batch, self.learning_rate, self.weight_decay)
+
+        def make() -> Any:
+            return made(self.factory, shape=images.shape[1:], classes=classes, **self.options)
+
+        return train(make, recipe, images, labels, classes, rng)
+
+
+@learners.register("sklearn")
+@dataclass(frozen=True)
+class SklearnFactory:
+    """Your own scikit-learn style classifier: `factory = "sklearn.ensemble:RandomForestClassifier"`; has no gradient.
+
+    It is made with `options` (and `random_state` where it takes one), sees pixels as rows in [0, 1], and needs `fit`
+    and `predict_proba`. Strategies that climb a score by gradient, such as `asal`, cannot use it.
+    """
+
+    factory: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        resolve(self.factory)
+
+    def fit(self, images: Images, labels: Labels, classes: int, rng: np.random.Generator) -> SklearnModel:
+        """Fit to uint8 images (n, h, w, c) and labels (n,); classes without a label get probability zero."""
+        estimator = made(self.factory, **self.options)
+        if not hasattr(estimator, "predict_proba"):
+            raise UserError(
+                "a classifier has `fit` and `predict_proba`", came=f"{self.factory} has no predict_proba",
+                remedy="choose another, or wrap it in sklearn.calibration:CalibratedClassifierCV",
+            )  # fmt: skip
+        if "random_state" in getattr(estimator, "get_params", dict)():
+            estimator.set_params(random_state=int(rng.integers(2**31)))
+        try:
+            estimator.fit(_rows(images), labels)
+        except ValueError as error:  # many classifiers refuse labels of one class
+            raise UserError(
+                "your classifier can be fitted to the labels that there are",
+                came=f"{self.factory}: {error}",
+                remedy="label images of other classes first, or choose another classifier",
+            ) from error
+        return SklearnModel(estimator, classes)
+
+
+@dataclass(frozen=True)
+class SklearnModel:
+    """A fitted estimator; its columns are put where their classes belong."""
+
+    estimator: Any
+    classes: int
+
+    def predict(self, images: Images) -> Probs:
+        """Return (n, classes) probabilities."""
+        probs = np.zeros((len(images), self.classes))
+        probs[:, self.estimator.classes_] = self.estimator.predict_proba(_rows(images))
+        return probs
+
+    def embed(self, images: Images) -> Features:
+        """Return the pixels: such a classifier has no layer below its last."""
+        return _rows(images)
+
+    def logits(self, batch: Any) -> Any:
+        """Refuse: there is no gradient. A spec that needs one is refused long before this is called."""
+        raise UserError(
+            "a strategy that climbs a score needs a classifier with a gradient",
+            came=f"{type(self.estimator).__name__}, which has none",
+            remedy="use the learner linear, cnn or torch",
+        )
+
+
+def made(factory: str, **arguments: Any) -> Any:
+    """Call what a dotted path names."""
+    try:
+        return resolve(factory)(**arguments)
+    except TypeError as error:
+        raise UserError(
+            "a factory takes what it is called with", came=f"{factory}({', '.join(arguments)}): {error}",
+            remedy="change its signature, or `options` under [learner]",
+        ) from error  # fmt: skip
+
+
+def resolve(path: str) -> Callable[..., Any]:
+    """Return what `package.module:name` names; modules in the working directory are found too."""
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    module, _, name = path.partition(":")
+    try:
+        found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(
+            "a factory is named as 'package.module:function'",
+            came=f"'{path}' ({error})",
+            remedy="check the spelling, and that the package is installed in this environment",
+        ) from None
+    return found
+
+
+def _rows(images: Images) -> Features:
+    return images.reshape(len(images), -1).astype(np.float32) / np.float32(255)

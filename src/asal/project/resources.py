@@ -1,0 +1,96 @@
+"""What a strategy works with, each part opened at its first use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from asal.core import Extractor, Index, Model, Tools
+from asal.features import features
+from asal.features.store import GrownVectors, StoredVectors
+from asal.models.generators import Adversary
+from asal.project.prepare import Space
+from asal.runtime.meter import Meter
+
+if TYPE_CHECKING:
+    from asal.project.project import Project
+
+
+@dataclass(frozen=True)
+class ProjectTools:
+    """The tools of one strategy, in one feature space."""
+
+    project: Project
+    strategy: str
+    features: str
+    needs: frozenset[str]
+
+    @property
+    def _passing(self) -> bool:
+        """Whether the features hang on the present classifier."""
+        return bool(self.features) and "model" in features[self.project.spec.features[self.features].kind].needs
+
+    def open(self) -> None:
+        """Open all of them now, so that no round is charged for it."""
+        if "generator" in self.needs:
+            self.generator  # noqa: B018  touching is opening
+        if "features" in self.needs and not self._passing:
+            self.index  # noqa: B018
+        if "own" in self.needs:
+            self.own  # noqa: B018
+
+    def at(self, model: Model, meter: Meter) -> Tools:
+        """Return the tools of a round."""
+        return PassingTools(self, model, meter) if self._passing else self
+
+    @property
+    def generator(self) -> Adversary:
+        return self.project.generator
+
+    @property
+    def extractor(self) -> Extractor:
+        return self.project.space(self.features).extractor
+
+    @property
+    def vectors(self) -> StoredVectors | GrownVectors:
+        return self.project.space(self.features).vectors
+
+    @property
+    def index(self) -> Index:
+        return self.project.index(self.features)
+
+    @property
+    def own(self) -> Any:
+        return self.project.own(self.strategy)
+
+
+class PassingTools:
+    """The tools of one round, in a feature space that hangs on its classifier and goes with it."""
+
+    def __init__(self, tools: ProjectTools, model: Model, meter: Meter) -> None:
+        self._tools, self._model, self._meter = tools, model, meter
+
+    @cached_property
+    def _made(self) -> tuple[Space, Index]:
+        return self._tools.project.passing(self._tools.features, self._model, self._meter, self)
+
+    @property
+    def generator(self) -> Adversary:
+        return self._tools.generator
+
+    @property
+    def extractor(self) -> Extractor:
+        return self._made[0].extractor
+
+    @property
+    def vectors(self) -> StoredVectors | GrownVectors:
+        return self._made[0].vectors
+
+    @property
+    def index(self) -> Index:
+        return self._made[1]
+
+    @property
+    def own(self) -> Any:
+        return self._tools.own

@@ -1,0 +1,54 @@
+"""A new project for one's own images."""
+
+from __future__ import annotations
+
+import json
+import re
+from importlib import resources
+from pathlib import Path
+from string import Template
+
+from asal.data.sources import apart
+from asal.data.sources.folder import Folder
+from asal.errors import UserError
+from asal.project.spec import FILE, parse
+from asal.runtime import artifacts
+
+
+def start(folder: Path, images: Path, size: int, gray: bool) -> Path:
+    """Write `asal.toml` into the folder and return its path.
+
+    Raises:
+        UserError: there is no such folder of images, or the project has a spec already.
+    """
+    import tomllib
+
+    file = folder / FILE
+    if file.exists():
+        raise UserError(
+            "a project is started once", came=f"{file} is there", remedy="edit it, or choose another folder"
+        )
+    if not images.is_dir():
+        raise UserError("images lie in a folder", came=f"there is none at {images}", remedy="check the path")
+    if size > 32 and size & (size - 1):
+        raise UserError(
+            "the generator draws squares of 8 to 32 pixels, or of 64, 128 …",
+            came=f"--size {size}",
+            remedy="choose 28, 32, 64 or 128",
+        )
+    apart(folder, images)
+    source = Folder(str(images))
+    test = min(1_000, source.splits["train"] // 10) if source.classes else 0
+    text = Template(resources.files("asal.project").joinpath("templates/asal.toml").read_text()).substitute(
+        name=re.sub(r"[^A-Za-z0-9._-]+", "-", folder.resolve().name).strip("-._") or "project",
+        path=json.dumps(str(images.resolve()), ensure_ascii=False),  # a JSON string is a TOML string
+        test=f"test = {test}" if test else "# test = 500",
+        size=size,
+        gray=str(gray).lower(),
+        rate="two to ten steps a second on two cores, hundreds on a GPU",
+    )
+    parse(tomllib.loads(text))
+    with artifacts.telling_of_disk(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        artifacts.write(file, text.encode())
+    return file

@@ -1,0 +1,245 @@
+"""A TOML file, or a plain dict, → a validated and frozen spec. What the names mean, `asal.project.project` knows.
+
+name = "mnist-two"
+[source]      kind = "hub", and that source's options
+[pool]        how its images are split, kept and resized
+[generator]   kind = "wgan-gp", and its options
+[features.X]  one table for each space; `kind` is X where it is not said
+[index]       kind = "auto"
+[learner]     kind = "linear"
+[reference]   trains the learner on every label too, for the line at the top; with options that then differ
+[annotator]   kind = "teacher": who answers for made-up images where no person does
+[protocol]    initial, batch and budget, in labels
+[strategies.X]  one table for each; `kind` is X where it is not said
+[labelling]   how people label
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
+
+from asal.errors import UserError, unknown
+from asal.registry import explain
+from asal.runtime.artifacts import fingerprint
+
+FILE = "asal.toml"  # a project's own spec
+
+Count = Annotated[int, Field(ge=1)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # it becomes a folder's
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _OptionsTable(_Table):
+    """A table whose own keys are few; all others are options of something that `asal.project.project` knows."""
+
+    options: dict[str, Any] = {}
+    untold: ClassVar[frozenset[str]] = frozenset()  # keys that a dump leaves out where they are off
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather(cls, given: Any) -> Any:
+        """Put every key that is not the table's own among the options."""
+        if not isinstance(given, Mapping):
+            return given
+        own = {key: value for key, value in given.items() if key in cls.model_fields and key != "options"}
+        return {**own, "options": {key: value for key, value in given.items() if key not in own}}
+
+    @model_serializer(mode="wrap")
+    def _spread(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Write the options where they were read: beside the table's own keys."""
+        whole = dump(self)
+        options = whole.pop("options", {})  # a dump may leave defaults out
+        return {**{key: value for key, value in whole.items() if value or key not in self.untold}, **options}
+
+
+def _by_kind(given: Any) -> Any:
+    """Take a part's name for its table: `first = "typiclust"`."""
+    return {"kind": given} if isinstance(given, str) else given
+
+
+class PartTable(_OptionsTable):
+    """A part by its kind, with the options that were given outright."""
+
+    kind: str
+
+
+class SplitTable(_Table):
+    """Sizes of the pool, the validation and the test set; see `asal.data.splits.Split`."""
+
+    train: Count | None = None
+    validation: Annotated[int, Field(ge=0)] | str = 0
+    test: Annotated[int, Field(ge=0)] | str = 0
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class PoolTable(_Table):
+    """Which of the source's images are taken, and in what form."""
+
+    split: SplitTable = SplitTable()
+    keep: tuple[str, ...] = ()  # classes; all where none is named
+    size: Count | None = None  # pixels; the images' own where not said
+    gray: bool = False
+
+
+class FeatureTable(PartTable):
+    """A space: what extracts it, and how PCA compresses it."""
+
+    dimensions: Annotated[int, Field(ge=0)] = 50  # the paper's; 0 keeps them as they are
+    fit_on: Annotated[int, Field(ge=0)] = 20_000  # images drawn at random; 0 is all of them, in a stream
+    storage: Literal["float32", "float16"] = "float32"  # float16 takes half the disk
+
+
+class StrategyTable(PartTable):
+    """A strategy, the space it matches in, and what comes before and after it."""
+
+    features: str | None = None
+    first: Annotated[PartTable | None, BeforeValidator(_by_kind)] = (
+        None  # chooses the first batch, without a classifier
+    )
+    sure: Annotated[float, Field(ge=0, le=1)] = 0.0  # below such confidence an annotator cannot tell a made-up image
+    balance: Annotated[int, Field(ge=0)] = 0  # times as many picks, of which the rarest classes' are taken; 0 is off
+    untold = frozenset({"balance"})  # or run folders of before there was such a key would belong to other specs
+
+
+class ReferenceTable(_OptionsTable):
+    """The fully supervised classifier: options that differ from the learner's, and how often it is trained."""
+
+    seeds: Count = 1
+
+
+class ProtocolTable(_Table):
+    """How an experiment goes, counted in labels."""
+
+    initial: Count = 10
+    batch: Count = 10
+    budget: Count = 200
+    score: str = "entropy"  # what the new picks are measured by, whatever chose them
+    draw: Literal["covering", "random"] = "covering"  # the initial images: drawn until every class is there, or once
+
+    @model_validator(mode="after")
+    def _in_order(self) -> ProtocolTable:
+        if self.budget <= self.initial:
+            raise ValueError(f"budget = {self.budget} leaves nothing to ask after initial = {self.initial}")
+        return self
+
+
+class LabellingTable(_Table):
+    """How people label. Nothing of it changes what is prepared, or what a run with stored labels is."""
+
+    classes: tuple[str, ...] = ()  # their names; those that came with the images where none is given
+    record: str = ""  # a file or a database URL; labels.db in the project where nothing is given
+    strategy: str = ""  # the spec's first one where none is named
+    pace: Literal["ahead", "strict"] = "ahead"  # strict: the next batch is chosen when every answer is in
+    overlap: Count = 1  # people who are to answer an image, each on their own
+    share: Annotated[float, Field(ge=0, le=1)] = 1.0  # of the images, to which `overlap` applies
+    lease: Annotated[float, Field(ge=5)] = 120.0  # seconds until an image goes to somebody else
+    grid: Annotated[int, Field(ge=1, le=100)] = 24  # images on a page of the grid
+
+    def place(self, root: Path) -> str | Path:
+        """Return where the answers of a project are kept."""
+        return self.record if "://" in self.record else root / (self.record or "labels.db")
+
+
+class Spec(_Table):
+    """What was asked for; nothing derived."""
+
+    name: Name
+    seed: Annotated[int, Field(ge=0)] = 0  # of everything that is prepared once
+    source: PartTable
+    pool: PoolTable = PoolTable()
+    generator: PartTable | None = None
+    features: dict[Name, FeatureTable] = {}
+    index: PartTable = PartTable(kind="auto")
+    learner: PartTable = PartTable(kind="linear")
+    reference: ReferenceTable | None = None
+    annotator: PartTable = PartTable(kind="teacher")
+    protocol: ProtocolTable = ProtocolTable()
+    strategies: dict[Name, StrategyTable] = {}
+    labelling: LabellingTable = LabellingTable()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_kinds(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        named = dict(given)
+        for section in ("features", "strategies"):
+            tables = named.get(section)
+            if isinstance(tables, Mapping):
+                named[section] = {k: {"kind": k, **t} if isinstance(t, Mapping) else t for k, t in tables.items()}
+        return named
+
+    @property
+    def hash(self) -> str:
+        """12 hex digits that change with any setting of a run."""
+        return fingerprint(self.model_dump(mode="json", exclude={"labelling"}))
+
+
+def parse(given: Mapping[str, Any], place: str = "the spec") -> Spec:
+    """Return the spec that a plain dict describes.
+
+    Raises:
+        UserError: a key that does not exist, one that is missing, or a value that does not fit.
+    """
+    try:
+        return Spec.model_validate(given)
+    except ValidationError as error:
+        raise _explained(error, place) from None
+
+
+def shipped(name: str) -> Path:
+    """Return the file of a spec that comes with asal: one for each benchmark of the paper.
+
+    Raises:
+        UserError: there is none of this name.
+    """
+    folder = Path(str(resources.files("asal").joinpath("specs")))
+    names = [file.stem for file in folder.glob("*.toml")]
+    if name not in names:
+        raise unknown("benchmark", name, names)
+    return folder / f"{name}.toml"
+
+
+def load(path: Path) -> Spec:
+    """Read a spec from a TOML file, or from the `asal.toml` of a project folder."""
+    file = path / FILE if path.is_dir() else path
+    try:
+        return parse(tomllib.loads(file.read_text(encoding="utf-8-sig")), str(file))
+    except FileNotFoundError:
+        raise UserError(
+            "a spec is a TOML file, or a project folder that holds asal.toml",
+            came=f"there is no {file}",
+            remedy="check the path, or make a project with `asal init`",
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError("a spec is written in TOML", came=f"{file}: {error}", remedy="mend that line") from None
+
+
+def _explained(error: ValidationError, place: str) -> UserError:
+    first = error.errors()[0]
+    if first["type"] != "extra_forbidden":
+        return explain(f"settings in {place}", error)
+    *parents, name = (str(step) for step in first["loc"])
+    model: Any = Spec
+    for step in parents:
+        field = model.model_fields.get(step)
+        model = field.annotation if field is not None else model
+    return unknown(f"setting of [{'.'.join(parents)}]" if parents else "section of a spec", name, model.model_fields)

@@ -1,0 +1,163 @@
+"""What a project folder holds, and whether it is whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from asal.data.concat_pool import ADDITIONS
+from asal.errors import DamageError, UserError, without_secrets
+from asal.project.spec import FILE, load
+from asal.runtime import artifacts
+from asal.session.events import Record
+from asal.session.state import State, fold
+from asal.session.synthetic_pool import decoded
+
+DERIVED = ("parts", "features", "indexes")
+IMAGES = ("pool", "validation", "test")
+LABELS = "labels.db"  # a project's record, where its spec names no other
+
+
+def folders(root: Path) -> Iterator[Path]:
+    """Yield every derived folder of a project, whole or half-made; of a derived folder, that one alone."""
+    if artifacts.is_whole(root):
+        yield root
+        return
+    images = (root / f"{name}{end}" for name in IMAGES for end in ("", ".partial"))
+    yield from (path for path in images if path.is_dir())
+    for kind in (ADDITIONS, *DERIVED):
+        if (root / kind).is_dir():
+            yield from sorted(path for path in (root / kind).iterdir() if path.is_dir())
+
+
+def summary(root: Path) -> list[tuple[str, str, str]]:
+    """Return (what, state, detail) for everything there is.
+
+    Raises:
+        UserError: there is no such folder.
+    """
+    if not root.is_dir():
+        raise UserError("a project is a folder", came=f"there is none at {root}", remedy="check the path")
+    rows = []
+    for folder in folders(root):
+        name = str(folder.relative_to(root))
+        if not artifacts.is_whole(folder) or folder.suffix == ".partial":
+            word = "add" if folder.parent.name == ADDITIONS else "prepare"
+            rows.append((name, "cut short", f"goes on with the next `asal {word}`"))
+            continue
+        try:
+            rows.append((name, "whole", _contents(folder)))
+        except UserError as error:
+            rows.append((name, "damaged", error.came))
+    return rows + _labels(root)
+
+
+def _labels(root: Path) -> list[tuple[str, str, str]]:
+    """Tell of what people answered, where they did."""
+    if (place := _place(root)) is None:
+        return []
+    name = place.name if isinstance(place, Path) else without_secrets(place)
+    try:
+        with Record.open(place) as record:
+            state = fold(State(), record.read())
+    except UserError as error:
+        return [(name, "damaged" if isinstance(error, DamageError) else "not to be had", error.came)]
+    people = len({by for by in state.authors.values() if by})
+    by = f" by {people} {'person' if people == 1 else 'people'}" if people else ""
+    told = f"{len(state.answers):,} labels{by}, {len(state.skips):,} nobody could tell, {len(state.waiting):,} open"
+    return [(name, "whole", told)]
+
+
+def _contents(folder: Path) -> str:
+    artifacts.verify(folder, contents_up_to=0)  # the sizes: `doctor` reads every byte
+    files = artifacts.manifest(folder)["files"]
+    megabytes = sum(entry["bytes"] for entry in files.values()) / 1e6
+    return f"{len(files)} files, {megabytes:,.1f} MB{_quality(folder)}{_images(folder)}"
+
+
+def _quality(folder: Path) -> str:
+    path = folder / "quality.json"
+    if not path.exists():
+        return ""
+    said = artifacts.read_json(path)
+    if said["frechet"] is None:
+        return "; too few images for a Fréchet distance"
+    return f"; Fréchet distance {said['frechet']:.2f}, of real images {said['frechet_real']:.2f}"
+
+
+def _images(folder: Path) -> str:
+    if folder.name not in IMAGES and folder.parent.name != ADDITIONS:
+        return ""
+    from asal.data.augmented_pool import open_pool
+    from asal.data.pool import StoredPool
+
+    pool, stored = open_pool(folder), StoredPool.open(folder)
+    height, width, channels = pool.shape
+    made_of = f", made of {len(stored):,}" if len(pool) > len(stored) else ""
+    unread = f", {stored.unreadable:,} unreadable ({folder / 'unreadable.csv'})" if stored.unreadable else ""
+    return f"; {len(pool):,} images of {height} × {width} × {channels}{made_of}{unread}"
+
+
+def damage(root: Path) -> list[UserError]:
+    """Check the spec, the record and every byte of every finished folder, and return what is wrong.
+
+    Raises:
+        UserError: there is no such folder.
+    """
+    summary(root)
+    found: list[UserError] = []
+    for folder in finished(root):
+        try:
+            found += [artifacts.damaged(path, what) for path, what in artifacts.faults(folder)]
+        except UserError as error:  # its manifest is none
+            found.append(error)
+    checks: list[Callable[[], object]] = []
+    if (root / FILE).exists():
+        checks.append(partial(load, root))
+    checks.append(partial(_readable, root))
+    for look in checks:
+        try:
+            look()
+        except UserError as error:
+            found.append(error)
+    return found
+
+
+def finished(root: Path) -> Iterator[Path]:
+    """Yield every derived folder that is finished."""
+    yield from (path for path in folders(root) if artifacts.is_whole(path) and path.suffix != ".partial")
+
+
+def mend(root: Path) -> list[Path]:
+    """Take away the files that are not as they were written, so that `asal prepare` makes these anew and no others.
+
+    Args:
+        root: a project folder, or one of its derived folders.
+
+    Raises:
+        UserError: there is no such folder, or another process is at work in the project.
+    """
+    summary(root)
+    home = next((path for path in (root, *root.absolute().parents) if (path / FILE).exists()), root)
+    with artifacts.alone(home):
+        gone = []
+        for folder in finished(root):
+            with suppress(DamageError):  # a manifest that is none tells nothing of the others
+                gone += artifacts.mend(folder)
+    return gone
+
+
+def _place(root: Path) -> str | Path | None:
+    """Return where a project's record is, or None where there is none yet."""
+    place = load(root).labelling.place(root) if (root / FILE).exists() else root / LABELS
+    return None if isinstance(place, Path) and not place.exists() else place
+
+
+def _readable(root: Path) -> None:
+    if (place := _place(root)) is None:
+        return
+    with Record.open(place) as record:
+        for made in fold(State(), record.read()).made.values():
+            decoded(made.picture)

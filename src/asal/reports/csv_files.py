@@ -1,0 +1,155 @@
+"""The CSV files, every row of the runs and every number of the tables; and a summary to be pasted as Markdown."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from asal.experiments.metrics import Needed, Paired, Summary
+from asal.experiments.pairwise import Duels, Matrix
+from asal.experiments.results import Reference, Results
+from asal.experiments.statistics import Estimate, estimate
+from asal.runtime.meter import Meter
+
+Line: TypeAlias = dict[str, Any]  # by column; what a line lacks stays empty
+
+MEASURES = (
+    "strategy", "measure", "mean", "low", "high", "interval", "seeds", "wins", "ties", "losses",
+    "p", "p_holm", "median", "reached",
+)  # fmt: skip
+DUELS = (
+    "benchmark", "row", "column", "seeds", "wins", "ties", "losses", "mean", "low", "high", "interval", "verdict", "p",
+)  # fmt: skip
+VERDICTS = {1: "beats", 0: "ties", -1: "loses"}  # by the sign of an interval
+
+
+def _csv(rows: Iterable[Sequence[object]]) -> bytes:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(rows)
+    return out.getvalue().encode()
+
+
+def _sheet(heads: Sequence[str], lines: Iterable[Line]) -> bytes:
+    return _csv([heads, *([line.get(head, "") for head in heads] for line in lines)])
+
+
+def rows_csv(results: Results) -> bytes:
+    """Return every row of every run, one a line; empty where no picks followed, or made-up images were not counted."""
+    heads = ["strategy", "seed", "round", "labels", "accuracy", "mean_score", "evaluations", "generated"]
+    heads += [f"seconds_{part}" for part in Meter.PARTS] + [f"labelled_{name}" for name in results.facts["classes"]]
+    lines: list[Sequence[object]] = [heads]
+    for run in results.runs:
+        for i in range(len(run.labels)):
+            score = "" if math.isnan(run.mean_score[i]) else run.mean_score[i]
+            generated = run.generated[i] if run.told_generated else ""
+            known = [run.strategy, run.seed, run.rounds[i], run.labels[i], run.accuracy[i], score]
+            lines.append([*known, run.evaluations[i], generated, *run.seconds[i], *run.class_counts[i]])
+    return _csv(lines)
+
+
+def summary_csv(summaries: Sequence[Summary], reference: Reference | None = None) -> bytes:
+    """Return the tables' numbers, one a line.
+
+    A mean, its limits and how they were made; seeds won, tied and lost; p of Wilcoxon's test, alone and after Holm's
+    correction. Of labels needed: the mean over the seeds that `reached` the accuracy, and the median over all, which
+    is empty where it lies beyond the budget. Shares are of the fully supervised accuracy, where it is known.
+    """
+    lines = ({"strategy": s.strategy} | line for s in summaries for line in _told(s, reference))
+    return _sheet(MEASURES, lines)
+
+
+def _told(s: Summary, reference: Reference | None) -> Iterator[Line]:
+    estimates = {"area": s.aubc} | {f"accuracy_at_{n}": e for n, e in s.accuracy.items()}
+    estimates |= {f"accuracy_within_{n}_evaluations": there.accuracy for n, there in s.within.items()}
+    for measure, e in estimates.items():
+        yield {"measure": measure} | _limits(e)
+    if s.gain:
+        yield {"measure": "area_difference"} | _pair(s.gain) | {"p": s.gain.p, "p_holm": s.holm}
+    for n, pair in s.gain_at.items():
+        yield {"measure": f"accuracy_at_{n}_difference"} | _pair(pair)
+    for target, needed in s.needed.items():
+        yield {"measure": f"labels_to_{target.accuracy:.4f}"} | _needed(needed)
+    plain: dict[str, float | None] = {
+        "evaluations": s.spent.mean, "evaluations_a_round": s.cost.evaluations, "generated_a_round": s.cost.generated,
+        "score_of_picks": s.score, "score_ratio": s.score_ratio,
+    }  # fmt: skip
+    if reference:
+        plain |= {f"share_of_reference_at_{n}": e.mean / reference.accuracy for n, e in s.accuracy.items()}
+    for measure, x in (plain | {f"seconds_{part}": x for part, x in s.cost.seconds.items()}).items():
+        if x is not None and not math.isnan(x):
+            yield {"measure": measure, "mean": x, "seeds": s.aubc.seeds}
+
+
+def _limits(e: Estimate) -> Line:
+    limits = {key: x for key, x in (("low", e.low), ("high", e.high)) if not math.isnan(x)}
+    return {"mean": e.mean, **limits, "interval": e.method, "seeds": e.seeds}
+
+
+def _pair(pair: Paired) -> Line:
+    return _limits(pair.estimate) | {"wins": pair.wins, "ties": pair.ties, "losses": pair.losses}
+
+
+def _needed(needed: Needed) -> Line:
+    seeds = len(needed.labels)
+    told: Line = {"reached": needed.reached, "seeds": seeds}
+    if math.isfinite(needed.median):
+        told["median"] = needed.median
+    if needed.reached == seeds:
+        return _limits(estimate(needed.labels)) | told
+    return told | {"interval": "none: some never got there"} | ({"mean": needed.mean} if needed.reached else {})
+
+
+def summary_md(summaries: Sequence[Summary], baseline: str) -> bytes:
+    """Return the main numbers as a table in Markdown, one row a strategy, for a document."""
+    budgets, targets = list(summaries[0].accuracy), list(summaries[0].needed)
+    heads = ["strategy", "area", f"minus {baseline} (95% CI)", "p, Holm", "won–tied–lost"]
+    heads += [f"at {n:,}" for n in budgets] + [f"labels to {target.accuracy:.1%}" for target in targets]
+    heads += ["score of picks", f"× {baseline}", "evaluations a round", "seconds a round"]
+    lines = [[s.strategy, f"{s.aubc.mean:.4f}", *_gain_md(s), *_costs_md(s)] for s in summaries]
+    rows = ["| " + " | ".join(line) + " |" for line in (heads, *lines)]
+    return "\n".join([rows[0], "|---" * len(heads) + "|", *rows[1:], ""]).encode()
+
+
+def _gain_md(s: Summary) -> list[str]:
+    if s.gain is None:
+        return ["–", "–", "–"]
+    e = s.gain.estimate
+    interval = "" if math.isnan(e.low) else f" ({e.low:+.4f} … {e.high:+.4f})"
+    p = "–" if math.isnan(s.holm) else f"{s.holm:.3f}"
+    return [f"{e.mean:+.4f}{interval}".replace("-", "−"), p, f"{s.gain.wins}–{s.gain.ties}–{s.gain.losses}"]
+
+
+def _costs_md(s: Summary) -> list[str]:
+    labels = [f"> {it.budget:,.0f}" if math.isinf(it.median) else f"{it.median:,.0f}" for it in s.needed.values()]
+    score = ["–" if math.isnan(s.score) else f"{s.score:.3f}", "–" if s.score_ratio is None else f"{s.score_ratio:.2f}"]
+    spent = f"{s.cost.evaluations:,.0f}" + (f" + {s.cost.generated:,.0f} made up" if s.cost.generated else "")
+    return [
+        *(f"{e.mean:.2%}" for e in s.accuracy.values()),
+        *labels,
+        *score,
+        spent,
+        f"{sum(s.cost.seconds.values()):.3f}",
+    ]
+
+
+def duels_csv(fought: Mapping[str, Duels]) -> bytes:
+    """Return every pair of strategies on every benchmark, both ways round: the row's area minus the column's."""
+    return _sheet(
+        DUELS,
+        (
+            {"benchmark": title, "row": row, "column": column, "verdict": VERDICTS[pair.estimate.sign], "p": pair.p}
+            | _pair(pair)
+            for title, pairs in fought.items()
+            for (row, column), pair in pairs.items()
+        ),
+    )
+
+
+def matrix_csv(matrix: Matrix) -> bytes:
+    """Return on how many benchmarks the row's strategy beats, ties with and loses to the column's."""
+    heads = ("row", "column", "benchmarks", "beats", "ties", "loses")
+    tallies = matrix.cells.items()
+    return _csv([heads, *([*pair, tally.count, tally.wins, tally.ties, tally.losses] for pair, tally in tallies)])

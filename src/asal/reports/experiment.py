@@ -1,0 +1,198 @@
+"""The report of an experiment: one page that needs no other file, the pictures and the tables beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from asal.errors import UserError
+from asal.experiments.metrics import Cost, Curve, Summary, Target, cost, curve, quarters, summarise
+from asal.experiments.pairwise import Duels, Matrix, duels, over_seeds
+from asal.experiments.results import Results, load
+from asal.reports import csv_files, plots, sentences, tables, theme
+from asal.reports.page import Paths, compose, publish, render_all
+from asal.reports.theme import Draw, Picture
+from asal.runtime.progress import Watch, unwatched
+
+SHADED = ("better", "undecided", "worse")  # the shades of a matrix over seeds
+
+
+def report(
+    folder: Path | str,
+    *,
+    budgets: Sequence[int] | None = None,
+    targets: Sequence[float] | None = None,
+    baseline: str | None = None,
+    watch: Watch = unwatched,
+) -> Paths:
+    """Write `report.html`, the pictures (SVG and PNG) and the tables (CSV) into an experiment's folder.
+
+    Args:
+        folder: what `asal run` wrote, finished or not.
+        budgets: numbers of labels at which accuracies are told; by default the quarter points of the budget.
+        targets: accuracies, 0 … 1, for which the labels needed are told; by default 90, 95 and 99% of the fully
+            supervised accuracy, where it is known, and what the baseline ends with.
+        baseline: the strategy that the others are compared with; by default "random", else the first one.
+        watch: is told of each picture.
+
+    Raises:
+        UserError: no round is there yet, a budget that the curves do not reach, or a target that is no accuracy.
+    """
+    results = load(folder)
+    if not results.runs:
+        raise UserError(
+            "a report needs at least one trained classifier",
+            came=f"{folder} holds no whole row yet",
+            remedy="let `asal run` finish its first round",
+        )
+    found = _findings(results, budgets, _checked(targets), results.baseline(baseline))
+    pictures = render_all(_drawings(found), watch, "report")
+    csvs = {
+        "rows.csv": csv_files.rows_csv(results),
+        "summary.csv": csv_files.summary_csv(found.summaries, results.reference),
+        "matrix.csv": csv_files.duels_csv({str(results.facts["name"]): found.duels}),
+    }
+    if found.summaries:
+        csvs["summary.md"] = csv_files.summary_md(found.summaries, found.baseline)
+    return publish(results.folder, "report.html", _page(found, pictures), pictures, csvs)
+
+
+def _checked(targets: Sequence[float] | None) -> list[Target] | None:
+    if not targets:
+        return None
+    if wrong := [target for target in targets if not 0 < target <= 1]:
+        raise UserError(
+            "a target is an accuracy above 0 and up to 1",
+            came=f"{wrong[0]:g}",
+            remedy=f"write {wrong[0] / 100:g} for {wrong[0]:g}%" if 1 < wrong[0] <= 100 else "write, for example, 0.95",
+        )
+    return [Target(target) for target in sorted(set(targets))]
+
+
+@dataclass(frozen=True)
+class _Findings:
+    """All that the page tells of, computed once."""
+
+    results: Results
+    baseline: str
+    summaries: list[Summary]
+    costs: dict[str, Cost]
+    accuracy: list[Curve]
+    scores: list[Curve]
+    pairs: list[plots.Pairs]
+    duels: Duels
+    matrix: Matrix
+
+    @property
+    def score(self) -> str:
+        return str(self.results.facts["protocol"].get("score", "score"))
+
+    @property
+    def pens(self) -> dict[str, theme.Pen]:
+        return theme.pens(self.results.strategies, self.baseline)
+
+
+def _findings(
+    results: Results, budgets: Sequence[int] | None, targets: Sequence[Target] | None, baseline: str
+) -> _Findings:
+    names, fought = results.strategies, duels(results)
+    return _Findings(
+        results,
+        baseline,
+        summaries=summarise(results, sorted(set(budgets)) if budgets else quarters(results), baseline, targets),
+        costs={name: cost(results.begun(name)) for name in names if results.begun(name)},
+        accuracy=[line for name in names if (line := curve(results, name))],
+        scores=[line for name in names if (line := curve(results, name, scores=True))],
+        pairs=[block for name in names if (block := _pairs(results, name))],
+        duels=fought,
+        matrix=over_seeds(fought),
+    )
+
+
+def _pairs(results: Results, strategy: str) -> plots.Pairs | None:
+    for run in results.begun(strategy):
+        path = results.folder / strategy / f"seed-{run.seed}" / "pairs.npz"
+        if path.is_file():
+            return plots.read_pairs(path, strategy, results.facts["classes"])
+    return None
+
+
+def _drawings(found: _Findings) -> dict[str, Draw]:
+    picked, reference = f"mean {tables.with_unit(found.score)} of new picks", found.results.reference
+    drawings = {"curves": plots.draw_curves(found.accuracy, found.pens, "test accuracy", reference=reference)}
+    if any(line.spent[-1] > 0 for line in found.accuracy):
+        drawings["evaluations"] = plots.draw_spent(found.accuracy, found.pens, reference)
+    if found.matrix.cells:
+        drawings["matrix"] = plots.draw_matrix(found.matrix, SHADED)
+    if found.scores:
+        drawings["entropy"] = plots.draw_curves(found.scores, found.pens, picked, percent=False)
+    drawings["times"] = plots.draw_times(found.costs)
+    if found.pairs:
+        drawings["pairs"] = plots.draw_pairs(found.pairs, found.score)
+    return drawings
+
+
+def toml(table: Mapping[str, Any], path: str = "") -> str:
+    """Write a spec as it would stand in a TOML file; entries that are None are left out.
+
+    >>> print(toml({"name": "two", "pool": {"keep": [5, 7], "side": None}}))
+    name = "two"
+    <BLANKLINE>
+    [pool]
+    keep = [5, 7]
+    """
+    plain = {key: value for key, value in table.items() if not isinstance(value, Mapping) and value is not None}
+    lines = [f"{key} = {json.dumps(value, ensure_ascii=False, default=str)}" for key, value in plain.items()]
+    parts = ["\n".join(lines)] if lines else []
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            inner = toml(value, f"{path}{key}.")
+            own_lines = any(not isinstance(v, Mapping) for v in value.values()) or not value
+            parts.append(f"[{path}{key}]\n{inner}".rstrip() if own_lines else inner)
+    return "\n\n".join(parts)
+
+
+def _page(found: _Findings, pictures: Mapping[str, Picture]) -> str:
+    results, summaries = found.results, found.summaries
+    return compose(
+        "report.html.j2",
+        pictures,
+        _alts(found),
+        title=f"{results.facts['name']} · asal report",
+        results=results,
+        facts=results.facts,
+        verdict=sentences.verdict(summaries, found.baseline),
+        unfinished=results.unfinished,
+        floor=plots.axis_floor(found.accuracy),
+        swatches={name: pen.swatch() for name, pen in found.pens.items()},
+        summary=tables.summary_table(summaries) if summaries else None,
+        paired=tables.paired_table(summaries, found.baseline, results.facts.get("unlike")),
+        needed=tables.needed_table(summaries, found.baseline),
+        spent=tables.spent_table(summaries),
+        compared=found.matrix.pairs,
+        scores=tables.score_table(summaries, found.baseline, found.score) if summaries else None,
+        score=found.score,
+        times=tables.time_table(found.costs),
+        watched=tables.watch_table(results),
+        classes=tables.class_table(summaries, results.facts["classes"]) if summaries else None,
+        spec=toml(results.facts.get("spec") or {}),
+    )
+
+
+def _alts(found: _Findings) -> dict[str, str]:
+    """Put each picture into words, for those who do not see it."""
+    ends = [f"{line.strategy} {100 * line.mean[-1]:.1f}% at {line.labels[-1]:,.0f}" for line in found.accuracy]
+    spent = [f"{line.strategy} {100 * line.mean[-1]:.1f}% at {line.spent[-1]:,.0f}" for line in found.accuracy]
+    means = [f"{line.strategy} {line.mean.mean():.3g}" for line in found.scores]
+    totals = [f"{name} {sum(it.seconds.values()):.3g}" for name, it in found.costs.items()]
+    return {
+        "curves": f"Test accuracy against labelled images. Ends: {', '.join(ends)}.",
+        "evaluations": f"Test accuracy against images put through the classifier. Ends: {', '.join(spent)}.",
+        "matrix": f"Seeds won, tied and lost by each pair of strategies. {sentences.tallied(found.matrix)}",
+        "entropy": f"Mean {found.score} of new picks against labelled images. Means: {', '.join(means)}.",
+        "times": f"Seconds a round by kind of work. Totals: {', '.join(totals)}.",
+        "pairs": f"Made-up images, each above its match, for {', '.join(block.strategy for block in found.pairs)}.",
+    }

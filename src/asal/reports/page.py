@@ -1,0 +1,69 @@
+"""How pages are made: a template, pictures inline, and every file written whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from asal.reports import theme
+from asal.reports.theme import Draw, Picture
+from asal.runtime.artifacts import telling_of_disk, write
+from asal.runtime.progress import Watch
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where a page and its files lie; iterating yields every file, the page first."""
+
+    page: Path
+    picture: Path  # PNG of the first one
+    files: tuple[Path, ...]  # these two and all the others
+
+    def __iter__(self) -> Iterator[Path]:
+        return iter(self.files)
+
+
+def render_all(drawings: Mapping[str, Draw], watch: Watch, task: str) -> dict[str, Picture]:
+    """Draw every picture, telling `watch` of each."""
+    pictures = {}
+    for done, (name, draw) in enumerate(drawings.items(), start=1):
+        pictures[name] = theme.render(name, draw)
+        watch(task, done, len(drawings), name)
+    return pictures
+
+
+def compose(template: str, pictures: Mapping[str, Picture], alts: Mapping[str, str], **told: Any) -> str:
+    """Return the page: the template filled with what is told, and with the pictures, each put into words by `alts`."""
+    import jinja2
+
+    house = jinja2.Environment(
+        loader=jinja2.PackageLoader("asal.reports"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    house.filters["thousands"] = "{:,}".format
+    forms = {
+        name: [
+            ("wide", theme.inline(it.wide, f"{name}-wide", alts[name])),
+            ("narrow", theme.inline(it.narrow, f"{name}-narrow", alts[name])),
+        ]
+        for name, it in pictures.items()
+    }
+    sheet = {"dark_sheet": theme.dark_sheet(), "paper": theme.PAPER, "night": theme.NIGHT}
+    return house.get_template(template).render(pictures=forms, **sheet, **told)
+
+
+def publish(folder: Path, name: str, page: str, pictures: Mapping[str, Picture], sheets: Mapping[str, bytes]) -> Paths:
+    """Write the page, its pictures (SVG and PNG) and the CSV files into a folder."""
+    images = {f"{name}.{form}": data for name, it in pictures.items() for form, data in it.files().items()}
+    files = {name: page.encode(), **images, **sheets}
+    with telling_of_disk(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for file, data in files.items():
+            write(folder / file, data)
+    places = {file: folder / file for file in files}
+    return Paths(places[name], folder / f"{next(iter(pictures))}.png", tuple(places.values()))

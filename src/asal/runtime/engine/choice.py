@@ -1,0 +1,35 @@
+"""From the words of a command to an engine."""
+
+from __future__ import annotations
+
+import os
+
+from asal.errors import unknown
+from asal.runtime.devices import here
+from asal.runtime.engine import Engine, Here
+from asal.runtime.engine.local import Local
+from asal.runtime.engine.ray import Ray
+
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def chosen(
+    name: str, workers: int = 0, address: str = "auto", cpus: float = 1, gpus: float = 0, option: str = "--workers"
+) -> Engine:
+    """Return the engine of this name, and its cluster found: before hours of training, not after them.
+
+    Args:
+        workers: pieces in hand at a time; 0 takes a core each, one beside a GPU, and with ray what there is room for.
+        option: what a user lowers where memory is short.
+
+    Raises:
+        UserError: there is no such engine, or its cluster does not answer.
+    """
+    if name == "ray":
+        cluster = Ray(address, workers, cpus, gpus)
+        cluster.connect()
+        return cluster
+    if name != "local":
+        raise unknown("engine", name, ["local", "ray"])
+    workers = workers or (CORES if here().type == "cpu" else 1)
+    return Local(workers, option=option) if workers > 1 else Here()

@@ -1,0 +1,67 @@
+"""What a result was made on, and with: versions, the commit, the hardware."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+TOLD = ("asal", "torch", "numpy", "scipy", "scikit-learn", "lightning-fabric", "pillow", "datasets", "SQLAlchemy")
+
+
+def versions() -> dict[str, str | None]:
+    """Return the versions that bear on a result; None for what is not installed."""
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for name in TOLD:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def commit() -> str | None:
+    """Return the commit of the source tree asal runs from, marked where files differ from it; None outside one."""
+    here = Path(__file__).parents[1]
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=True, timeout=10).stdout
+
+    try:
+        if "src/asal" not in git("ls-files", "--full-name", "--", "core.py"):
+            return None  # a repository around an installed asal is not asal's own
+        return git("rev-parse", "--short=12", "HEAD").strip() + (
+            "+" if git("status", "--porcelain", "--", ".").strip() else ""
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def hardware() -> dict[str, Any]:
+    """Return the processor, the cores this process may use, the memory in GiB, and the GPU."""
+    import torch
+
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_gib": round(memory, 1),
+        "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
+        "system": platform.system(),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def facts() -> dict[str, Any]:
+    """Return all of it."""
+    return {"versions": versions(), "commit": commit(), "hardware": hardware()}

@@ -1,0 +1,64 @@
+"""Answers from the labels that came with the images. Nothing else in asal reads them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from asal.core import Ids, Labels
+from asal.data import pool
+from asal.errors import UserError
+from asal.runtime import artifacts
+from asal.session.oracles import oracles
+
+
+class Stored:
+    """The labels of a pool folder, behind a question."""
+
+    def __init__(self, classes: tuple[str, ...], labels: Labels, images: int | None = None) -> None:
+        """Hold the labels of a pool of so many images, copies of those that have labels; or of none but these."""
+        self.classes, self._labels, self._images = classes, labels, images or len(labels)
+
+    @classmethod
+    def open(cls, folder: Path) -> Stored:
+        """Open the labels of a pool, validation or test folder.
+
+        Raises:
+            UserError: there is no finished pool, or its images came without labels.
+            DamageError: the labels are not what was written.
+        """
+        facts = pool.made_from(folder)
+        path = folder / pool.LABELS
+        if pool.LABELS not in facts["files"]:
+            raise UserError(
+                "stored labels answer where images came with labels",
+                came=f"those in {folder} came without",
+                remedy="name the classes and label them with a session, or take the images from a source with labels",
+            )
+        try:
+            labels = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise artifacts.damaged(path, str(error)) from None
+        larger = pool.facts_of(folder).get("augmented", {})
+        return cls(tuple(facts["classes"]), labels, larger.get("images"))
+
+    def followed_by(self, *others: Stored) -> Stored:
+        """Return the labels of a pool that grew."""
+        if not others:
+            return self
+        return Stored(self.classes, np.concatenate([np.asarray(one._labels, np.int64) for one in (self, *others)]))
+
+    def answer(self, ids: Ids) -> Labels:
+        """Return the label of each id, −1 where the source did not say.
+
+        Raises:
+            UserError: an id that is not of this pool.
+        """
+        return np.array(self._labels[pool.checked(ids, self._images) % len(self._labels)], np.int64)
+
+
+@oracles.register("stored")
+def stored(folder: Path) -> Stored:
+    """Answers at once, from the labels that came with the images."""
+    return Stored.open(folder)

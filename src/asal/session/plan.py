@@ -1,0 +1,99 @@
+"""What stays the same in every round of a session, and the contract that a strategy is held to."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from asal.core import Learner, LineLearner, Round, Selection, not_enough
+from asal.errors import UserError
+
+Chooser: TypeAlias = Callable[[Round, int, np.random.Generator], Selection]  # a strategy with its options bound
+
+
+def draw(now: Round, n: int, rng: np.random.Generator) -> Selection:
+    """Choose n open images, all equally likely: the first batch, unless a plan says otherwise."""
+    return Selection(now.candidates.sample(n, rng), np.zeros(n))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What stays the same in every round of a session.
+
+    Args:
+        classes: their names; a label is a name's place here.
+        learner: trains the classifier, from scratch, each round.
+        strategy: chooses a batch, with its options bound; `name` is what the record calls it.
+        seed: of every random draw. What a strategy draws never moves what the learner or the first batch draws, so
+            that two plans that differ in the strategy alone are paired: the same first batch, the same initial weights.
+        first: chooses as long as no classifier can be trained; `first_name` is what the record calls it.
+        from_lines: the learner wants to know how made-up images were made, as ADBA's does.
+    """
+
+    classes: tuple[str, ...]
+    learner: Learner | LineLearner
+    strategy: Chooser
+    name: str = "custom"
+    seed: int = 0
+    first: Chooser = draw
+    first_name: str = "random"
+    from_lines: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "classes", tuple(self.classes))
+        check_names(self.classes)
+
+
+def check_names(classes: Sequence[str]) -> None:
+    """Refuse classes that cannot be told apart.
+
+    Raises:
+        UserError: there are fewer than two, two have one name, or one has none.
+    """
+    if len(classes) <= 1 or len(set(classes)) < len(classes) or not all(name.strip() for name in classes):
+        raise UserError(
+            "a classifier tells two or more classes apart, each with a name of its own",
+            came=f"classes = {list(classes)}",
+            remedy="name every class once; what belongs to none may be a class too, such as 'other'",
+        )
+
+
+def checked_n(n: int, left: int) -> int:
+    """Return how many are to be asked for, if so many are left."""
+    try:
+        n = operator.index(n)
+    except TypeError:
+        n = 0
+    if n < 1:
+        raise UserError(
+            "a batch holds a whole number of images, at least one", came=f"n = {n}", remedy="ask for 1 or more"
+        )
+    if n > left:
+        raise not_enough(n, left)
+    return n
+
+
+def checked_choice(chosen: Selection, n: int, now: Round, name: str) -> Selection:
+    """Return what a strategy chose, if it keeps its contract: a label spent on a wrong image is lost."""
+    if chosen.images is None:
+        good = now.candidates.has(chosen.ids)
+    else:
+        if chosen.images.dtype != np.uint8 or chosen.images.shape[1:] != now.pool.shape:
+            raise UserError(
+                f"made-up images are like the pool's, uint8 of (h, w, c) = {now.pool.shape}",
+                came=f"'{name}' made {chosen.images.dtype} of {chosen.images.shape[1:]}",
+                remedy="mend the strategy: see asal.models.tensors.to_images",
+            )
+        good = chosen.ids == len(now.pool) + len(now.origins) + np.arange(len(chosen.ids))
+    if len(chosen.ids) != n * chosen.group or not good.all():
+        closed = chosen.ids[~good][:5].tolist()
+        raise UserError(
+            "a strategy chooses as many images as are wanted, of those that are still open",
+            came=f"'{name}' chose {len(chosen.ids)} for {n}" + (f", among them the closed {closed}" if closed else ""),
+            remedy="mend the strategy: return candidates' ids, not rows",
+        )
+    return chosen

@@ -1,0 +1,378 @@
+"""Ask and tell: the one stateful coordinator, over a record that outlives it.
+
+Whatever a session knows it has read from its record, and whatever it trains it can train again to the
+same end: a process may die between any two lines, and the next one goes on with the same batch.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib import metadata
+from typing import Any, cast
+
+import numpy as np
+
+from asal.core import (
+    Ids,
+    Images,
+    Labels,
+    Learner,
+    LineLearner,
+    Model,
+    Pool,
+    Round,
+    Scores,
+    Selection,
+    Toolmaker,
+    Tools,
+)
+from asal.errors import BusyError, UserError
+from asal.runtime.meter import Meter
+from asal.runtime.rng import stream
+from asal.session.answers import Answers, checked
+from asal.session.events import FORMAT, NOTHING, Event, Past, Record
+from asal.session.missing import NO_MODEL, NO_TOOLS
+from asal.session.plan import Plan, checked_choice, checked_n
+from asal.session.state import Asked, State, check_size, fold
+from asal.session.synthetic_pool import Joined, encoded
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """The images that wait for an answer, in the order of asking. `state.rounds` holds all that was asked."""
+
+    round: int
+    ids: Ids
+    scores: Scores
+    notes: tuple[Mapping[str, Any], ...]  # where each pick came from, or empty
+    closed: Ids  # of the same batch, already answered or skipped
+    asked: Asked  # all that the record says of it
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """A classifier, with what it was trained on and the meter that ran meanwhile."""
+
+    state: State
+    number: int  # the round that it was trained in
+    model: Model
+    meter: Meter
+
+    def fits(self, state: State, number: int) -> bool:
+        """Say whether training again now would give the same classifier."""
+        same = self.number == number and np.array_equal(self.state.labelled, state.labelled)
+        return same and np.array_equal(self.state.labels, state.labels)
+
+
+class Session:
+    """Asks for labels and takes them. Safe to share between threads; between processes, the later writer fails.
+
+    >>> from asal.session.events import Record
+    >>> from asal.session.plan import draw
+    >>> from asal.testing.toys import toy_world
+    >>> world = toy_world()
+    >>> session = Session(world.pool, Record.open("sqlite://"), Plan(world.classes, world.learner, draw))
+    >>> batch = session.ask(4)
+    >>> session.tell(zip(batch.ids, world.truth[batch.ids]), by="Ada")
+    0
+    >>> len(session.labelled), len(session.ask(2))
+    (4, 2)
+    """
+
+    def __init__(self, pool: Pool, record: Record, plan: Plan, tools: Toolmaker | None = None) -> None:
+        """Go on where the record ends.
+
+        Args:
+            pool: the images; the same ones as long as the record lives.
+            record: what was asked and answered so far, maybe nothing. Whoever opened it closes it.
+            plan: what stays the same in every round.
+            tools: hands out what the plan's strategy needs of a project; none for one that needs only the classifier.
+
+        Raises:
+            UserError: the record was begun with another pool, other classes or another seed.
+            DamageError: the record is not whole any more.
+        """
+        self.pool, self.record, self.plan = pool, record, plan
+        self._tools = tools
+        self._state = State()
+        self._trained: _Trained | None = None
+        self._lock = threading.RLock()
+        self.refresh()
+
+    @property
+    def state(self) -> State:
+        """All that the record says: a value, which later answers do not change."""
+        return self._state
+
+    @property
+    def labelled(self) -> Ids:
+        """The labelled ids, in the order of answering."""
+        return self._state.labelled
+
+    @property
+    def labels(self) -> Labels:
+        """Their labels."""
+        return self._state.labels
+
+    @property
+    def skipped(self) -> Ids:
+        """The ids that nobody could tell: never asked again, never trained on."""
+        return self._state.skipped
+
+    @property
+    def left(self) -> int:
+        """How many of the pool's images nobody has been asked about."""
+        asked = (image for group in (self._state.answers, self._state.skips, self._state.waiting) for image in group)
+        return len(self.pool) - sum(image < len(self.pool) for image in asked)
+
+    def images(self, ids: Ids) -> Images:
+        """Return images (n, h, w, c) by id: the pool's, and those that were made up for this session."""
+        return Joined(self.pool, self._state.made).read(ids)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many images have each label, by class name."""
+        numbers = np.bincount(self.labels, minlength=len(self.plan.classes))
+        return dict(zip(self.plan.classes, numbers.tolist(), strict=True))
+
+    def refresh(self) -> State:
+        """Read what other processes have written since, and return the state."""
+        with self._lock:
+            state = fold(self._state, self.record.read(self._state.seq))
+            check_record(self.record.name, state, self.pool, self.plan.classes, self.plan.seed)
+            self._state = state
+            return state
+
+    def model(self, number: int | None = None) -> Model:
+        """Return the classifier, trained on the present labels; the next `ask` uses the same one.
+
+        Args:
+            number: the round that it is trained in, which its random draws hang on; by default the present one.
+
+        Raises:
+            UserError: fewer than two classes are labelled.
+        """
+        with self._lock:
+            if why := _untrainable(self._state):
+                raise UserError("a classifier is trained on two or more classes", came=why, remedy="label more images")
+            return self._train(self._state.number if number is None else number).model
+
+    def then(self, seq: int) -> Session:
+        """Return the session as it was after event number `seq`; what it trains is what was trained then."""
+        past = Session(self.pool, cast(Record, Past(self.record, seq)), self.plan, self._tools)
+        past._trained = self._trained
+        past._state = replace(past._state, made=self._state.made)  # so that what was made up since can be read
+        return past
+
+    def asked(self, number: int) -> Batch:
+        """Return what was asked in a round, as it was when nothing of it was answered."""
+        asked = self._state.rounds[number]
+        ids, notes = np.array(asked.ids, np.int64), [self._state.notes.get(image, NOTHING) for image in asked.ids]
+        return Batch(number, ids, np.array(asked.scores), tuple(notes) if any(notes) else (), ids[:0], asked)
+
+    def ask(self, n: int) -> Batch:
+        """Return the open batch, or choose a new one of n images where every answer is in.
+
+        As long as one answer is missing, the same batch comes back without what is answered, whatever n is and
+        however often the process has been started again. While no classifier can be trained, the plan's `first`
+        chooses, and the event says so.
+
+        Raises:
+            UserError: n is not 1 … as many as are left.
+            BusyError: another process has written to the record; `refresh` and ask again.
+        """
+        with self._lock:
+            if not self._state.waiting:
+                self._choose(checked_n(n, self.left))
+            return self._batch()
+
+    def ask_ahead(self, n: int, *, topped: bool = False) -> Batch:
+        """Choose n more images while others are still open, so that nobody has to wait; return all that are open.
+
+        The classifier is trained on the answers that there are. The record says how many images were open (`ahead`) and
+        which events the classifier had seen (`seen`). What is answered meanwhile stops nothing.
+
+        Args:
+            topped: ask with the classifier that was trained last, as it is, which takes no training.
+
+        Raises:
+            UserError: n is not 1 … as many as are left.
+            BusyError: another process has asked meanwhile, or closed an image that was chosen here; `refresh` and look.
+        """
+        with self._lock:
+            self._choose(checked_n(n, self.left), ahead=True, topped=topped)
+            return self._batch()
+
+    def _batch(self) -> Batch:
+        state, last = self._state, self._state.rounds[-1]
+        scores = np.array([pick.score for pick in state.waiting.values()])
+        closed = np.array([image for image in last.ids if image not in state.waiting], np.int64)
+        notes = tuple(state.notes.get(image, NOTHING) for image in state.waiting)
+        return Batch(last.round, state.open, scores, notes if any(notes) else (), closed, last)
+
+    def tell(self, answers: Answers, *, by: str | None = None) -> int:
+        """Take answers to the open batch, all of them or none; return how many it still waits for.
+
+        Args:
+            answers: id → label, or (id, label) pairs. A label is a class's number or name; None is "can't tell".
+            by: who answered.
+
+        Raises:
+            UserError: an id that is not in the open batch or comes twice, or a label that is no class.
+            BusyError: another process has written to the record; nothing of this was. `refresh` and look again.
+        """
+        with self._lock:
+            state, events = self._state, []
+            for image, label in checked(answers, len(self.pool) + len(state.made), self.plan.classes):
+                if image not in state.waiting:
+                    raise _not_waiting(image, state)
+                kind, asked = "skipped" if label is None else "answered", state.waiting[image].round
+                events.append(Event(kind, asked, image, label, by))
+            self._write(events)
+            return len(self._state.waiting)
+
+    def correct(self, answers: Answers, *, by: str | None = None) -> None:
+        """Change answers that were given before, all of them or none. None makes an image "can't tell".
+
+        Raises:
+            UserError: an id that has no answer yet or comes twice, or a label that is no class.
+            BusyError: another process has written to the record; nothing of this was. `refresh` and look again.
+        """
+        with self._lock:
+            state, events = self._state, []
+            for image, label in checked(answers, len(self.pool) + len(state.made), self.plan.classes):
+                if image not in state.answers and image not in state.skips:
+                    raise UserError(
+                        "a correction changes an answer",
+                        came=f"image {image} has none",
+                        remedy="give the first one with `tell`",
+                    )
+                events.append(Event("corrected", state.number, image, label, by))
+            self._write(events)
+
+    def _choose(self, n: int, *, ahead: bool = False, topped: bool = False) -> None:
+        state, plan, meter = self._state, self.plan, Meter()
+        number, because, trained = len(state.rounds), _untrainable(state), self._trained
+        topped = topped and trained is not None
+        model = cast(Model, NO_MODEL)
+        chooser, name, rng = plan.first, plan.first_name, stream(plan.seed, "initial", *([number] if number else []))
+        if not because:
+            if trained is None or not topped:
+                trained = self._train(number)
+                meter.seconds.update(trained.meter.seconds)  # also where `model` had it trained before
+            model, chooser, name, rng = trained.model, plan.strategy, plan.name, stream(plan.seed, "strategy", number)
+        pool = Joined(self.pool, state.made)
+        tools = cast(Tools, NO_TOOLS) if self._tools is None else self._tools.at(model, meter)
+        origins = [made.note for made in state.made.values()]
+        closed = np.concatenate([state.skipped, state.open])  # nothing is open but where it asks ahead
+        now = Round(number, pool, state.labelled, state.labels, model, tools, closed, meter, origins)
+        with meter.part("score"):  # whatever a strategy does outside the parts it names
+            chosen = checked_choice(chooser(now, n, rng), n, now, name)
+        seen = state.seq if because or trained is None else trained.state.seq
+        facts = {"n": n, "strategy": name, "labelled": len(state.answers), "because": because, "seen": seen}
+        self._asked(state, chosen, facts | ({"topped": True} if topped and not because else {}), meter, ahead=ahead)
+
+    def _asked(self, before: State, chosen: Selection, facts: Mapping[str, Any], meter: Meter, *, ahead: bool) -> None:
+        """Write what was chosen; where others have answered meanwhile, behind what they wrote."""
+        cost = {"seconds": meter.split(), "evaluations": meter.evaluations, "generated": meter.generated}
+        picks = {"ids": chosen.ids.tolist(), "scores": chosen.scores.tolist(), "notes": list(chosen.notes)}
+        watched = {"index": meter.index} if meter.index else {}
+        made = {} if chosen.images is None else {"images": encoded(chosen.images), "group": chosen.group}
+        body, number = {**facts, **cost, **watched, **picks, **made}, len(before.rounds)
+        while True:
+            late = {"ahead": len(self._state.waiting)} if self._state.waiting else {}
+            try:
+                self._write([*self.opening(), Event("asked", number, body=body | late)])
+                return
+            except BusyError:
+                if not ahead or not self._still(number, chosen):
+                    raise
+
+    def _still(self, number: int, chosen: Selection) -> bool:
+        """Read on, and say whether what was chosen may still be asked."""
+        state = self.refresh()
+        gone = any(image in state.answers or image in state.skips or image in state.waiting for image in chosen.ids)
+        return len(state.rounds) == number and not gone
+
+    def opening(self) -> list[Event]:
+        """Return what stands at the beginning of a record: one event, and none where it stands there already."""
+        return [] if self._state.opened else [Event("opened", body=self._origin())]
+
+    def _train(self, number: int) -> _Trained:
+        state = self._state
+        if self._trained is None or not self._trained.fits(state, number):
+            meter = Meter()
+            with meter.part("io"):
+                images = self.images(state.labelled)
+            with meter.part("train"):
+                model = self._fitted(images, state, number)
+            self._trained = _Trained(state, number, model, meter)
+        return self._trained
+
+    def _fitted(self, images: Images, state: State, number: int) -> Model:
+        plan, labels, rng = self.plan, state.labels.copy(), stream(self.plan.seed, "learner", number)
+        if not plan.from_lines:
+            return cast(Learner, plan.learner).fit(images, labels, len(plan.classes), rng)
+        origins = [state.made[image].note if image in state.made else NOTHING for image in state.answers]
+        return cast(LineLearner, plan.learner).fit_lines(images, labels, origins, len(plan.classes), rng)
+
+    def _write(self, events: list[Event]) -> None:
+        if events:
+            self._state = fold(self._state, self.record.append(events, after=self._state.seq))
+
+    def _origin(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "asal": _version(),
+            "pool": self.pool.fingerprint,
+            "images": len(self.pool),
+            "classes": list(self.plan.classes),
+            "seed": self.plan.seed,
+        }
+
+
+def _version() -> str:
+    try:
+        return metadata.version("asal")
+    except metadata.PackageNotFoundError:  # run from a source tree
+        return "unknown"
+
+
+def check_record(name: str, state: State, pool: Pool, classes: Sequence[str], seed: int) -> None:
+    """Refuse a record of another pool, other classes or another seed.
+
+    Raises:
+        UserError: says which.
+    """
+    now = {"pool": pool.fingerprint, "classes": list(classes), "seed": seed}
+    then = state.opened or now  # nothing was asked yet
+    for fact, here in now.items():
+        if then[fact] != here:
+            raise UserError(
+                "a record belongs to one pool, one list of classes and one seed",
+                came=f"{name} was begun with {fact} = {then[fact]!r}, and this session has {here!r}",
+                remedy=f"go on with the {fact} it was begun with, or start a new record",
+            )
+    check_size(name, state, len(pool))
+
+
+def _untrainable(state: State) -> str | None:
+    """Say why no classifier can be trained, or nothing."""
+    if not state.answers:
+        return "nothing is labelled yet"
+    return "only one class is labelled yet" if (state.labels == state.labels[0]).all() else None
+
+
+def _not_waiting(image: int, state: State) -> UserError:
+    if image in state.answers or image in state.skips:
+        came, remedy = f"image {image} is answered already", f"change its answer with `correct({{{image}: …}})`"
+    elif state.waiting:
+        came, remedy = f"image {image} is not in the open batch", "answer those of `ask`, which returns the open batch"
+    else:
+        came, remedy = f"image {image}, while no batch is open", "call `ask` first"
+    return UserError("an answer belongs to an image that was asked", came=came, remedy=remedy)

@@ -1,0 +1,349 @@
+"""The state of a session: a fold over its events, and nothing else.
+
+>>> asked = Event("asked", body={"n": 2, "strategy": "random", "ids": [8, 3], "scores": [0.0, 0.0]})
+>>> state = fold(State(), [asked, Event("answered", image=8, label=1), Event("skipped", image=3)])
+>>> state.labelled.tolist(), state.skipped.tolist(), state.open.tolist(), state.number
+([8], [3], [], 1)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from asal.core import Ids, Labels
+from asal.errors import DamageError, UserError
+from asal.session.events import FORMAT, NOTHING, READ, Event
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What one round asked for, and what choosing it cost."""
+
+    round: int
+    ids: tuple[int, ...]
+    scores: tuple[float, ...]
+    strategy: str
+    n: int  # as many as were wanted
+    labelled: int = 0  # as many as had a label when it was asked
+    because: str | None = None  # why no classifier took part in the choice
+    seconds: Mapping[str, float] = field(
+        default_factory=dict, compare=False
+    )  # by part of the work; see asal.runtime.meter
+    evaluations: int = 0  # pool images that went through the classifier
+    generated: int = 0  # made-up images that did, once for every step of a climb
+    group: int = 1  # images to one annotation
+    index: Mapping[str, float] = field(default_factory=dict, compare=False)  # how an approximate one was watched
+    seen: int = 0  # the last event that its classifier was trained on; 0 in records of before there was such a number
+    ahead: int = 0  # images of earlier rounds that were open still
+    topped: bool = False  # asked by the last classifier once more, because people were faster than training
+
+
+class Pick(NamedTuple):
+    """Where an open image stands in what was asked. Picks sort in the order of asking."""
+
+    round: int
+    place: int  # in that round's lists
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """An image that was made up, to be labelled in place of the pool's."""
+
+    picture: str  # a PNG in base64; see asal.session.synthetic_pool
+    note: Mapping[str, Any]  # how it was made
+    cost: float  # annotations that an answer to it, or a "can't tell", is worth: one in each of its group
+
+
+@dataclass(frozen=True)
+class State:
+    """What the events say by now. A value: folding more events makes another one."""
+
+    seq: int = 0  # of the last event
+    opened: Mapping[str, Any] | None = None
+    rounds: tuple[Asked, ...] = ()
+    # Mappings keep the order of answering, of asking, of making.
+    answers: MappingProxyType[int, int] = field(default_factory=lambda: NOTHING)  # id → label
+    skips: MappingProxyType[int, None] = field(default_factory=lambda: NOTHING)  # ids that nobody could tell
+    waiting: MappingProxyType[int, Pick] = field(default_factory=lambda: NOTHING)  # the open ids
+    notes: MappingProxyType[int, Mapping[str, Any]] = field(default_factory=lambda: NOTHING)  # of open and recent ids
+    made: MappingProxyType[int, Made] = field(default_factory=lambda: NOTHING)  # id → what was made up
+    authors: MappingProxyType[int, str | None] = field(default_factory=lambda: NOTHING)  # id → whose answer counts
+    votes: MappingProxyType[int, Mapping[str, int | None]] = field(default_factory=lambda: NOTHING)  # id → by → label
+    final: MappingProxyType[int, None] = field(default_factory=lambda: NOTHING)  # ids that an adjudicator has settled
+    # idempotency key → what was written under it: kinds, images and labels
+    keys: MappingProxyType[str, tuple[tuple[str, int, int | None], ...]] = field(default_factory=lambda: NOTHING)
+
+    @cached_property
+    def spent(self) -> int:
+        """Annotations so far: one for each answer, one for each group of made-up images, be it told or not.
+
+        A pool image that nobody could tell counts nothing, as in a benchmark whose label is not known.
+        """
+        if not self.made:
+            return len(self.answers)
+        real = sum(image not in self.made for image in self.answers)
+        closed = (image for image in (*self.answers, *self.skips) if image in self.made)
+        return real + round(sum(self.made[image].cost for image in closed))
+
+    @cached_property
+    def labelled(self) -> Ids:
+        """The labelled ids, in the order of answering."""
+        return _array(self.answers)
+
+    @cached_property
+    def labels(self) -> Labels:
+        """Their labels."""
+        return _array(self.answers.values())
+
+    @cached_property
+    def skipped(self) -> Ids:
+        """The ids that nobody could tell."""
+        return _array(self.skips)
+
+    @cached_property
+    def open(self) -> Ids:
+        """The ids that were asked and still wait for an answer, in the order of asking."""
+        return _array(self.waiting)
+
+    @property
+    def number(self) -> int:
+        """The round under way: the last one asked while something is open, else the next one."""
+        return len(self.rounds) - bool(self.waiting)
+
+    def pick(self, image: int) -> Pick | None:
+        """Return where an image stands in what was asked, the last time that it was. Cost: the images asked since."""
+        if image in self.waiting:
+            return self.waiting[image]
+        return _found(self.rounds, image)
+
+
+def _found(rounds: Sequence[Asked], image: int | None) -> Pick | None:
+    for asked in reversed(rounds):
+        if image in asked.ids:
+            place = asked.ids.index(image)
+            return Pick(asked.round, place, asked.scores[place])
+    return None
+
+
+def _array(numbers: Iterable[int]) -> Ids:
+    array = np.fromiter(numbers, np.int64)
+    array.flags.writeable = False
+    return array
+
+
+def fold(state: State, events: Iterable[Event]) -> State:
+    """Return the state after these events. Cost: linear in the events plus once the state's size.
+
+    Raises:
+        DamageError: an event contradicts those before it, as an answer to what was never asked.
+        UserError: a newer asal wrote the record.
+    """
+    draft = _Draft(state)
+    for event in events:
+        if event.kind not in APPLY:
+            raise _newer(f"event {event.seq} is of the kind '{event.kind}'")
+        APPLY[event.kind](draft, event)
+        draft.sign(event)
+        draft.seq = event.seq
+    return draft.freeze()
+
+
+def check_size(name: str, state: State, images: int) -> None:
+    """Refuse a pool that is smaller than the record's, or larger where made-up images stand behind the old one.
+
+    Raises:
+        UserError: says which, and of which record.
+    """
+    real = (
+        image for group in (state.answers, state.skips, state.waiting) for image in group if image not in state.made
+    )
+    if (last := max(real, default=-1)) >= images:
+        raise UserError(
+            "a pool keeps its images, because labels belong to their ids",
+            came=f"image {last} in {name}, and a pool of {images:,}",
+            remedy="put the project's additions back",
+        )
+    if (first := min(state.made, default=images)) < images:
+        raise UserError(
+            "images that were made up have the ids behind the pool's, so that such a pool cannot grow",
+            came=f"{name} has made-up images from {first} on, and the pool has {images:,} by now",
+            remedy="start a new record for the larger pool",
+        )
+
+
+PARTS = ("answers", "skips", "waiting", "notes", "made", "authors", "votes", "final", "keys")
+
+
+class _Draft:
+    """A state that can be written into. What no event touches is not copied, and many events cost one copy."""
+
+    answers: dict[int, int]
+    skips: dict[int, None]
+    waiting: dict[int, Pick]
+    notes: dict[int, Mapping[str, Any]]
+    made: dict[int, Made]
+    authors: dict[int, str | None]
+    votes: dict[int, Mapping[str, int | None]]
+    final: dict[int, None]
+    keys: dict[str, tuple[tuple[str, int, int | None], ...]]
+
+    def __init__(self, state: State) -> None:
+        self._state, self.seq, self.opened, self.rounds = state, state.seq, state.opened, list(state.rounds)
+
+    def __getattr__(self, part: str) -> Any:  # the first time only: then it is an attribute
+        if part not in PARTS:
+            raise AttributeError(part)
+        copied = getattr(self._state, part).copy()
+        setattr(self, part, copied)
+        return copied
+
+    def freeze(self) -> State:
+        parts = {part: MappingProxyType(self.__dict__[part]) for part in PARTS if part in self.__dict__}
+        return replace(self._state, seq=self.seq, opened=self.opened, rounds=tuple(self.rounds), **parts)
+
+    def close(self, event: Event) -> int:
+        """Take an image from the open ones."""
+        if event.image not in self.waiting:
+            raise _contradiction(event, f"image {event.image} was not waiting for an answer")
+        del self.waiting[event.image]
+        self.authors[event.image] = event.by
+        return event.image
+
+    def sign(self, event: Event) -> None:
+        """Note under which key something was written, and whether that is the last word."""
+        if (key := event.body.get("key")) is not None:
+            self.keys[key] = (*self.keys.get(key, ()), (event.kind, int(event.image or 0), event.label))
+        if event.image is not None and event.body.get("final"):
+            self.final[event.image] = None
+
+
+def _opened(draft: _Draft, event: Event) -> None:
+    if draft.opened is not None:
+        raise _contradiction(event, "the record was opened before")
+    if event.body.get("format") not in READ:
+        raise _newer(f"its format is {event.body.get('format')}, not {FORMAT}")
+    draft.opened = event.body
+
+
+def _asked(draft: _Draft, event: Event) -> None:
+    try:
+        _took_in(draft, event)
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise _contradiction(event, f"it is not as an 'asked' is written ({error})") from None
+
+
+def _took_in(draft: _Draft, event: Event) -> None:
+    facts = dict(event.body)
+    if event.round != len(draft.rounds):
+        raise _contradiction(event, f"it asks in round {event.round} while round {len(draft.rounds)} is due")
+    if facts.get("ahead", 0) != len(draft.waiting):
+        raise _contradiction(event, f"it asks while {len(draft.waiting)} images are open")
+    ids, scores, notes = tuple(facts.pop("ids")), tuple(facts.pop("scores")), tuple(facts.pop("notes", ()))
+    if closed := [i for i in ids if i in draft.answers or i in draft.skips or i in draft.waiting]:
+        raise _contradiction(event, f"it asks once more for {closed[:3]}")
+    pictures = facts.pop("images", ())
+    asked = Asked(event.round, ids, scores, **facts)
+    for image, picture, note in zip(ids, pictures, notes or ({},) * len(pictures), strict=bool(pictures)):
+        draft.made[image] = Made(picture, note, 1 / asked.group)
+    recent = {*draft.waiting, *(draft.rounds[-1].ids if draft.rounds else ())}
+    draft.notes = {image: note for image, note in draft.notes.items() if image in recent}
+    if notes:
+        draft.notes.update(zip(ids, notes, strict=True))
+    draft.rounds.append(asked)
+    draft.waiting.update({id_: Pick(event.round, place, scores[place]) for place, id_ in enumerate(ids)})
+
+
+def _answered(draft: _Draft, event: Event) -> None:
+    if event.label is None:
+        raise _contradiction(event, "it has no label")
+    draft.answers[draft.close(event)] = event.label
+
+
+def _skipped(draft: _Draft, event: Event) -> None:
+    draft.skips[draft.close(event)] = None
+
+
+def _voted(draft: _Draft, event: Event) -> None:
+    image = _known(draft, event)
+    draft.votes[image] = {**draft.votes.get(image, {}), event.by or "": event.label}
+
+
+def _known(draft: _Draft, event: Event) -> int:
+    image = event.image
+    if image is None or not (image in draft.waiting or image in draft.answers or image in draft.skips):
+        raise _contradiction(event, f"nobody was asked about image {image}")
+    return image
+
+
+def _corrected(draft: _Draft, event: Event) -> None:
+    if event.image is None or (event.image not in draft.answers and event.image not in draft.skips):
+        raise _contradiction(event, f"image {event.image} had no answer to correct")
+    if event.label is None:
+        draft.answers.pop(event.image, None)
+        draft.skips[event.image] = None
+    else:
+        draft.skips.pop(event.image, None)
+        draft.answers[event.image] = event.label  # a dict keeps the place of a key it has
+    draft.authors[event.image] = event.by
+
+
+def _withdrawn(draft: _Draft, event: Event) -> None:
+    image, who = event.image, event.by or ""
+    votes = dict(draft.votes.get(image, {})) if image is not None else {}
+    if image is None or (image in draft.waiting and who not in votes):
+        raise _contradiction(event, f"image {image} has no answer of theirs to take back")
+    if image not in draft.waiting:
+        pick = _found(draft.rounds, image)
+        if pick is None or not (image in draft.answers or image in draft.skips):
+            raise _contradiction(event, f"image {image} had no answer to take back")
+        draft.answers.pop(image, None)
+        draft.skips.pop(image, None)
+        draft.authors.pop(image, None)
+        if image in draft.final:
+            del draft.final[image]
+        draft.waiting = dict(sorted([*draft.waiting.items(), (image, pick)], key=lambda item: item[1]))
+    if who in votes:
+        del votes[who]
+        draft.votes[image] = votes
+
+
+def _imported(draft: _Draft, event: Event) -> None:
+    image = event.image
+    if image is None or event.label is None or draft.opened is None:
+        raise _contradiction(event, "a label from elsewhere is one of an image, in a record that is begun")
+    if image in draft.answers or image in draft.skips or image in draft.waiting:
+        raise _contradiction(event, f"image {image} was asked before")
+    draft.answers[image] = event.label
+    draft.authors[image] = event.by
+
+
+APPLY: Mapping[str, Callable[[_Draft, Event], object]] = {
+    "opened": _opened,
+    "asked": _asked,
+    "answered": _answered,
+    "skipped": _skipped,
+    "corrected": _corrected,
+    "voted": _voted,
+    "withdrawn": _withdrawn,
+    "repeated": _known,
+    "imported": _imported,
+}
+
+
+def _contradiction(event: Event, what: str) -> DamageError:
+    return DamageError(
+        "a record tells one story",
+        came=f"event {event.seq} ('{event.kind}') contradicts those before it: {what}",
+        remedy="put a copy from before the damage in its place",
+    )
+
+
+def _newer(what: str) -> UserError:
+    return UserError(f"this asal reads records of format {FORMAT}", came=what, remedy="use the asal that wrote it")

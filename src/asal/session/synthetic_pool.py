@@ -1,0 +1,92 @@
+"""Images that were made up for a session, beside its pool: they live in its record, and have the ids behind the pool's.
+
+A pool of n images and a session that made up three have the ids 0 … n − 1 and n, n + 1, n + 2.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from asal.core import Ids, Images, Pool, as_ids
+from asal.data.png import png
+from asal.errors import DamageError
+from asal.session.state import Made
+
+
+class Joined:
+    """A pool, and the images made up beside it. Its length is the pool's: candidates are real images alone."""
+
+    def __init__(self, pool: Pool, made: Mapping[int, Made]) -> None:
+        self._pool, self._made = pool, made
+
+    @property
+    def fingerprint(self) -> str:
+        """The pool's."""
+        return self._pool.fingerprint
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(h, w, c)."""
+        return self._pool.shape
+
+    def __len__(self) -> int:
+        return len(self._pool)
+
+    def read(self, ids: Ids) -> Images:
+        """Return the images (n, h, w, c) of these ids, in this order.
+
+        Raises:
+            UserError: an id that is neither of the pool nor of an image that was made up.
+            DamageError: a made-up image is not what was written.
+        """
+        ids = as_ids(ids)
+        apart = np.fromiter((image in self._made for image in ids.tolist()), np.bool_, len(ids))
+        if not apart.any():
+            return self._pool.read(ids)
+        images = np.empty((len(ids), *self.shape), np.uint8)
+        images[~apart] = self._pool.read(ids[~apart])
+        for place in np.flatnonzero(apart):
+            images[place] = decoded(self._made[int(ids[place])].picture, self.shape)
+        return images
+
+
+def encoded(images: Images) -> list[str]:
+    """Return images (n, h, w, c) as PNG in base64: lossless, and fit for a line of JSON.
+
+    >>> pixels = np.arange(24, dtype=np.uint8).reshape(1, 2, 4, 3)
+    >>> bool((decoded(encoded(pixels)[0], (2, 4, 3)) == pixels[0]).all())
+    True
+    """
+    return [base64.b64encode(png(pixels)).decode() for pixels in images]
+
+
+def decoded(text: str, shape: Sequence[int] | None = None) -> Images:
+    """Return the image (h, w, c) that `encoded` wrote.
+
+    Raises:
+        DamageError: the text is none, or the image has another shape than is wanted.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(base64.b64decode(text, validate=True)), formats=("PNG",)) as image:
+            pixels = np.asarray(image)
+    except (OSError, ValueError, SyntaxError, binascii.Error) as error:
+        raise _damaged(str(error)) from None
+    pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
+    if shape is not None and pixels.shape != tuple(shape):
+        raise _damaged(f"it has (h, w, c) = {pixels.shape}, and the pool's images {tuple(shape)}")
+    return pixels
+
+
+def _damaged(what: str) -> DamageError:
+    return DamageError(
+        "a made-up image is read only as it was written",
+        came=f"one in the record: {what}",
+        remedy="put a copy of the record from before the damage in its place",
+    )

@@ -1,0 +1,187 @@
+"""How a climb through the generator is computed: block by block, in which precision, and by what a step is launched."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from asal.errors import UserError
+from asal.runtime.devices import Precision, here
+
+Stepper: TypeAlias = Literal["eager", "compiled", "captured"]
+Value: TypeAlias = Callable[[Tensor], Tensor]  # latents (b, z) → their objective (b,), differentiably
+Step: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]  # latents (b, z) → objective (b,) and its gradient (b, z)
+
+AT_ONCE = (
+    32  # latents a pass on a CPU: what they need stays in its caches, and large blocks of memory are not asked for
+)
+RISE = 1e-3  # of the objective: a smaller rise is none
+
+
+@dataclass(frozen=True)
+class Climb:
+    """How latents are moved towards a high objective. What has a default does nothing unless it is set."""
+
+    steps: int  # of Adam
+    step_size: float  # Adam's, in units of the latents
+    prior: float = 0.0  # weight of ‖z‖²/2z, which holds the latents where the generator was trained
+    restarts: int = 1  # latents climbed for each image wanted; the best are kept
+    starts: int = 1  # latents drawn for each one climbed: those of the highest objective are, after one forward pass
+    enough: float = float("inf")  # of the objective: a latent that has reached it rests there
+    patience: int = 0  # steps without a rise, after which a latent rests where it was highest; 0 waits for ever
+    keep_best: bool = False  # of each path the highest point, not the last
+    precision: Precision = "float32"  # of the networks; latents and Adam are always in float32
+    stepper: Stepper = "eager"
+
+
+class Slope:
+    """The objective of latents, and its gradient, block by block.
+
+    Args:
+        value: the objective of latents.
+        most: latents that will be asked about at once, at the most.
+    """
+
+    def __init__(self, value: Value, most: int, latent_dim: int, how: Climb) -> None:
+        self._value, self._precision = value, how.precision
+        self._block = min(most, AT_ONCE) if here().type == "cpu" else most
+        self._whole = how.stepper != "eager"  # such a step is made for one shape alone
+        self._step = _stepper(value, (self._block, latent_dim), how)
+
+    def __call__(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the objective of latents (n,) and its gradient (n, z)."""
+        with cast_to(self._precision):
+            parts = [self._one(block) for block in latents.split(self._block)]
+        return torch.cat([values for values, _ in parts]), torch.cat([slopes for _, slopes in parts])
+
+    @torch.inference_mode()
+    def values(self, latents: Tensor) -> Tensor:
+        """Return the objective of latents (n,): a forward pass and nothing else."""
+        with cast_to(self._precision):
+            return torch.cat([self._value(block).float() for block in latents.split(self._block)])
+
+    def _one(self, block: Tensor) -> tuple[Tensor, Tensor]:
+        size = len(block)
+        if self._whole and size < self._block:
+            block = torch.cat([block, block[:1].expand(self._block - size, -1)])
+        values, slopes = self._step(block)
+        return values[:size], slopes[:size]
+
+
+def climbed(slope: Slope, latents: Tensor, how: Climb) -> tuple[Tensor, int]:
+    """Return where latents (n, z) end, and how many network evaluations that took.
+
+    Adam moves all in every step, those that rest in vain: what is dear is the gradient, and they have none.
+    """
+    at, ends = latents.clone(), latents.clone()
+    best = torch.full((len(at),), -torch.inf, device=at.device)  # the highest objective on each path
+    since = torch.zeros(len(at), dtype=torch.int64, device=at.device)  # the step at which it last rose
+    moving, evaluations = torch.arange(len(at), device=at.device), 0
+    adam = torch.optim.Adam([at], how.step_size, fused=True)
+    watched = how.patience > 0 or how.keep_best or how.enough < float("inf")
+    for step in range(how.steps):
+        values, slopes = slope(at[moving])
+        evaluations += len(moving)
+        if watched:
+            since[moving[values > best[moving] + RISE]] = step
+            higher = values > best[moving]
+            best[moving[higher]], ends[moving[higher]] = values[higher], at[moving[higher]]
+            rests = best[moving] >= how.enough  # only just now, or it would rest already
+            if how.patience:
+                rests |= step - since[moving] >= how.patience
+            moving, slopes = moving[~rests], slopes[~rests]
+            if not len(moving):
+                return ends, evaluations
+        at.grad = torch.zeros_like(at)
+        at.grad[moving] = how.prior / at.shape[1] * at[moving] - slopes
+        adam.step()
+    if how.keep_best:  # the last points have not been looked at
+        values = slope.values(at[moving])
+        evaluations += len(moving)
+        moving = moving[values > best[moving]]
+    ends[moving] = at[moving]
+    return ends, evaluations
+
+
+def cast_to(precision: Precision) -> AbstractContextManager[None]:
+    """Return what lets networks compute in a precision."""
+    # The cache of cast weights would be emptied by every block, and may not be filled while a graph is captured.
+    return torch.autocast(here().type, torch.bfloat16, enabled=precision == "bf16", cache_enabled=False)
+
+
+def _stepper(value: Value, shape: tuple[int, int], how: Climb) -> Step:
+    if how.stepper == "compiled":
+        return _compiled(value)
+    if how.stepper == "captured":
+        with cast_to(how.precision):
+            return _captured(value, shape)
+    return _eager(value)
+
+
+def _eager(value: Value) -> Step:
+    def step(latents: Tensor) -> tuple[Tensor, Tensor]:
+        latents = latents.detach().requires_grad_()
+        values = value(latents)
+        (slopes,) = torch.autograd.grad(values.sum(), latents)
+        return values.detach().float(), slopes
+
+    return step
+
+
+def _compiled(value: Value) -> Step:
+    """Return a step of fused kernels.
+
+    They are compiled at the first call, in tens of seconds, and serve every later classifier of the same layers.
+    """
+    from torch._dynamo.exc import TorchDynamoException
+
+    def compiling(latents: Tensor) -> tuple[Tensor, Tensor]:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch warns of what torch itself imports, and of caches it sees past
+                return _eager(torch.compile(value, dynamic=False))(latents)
+        except TorchDynamoException as error:
+            raise UserError(
+                "compiled steps need what torch.compile needs: a C++ compiler, and Triton on a GPU",
+                came=f"{type(error).__name__}: {str(error).partition(chr(10))[0]}",
+                remedy="install one (g++ or clang++), or leave `stepper` out",
+            ) from error
+
+    return compiling
+
+
+def _captured(value: Value, shape: tuple[int, int]) -> Step:
+    """Return a step that is launched as one CUDA graph: a hundred kernels at the price of one.
+
+    Raises:
+        UserError: the networks are not on a CUDA device.
+    """
+    if here().type != "cuda":
+        raise UserError(
+            "steps are captured as CUDA graphs, on a CUDA device",
+            came=f"networks on '{here()}'",
+            remedy="leave `stepper` out",
+        )
+    step, given = _eager(value), torch.zeros(shape, device=here())
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):  # what libraries do once, at their first calls, must not be captured
+        for _ in range(3):
+            step(given)
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        values, slopes = step(given)
+
+    def replayed(latents: Tensor) -> tuple[Tensor, Tensor]:
+        given.copy_(latents)
+        graph.replay()
+        return values.clone(), slopes.clone()  # the next replay writes over them
+
+    return replayed

@@ -1,0 +1,79 @@
+"""What strategies that make images up share: climbing an objective through the generator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from asal.core import Features, Images, LossModel, Model, Round, Scores
+from asal.models.tensors import to_images
+from asal.runtime.devices import here
+from asal.runtime.rng import torch_stream
+from asal.strategies._latent_ascent import AT_ONCE, Climb, Slope, climbed
+from asal.strategies.scores import scores
+
+Objective: TypeAlias = Callable[[Tensor], Tensor]  # float images (n, c, h, w) in [−1, 1] → (n,), higher = better
+
+
+@dataclass(frozen=True)
+class Synthetic:
+    """Images that were made up, best first."""
+
+    latents: Features  # (n, z)
+    images: Images
+    scores: Scores
+
+
+def of_score(model: Model, name: str) -> Objective:
+    """Return the objective that is a score of the classifier's probabilities, or of the loss that it foretells."""
+    part = scores[name]
+    if "loss" in part.needs:
+        return lambda batch: part.make(cast(LossModel, model).loss(batch).float())
+    return lambda batch: part.make(model.logits(batch).float().softmax(1))
+
+
+def enough_of(now: Round, name: str, saturated: float) -> float:
+    """Return the score that lies below its ceiling by a share of its range; infinity for a share of 0.
+
+    The ceiling is the score where all classes are equally likely, and the range reaches from there down to certainty.
+    The loss that a classifier foretells has no ceiling.
+    """
+    part = scores[name]
+    if saturated == 0 or "loss" in part.needs:
+        return float("inf")
+    classes = now.predict(np.zeros(1, np.int64)).shape[1]  # some modules take no empty batch
+    ends = np.stack([np.full(classes, 1 / classes), np.eye(classes)[0]])
+    ceiling, floor = part.make(ends)
+    return float(ceiling - saturated * (ceiling - floor))
+
+
+def synthesise(now: Round, n: int, objective: Objective, climb: Climb, rng: np.random.Generator) -> Synthetic:
+    """Return the n best of n · restarts images whose objective was climbed through the generator (eq. 1).
+
+    max over z of objective(G(z)), from z ~ N(0, I), by Adam. Cost: constant in the pool.
+    """
+    generator, many = now.tools.generator, n * climb.restarts
+    with now.meter.part("generate"):
+        slope = Slope(lambda latents: objective(generator.decode(latents)), many, generator.latent_dim, climb)
+        latents = torch.randn(many * climb.starts, generator.latent_dim, generator=torch_stream(rng)).to(here())
+        if climb.starts > 1:
+            now.meter.generated += len(latents)
+            latents = latents[slope.values(latents).argsort(descending=True, stable=True)[:many]]
+        latents, evaluations = climbed(slope, latents, climb)
+        with torch.inference_mode():
+            images = torch.cat([generator.decode(block) for block in latents.split(AT_ONCE)])
+            reached = torch.cat([objective(block) for block in images.split(AT_ONCE)]).cpu().double().numpy()
+    now.meter.generated += evaluations + many
+    best = np.argsort(-reached, kind="stable")[:n]
+    return Synthetic(latents.cpu().numpy()[best], to_images(images)[best], reached[best])
+
+
+def rounded(latent: npt.NDArray[Any]) -> list[float]:
+    """Return a latent (z,) as it is noted: four digits draw the same picture."""
+    return [round(float(z), 4) for z in latent]
