@@ -22,7 +22,7 @@ check: $(DEV_READY)  ## Lint, check the types and the layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -n 0 tests/test_house.py
+	$(BIN)/python -m pytest -q -n 0 tests/unit/test_house.py
 
 clean:  ## Remove what these commands made
 	rm -rf $(VENV) demo .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

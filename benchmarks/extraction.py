@@ -25,7 +25,7 @@ from asal.features.store import BATCH
 from asal.project.project import Project
 from asal.project.spec import load
 from asal.runtime import environment
-from asal.runtime.engine import Engine, Here
+from asal.runtime.engine import Engine, InProcess
 from asal.runtime.engine.local import Local
 
 REPEATS = 8
@@ -51,13 +51,13 @@ def whole(given: argparse.Namespace, space: str, engine: Engine) -> float:
             shutil.copytree(given.project / name, root / name, copy_function=os.link)
         seen: list[tuple[float, int]] = []
 
-        def watch(stage: str, done: int, total: int, note: str = "") -> None:
+        def progress(stage: str, done: int, total: int, note: str = "") -> None:
             if stage.endswith(": features") and done:
                 seen.append((time.perf_counter(), done))
 
         spec = load(given.spec)
         alone = {"features": {space: spec.features[space]}, "strategies": {}, "reference": None}
-        Project(root, spec.model_copy(update=alone), watch=watch, engine=engine).prepare()
+        Project(root, spec.model_copy(update=alone), progress=progress, engine=engine).prepare()
         (start, first), (_, last) = seen[0], seen[-1]
         return (last - first) / (time.perf_counter() - start)
 
@@ -75,7 +75,7 @@ def main() -> None:
     for space in given.spaces:
         project = Project(given.project, load(given.spec))
         alone = bare(project.space(space).extractor, project.pool)
-        one, many = whole(given, space, Here()), whole(given, space, Local(given.workers))
+        one, many = whole(given, space, InProcess()), whole(given, space, Local(given.workers))
         rest = (f"{one:,.0f}", f"{one / alone:.2f}", f"{many:,.0f}", f"{many / alone / given.workers:.2f}")
         table.add_row(space, f"{alone:,.0f}", *rest)
     console = Console(width=120)

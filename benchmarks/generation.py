@@ -31,31 +31,33 @@ from asal.runtime import environment
 from asal.runtime.meter import Meter
 from asal.runtime.rng import stream
 from asal.strategies import _latent_ascent
-from asal.strategies._latent_ascent import Climb
+from asal.strategies._latent_ascent import LatentOptimisation
 from asal.strategies._scoring import highest, rated
 from asal.strategies._synthesis import enough_of, of_score, synthesise
-from asal.strategies.asal import PATIENCE, SATURATED, STARTS, STEP_SIZE, nearest_untaken
+from asal.strategies.asal import PATIENCE, RAW_SAMPLES, SCORE_TOLERANCE, STEP_SIZE, nearest_untaken
 
-PAPER = Climb(steps=100, step_size=0.05)
-OURS = replace(PAPER, step_size=STEP_SIZE, starts=STARTS, patience=PATIENCE, enough=SATURATED, keep_best=True)
+PAPER = LatentOptimisation(steps=100, step_size=0.05)
+OURS = replace(
+    PAPER, step_size=STEP_SIZE, raw_samples=RAW_SAMPLES, patience=PATIENCE, enough=SCORE_TOLERANCE, keep_best=True
+)
 ONE_PASS = "the paper's, in one pass"
 COMPILED = "compiled"
 WAYS = {
     "the paper's": PAPER,
     ONE_PASS: PAPER,
     f"step_size {STEP_SIZE}": replace(PAPER, step_size=STEP_SIZE),
-    f"starts {STARTS}": replace(PAPER, starts=STARTS),
-    f"saturated {SATURATED}": replace(PAPER, enough=SATURATED),
+    f"starts {RAW_SAMPLES}": replace(PAPER, raw_samples=RAW_SAMPLES),
+    f"saturated {SCORE_TOLERANCE}": replace(PAPER, enough=SCORE_TOLERANCE),
     f"patience {PATIENCE}": replace(PAPER, patience=PATIENCE),
     "keep_best": replace(PAPER, keep_best=True),
     "bf16": replace(PAPER, precision="bf16"),
-    COMPILED: replace(PAPER, stepper="compiled"),
-    "no step, starts 10": Climb(0, 1.0, starts=10),
-    "no step, starts 100": Climb(0, 1.0, starts=100),
+    COMPILED: replace(PAPER, backend="compiled"),
+    "no step, starts 10": LatentOptimisation(0, 1.0, raw_samples=10),
+    "no step, starts 100": LatentOptimisation(0, 1.0, raw_samples=100),
     "ours, step_size 0.05": replace(OURS, step_size=0.05),
     "ours": OURS,
     "ours, bf16": replace(OURS, precision="bf16"),
-    "ours, starts 100": replace(OURS, starts=100),
+    "ours, starts 100": replace(OURS, raw_samples=100),
 }  # `enough` is a share here, and becomes a score where a classifier is at hand
 
 
@@ -79,7 +81,7 @@ def found(project: Project, now: Round, n: int, name: str, seed: int) -> Found:
         start = time.process_time()  # which other processes do not move, as they do a clock on the wall
         made = synthesise(now, n, of_score(now.model, "entropy"), way, stream(seed, "generation"))
         seconds = time.process_time() - start
-    near = now.tools.index.search(now.tools.extractor(made.images), 20 + n - 1, without=now.candidates.closed)
+    near = now.tools.index.search(now.tools.extractor(made.images), 20 + n - 1, without=now.candidates.excluded)
     match = rated(now, nearest_untaken(near.ids, n), "entropy")
     among = np.unique(near.ids[:, :20])
     best = highest(among, rated(now, among, "entropy"), n)[1]

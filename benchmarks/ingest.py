@@ -24,13 +24,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from asal.data.ingest import Hands, ingest
+from asal.data.ingest import IngestContext, ingest
 from asal.data.sources import Source
 from asal.data.sources.decode import decode
 from asal.data.sources.folder import Folder
 from asal.data.sources.hub import Hub
 from asal.runtime import environment
-from asal.runtime.engine import Here
+from asal.runtime.engine import InProcess
 from asal.runtime.engine.local import Local
 
 MNIST, CIFAR = "ylecun/mnist", "uoft-cs/cifar10"
@@ -72,12 +72,17 @@ def measure(kind: str, folder: Path, workers: int) -> dict[str, Any]:
     source, gray = opened(kind, folder)
     decoded, told = bare(source), []
 
-    def watch(stage: str, done: int, total: int, note: str = "") -> None:
+    def progress(stage: str, done: int, total: int, note: str = "") -> None:
         told.append((time.perf_counter(), done))
 
     with tempfile.TemporaryDirectory(dir=folder.parent) as project:
         begun = time.perf_counter()
-        ingest(source, Path(project), gray=gray, hands=Hands(Local(workers) if workers > 1 else Here(), watch))
+        ingest(
+            source,
+            Path(project),
+            gray=gray,
+            context=IngestContext(Local(workers) if workers > 1 else InProcess(), progress),
+        )
         ended = time.perf_counter()
     n = source.splits["train"]
     first, last = told[0], told[-1]

@@ -20,11 +20,12 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from support import ROOT
 
 from asal.session.oracles.stored import Stored
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from people import Bot, Served
+sys.path.insert(0, str(ROOT / "tests"))
+from support.http_clients import Bot, Served
 
 
 def linked(project: Path, spec: Path, place: Path, settings: str) -> Path:

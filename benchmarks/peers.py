@@ -30,7 +30,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from asal.data.augmented_pool import Augmented
+from asal.data.augmented_pool import AugmentedPool
 from asal.data.pool import shard_name, shard_size
 from asal.features.store import write_vectors
 from asal.models.tensors import to_batch
@@ -61,7 +61,7 @@ def write_inputs(project: Project, folder: Path, case: str, size: int) -> None:
     """Write the rows of a pool, the same as asal stores them, the labelled ones, and the classifier's numbers."""
     from sklearn.linear_model import LogisticRegression
 
-    pool = Augmented(project.pool, size)
+    pool = AugmentedPool(project.pool, size)
     extract = project.space("pixels").extractor if case == "features" else pixels
     width = extract(pool.read(np.arange(1))).shape[1]
     rows = np.lib.format.open_memmap(folder / "rows.npy", "w+", np.float32, (size, width))

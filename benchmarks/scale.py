@@ -31,9 +31,9 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from asal.cli.progress import watching
+from asal.cli.progress import show_progress
 from asal.core import Features, Ids, Index, Round
-from asal.data.augmented_pool import Augmented
+from asal.data.augmented_pool import AugmentedPool
 from asal.features.store import StoredVectors, shard_path, write_vectors
 from asal.index import indexes
 from asal.paper.plots import draw_crossings, draw_scaling
@@ -103,9 +103,9 @@ def opened(given: argparse.Namespace) -> tuple[Project, StoredVectors]:
     space, n = project.space(given.space), max(given.sizes)
     home = given.out / f"{given.space}-{n}"
     if not (home / "vectors.json").exists():
-        pool, start = Augmented(project.pool, n), time.perf_counter()
-        with watching(Console()) as watch:
-            write_vectors(home, lambda ids: space.extractor(pool.read(ids)), n, watch=watch)
+        pool, start = AugmentedPool(project.pool, n), time.perf_counter()
+        with show_progress(Console()) as progress:
+            write_vectors(home, lambda ids: space.extractor(pool.read(ids)), n, progress=progress)
         (home / "seconds.txt").write_text(f"{time.perf_counter() - start}")
     return project, StoredVectors.open(home)
 
@@ -146,7 +146,7 @@ def let_go(folder: Path) -> None:
 def select(given: argparse.Namespace) -> dict[str, Any]:
     """Time one case in this process."""
     project, vectors = opened(given)
-    pool, store = Augmented(project.pool, given.images), First(vectors, given.images)
+    pool, store = AugmentedPool(project.pool, given.images), First(vectors, given.images)
     space, kind = project.space(given.space), index_of(given.case)
     ids, oracle = np.arange(LABELLED), project.oracle("pool")
     labels = oracle.answer(ids)

@@ -21,7 +21,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from asal.experiments.evaluation import Exam
+from asal.experiments.evaluation import Evaluation
 from asal.experiments.run import Initial
 from asal.labelling.stopping import CRITERIA, ENOUGH, Look, look, stop_set, verdicts
 from asal.project.project import Project
@@ -43,7 +43,7 @@ class Seen:
 
 def rounds(project: Project, strategy: str, seed: int, size: int) -> Iterator[Seen]:
     """Yield the rounds of one run, to the budget."""
-    protocol, oracle, exam = project.spec.protocol, project.oracle("pool"), Exam.of(project)
+    protocol, oracle, test_set = project.spec.protocol, project.oracle("pool"), Evaluation.of(project)
     plan = project.plan(strategy, oracle.classes, seed, first=Initial(oracle, protocol.draw, seed))
     ids = stop_set(len(project.pool), seed, size)
     with Record.open("sqlite://") as record:
@@ -53,7 +53,7 @@ def rounds(project: Project, strategy: str, seed: int, size: int) -> Iterator[Se
             told = oracle.answer(batch.ids).tolist()
             session.tell({image: label if label >= 0 else None for image, label in zip(batch.ids, told, strict=True)})
             model = session.model()
-            yield Seen(look(model.predict(project.pool.read(ids)), len(session.labelled)), exam.accuracy(model))
+            yield Seen(look(model.predict(project.pool.read(ids)), len(session.labelled)), test_set.accuracy(model))
 
 
 @dataclass(frozen=True)

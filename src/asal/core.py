@@ -157,7 +157,7 @@ class Vectors(Protocol):
     def read(self, ids: Ids) -> Features: ...
 
 
-class Tools(Protocol):
+class Resources(Protocol):
     """What a strategy declared in its `needs`, opened when it is first touched."""
 
     @property
@@ -174,10 +174,10 @@ class Tools(Protocol):
         ...
 
 
-class Toolmaker(Protocol):
+class ToolProvider(Protocol):
     """Hands out the tools of a round: most stand still, and some hang on the present classifier."""
 
-    def at(self, model: Model, meter: Meter) -> Tools: ...
+    def at(self, model: Model, meter: Meter) -> Resources: ...
 
 
 Score: TypeAlias = Callable[[Any], Any]  # probabilities (n, k) → scores (n,), for numpy arrays and torch tensors alike
@@ -188,25 +188,25 @@ class Candidates:
     """Every image of the pool but the closed ones: what is taken is small, so that is what is held."""
 
     size: int
-    closed: Ids = field(default_factory=lambda: NO_IDS)  # sorted, distinct
+    excluded: Ids = field(default_factory=lambda: NO_IDS)  # sorted, distinct
 
     def __post_init__(self) -> None:
-        closed = np.unique(as_ids(self.closed))
-        if closed.size and (closed[0] < 0 or closed[-1] >= self.size):
+        excluded = np.unique(as_ids(self.excluded))
+        if excluded.size and (excluded[0] < 0 or excluded[-1] >= self.size):
             raise UserError(
-                f"an image's id is between 0 and {self.size - 1}",
-                came=f"{closed[0]} … {closed[-1]} among the closed ids",
-                remedy="pass ids of this pool",
+                f"{excluded[0]} … {excluded[-1]} among the excluded ids",
+                rule=f"an image's id is between 0 and {self.size - 1}",
+                hint="pass ids of this pool",
             )
-        object.__setattr__(self, "closed", closed)
+        object.__setattr__(self, "excluded", excluded)
 
     def __len__(self) -> int:
-        return self.size - len(self.closed)
+        return self.size - len(self.excluded)
 
     def has(self, ids: Ids) -> npt.NDArray[np.bool_]:
         """Say for each id whether it may still be asked. Cost: O(n log closed)."""
         inside = (ids >= 0) & (ids < self.size)
-        return inside & ~np.isin(ids, self.closed)
+        return inside & ~np.isin(ids, self.excluded)
 
     def sample(self, n: int, rng: np.random.Generator) -> Ids:
         """Draw n distinct open ids, all equally likely. Cost: O(n + closed), whatever the pool's size."""
@@ -214,15 +214,15 @@ class Candidates:
             raise not_enough(n, len(self))
         ranks = _distinct(n, len(self), rng)
         # The rank-th open id is rank + (closed ids at or below it): closed[i] − i open ids lie before closed[i].
-        open_before = self.closed - np.arange(len(self.closed))
+        open_before = self.excluded - np.arange(len(self.excluded))
         return as_ids(ranks + np.searchsorted(open_before, ranks, side="right"))
 
     def blocks(self, size: int = 4096) -> Iterator[Ids]:
         """Yield every open id in ascending order, block by block. Cost: linear in the pool."""
         for start in range(0, self.size, size):
             end = min(start + size, self.size)
-            closed = self.closed[slice(*np.searchsorted(self.closed, [start, end]))]
-            ids = np.delete(np.arange(start, end, dtype=np.int64), closed - start)
+            excluded = self.excluded[slice(*np.searchsorted(self.excluded, [start, end]))]
+            ids = np.delete(np.arange(start, end, dtype=np.int64), excluded - start)
             if ids.size:
                 yield ids
 
@@ -241,11 +241,9 @@ def _distinct(n: int, size: int, rng: np.random.Generator) -> Ids:
 def not_enough(n: int, left: int) -> UserError:
     """Return the error for a batch that the pool cannot fill."""
     return UserError(
-        "a batch holds images that nobody has been asked about",
-        came=f"{n} were wanted and {left or 'none'} are left",
-        remedy=f"ask for {left} or fewer, or add images to the pool"
-        if left
-        else "stop here, or add images to the pool",
+        f"{n} were wanted and {left or 'none'} are left",
+        rule="a batch holds images that nobody has been asked about",
+        hint=f"ask for {left} or fewer, or add images to the pool" if left else "stop here, or add images to the pool",
     )
 
 
@@ -258,15 +256,15 @@ class Round:
     labelled: Ids
     labels: Labels
     model: Model
-    tools: Tools
+    tools: Resources
     skipped: Ids = field(default_factory=lambda: NO_IDS)  # not to be asked: nobody could tell, or they are open still
     meter: Meter = field(default_factory=Meter)
     origins: Sequence[Mapping[str, Any]] = ()  # how each image was made that was made up so far, in the order of ids
     candidates: Candidates = field(init=False)
 
     def __post_init__(self) -> None:
-        closed = np.concatenate([self.labelled, self.skipped])
-        object.__setattr__(self, "candidates", Candidates(len(self.pool), closed[closed < len(self.pool)]))
+        excluded = np.concatenate([self.labelled, self.skipped])
+        object.__setattr__(self, "candidates", Candidates(len(self.pool), excluded[excluded < len(self.pool)]))
 
     @property
     def real(self) -> Ids:
@@ -320,7 +318,7 @@ class Selection:
     group: int = 1  # images to one annotation
 
     @classmethod
-    def of_made(
+    def of_synthetic(
         cls, now: Round, images: Images, scores: Scores, notes: Sequence[Mapping[str, Any]], group: int = 1
     ) -> Selection:
         """Return a selection of images that were made up just now, under the ids that are free."""

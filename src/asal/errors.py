@@ -1,4 +1,4 @@
-"""Errors that a user can mend: the rule, what came, and the remedy."""
+"""Errors that a user can put right: what happened, the rule where it helps, and a hint."""
 
 from __future__ import annotations
 
@@ -8,21 +8,31 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """Something the user can put right. One line each: the rule, what came instead, what to do."""
+    """Something that the user can put right. Each part is one line of plain English.
 
-    def __init__(self, rule: str, *, came: str, remedy: str) -> None:
-        super().__init__(rule, came, remedy)
-        self.rule, self.came, self.remedy = rule, came, remedy
+    Args:
+        got: what happened, as a sentence that stands alone: it is what people read first.
+        rule: what holds instead, where that helps; empty where `got` says enough.
+        hint: what to do about it.
+    """
+
+    def __init__(self, got: str, *, hint: str, rule: str = "") -> None:
+        super().__init__(got, rule, hint)
+        self.got, self.rule, self.hint = got, rule, hint
 
     def __reduce__(self) -> tuple[object, ...]:  # keyword-only arguments do not survive pickling between processes
-        return _rebuild, (type(self), self.rule, self.came, self.remedy)
+        return _rebuild, (type(self), self.got, self.rule, self.hint)
 
     def __str__(self) -> str:
-        return f"{self.rule}: {self.came}; {self.remedy}"
+        return "; ".join(part for part in (self.got, self.rule, self.hint) if part)
+
+    def to_json(self) -> dict[str, str]:
+        """Return its parts by name."""
+        return {"got": self.got, "rule": self.rule, "hint": self.hint}
 
 
-def _rebuild(kind: type[UserError], rule: str, came: str, remedy: str) -> UserError:
-    return kind(rule, came=came, remedy=remedy)
+def _rebuild(kind: type[UserError], got: str, rule: str, hint: str) -> UserError:
+    return kind(got, rule=rule, hint=hint)
 
 
 class DamageError(UserError):
@@ -38,17 +48,32 @@ class OutageError(UserError):
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
-    """Return the error for a name that nothing goes by, with the likeliest one that was meant.
+    """Return the error for a name that is not known, with the closest name that is.
 
     >>> print(unknown("strategy", "corset", ["asal", "coreset", "random"]))
-    a strategy goes by one of these names: asal, coreset, random: 'corset' is none; did you mean 'coreset'?
+    no strategy is called 'corset'; the strategies are asal, coreset, random; did you mean 'coreset'?
     """
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1)
-    remedy = f"did you mean '{close[0]}'?" if close else "choose one of them" if names else "leave it out"
-    article = "an" if kind[0] in "aeiou" else "a"
-    rule = f"{article} {kind} goes by one of these names: {', '.join(names)}" if names else f"there is no {kind}"
-    return UserError(rule, came=f"'{name}' is none", remedy=remedy)
+    hint = f"did you mean '{close[0]}'?" if close else "choose one of them" if names else "leave it out"
+    rule = f"the {plural(kind)} are {', '.join(names)}" if names else f"there are no {plural(kind)}"
+    return UserError(f"no {kind} is called '{name}'", rule=rule, hint=hint)
+
+
+def plural(noun: str) -> str:
+    """Return the plural of an English noun phrase, whose first noun counts: "option of it", "options of it".
+
+    >>> [plural(noun) for noun in ("strategy", "class", "feature space", "split for the test set")]
+    ['strategies', 'classes', 'feature spaces', 'splits for the test set']
+    """
+    head, of, rest = re.match(r"(.*?)( of | for |$)(.*)", noun).groups()  # type: ignore[union-attr]
+    if head.endswith(("s", "x", "ch", "sh")):
+        head += "es"
+    elif head.endswith("y") and head[-2] not in "aeiou":
+        head = f"{head[:-1]}ies"
+    else:
+        head += "s"
+    return head + of + rest
 
 
 def without_secrets(text: str) -> str:

@@ -119,11 +119,11 @@ def explain(place: str, error: Any) -> UserError:
     first = error.errors()[0]
     where = ".".join(str(step) for step in first["loc"]) or place
     if first["type"] == "missing":
-        return UserError(f"the {place} need '{where}'", came="it is not there", remedy=f"add `{where} = …`")
+        return UserError("it is not there", rule=f"the {place} need '{where}'", hint=f"add `{where} = …`")
     return UserError(
-        f"the {place}: {first['msg'][0].lower()}{first['msg'][1:]}",
-        came=f"{where} = {first['input']!r}",
-        remedy=f"change '{where}'",
+        f"{where} = {first['input']!r}",
+        rule=f"the {place}: {first['msg'][0].lower()}{first['msg'][1:]}",
+        hint=f"change '{where}'",
     )
 
 

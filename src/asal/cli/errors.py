@@ -18,14 +18,15 @@ INTERRUPTED = 130  # what a shell calls a command that Ctrl-C ended
 
 
 def print_error(error: UserError) -> None:
-    """Print an error in three lines."""
-    for word, text in (("error", error.rule), ("came", error.came), ("remedy", error.remedy)):
-        said = Text.assemble((f"{word:7}", "bold red" if word == "error" else "dim"), " ".join(text.split()))
-        errors.print(said, soft_wrap=True)
+    """Print an error: what happened, the rule where there is one, and a hint."""
+    for word, text in (("error", error.got), ("rule", error.rule), ("hint", error.hint)):
+        if text:
+            label = (f"{word}:".ljust(7), "bold red" if word == "error" else "dim")
+            errors.print(Text.assemble(label, " ".join(text.split())), soft_wrap=True)
 
 
 def run_to_its_end(app: typer.Typer) -> None:
-    """Run the command line; errors that a user can mend come in three lines."""
+    """Run the command line; errors that a user can put right are printed in three lines at most."""
     try:
         code = app(standalone_mode=False, prog_name="asal")
         if code == INTERRUPTED:
@@ -34,7 +35,7 @@ def run_to_its_end(app: typer.Typer) -> None:
     except Misuse as error:
         if said := error.format_message():  # nothing, where no command was given and the help stands there already
             place = error.ctx.command_path if error.ctx else "asal"
-            print_error(UserError("a command takes what its help says", came=said, remedy=f"see `{place} --help`"))
+            print_error(UserError(said, hint=f"see `{place} --help`"))
         sys.exit(2)
     except UserError as error:
         if os.environ.get("ASAL_DEBUG"):
@@ -44,7 +45,6 @@ def run_to_its_end(app: typer.Typer) -> None:
     except Exception as error:
         if os.environ.get("ASAL_DEBUG"):
             raise
-        came = f"{type(error).__name__}: {str(error).strip().rpartition(chr(10))[2]}"
-        rule = "a command ends well, or says what to mend"
-        print_error(UserError(rule, came=came, remedy="see where with `asal --debug …`, and report it: this is a bug"))
+        got = f"{type(error).__name__}: {str(error).strip().rpartition(chr(10))[2]}"
+        print_error(UserError(got, hint="this is a bug: run `asal --debug …` to see where it happened, and report it"))
         sys.exit(1)

@@ -66,11 +66,11 @@ def import_(
 
     For example: `asal import my-project labels.csv --by Ada`
     """
-    from asal.labelling.exchange.imports import How, import_labels
+    from asal.labelling.exchange.imports import ImportOptions, import_labels
     from asal.labelling.exchange.readers import Columns
     from asal.project.project import Project
 
-    how = How(form, Columns(key, label), by, replace)
+    how = ImportOptions(form, Columns(key, label), by, replace)
     _print(import_labels(Project.open(project), file, how).lines)
 
 

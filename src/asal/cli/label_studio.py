@@ -109,7 +109,7 @@ def sync(
         with listening(listen) if listen is not None else nullcontext((Event(), 0)) as (hint, _):
             bridge.hook(webhook) if webhook else None
             sized, tell = size(folder, batch), _Telling(bridge)
-            bridge.watch(sized, tell, every, hint, tell.trouble) if every else bridge.sync(sized, tell)
+            bridge.progress(sized, tell, every, hint, tell.trouble) if every else bridge.sync(sized, tell)
         console.print(f"{bridge.session.state.spent:,} labels.", highlight=False)
 
 

@@ -69,12 +69,12 @@ def demo(
     folder: Annotated[Path, typer.Argument(help="Where everything goes.")] = Path("demo"), jobs: JobsOption = CORES
 ) -> None:
     """Compare four strategies on scikit-learn's digits: data, generator, index, runs and report in minutes."""
-    from asal.cli.progress import watching
+    from asal.cli.progress import show_progress
     from asal.experiments.demo import demo as whole_way
     from asal.reports.experiment import report as write_report
 
-    with watching(console) as watch:
-        whole_way(folder, jobs, watch, console.print)
+    with show_progress(console) as progress:
+        whole_way(folder, jobs, progress, console.print)
     _print_paths(write_report(folder))
 
 
@@ -130,7 +130,7 @@ def prepare(
 
     For example: `asal prepare SPEC --engine ray --address 10.0.0.1:6379`
     """
-    from asal.cli.progress import watching
+    from asal.cli.progress import show_progress
     from asal.project.project import Project
     from asal.project.spec import load
     from asal.runtime.devices import Device
@@ -139,8 +139,8 @@ def prepare(
     settings = load(spec)
     root = _root(spec, project, settings.name)
     who = chosen(engine, workers, address, cpus, gpus)
-    with watching(console) as watch:
-        Project(root, settings, Device(count=devices), watch, who, storage).prepare()
+    with show_progress(console) as progress:
+        Project(root, settings, Device(count=devices), progress, who, storage).prepare()
     status(root)
 
 
@@ -161,7 +161,7 @@ def add(
     trained stays; features are computed for the new images alone, and the index grows by them. When what comes no
     longer looks like what the generator was trained on, start a new project.
     """
-    from asal.cli.progress import watching
+    from asal.cli.progress import show_progress
     from asal.data.sources.folder import Folder
     from asal.project.project import Project
     from asal.project.spec import load
@@ -169,8 +169,8 @@ def add(
 
     settings = load(spec)
     root = _root(spec, project, settings.name)
-    with watching(console) as watch:
-        opened = Project(root, settings, watch=watch, engine=chosen("local", workers))
+    with show_progress(console) as progress:
+        opened = Project(root, settings, progress=progress, engine=chosen("local", workers))
         found = opened.add(Folder(str(images)) if images else None)
     others = f", {found.others:,} of other classes" if found.others else ""
     then = f"Next: asal prepare {quote(str(root))}" if found.new else "Nothing has changed."
@@ -190,7 +190,7 @@ def run(
     project: ProjectOption = None,
 ) -> None:
     """Compare strategies over paired seeds, with answers that are already known."""
-    from asal.cli.progress import watching
+    from asal.cli.progress import show_progress
     from asal.experiments.sweep import compare
     from asal.project.project import Project
     from asal.project.spec import load
@@ -198,9 +198,9 @@ def run(
 
     settings = load(spec)
     names = [name.strip() for name in strategies.split(",")] if strategies else list(settings.strategies)
-    with watching(console) as watch:
+    with show_progress(console) as progress:
         root, engine = _root(spec, project, settings.name), chosen("local", jobs, option="--jobs")
-        opened = Project(root, settings, watch=watch, engine=engine)
+        opened = Project(root, settings, progress=progress, engine=engine)
         compare(opened, names, range(seeds), out, jobs, threads)
     console.print(f"Done. Next: asal report {quote(str(out))}", highlight=False, soft_wrap=True)
 
@@ -296,12 +296,12 @@ def reproduce(
 
     For example: `asal reproduce fig3a --seeds 2 --budget 100` for a first look
     """
-    from asal.cli.progress import watching
-    from asal.paper.context import Order
+    from asal.cli.progress import show_progress
+    from asal.paper.context import ExhibitContext
     from asal.paper.reproduce import reproduce as done_again
 
-    with watching(console) as watch:
-        paths = done_again(exhibit, Order(out, jobs, watch, seeds, budget, projects, specs))
+    with show_progress(console) as progress:
+        paths = done_again(exhibit, ExhibitContext(out, jobs, progress, seeds, budget, projects, specs))
     _print_paths(paths)
 
 
@@ -309,8 +309,8 @@ def _numbers(text: str, kind: type[Number], option: str, what: str, example: str
     try:
         return [kind(number) for number in text.split(",") if number.strip()] or None
     except ValueError:
-        rule, remedy = f"{option} takes {what}, by commas", f"write, for example, {option} {example}"
-        raise UserError(rule, came=f"{option} {text}", remedy=remedy) from None
+        rule, hint = f"{option} takes {what}, by commas", f"write, for example, {option} {example}"
+        raise UserError(f"{option} {text}", rule=rule, hint=hint) from None
 
 
 @app.command(name="list")

@@ -10,20 +10,22 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.progress import (
+    Progress as Bars,
+)
 
-from asal.runtime.progress import Watch
+from asal.runtime.progress import Progress
 
 EVERY_SECONDS = 10.0  # a stage's line, where there is no terminal to draw bars on
 
 
 @contextmanager
-def watching(console: Console) -> Iterator[Watch]:
+def show_progress(console: Console) -> Iterator[Progress]:
     """Show progress until the block ends."""
     if not console.is_terminal:
         yield _Lines(console)
@@ -32,15 +34,15 @@ def watching(console: Console) -> Iterator[Watch]:
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
         TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
     )  # fmt: skip
-    with Progress(*columns, console=console) as progress:
+    with Bars(*columns, console=console) as bars:
         stages: dict[str, TaskID] = {}
 
-        def watch(stage: str, done: int, total: int, note: str = "") -> None:
+        def progress(stage: str, done: int, total: int, note: str = "") -> None:
             if stage not in stages:
-                stages[stage] = progress.add_task(stage, total=total, note="")
-            progress.update(stages[stage], completed=done, total=total, note=note)
+                stages[stage] = bars.add_task(stage, total=total, note="")
+            bars.update(stages[stage], completed=done, total=total, note=note)
 
-        yield watch
+        yield progress
 
 
 class _Lines:

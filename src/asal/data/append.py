@@ -19,11 +19,11 @@ import numpy.typing as npt
 from asal.core import Ids, Labels
 from asal.data import pool
 from asal.data.concat_pool import ADDITIONS, SEEN, additions, mended
-from asal.data.ingest import Hands, take, told_of
-from asal.data.ingest_shard import Form
+from asal.data.ingest import IngestContext, take, told_of
+from asal.data.ingest_shard import ImageFormat
 from asal.data.pool import StoredPool
 from asal.data.sources import Source
-from asal.data.splits import Part
+from asal.data.splits import SplitPart
 from asal.errors import UserError, unknown
 from asal.runtime import artifacts
 
@@ -40,7 +40,7 @@ class Added:
     others: int  # of classes that the project does not keep
 
 
-def add(source: Source, root: Path, keep: tuple[str, ...], form: Form, hands: Hands) -> Added:
+def add(source: Source, root: Path, keep: tuple[str, ...], form: ImageFormat, context: IngestContext) -> Added:
     """Take in what is new among the source's training images, and tell how much that was.
 
     The caller holds the project (`artifacts.alone`). Memory: 8 bytes an image, old and new.
@@ -55,12 +55,12 @@ def add(source: Source, root: Path, keep: tuple[str, ...], form: Form, hands: Ha
     facts = pool.made_from(root / "pool")
     if "augmented" in pool.facts_of(root / "pool"):
         raise UserError(
-            "an augmented pool is as large as its source says",
-            came="images to be added to one",
-            remedy="raise `images` under [source], in another project folder",
+            "images to be added to one",
+            rule="an augmented pool is as large as its source says",
+            hint="raise `images` under [source], in another project folder",
         )
     for partial in mended(root):
-        _remake(source, partial, facts, form, hands)
+        _remake(source, partial, facts, form, context)
     rows, told = _new(source, _known(root))
     fresh, labels = len(rows), _labels(source, facts, keep, rows)
     if labels is not None and keep:
@@ -83,20 +83,20 @@ def add(source: Source, root: Path, keep: tuple[str, ...], form: Form, hands: Ha
         "classes": facts["classes"],
         "keys": told,
     }
-    take(source, Part("train", rows, labels, tuple(facts["classes"])), folder, made_from, form, hands)
+    take(source, SplitPart("train", rows, labels, tuple(facts["classes"])), folder, made_from, form, context)
     return replace(counts, new=len(StoredPool.open(folder)))
 
 
-def _remake(source: Source, partial: Path, facts: dict[str, Any], form: Form, hands: Hands) -> None:
+def _remake(source: Source, partial: Path, facts: dict[str, Any], form: ImageFormat, context: IngestContext) -> None:
     """Make anew what `doctor --mend` took from an addition: of the very images that it held."""
     receipts = sorted((partial / "receipts").glob("*.json"))
     told = [artifacts.read_json(path) for path in receipts]
     gone = [name for name in artifacts.read_json(partial / artifacts.SCRATCH / artifacts.WAS) if "receipts/" in name]
     if gone:
         raise UserError(
-            "an addition is made anew by its receipts, which say which images it held",
-            came=f"{partial / gone[0]} was damaged, too",
-            remedy="put it back from a copy",
+            f"{partial / gone[0]} was damaged, too",
+            rule="an addition is made anew by its receipts, which say which images it held",
+            hint="put it back from a copy",
         )
     held: list[str] = []
     for receipt in told:
@@ -105,12 +105,12 @@ def _remake(source: Source, partial: Path, facts: dict[str, Any], form: Form, ha
     there = {record.key: row for row, record in enumerate(source.records("train", np.arange(source.splits["train"])))}
     if lost := [key for key in held if key not in there]:
         raise UserError(
-            "an addition is made anew from its source", came=f"{lost[0]} is not there any more", remedy="put it back"
+            f"{lost[0]} is not there any more", rule="an addition is made anew from its source", hint="put it back"
         )
     rows = np.array([there[key] for key in held], np.int64)
     made_from = artifacts.read_json(partial / artifacts.SCRATCH / artifacts.MADE_FROM)
-    part = Part("train", rows, _labels(source, facts, (), rows), tuple(facts["classes"]))
-    take(source, part, partial.with_suffix(""), made_from, form, hands)
+    part = SplitPart("train", rows, _labels(source, facts, (), rows), tuple(facts["classes"]))
+    take(source, part, partial.with_suffix(""), made_from, form, context)
 
 
 def _known(root: Path) -> Hashes:

@@ -21,7 +21,7 @@ REACH = 2  # pixels that an image is shifted by, at most, up, down, left or righ
 
 
 @dataclass(frozen=True)
-class Augmented:
+class AugmentedPool:
     """Images 0 … size − 1: image i is image i mod n of the base, shifted by what (seed, i) say. Holds nothing.
 
     The first n are the base's own. Pixels that a shift uncovers repeat the edge. With `mirror`, every other copy or so
@@ -56,9 +56,9 @@ class Augmented:
         ids = as_ids(ids)
         if ids.size and (ids.min() < 0 or ids.max() >= self.size):
             raise UserError(
-                f"an image's id is between 0 and {self.size - 1}",
-                came=f"{ids.min()} … {ids.max()}",
-                remedy="pass ids of this pool",
+                f"{ids.min()} … {ids.max()}",
+                rule=f"an image's id is between 0 and {self.size - 1}",
+                hint="pass ids of this pool",
             )
         images = self.base.read(ids % len(self.base))
         shifts = self.shifts(ids)
@@ -97,7 +97,7 @@ class Augmented:
         return _mixed(ids.astype(np.uint64) + (np.uint64(self.seed) << np.uint64(40)))
 
 
-def open_pool(folder: Path) -> StoredPool | Augmented:
+def open_pool(folder: Path) -> StoredPool | AugmentedPool:
     """Open a pool folder that `asal.data.ingest` finished: as large as it is to be, whatever is stored of it.
 
     Raises:
@@ -107,10 +107,10 @@ def open_pool(folder: Path) -> StoredPool | Augmented:
     return in_full(StoredPool.open(folder))
 
 
-def in_full(stored: StoredPool) -> StoredPool | Augmented:
+def in_full(stored: StoredPool) -> StoredPool | AugmentedPool:
     """Return the pool as large as its folder says that it is to be."""
     larger = facts_of(stored.folder).get("augmented")
-    return stored if larger is None else Augmented(stored, larger["images"], larger["seed"], larger["mirror"])
+    return stored if larger is None else AugmentedPool(stored, larger["images"], larger["seed"], larger["mirror"])
 
 
 def _mixed(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

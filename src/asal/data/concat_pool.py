@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asal.core import Ids, Images
-from asal.data.augmented_pool import Augmented, open_pool
+from asal.data.augmented_pool import AugmentedPool, open_pool
 from asal.data.pool import StoredPool, checked
 from asal.errors import UserError
 from asal.runtime import artifacts
@@ -43,16 +43,16 @@ def mended(root: Path) -> list[Path]:
 
 def _gap(folder: Path) -> UserError:
     return UserError(
-        "what was added to a pool is all there, because ids go on from one addition to the next",
-        came=f"{folder} is not whole",
-        remedy="run `asal add`, which makes anew what `asal doctor --mend` took away; or put the folder back",
+        f"{folder} is not whole",
+        rule="what was added to a pool is all there, because ids go on from one addition to the next",
+        hint="run `asal add`, which makes anew what `asal doctor --mend` took away; or put the folder back",
     )
 
 
-def open_all(root: Path, added: Sequence[Path]) -> StoredPool | Augmented | Grown:
+def open_all(root: Path, added: Sequence[Path]) -> StoredPool | AugmentedPool | ConcatPool:
     """Open a project's pool with what was added to it."""
     first, more = open_pool(root / "pool"), [StoredPool.open(folder) for folder in added]
-    return Grown((first, *more)) if more else first
+    return ConcatPool((first, *more)) if more else first
 
 
 def places(ids: Ids, sizes: Sequence[int]) -> Iterator[tuple[int, npt.NDArray[np.bool_], Ids]]:
@@ -69,7 +69,7 @@ def places(ids: Ids, sizes: Sequence[int]) -> Iterator[tuple[int, npt.NDArray[np
 
 
 @dataclass(frozen=True)
-class Grown:
+class ConcatPool:
     """The first pool and what was added to it. It is known by the first one: what was trained on that stays."""
 
     parts: tuple[Any, ...]  # a StoredPool or an Augmented one, and StoredPools

@@ -24,24 +24,24 @@ import numpy as np
 
 from asal.data import pool
 from asal.data.concat_pool import ADDITIONS, SEEN, additions
-from asal.data.ingest_shard import RECEIPT, Form, Receipt, Shape, Taking, appear, close, decoded, save
+from asal.data.ingest_shard import RECEIPT, ImageFormat, IngestShardTask, Receipt, Shape, appear, close, decoded, save
 from asal.data.sources import Enlarging, Listed, Source, apart
-from asal.data.splits import Part, Split, divide
+from asal.data.splits import Split, SplitPart, divide
 from asal.errors import UserError, without_secrets
 from asal.runtime import artifacts
-from asal.runtime.engine import Engine, Here
-from asal.runtime.progress import Watch, unwatched
+from asal.runtime.engine import Engine, InProcess
+from asal.runtime.progress import Progress, no_progress
 
 
 @dataclass(frozen=True)
-class Hands:
+class IngestContext:
     """Who takes the shards in, and who is told of it."""
 
-    engine: Engine = field(default_factory=Here)
-    watch: Watch = unwatched
+    engine: Engine = field(default_factory=InProcess)
+    progress: Progress = no_progress
 
 
-ALONE = Hands()
+ALONE = IngestContext()
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -53,7 +53,7 @@ def ingest(
     keep: tuple[str, ...] = (),
     size: int | None = None,
     gray: bool = False,
-    hands: Hands = ALONE,
+    context: IngestContext = ALONE,
 ) -> dict[str, Path]:
     """Write the folders pool, validation and test of a project, those that `split` asks for, and return them.
 
@@ -71,7 +71,7 @@ def ingest(
     """
     split = split or Split()
     if size is not None and size < 1:
-        raise UserError("an image's size is at least one pixel", came=f"size = {size}", remedy="give a larger one")
+        raise UserError(f"size = {size}", rule="an image's size is at least one pixel", hint="give a larger one")
     options = {
         "source": told_of(source),
         "split": asdict(split), "keep": list(keep), "size": size, "gray": gray,
@@ -94,22 +94,22 @@ def ingest(
         source = source.origin if isinstance(source, Enlarging) else source
         project.mkdir(parents=True, exist_ok=True)
         shape = pool.StoredPool.open(folders["pool"]).shape if "pool" not in missing else None
-        form = Form(size, gray, shape or _shape(source, parts["pool"], size, gray))
+        form = ImageFormat(size, gray, shape or _shape(source, parts["pool"], size, gray))
         if made_from["source"] is None and isinstance(source, Listed):  # what is half-made is of this very list
             made_from["source"] = source.listing
         for name in missing:
             facts = {"part": name, **made_from, "classes": list(parts[name].classes)}
-            take(source, parts[name], folders[name], facts, form, hands, larger if name == "pool" else {})
+            take(source, parts[name], folders[name], facts, form, context, larger if name == "pool" else {})
     return folders
 
 
 def take(
     source: Source,
-    part: Part,
+    part: SplitPart,
     folder: Path,
     facts: Mapping[str, Any],
-    form: Form,
-    hands: Hands,
+    form: ImageFormat,
+    context: IngestContext,
     more: Mapping[str, Any] = NOTHING,
 ) -> None:
     """Fill one folder with the images of a part, going on where it was cut.
@@ -119,7 +119,7 @@ def take(
         more: what `pool.json` says besides.
     """
     with artifacts.building(folder, facts) as partial:
-        _assemble(partial, part, _taken(partial, source, part, form, hands), more)
+        _assemble(partial, part, _taken(partial, source, part, form, context), more)
 
 
 def told_of(source: Source) -> dict[str, Any]:
@@ -143,15 +143,15 @@ def _stands(folder: Path, made_from: Mapping[str, Any], added: Collection[str | 
     # A source that has gone, or lies far away, has no fingerprint: what was taken in stands without it.
     if not differing and made_from["source"] and made_from["source"] not in (there["source"], *added):
         raise UserError(
-            f"the {folder.name} of a project stays as it was made, because labels belong to its ids",
-            came=f"{folder} was made when the source held other images",
-            remedy="take new ones in with `asal add`, restore the old ones, or start another project folder",
+            f"{folder} was made when the source held other images",
+            rule=f"the {folder.name} of a project stays as it was made, because labels belong to its ids",
+            hint="take new ones in with `asal add`, restore the old ones, or start another project folder",
         )
     if differing:
         raise UserError(
-            f"the {folder.name} of a project stays as it was made, because labels belong to its ids",
-            came=f"{folder} was made from other options: {'; '.join(differing)}",
-            remedy="restore them, or start another project folder",
+            f"{folder} was made from other options: {'; '.join(differing)}",
+            rule=f"the {folder.name} of a project stays as it was made, because labels belong to its ids",
+            hint="restore them, or start another project folder",
         )
     return True
 
@@ -163,9 +163,9 @@ def _check_listing(source: Source, folders: Mapping[str, Path], missing: Sequenc
     there = {artifacts.manifest(folder)["source"] for name, folder in folders.items() if name not in missing}
     if there - {None, source.listing}:
         raise UserError(
-            "the parts of a split are of one list of images",
-            came=f"the source has changed since {', '.join(sorted(folders.keys() - set(missing)))} was taken in",
-            remedy="restore the source; or, while nothing is labelled, delete what was taken in and start again",
+            f"the source has changed since {', '.join(sorted(folders.keys() - set(missing)))} was taken in",
+            rule="the parts of a split are of one list of images",
+            hint="restore the source; or, while nothing is labelled, delete what was taken in and start again",
         )
 
 
@@ -177,7 +177,7 @@ def _differences(name: str, there: Any, here: Any) -> Iterator[str]:
         yield f"{name} was {there!r} and is {here!r}"
 
 
-def _shape(source: Source, part: Part, size: int | None, gray: bool) -> Shape:
+def _shape(source: Source, part: SplitPart, size: int | None, gray: bool) -> Shape:
     """Return the shape of every image: what `size` says, or that of the first one that can be read."""
     if size:
         return size, size, 1 if gray else 3
@@ -195,38 +195,40 @@ def _shape(source: Source, part: Part, size: int | None, gray: bool) -> Shape:
 def _none_readable(skipped: Sequence[tuple[int, str, str]]) -> UserError:
     _, key, reason = skipped[0]
     return UserError(
-        "images are taken in when they can be read",
-        came=f"none of {len(skipped):,} can, such as {key}: {reason}",
-        remedy="check the source",
+        f"none of {len(skipped):,} can, such as {key}: {reason}",
+        rule="images are taken in when they can be read",
+        hint="check the source",
     )
 
 
-def _larger(source: Source, part: Part) -> dict[str, Any]:
+def _larger(source: Source, part: SplitPart) -> dict[str, Any]:
     """Return what a pool is to say of itself if it is larger than what is taken in."""
     if not isinstance(source, Enlarging):
         return {}
     if source.enlarges["images"] < len(part.rows):
         raise UserError(
-            "an augmented pool has every image of its base's, and more",
-            came=f"images = {source.enlarges['images']:,}, and the base's pool has {len(part.rows):,}",
-            remedy="raise `images` under [source], or set `train` under [pool.split]",
+            f"images = {source.enlarges['images']:,}, and the base's pool has {len(part.rows):,}",
+            rule="an augmented pool has every image of its base's, and more",
+            hint="raise `images` under [source], or set `train` under [pool.split]",
         )
     return {"augmented": dict(source.enlarges)}
 
 
-def _taken(folder: Path, source: Source, part: Part, form: Form, hands: Hands) -> list[Taking]:
+def _taken(
+    folder: Path, source: Source, part: SplitPart, form: ImageFormat, context: IngestContext
+) -> list[IngestShardTask]:
     """Take in every shard that is missing, and return all of them."""
     for left in (folder / artifacts.SCRATCH).iterdir():  # by a process that was killed
         if left.name not in (artifacts.MADE_FROM, artifacts.WAS):
             left.unlink()
     order, step = uuid.uuid4().hex, pool.shard_size(form.shape)
     works = [
-        Taking(source, order, part.split, part.rows[start : start + step], number, form, folder.absolute())
+        IngestShardTask(source, order, part.split, part.rows[start : start + step], number, form, folder.absolute())
         for number, start in enumerate(range(0, len(part.rows), step))
     ]
-    account = _Account(f"ingest {folder.stem}", hands.watch, len(part.rows))
+    account = _Account(f"ingest {folder.stem}", context.progress, len(part.rows))
     try:
-        for work, unreadable in hands.engine.each(account.open(works), account.hear):
+        for work, unreadable in context.engine.map_unordered(account.open(works), account.hear):
             account.settle(work, unreadable)
     finally:
         close()
@@ -238,13 +240,13 @@ class _Account:
     """How far all shards together are, for whoever watches."""
 
     stage: str
-    watch: Watch
+    progress: Progress
     total: int
     kept: int = 0  # rows that were done before
     begun: float = field(default_factory=time.monotonic)
     done: dict[str, tuple[int, int]] = field(default_factory=dict)  # by shard: rows, and unreadable ones among them
 
-    def open(self, works: Sequence[Taking]) -> list[Taking]:
+    def open(self, works: Sequence[IngestShardTask]) -> list[IngestShardTask]:
         """Book the shards that are there already, and return the others."""
         missing = []
         for work in works:
@@ -261,7 +263,7 @@ class _Account:
             self.done[stage] = (done, int(note or 0))
             self._tell()
 
-    def settle(self, work: Taking, unreadable: int) -> None:
+    def settle(self, work: IngestShardTask, unreadable: int) -> None:
         """Tell of a shard's end."""
         self.hear(work.name, work.size, work.size, str(unreadable))
 
@@ -270,10 +272,10 @@ class _Account:
         done, unreadable = (sum(column) for column in zip(*counts, strict=True))
         rate = (done - self.kept) / max(time.monotonic() - self.begun, 1e-3)
         notes = [f"{rate:,.0f} images/s", *([f"{unreadable:,} unreadable"] if unreadable else [])]
-        self.watch(self.stage, done, self.total, ", ".join(notes))
+        self.progress(self.stage, done, self.total, ", ".join(notes))
 
 
-def _assemble(folder: Path, part: Part, works: Sequence[Taking], more: Mapping[str, Any]) -> None:
+def _assemble(folder: Path, part: SplitPart, works: Sequence[IngestShardTask], more: Mapping[str, Any]) -> None:
     """Write what all receipts together say: the keys, what was left out and why, the labels, the sizes."""
     shape = works[0].form.shape
     shard = pool.shard_size(shape)
@@ -308,7 +310,7 @@ def _assemble(folder: Path, part: Part, works: Sequence[Taking], more: Mapping[s
     appear(folder, pool.FACTS, lambda file: _write(file, json.dumps(facts).encode()))
 
 
-def _receipts(works: Sequence[Taking]) -> Iterator[Receipt]:
+def _receipts(works: Sequence[IngestShardTask]) -> Iterator[Receipt]:
     for work in works:
         receipt = work.done()
         if receipt is None:

@@ -24,11 +24,11 @@ import numpy.typing as npt
 
 from asal.core import Ids
 from asal.data import pool
-from asal.data.sources import Listed, Raw, Record, Records
+from asal.data.sources import Listed, Raw, SourceImage, SourceImages
 from asal.data.sources.decode import Unreadable, decode
 from asal.errors import DamageError, UserError
 from asal.runtime import artifacts
-from asal.runtime.progress import Watch, unwatched
+from asal.runtime.progress import Progress, no_progress
 
 Image: TypeAlias = npt.NDArray[np.uint8]  # (h, w, c)
 Shape: TypeAlias = tuple[int, int, int]
@@ -40,12 +40,12 @@ TELL = 64  # images between two reports of progress
 RECEIPT = "receipts/{:05d}.json"
 
 _opened: dict[
-    str, Records
+    str, SourceImages
 ] = {}  # of the order that this process works for: a source is opened once, not for each shard
 
 
 @dataclass(frozen=True)
-class Form:
+class ImageFormat:
     """What images are brought to."""
 
     size: int | None  # pixels; None leaves them as they are
@@ -62,7 +62,7 @@ class Receipt:
 
 
 @dataclass(frozen=True, eq=False)
-class Taking:
+class IngestShardTask:
     """A shard to be taken in; done already, it costs a look.
 
     Args:
@@ -71,14 +71,14 @@ class Taking:
         folder: of the pool under construction.
     """
 
-    source: Records
+    source: SourceImages
     order: str
     split: str
     rows: Ids
     number: int
-    form: Form
+    form: ImageFormat
     folder: Path
-    light: ClassVar[bool] = True  # it needs no torch, which takes seconds to load
+    needs_torch: ClassVar[bool] = False
 
     @property
     def name(self) -> str:
@@ -108,7 +108,7 @@ class Taking:
         whole = images.dtype == np.uint8 and images.shape == (len(receipt.keys), *self.form.shape)
         return receipt if whole and len(receipt.keys) + len(receipt.skipped) == self.size else None
 
-    def do(self, watch: Watch = unwatched) -> int:
+    def run(self, progress: Progress = no_progress) -> int:
         """Take it in, and return how many images could not be read. The watch's note counts them too.
 
         Raises:
@@ -116,12 +116,12 @@ class Taking:
         """
         try:
             with artifacts.telling_of_disk(self.folder):
-                receipt = self.done() or self._take(watch)
+                receipt = self.done() or self._take(progress)
         except MemoryError:
             raise _too_little_memory(self.name) from None
         return len(receipt.skipped)
 
-    def _take(self, watch: Watch) -> Receipt:
+    def _take(self, progress: Progress) -> Receipt:
         images = np.empty((self.size, *self.form.shape), np.uint8)
         receipt = Receipt([], [])
         records = opened(self.order, self.source).records(self.split, self.rows)
@@ -135,7 +135,7 @@ class Taking:
                     images[len(receipt.keys)] = image
                     receipt.keys.append(key)
                 if (place + 1) % TELL == 0 or place + 1 == self.size:
-                    watch(self.name, place + 1, self.size, str(len(receipt.skipped)))
+                    progress(self.name, place + 1, self.size, str(len(receipt.skipped)))
         (self.folder / pool.shard_name(self.number)).parent.mkdir(exist_ok=True)
         (self.folder / RECEIPT.format(self.number)).parent.mkdir(exist_ok=True)
         appear(self.folder, pool.shard_name(self.number), lambda file: save(file, images[: len(receipt.keys)]))
@@ -147,13 +147,13 @@ class Taking:
     def _check(self, key: str, image: Image) -> None:
         if image.shape != self.form.shape:
             raise UserError(
-                "all images of a project have one shape",
-                came=f"{key} has (h, w, c) = {image.shape}, and those before it have {self.form.shape}",
-                remedy="give a `size` to bring them to",
+                f"{key} has (h, w, c) = {image.shape}, and those before it have {self.form.shape}",
+                rule="all images of a project have one shape",
+                hint="give a `size` to bring them to",
             )
 
 
-def opened(order: str, source: Records) -> Records:
+def opened(order: str, source: SourceImages) -> SourceImages:
     """Return the source that this process has opened for an order: this one, if it is the first; "" is none."""
     if not order:
         return source
@@ -196,10 +196,10 @@ def save(file: IO[bytes], array: npt.NDArray[Any]) -> None:
 Decoded: TypeAlias = tuple[str, Image | str]  # a key, and its image or the reason why there is none
 
 
-def decoded(records: Iterator[Record], size: int | None, gray: bool) -> Generator[Decoded, None, None]:
+def decoded(records: Iterator[SourceImage], size: int | None, gray: bool) -> Generator[Decoded, None, None]:
     """Decode in order; large images by a few threads that work ahead, small ones here, where that is quicker."""
 
-    def work(chunk: list[Record]) -> list[Decoded]:
+    def work(chunk: list[SourceImage]) -> list[Decoded]:
         return [(record.key, _image_or_reason(record, size, gray)) for record in chunk]
 
     first = list(islice(records, CHUNK))
@@ -224,7 +224,7 @@ def _bytes(raw: Raw) -> int:
     return raw.nbytes if isinstance(raw, np.ndarray) else len(raw) if isinstance(raw, bytes) else 0
 
 
-def _image_or_reason(record: Record, size: int | None, gray: bool) -> Image | str:
+def _image_or_reason(record: SourceImage, size: int | None, gray: bool) -> Image | str:
     try:
         return decode(record.raw, size=size, gray=gray)
     except Unreadable as error:
@@ -235,7 +235,7 @@ def _image_or_reason(record: Record, size: int | None, gray: bool) -> Image | st
 
 def _too_little_memory(what: str) -> UserError:
     return UserError(
-        "a shard of images fits into memory, with what its source holds",
-        came=f"there was too little for {what}",
-        remedy="run the same command again, with fewer --workers: it resumes",
+        f"there was too little for {what}",
+        rule="a shard of images fits into memory, with what its source holds",
+        hint="run the same command again, with fewer --workers: it resumes",
     )

@@ -161,7 +161,7 @@ def checked(ids: Ids, size: int) -> Ids:
     outside = ids[(ids < 0) | (ids >= size)]
     if outside.size:
         raise UserError(
-            f"an image's id is between 0 and {size - 1}", came=f"{outside[0]}", remedy="pass ids of this pool"
+            f"{outside[0]}", rule=f"an image's id is between 0 and {size - 1}", hint="pass ids of this pool"
         )
     return ids
 
@@ -174,9 +174,9 @@ def made_from(folder: Path) -> dict[str, Any]:
     """
     if not artifacts.is_whole(folder):
         raise UserError(
-            "a pool is opened when its images have been taken in",
-            came=f"there is no finished pool in {folder}",
-            remedy="run `asal prepare`",
+            f"there is no finished pool in {folder}",
+            rule="a pool is opened when its images have been taken in",
+            hint="run `asal prepare`",
         )
     return artifacts.manifest(folder)
 

@@ -36,7 +36,7 @@ class Split:
 
 
 @dataclass(frozen=True)
-class Part:
+class SplitPart:
     """What goes into one folder: ascending rows of a source's split."""
 
     split: str
@@ -45,7 +45,7 @@ class Part:
     classes: tuple[str, ...]
 
 
-def divide(source: Source, split: Split, keep: tuple[str, ...] = ()) -> dict[str, Part]:
+def divide(source: Source, split: Split, keep: tuple[str, ...] = ()) -> dict[str, SplitPart]:
     """Return what goes into each folder, without reading an image.
 
     Raises:
@@ -57,16 +57,17 @@ def divide(source: Source, split: Split, keep: tuple[str, ...] = ()) -> dict[str
     for name, part in parts.items():
         if not len(part.rows):
             raise UserError(
-                f"the {name} needs images", came=f"none of its {len(dealt[name][1])} is of the kept classes"
-                if keep else "there is none", remedy="change `keep` or the sizes of the split",
-            )  # fmt: skip
+                f"none of its {len(dealt[name][1])} is of the kept classes" if keep else "there is none",
+                rule=f"the {name} needs images",
+                hint="change `keep` or the sizes of the split",
+            )
     labels = parts["pool"].labels
     if labels is not None and len(present := np.unique(labels[labels >= 0])) < 2:
         names = ", ".join(f"'{parts['pool'].classes[label]}'" for label in present) or "none"
         raise UserError(
-            "a pool has images of two classes or more",
-            came=f"only {names} is in it",
-            remedy='keep more classes, or read the source without labels (label = "none")',
+            f"only {names} is in it",
+            rule="a pool has images of two classes or more",
+            hint='keep more classes, or read the source without labels (label = "none")',
         )
     return parts
 
@@ -82,9 +83,9 @@ def _deal(splits: Mapping[str, int], split: Split) -> dict[str, tuple[str, Ids]]
     pool_size = n - held if split.train is None else split.train
     if min(sizes, default=0) < 0 or pool_size < 1 or pool_size + held > n:
         raise UserError(
-            f"the parts of a split have sizes that add up to {n:,} images at most, and the pool has one or more",
-            came=f"train = {split.train}, validation = {split.validation}, test = {split.test}",
-            remedy="make them smaller" if pool_size + held > n else "make none negative and leave some for the pool",
+            f"train = {split.train}, validation = {split.validation}, test = {split.test}",
+            rule=f"the parts of a split have sizes that add up to {n:,} images at most, and the pool has one or more",
+            hint="make them smaller" if pool_size + held > n else "make none negative and leave some for the pool",
         )
     _check_named(splits, {part: wish for part, wish in wanted.items() if isinstance(wish, str)})
     order = stream(split.seed, "split").permutation(n)
@@ -104,30 +105,30 @@ def _check_named(splits: Mapping[str, int], named: Mapping[str, str]) -> None:
             raise unknown(f"split for the {part} set", name, splits.keys() - {"train"})
     if len(set(named.values())) < len(named):
         raise UserError(
-            "no image is in both the validation and the test set",
-            came=f"both are the split '{named['test']}'",
-            remedy="name two splits, or hold some images of 'train' out: validation = 1000",
+            f"both are the split '{named['test']}'",
+            rule="no image is in both the validation and the test set",
+            hint="name two splits, or hold some images of 'train' out: validation = 1000",
         )
 
 
 def _check_keep(source: Source, keep: tuple[str, ...]) -> None:
     if keep and not source.classes:
-        raise UserError("only labelled images are kept by class", came="the source has no labels", remedy="drop `keep`")
+        raise UserError("the source has no labels", rule="only labelled images are kept by class", hint="drop `keep`")
     for name in keep:
         if name not in source.classes:
             raise unknown("class", name, source.classes)
     if len(set(keep)) != len(keep):
-        raise UserError("each class is kept once", came=f"keep = {list(keep)}", remedy="drop the one that comes twice")
+        raise UserError(f"keep = {list(keep)}", rule="each class is kept once", hint="drop the one that comes twice")
 
 
-def _kept(source: Source, split: str, rows: Ids, keep: tuple[str, ...]) -> Part:
+def _kept(source: Source, split: str, rows: Ids, keep: tuple[str, ...]) -> SplitPart:
     everything = source.labels(split)
     if everything is None:
-        return Part(split, rows, None, ())
+        return SplitPart(split, rows, None, ())
     labels = everything[rows]
     if not keep:
-        return Part(split, rows, labels, source.classes)
+        return SplitPart(split, rows, labels, source.classes)
     number = np.full(len(source.classes) + 1, -1)  # one place more: the unknown label −1 indexes the last
     number[[source.classes.index(name) for name in keep]] = np.arange(len(keep))
     labels = number[labels]
-    return Part(split, rows[labels >= 0], labels[labels >= 0], keep)
+    return SplitPart(split, rows[labels >= 0], labels[labels >= 0], keep)

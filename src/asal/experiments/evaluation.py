@@ -14,35 +14,35 @@ from asal.project.project import Project
 from asal.project.spec import Spec
 from asal.project.validate import supervised
 from asal.runtime import artifacts
-from asal.runtime.progress import Watch, listening
+from asal.runtime.progress import Progress, listening
 from asal.runtime.rng import stream
 
 SUPERVISED = "fully-supervised"  # where in a run folder the accuracies of such classifiers lie
 
 
 @dataclass(frozen=True)
-class Exam:
+class Evaluation:
     """The test set, which nothing but `accuracy` sees."""
 
     pool: StoredPool
     labels: Labels
 
     @classmethod
-    def of(cls, project: Project, part: str = "test") -> Exam:
+    def of(cls, project: Project, part: str = "test") -> Evaluation:
         """Open the test set of a project, or another part of it; images without a label are left out.
 
         Raises:
             UserError: there is none, or not one of its images has a label.
         """
         pool = project.test if part == "test" else StoredPool.open(project.root / part)
-        exam = cls(pool, project.oracle(part).answer(np.arange(len(pool))))
-        if not (exam.labels >= 0).any():
+        test_set = cls(pool, project.oracle(part).answer(np.arange(len(pool))))
+        if not (test_set.labels >= 0).any():
             raise UserError(
-                "accuracy is measured on labelled images",
-                came=f"not one image of the {part} set has a label",
-                remedy=f"set `{part}` under [pool.split] to a number, or to a split with labels",
+                f"not one image of the {part} set has a label",
+                rule="accuracy is measured on labelled images",
+                hint=f"set `{part}` under [pool.split] to a number, or to a split with labels",
             )
-        return exam
+        return test_set
 
     def accuracy(self, model: Model) -> float:
         """Return the share of test images whose likeliest class is their own."""
@@ -63,7 +63,7 @@ class Supervised:
     out: Path
 
     size = 1
-    light = False
+    needs_torch = True
 
     @property
     def name(self) -> str:
@@ -73,7 +73,7 @@ class Supervised:
     def path(self) -> Path:
         return self.out / SUPERVISED / f"seed-{self.seed}.json"
 
-    def do(self, watch: Watch) -> str:
+    def run(self, progress: Progress) -> str:
         """Train and measure, unless that was done, and return the accuracy in words; a kill costs this one training.
 
         Memory: the pool, as bytes.
@@ -85,10 +85,14 @@ class Supervised:
             labels = oracle.answer(np.arange(len(project.pool)))
             known = np.flatnonzero(labels >= 0)
             rng = stream(self.seed, "fully supervised")
-            with listening(watch, self.name):
+            with listening(progress, self.name):
                 model = learner.fit(project.pool.read(known), labels[known], len(oracle.classes), rng)
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            found = {"seed": self.seed, "labels": len(known), "accuracy": round(Exam.of(project).accuracy(model), 6)}
+            found = {
+                "seed": self.seed,
+                "labels": len(known),
+                "accuracy": round(Evaluation.of(project).accuracy(model), 6),
+            }
             artifacts.write_json(self.path, found)
         return f"accuracy {artifacts.read_json(self.path)['accuracy']:.3f}"
 

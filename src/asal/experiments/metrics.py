@@ -34,9 +34,9 @@ def aubc(labels: npt.ArrayLike, accuracy: npt.ArrayLike) -> float:
     x, y = np.asarray(labels, np.float64), np.asarray(accuracy, np.float64)
     if len(x) < 2 or x[-1] <= x[0]:
         raise UserError(
-            "an area needs accuracies at two budgets or more",
-            came=f"the labels {x.tolist()}",
-            remedy="raise the protocol's budget, or lower its batch",
+            f"the labels {x.tolist()}",
+            rule="an area needs accuracies at two budgets or more",
+            hint="raise the protocol's budget, or lower its batch",
         )
     return float(integrate.trapezoid(y, x) / (x[-1] - x[0]))
 
@@ -53,9 +53,9 @@ def accuracy_at(labels: npt.ArrayLike, accuracy: npt.ArrayLike, budget: float) -
     x = np.asarray(labels, np.float64)
     if not x[0] <= budget <= x[-1]:
         raise UserError(
-            f"the curve runs from {x[0]:,.0f} to {x[-1]:,.0f} labels",
-            came=f"a budget of {budget:,}",
-            remedy="choose budgets on the curve",
+            f"a budget of {budget:,}",
+            rule=f"the curve runs from {x[0]:,.0f} to {x[-1]:,.0f} labels",
+            hint="choose budgets on the curve",
         )
     return float(np.interp(budget, x, np.asarray(accuracy, np.float64)))
 

@@ -14,11 +14,11 @@ from asal.experiments.results import Results
 
 PAIRED_FROM = 2  # common seeds; one alone has no interval and decides nothing
 
-Duels: TypeAlias = Mapping[tuple[str, str], Paired]
+Pairwise: TypeAlias = Mapping[tuple[str, str], Paired]
 
 
 @dataclass(frozen=True)
-class Tally:
+class WinTieLoss:
     """How often the row's strategy came out ahead of the column's, level with it, and behind."""
 
     wins: int
@@ -42,7 +42,7 @@ class Matrix:
     """Tallies of all pairs that met, each in both directions; the strategies most ahead come first."""
 
     strategies: tuple[str, ...]
-    cells: Mapping[tuple[str, str], Tally]  # by row and column
+    cells: Mapping[tuple[str, str], WinTieLoss]  # by row and column
 
     @property
     def pairs(self) -> int:
@@ -50,7 +50,7 @@ class Matrix:
         return len(self.cells) // 2
 
 
-def duels(results: Results) -> dict[tuple[str, str], Paired]:
+def pairwise(results: Results) -> dict[tuple[str, str], Paired]:
     """Compare every strategy's area with every other's, in both directions, where two finished seeds are common."""
     found: dict[tuple[str, str], Paired] = {}
     for one, other in itertools.combinations(results.strategies, 2):
@@ -60,12 +60,14 @@ def duels(results: Results) -> dict[tuple[str, str], Paired]:
     return found
 
 
-def over_seeds(fought: Duels) -> Matrix:
+def over_seeds(fought: Pairwise) -> Matrix:
     """Count seeds won, tied and lost by area; shaded where the 95% interval of the difference excludes zero."""
-    return _ranked({key: Tally(pair.wins, pair.ties, pair.losses, pair.estimate.sign) for key, pair in fought.items()})
+    return _ranked(
+        {key: WinTieLoss(pair.wins, pair.ties, pair.losses, pair.estimate.sign) for key, pair in fought.items()}
+    )
 
 
-def over_benchmarks(fought: Sequence[Duels]) -> Matrix:
+def over_benchmarks(fought: Sequence[Pairwise]) -> Matrix:
     """Count the benchmarks on which a strategy beats, ties with and loses to another.
 
     To beat is to have a 95% interval of the paired differences in area that lies above zero, and to lose one that
@@ -75,13 +77,13 @@ def over_benchmarks(fought: Sequence[Duels]) -> Matrix:
     signs = {key: [pairs[key].estimate.sign for pairs in fought if key in pairs] for key in keys}
     return _ranked(
         {
-            key: Tally(found.count(1), found.count(0), found.count(-1), float(np.mean(found)))
+            key: WinTieLoss(found.count(1), found.count(0), found.count(-1), float(np.mean(found)))
             for key, found in signs.items()
         }
     )
 
 
-def _ranked(cells: Mapping[tuple[str, str], Tally]) -> Matrix:
+def _ranked(cells: Mapping[tuple[str, str], WinTieLoss]) -> Matrix:
     names = dict.fromkeys(itertools.chain.from_iterable(cells))
     net = {name: np.mean([tally.net for (row, _), tally in cells.items() if row == name]) for name in names}
     return Matrix(tuple(sorted(names, key=lambda name: -net[name])), cells)

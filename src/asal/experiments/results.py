@@ -93,9 +93,9 @@ def _reference(facts: Mapping[str, Any], path: Path) -> Reference | None:
         known = False
     if not known:
         raise UserError(
-            'a reference is {"accuracy": …, "accuracies": […]}, between 0 and 1 and measured on the test set',
-            came=f"{path} has {told}",
-            remedy="mend that entry, or take it out: no run depends on it",
+            f"{path} has {told}",
+            rule='a reference is {"accuracy": …, "accuracies": […]}, between 0 and 1 and measured on the test set',
+            hint="mend that entry, or take it out: no run depends on it",
         )
     return Reference(accuracy, accuracies, labels, told.get("settings") or {})
 
@@ -152,14 +152,14 @@ def load(folder: Path | str) -> Results:
     folder = Path(folder)
     if not (folder / FACTS).is_file():
         raise UserError(
-            "a folder of runs holds a run.json",
-            came=f"{folder} has none",
-            remedy="name the folder that `asal run … --out` wrote",
+            f"{folder} has none",
+            rule="a folder of runs holds a run.json",
+            hint="name the folder that `asal run … --out` wrote",
         )
     facts = read_facts(folder)
     missing = {"name", "strategies", "seeds", "classes", "protocol"} - facts.keys()
     if missing or not facts["strategies"]:
-        raise damaged(folder / FACTS, f"it lacks {', '.join(sorted(missing)) or 'any strategy'}", remedy=_mend(folder))
+        raise damaged(folder / FACTS, f"it lacks {', '.join(sorted(missing)) or 'any strategy'}", hint=_mend(folder))
     places = [
         (strategy, int(seed), folder / strategy / f"seed-{seed}" / "rows.jsonl")
         for strategy in facts["strategies"]
@@ -175,7 +175,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
     Raises:
         DamageError: it is not readable; the runs beside it need not be made anew.
     """
-    return read_json(folder / FACTS, remedy=_mend(folder))
+    return read_json(folder / FACTS, hint=_mend(folder))
 
 
 def _mend(folder: Path) -> str:

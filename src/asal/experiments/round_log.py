@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from asal.experiments.evaluation import Exam
+from asal.experiments.evaluation import Evaluation
 from asal.project.spec import Spec
 from asal.runtime import artifacts
 from asal.runtime.meter import Meter
@@ -17,7 +17,7 @@ from asal.session.state import State
 from asal.strategies.scores import scores
 
 
-class Titled(Protocol):
+class RunIdentity(Protocol):
     """What a row says of its run: a `Job`."""
 
     @property
@@ -30,7 +30,7 @@ class Titled(Protocol):
     def commit(self) -> str | None: ...
 
 
-def row(job: Titled, session: Session, batch: Batch | None, exam: Exam | None) -> dict[str, Any]:
+def row(job: RunIdentity, session: Session, batch: Batch | None, test_set: Evaluation | None) -> dict[str, Any]:
     """Return what is written of a round; without a batch it is the last one, which asks nothing."""
     meter, number = Meter(), session.state.number if batch is None else batch.round
     with meter.part("train"):
@@ -48,7 +48,7 @@ def row(job: Titled, session: Session, batch: Batch | None, exam: Exam | None) -
         "seed": job.seed,
         "round": number,
         "labels": session.state.spent,
-        "accuracy": None if exam is None else round(exam.accuracy(model), 6),
+        "accuracy": None if test_set is None else round(test_set.accuracy(model), 6),
         "mean_score": mean_score,
         "class_counts": list(session.counts.values()),
         "evaluations": evaluations,
@@ -61,7 +61,7 @@ def row(job: Titled, session: Session, batch: Batch | None, exam: Exam | None) -
     }
 
 
-class Rows:
+class RoundLog:
     """The rows of one run, one JSON object a line; a line that a crash cut short is dropped."""
 
     def __init__(self, path: Path) -> None:

@@ -20,14 +20,14 @@ import numpy as np
 
 from asal.core import Labels, Round, Selection
 from asal.errors import UserError
-from asal.experiments.evaluation import Exam
+from asal.experiments.evaluation import Evaluation
 from asal.experiments.results import FACTS, read_facts
-from asal.experiments.round_log import Rows, row
+from asal.experiments.round_log import RoundLog, row
 from asal.project.project import Project
 from asal.project.spec import Spec
 from asal.project.validate import needs_of, table_of
 from asal.runtime import artifacts, environment
-from asal.runtime.progress import Watch, listening
+from asal.runtime.progress import Progress, listening
 from asal.session.events import Record
 from asal.session.oracles.stored import Stored
 from asal.session.session import Batch, Session
@@ -45,7 +45,7 @@ def begin(project: Project, chosen: Sequence[str], seeds: Sequence[int], out: Pa
     """
     spec, oracle = project.spec, project.oracle("pool")
     _check_protocol(spec, oracle.answer(np.arange(len(project.pool))), oracle.classes)
-    Exam.of(project)  # what is wrong with a test set is said now
+    Evaluation.of(project)  # what is wrong with a test set is said now
     for name in chosen:
         project.plan(name, oracle.classes)
     facts = {
@@ -84,27 +84,27 @@ def _check_protocol(spec: Spec, labels: Labels, classes: Sequence[str]) -> None:
     present = set(np.unique(labels).tolist()) - {-1}
     if len(present) < 2:
         raise UserError(
-            "an experiment tells two or more classes apart",
-            came=f"the pool holds only {[classes[number] for number in sorted(present)]}",
-            remedy="keep more classes under [pool]",
+            f"the pool holds only {[classes[number] for number in sorted(present)]}",
+            rule="an experiment tells two or more classes apart",
+            hint="keep more classes under [pool]",
         )
     if missing := sorted(set(range(len(classes))) - present):
         raise UserError(
-            "every class of an experiment is in its pool",
-            came=f"no image of the pool is labelled {[classes[number] for number in missing]}",
-            remedy="name the classes that are there as `keep` under [pool]",
+            f"no image of the pool is labelled {[classes[number] for number in missing]}",
+            rule="every class of an experiment is in its pool",
+            hint="name the classes that are there as `keep` under [pool]",
         )
     if protocol.budget > known:
         raise UserError(
-            "a budget is at most the pool",
-            came=f"budget = {protocol.budget} of {known} images with a known label",
-            remedy="lower `budget` under [protocol]",
+            f"budget = {protocol.budget} of {known} images with a known label",
+            rule="a budget is at most the pool",
+            hint="lower `budget` under [protocol]",
         )
     if protocol.initial < len(classes):
         raise UserError(
-            "the initial images hold every class",
-            came=f"initial = {protocol.initial} for {len(classes)} classes",
-            remedy="raise `initial` under [protocol]",
+            f"initial = {protocol.initial} for {len(classes)} classes",
+            rule="the initial images hold every class",
+            hint="raise `initial` under [protocol]",
         )
 
 
@@ -119,9 +119,9 @@ def _joined(there: Mapping[str, Any], now: Mapping[str, Any], out: Path) -> dict
     differing += [f"[strategies.{k}]" for k in sorted(common) if before["strategies"][k] != after["strategies"][k]]
     if differing:
         raise UserError(
-            "a run folder belongs to one spec",
-            came=f"{out} was begun with another: {', '.join(differing)} differ",
-            remedy="restore the spec, or choose another folder with --out",
+            f"{out} was begun with another: {', '.join(differing)} differ",
+            rule="a run folder belongs to one spec",
+            hint="restore the spec, or choose another folder with --out",
         )
     made = {key: there[key] for key in ("versions", "commit", "hardware")}  # rows of before were made with this
     return {
@@ -138,7 +138,7 @@ def _joined(there: Mapping[str, Any], now: Mapping[str, Any], out: Path) -> dict
 
 
 @dataclass(frozen=True)
-class Job:
+class RunTask:
     """One run: a strategy and a seed. Everything in it travels between processes."""
 
     root: Path
@@ -147,7 +147,7 @@ class Job:
     seed: int
     out: Path
     commit: str | None = None  # of asal's source tree; goes into every row
-    light: ClassVar[bool] = False
+    needs_torch: ClassVar[bool] = True
 
     @property
     def name(self) -> str:
@@ -162,12 +162,12 @@ class Job:
         """What its progress counts to."""
         return self.spec.protocol.budget
 
-    def do(self, watch: Watch) -> str:
+    def run(self, progress: Progress) -> str:
         """Do it to its end; see `run_one`."""
-        return run_one(self, watch)
+        return run_one(self, progress)
 
 
-def run_one(job: Job, watch: Watch) -> str:
+def run_one(job: RunTask, progress: Progress) -> str:
     """Do one run to its end, from wherever it stands, and return its last accuracy in words.
 
     A row is written between asking and answering. Whatever dies in between, the record's open batch is asked again,
@@ -176,18 +176,18 @@ def run_one(job: Job, watch: Watch) -> str:
     project = Project(job.root, job.spec)
     _check_size(project, job)
     protocol = job.spec.protocol
-    oracle, exam = project.oracle("pool"), Exam.of(project)
+    oracle, test_set = project.oracle("pool"), Evaluation.of(project)
     plan = project.plan(job.strategy, oracle.classes, job.seed, first=Initial(oracle, protocol.draw, job.seed))
     tools = project.tools(job.strategy)
     tools.open()
     with (
         artifacts.alone(job.folder),
         artifacts.telling_of_disk(job.folder),
-        listening(watch, f"{job.name}: within a round"),
+        listening(progress, f"{job.name}: within a round"),
         Record.open(job.folder / "labels.db") as record,
     ):
         session = Session(project.pool, record, plan, tools)
-        rows = Rows(job.folder / "rows.jsonl")
+        rows = RoundLog(job.folder / "rows.jsonl")
         rows.check(session.state)
         while (spent := session.state.spent) < protocol.budget:
             if session.left == 0 and not session.state.waiting:
@@ -195,29 +195,29 @@ def run_one(job: Job, watch: Watch) -> str:
             wanted = protocol.batch if session.state.number or session.state.waiting else protocol.initial
             batch = session.ask(min(wanted, protocol.budget - spent, session.left or wanted))
             if session.state.rounds[-1].because is None and not rows.has(batch.round):
-                rows.add(row(job, session, batch, exam))
+                rows.add(row(job, session, batch, test_set))
             session.tell(_answers(project, job, session, batch))
-            watch(job.name, spent, protocol.budget, rows.note)
+            progress(job.name, spent, protocol.budget, rows.note)
         if not rows.has(session.state.number):
-            rows.add(row(job, session, None, exam))
-        watch(job.name, protocol.budget, protocol.budget, rows.note)
+            rows.add(row(job, session, None, test_set))
+        progress(job.name, protocol.budget, protocol.budget, rows.note)
         save_pairs(project, record, job)
         return rows.note
 
 
-def _check_size(project: Project, job: Job) -> None:
+def _check_size(project: Project, job: RunTask) -> None:
     """Refuse a pool that has grown since the folder was begun: its runs would not be of one pool."""
     facts = read_facts(job.out) if (job.out / FACTS).exists() else {}
     same = facts.get("pool") == project.pool.fingerprint  # else the record says what is wrong
     if same and (images := len(project.pool)) != facts.get("images", images):
         raise UserError(
-            "a run folder is of one pool",
-            came=f"{job.out} was begun with {facts['images']:,} images, and the pool has {images:,} by now",
-            remedy="choose another folder with --out",
+            f"{job.out} was begun with {facts['images']:,} images, and the pool has {images:,} by now",
+            rule="a run folder is of one pool",
+            hint="choose another folder with --out",
         )
 
 
-def _answers(project: Project, job: Job, session: Session, batch: Batch) -> list[tuple[int, int | None]]:
+def _answers(project: Project, job: RunTask, session: Session, batch: Batch) -> list[tuple[int, int | None]]:
     """Return the stored labels of pool images, and the teacher's of images that were made up."""
     real = batch.ids < len(project.pool)
     told = np.empty(len(batch), np.int64)
@@ -245,13 +245,13 @@ class Initial:
                 return Selection(ids, np.zeros(n))
         names = ", ".join(f"'{self.oracle.classes[number]}'" for number in sorted(missing))
         raise UserError(
-            "the initial images hold every class, or a classifier could not learn it",
-            came=f"{n} images of seed {self.seed} hold none of {names}",
-            remedy="raise `initial`, set draw = 'covering', or keep fewer classes, under [protocol] and [pool]",
+            f"{n} images of seed {self.seed} hold none of {names}",
+            rule="the initial images hold every class, or a classifier could not learn it",
+            hint="raise `initial`, set draw = 'covering', or keep fewer classes, under [protocol] and [pool]",
         )
 
 
-def save_pairs(project: Project, record: Record, job: Job) -> None:
+def save_pairs(project: Project, record: Record, job: RunTask) -> None:
     """Write `pairs.npz`: the first pick of each of a few rounds, beside the synthetic image that led to it."""
     path = job.folder / "pairs.npz"
     firsts = [(e.body["ids"][0], e.body["notes"][0]) for e in record.read() if e.kind == "asked" and e.body["notes"]]

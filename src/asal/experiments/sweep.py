@@ -8,14 +8,14 @@ from typing import TypeAlias
 
 from asal.errors import UserError
 from asal.experiments.evaluation import Supervised, add_reference, references
-from asal.experiments.run import Job, begin
+from asal.experiments.run import RunTask, begin
 from asal.project.project import Project
 from asal.project.validate import check
 from asal.runtime import artifacts, environment
 from asal.runtime.engine.local import Local
-from asal.runtime.progress import Watch
+from asal.runtime.progress import Progress
 
-Task: TypeAlias = Job | Supervised
+SweepTask: TypeAlias = RunTask | Supervised
 
 
 def compare(
@@ -29,22 +29,20 @@ def compare(
     check(project.spec, names)
     if out.resolve() == project.root.resolve():  # both are locked: this process would wait for itself
         raise UserError(
-            "a run's folder is not its project's",
-            came=f"{out} for both",
-            remedy="choose another folder with --out",
+            f"{out} for both", rule="a run's folder is not its project's", hint="choose another folder with --out"
         )
     with artifacts.alone(out):
         project.ingest()
         begin(project, names, seeds, out, threads)
         project.prepare(names)
         commit = environment.commit()
-        jobs = [Job(project.root, project.spec, name, seed, out, commit) for seed in seeds for name in names]
-        run_all(references(project, out), at_once, project.watch, threads)
+        jobs = [RunTask(project.root, project.spec, name, seed, out, commit) for seed in seeds for name in names]
+        run_all(references(project, out), at_once, project.progress, threads)
         add_reference(out)
-        run_all(jobs, at_once, project.watch, threads)
+        run_all(jobs, at_once, project.progress, threads)
 
 
-def run_all(jobs: Sequence[Task], at_once: int, watch: Watch, threads: int = 1) -> None:
+def run_all(jobs: Sequence[SweepTask], at_once: int, progress: Progress, threads: int = 1) -> None:
     """Do every run, `at_once` of them side by side; what is done already costs a second.
 
     Args:
@@ -53,5 +51,5 @@ def run_all(jobs: Sequence[Task], at_once: int, watch: Watch, threads: int = 1) 
     Raises:
         UserError: the first one that a run raised, when the runs beside it have ended.
     """
-    for job, said in Local(at_once, threads, "--jobs").each(jobs, watch):
-        watch(job.name, job.size, job.size, said)  # its own last words may still be on their way
+    for job, said in Local(at_once, threads, "--jobs").map_unordered(jobs, progress):
+        progress(job.name, job.size, job.size, said)  # its own last words may still be on their way

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from asal.core import Extractor, Model, Pool
 from asal.registry import Registry
-from asal.runtime.progress import Watch
+from asal.runtime.progress import Progress
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 features = Registry("kind of features", "asal.features", group="asal.features")
 
 
-class Adversary(Protocol):
+class CriticSource(Protocol):
     """What features look at of a trained generator: what it draws, and its critic's last hidden layer."""
 
     @property
@@ -34,15 +34,15 @@ class Adversary(Protocol):
 
 
 @dataclass(frozen=True)
-class Given:
+class ExtractorInputs:
     """What a kind of features may be made from besides the pool; it names in its `needs` what it looks at."""
 
-    adversary: Adversary | None = None  # "generator"
+    adversary: CriticSource | None = None  # "generator"
     model: Model | None = None  # "model": the present classifier; such features are found anew in every round
 
 
-class Trainable(Protocol):
+class TrainableFeatures(Protocol):
     """What every registered kind of features can do."""
 
-    def train(self, pool: Pool, folder: Path, seed: int, device: Device, watch: Watch) -> None: ...
-    def load(self, folder: Path, shape: tuple[int, int, int], given: Given) -> Extractor: ...
+    def train(self, pool: Pool, folder: Path, seed: int, device: Device, progress: Progress) -> None: ...
+    def load(self, folder: Path, shape: tuple[int, int, int], given: ExtractorInputs) -> Extractor: ...

@@ -14,13 +14,13 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from asal.core import Features, Images, Pool
-from asal.features import Given, features
+from asal.features import ExtractorInputs, features
 from asal.models.checkpoints import Part, due, load_state, load_weights, save_state, save_weights
 from asal.models.networks import ConvDown, ConvUp, check_square, initialise, placed
 from asal.models.tensors import to_batch
 from asal.runtime import artifacts
 from asal.runtime.devices import Device, here
-from asal.runtime.progress import Watch
+from asal.runtime.progress import Progress
 from asal.runtime.rng import stream, torch_stream
 
 Count = Annotated[int, Ge(1)]
@@ -44,13 +44,13 @@ class Autoencoder:
     perturb: Annotated[int, Ge(0)] = 0  # pixels
     precision: Literal["bf16", "float32"] = "bf16"
 
-    def train(self, pool: Pool, folder: Path, seed: int, device: Device, watch: Watch) -> None:
+    def train(self, pool: Pool, folder: Path, seed: int, device: Device, progress: Progress) -> None:
         """Train on the pool's images and write `weights.safetensors`; cut and called again, it goes on."""
         check_square(pool.shape, "an auto-encoder")
         fabric = Device(device.accelerator).fabric(self.precision)  # minutes on one device: no need of several
-        fabric.launch(self._train, pool, folder, seed, watch)  # type: ignore[arg-type]  # its hint knows no arguments
+        fabric.launch(self._train, pool, folder, seed, progress)  # type: ignore[arg-type]  # its hint knows no arguments
 
-    def load(self, folder: Path, shape: tuple[int, int, int], given: Given) -> Encoder:
+    def load(self, folder: Path, shape: tuple[int, int, int], given: ExtractorInputs) -> Encoder:
         """Open a trained encoder."""
         encoder, decoder = self._networks(shape)
         load_weights(folder / "weights.safetensors", encoder=encoder, decoder=decoder)
@@ -61,7 +61,7 @@ class Autoencoder:
         trunk = ConvDown(shape[0], shape[2], self.width)
         return nn.Sequential(trunk, nn.Linear(trunk.dim, self.code)), ConvUp(self.code, shape[0], shape[2], self.width)
 
-    def _train(self, fabric: Fabric, pool: Pool, folder: Path, seed: int, watch: Watch) -> None:
+    def _train(self, fabric: Fabric, pool: Pool, folder: Path, seed: int, progress: Progress) -> None:
         encoder, decoder = self._networks(pool.shape)
         weights = torch_stream(stream(seed, "autoencoder", "weights"))
         for net in (encoder, decoder):
@@ -87,7 +87,7 @@ class Autoencoder:
             error.backward()
             adam.step()
             if step % 10 == 0 or step + 1 == self.steps:
-                watch("autoencoder", step + 1, self.steps, f"squared error {error.item():.4f}")
+                progress("autoencoder", step + 1, self.steps, f"squared error {error.item():.4f}")
             if due(saved):
                 save_state(checkpoint, step + 1, state)
                 saved = time.monotonic()

@@ -28,7 +28,7 @@ Compute: TypeAlias = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Sight:
+class Preprocessing:
     """How a network wants its images: squares of `size` pixels, values of 0 … 1 less `mean`, in units of `std`."""
 
     size: int
@@ -57,7 +57,7 @@ class Library:
 
     name: str
     extra: str  # of asal, that installs it
-    sight: Callable[[Checkpoint], Sight]
+    sight: Callable[[Checkpoint], Preprocessing]
     network: Callable[[Any, Checkpoint, int, Output], Network]  # (library, checkpoint, size, output)
 
     def open(self, checkpoint: Checkpoint, size: int, output: Output) -> Compute:
@@ -101,9 +101,9 @@ def _imported(library: Library) -> Any:
             except Exception as error:  # torchvision beside a torch it was not built for raises RuntimeError
                 missing = isinstance(error, ModuleNotFoundError) and find_spec(name) is None
                 raise UserError(
-                    f"this network is opened with the library '{library.name}'",
-                    came=f"{name} is not installed" if missing else f"{name} does not import: {error}",
-                    remedy=f"pip install 'asal[{library.extra}]'" if missing else _mend(library),
+                    f"{name} is not installed" if missing else f"{name} does not import: {error}",
+                    rule=f"this network is opened with the library '{library.name}'",
+                    hint=f"pip install 'asal[{library.extra}]'" if missing else _mend(library),
                 ) from None
     return found
 
@@ -122,10 +122,10 @@ def _timm_config(checkpoint: Checkpoint) -> dict[str, Any]:
     return own
 
 
-def timm_sight(checkpoint: Checkpoint) -> Sight:
+def timm_sight(checkpoint: Checkpoint) -> Preprocessing:
     """Read how a network of timm wants its images."""
     own = _timm_config(checkpoint)
-    return Sight(int(own["input_size"][-1]), tuple(own["mean"]), tuple(own["std"]), own["interpolation"])
+    return Preprocessing(int(own["input_size"][-1]), tuple(own["mean"]), tuple(own["std"]), own["interpolation"])
 
 
 def timm_network(timm: Any, checkpoint: Checkpoint, size: int, output: Output) -> Network:
@@ -170,7 +170,7 @@ FAMILIES: Mapping[str, dict[str, Any]] = {  # by `model_type`, with what their c
 RESAMPLE = {2: "bilinear", 3: "bicubic"}  # by Pillow's numbers
 
 
-def transformers_sight(checkpoint: Checkpoint) -> Sight:
+def transformers_sight(checkpoint: Checkpoint) -> Preprocessing:
     """Read how a network of transformers wants its images."""
     own = checkpoint.read(PREPROCESSOR)
     if abs(own.get("rescale_factor", 1 / 255) - 1 / 255) > 1e-6 or own.get("do_normalize") is False:
@@ -178,7 +178,7 @@ def transformers_sight(checkpoint: Checkpoint) -> Sight:
     size = own["crop_size"] if own.get("do_center_crop") else own["size"]
     edge = size if isinstance(size, int) else size.get("shortest_edge") or size["height"]
     resample = RESAMPLE.get(own["resample"], str(own["resample"]))
-    return Sight(int(edge), tuple(own["image_mean"]), tuple(own["image_std"]), resample)
+    return Preprocessing(int(edge), tuple(own["image_mean"]), tuple(own["image_std"]), resample)
 
 
 def transformers_network(transformers: Any, checkpoint: Checkpoint, size: int, output: Output) -> Network:
@@ -224,9 +224,9 @@ def _quiet(logging: Any) -> Iterator[None]:
 # torchvision ---------------------------------------------------------------------------------------------------------
 
 
-def alexnet_sight(checkpoint: Checkpoint) -> Sight:
+def alexnet_sight(checkpoint: Checkpoint) -> Preprocessing:
     """Return what `torchvision.models.AlexNet_Weights.IMAGENET1K_V1` says: its file does not."""
-    return Sight(224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bilinear")
+    return Preprocessing(224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bilinear")
 
 
 def alexnet_network(torchvision: Any, checkpoint: Checkpoint, size: int, output: Output) -> Network:

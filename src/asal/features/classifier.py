@@ -9,9 +9,9 @@ import numpy as np
 
 from asal.core import Features, Images, Model, Pool
 from asal.errors import UserError
-from asal.features import Given, features
+from asal.features import ExtractorInputs, features
 from asal.runtime.devices import Device
-from asal.runtime.progress import Watch
+from asal.runtime.progress import Progress
 
 
 @features.register("classifier", needs=("model",))
@@ -23,16 +23,16 @@ class Classifier:
     is a diagnostic: what a perfect feature space would bring.
     """
 
-    def train(self, pool: Pool, folder: Path, seed: int, device: Device, watch: Watch) -> None:
+    def train(self, pool: Pool, folder: Path, seed: int, device: Device, progress: Progress) -> None:
         """Learn nothing: the classifier is trained in every round."""
 
-    def load(self, folder: Path, shape: tuple[int, int, int], given: Given) -> Penultimate:
+    def load(self, folder: Path, shape: tuple[int, int, int], given: ExtractorInputs) -> Penultimate:
         """Return the extractor over the present classifier."""
         if given.model is None:
             raise UserError(
-                "classifier features exist in a round, when a classifier has been trained",
-                came="there is none",
-                remedy="use them as the `features` of a strategy",
+                "there is none",
+                rule="classifier features exist in a round, when a classifier has been trained",
+                hint="use them as the `features` of a strategy",
             )
         return Penultimate(given.model, given.model.embed(np.zeros((1, *shape), np.uint8)).shape[1])
 

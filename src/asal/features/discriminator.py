@@ -9,10 +9,10 @@ import torch
 
 from asal.core import Features, Images, Pool
 from asal.errors import UserError
-from asal.features import Adversary, Given, features
+from asal.features import CriticSource, ExtractorInputs, features
 from asal.models.tensors import to_batch
 from asal.runtime.devices import Device
-from asal.runtime.progress import Watch
+from asal.runtime.progress import Progress
 
 
 @features.register("discriminator", needs=("generator",))
@@ -20,16 +20,16 @@ from asal.runtime.progress import Watch
 class Discriminator:
     """The last hidden layer of the critic that the generator was trained against (the paper's F_disc, D_{j−1}(x))."""
 
-    def train(self, pool: Pool, folder: Path, seed: int, device: Device, watch: Watch) -> None:
+    def train(self, pool: Pool, folder: Path, seed: int, device: Device, progress: Progress) -> None:
         """Learn nothing: the critic is trained already."""
 
-    def load(self, folder: Path, shape: tuple[int, int, int], given: Given) -> HiddenLayer:
+    def load(self, folder: Path, shape: tuple[int, int, int], given: ExtractorInputs) -> HiddenLayer:
         """Return the extractor over a trained critic."""
         if given.adversary is None:
             raise UserError(
-                "discriminator features come from a generator's critic",
-                came="a spec without a generator",
-                remedy="add a [generator] section",
+                "a spec without a generator",
+                rule="discriminator features come from a generator's critic",
+                hint="add a [generator] section",
             )
         return HiddenLayer(given.adversary)
 
@@ -38,7 +38,7 @@ class Discriminator:
 class HiddenLayer:
     """(n, h, w, c) → (n, hidden_dim)."""
 
-    adversary: Adversary
+    adversary: CriticSource
 
     @property
     def dim(self) -> int:

@@ -19,20 +19,20 @@ from typing import Any, ClassVar
 import numpy as np
 
 from asal.core import Extractor, Features, Ids
-from asal.data.augmented_pool import Augmented, in_full
+from asal.data.augmented_pool import AugmentedPool, in_full
 from asal.data.pool import FACTS, StoredPool, images_fingerprint, shard_name
 from asal.errors import UserError
-from asal.features import Given, features
+from asal.features import ExtractorInputs, features
 from asal.features.pca import Pca, Reduced
 from asal.features.store import BATCH, Compute, ids_of, write_shard
 from asal.models.generators import generators
 from asal.runtime import artifacts
-from asal.runtime.progress import Watch
+from asal.runtime.progress import Progress
 from asal.runtime.remote_files import Storage, cache_folder
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedPart:
     """A trained part, by its names: what kind, the options that a spec gives it (JSON), and the folder it lies in."""
 
     kind: str
@@ -41,7 +41,7 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ExtractorRecipe:
     """All that the features of an image are made from.
 
     Args:
@@ -54,13 +54,13 @@ class Recipe:
     """
 
     pool: Path
-    extractor: Trained
-    generator: Trained | None
+    extractor: TrainedPart
+    generator: TrainedPart | None
     pca: Path | None
     digest: str = ""
     half: bool = False
 
-    def sealed(self) -> Recipe:
+    def sealed(self) -> ExtractorRecipe:
         """Return the recipe with its digest."""
         parts = [part.folder for part in (self.extractor, self.generator) if part]
         files = [folder / artifacts.MANIFEST for folder in parts] + ([self.pca / Pca.FILE] if self.pca else [])
@@ -73,17 +73,17 @@ class Recipe:
 
     def extract(self) -> Extractor:
         """Open the extractor, and the projection after it."""
-        shape, given = _pool(self).shape, Given()
+        shape, given = _pool(self).shape, ExtractorInputs()
         if self.generator:
             adversary = generators[self.generator.kind].bind(json.loads(self.generator.options))
-            given = Given(adversary.load(self.generator.folder, shape))
+            given = ExtractorInputs(adversary.load(self.generator.folder, shape))
         part = features[self.extractor.kind].bind(json.loads(self.extractor.options))
         raw: Extractor = part.load(self.extractor.folder, shape, given)
         return Reduced(raw, Pca.load(self.pca)) if self.pca else raw
 
 
 @lru_cache(2)
-def _pool(recipe: Recipe) -> StoredPool | Augmented:
+def _pool(recipe: ExtractorRecipe) -> StoredPool | AugmentedPool:
     return in_full(_stored(recipe.pool))
 
 
@@ -93,7 +93,7 @@ def _stored(folder: Path) -> StoredPool:
 
 
 @lru_cache(2)  # a process works on one space at a time, and networks are large
-def _compute(recipe: Recipe) -> Compute:
+def _compute(recipe: ExtractorRecipe) -> Compute:
     pool, extract = _pool(recipe), recipe.extract()
 
     def compute(ids: Ids) -> Features:
@@ -133,14 +133,14 @@ def telling_of_memory(what: str) -> Iterator[None]:
         if isinstance(error, RuntimeError) and "memory" not in str(error):
             raise
         raise UserError(
-            "a batch of images and what a network makes of it fit into memory",
-            came=f"there was too little for {what}",
-            remedy="run the same command again, with fewer --workers: it resumes",
+            f"there was too little for {what}",
+            rule="a batch of images and what a network makes of it fit into memory",
+            hint="run the same command again, with fewer --workers: it resumes",
         ) from None
 
 
 @dataclass(frozen=True)
-class Piece:
+class ExtractShardTask:
     """The features of one shard.
 
     Args:
@@ -154,13 +154,13 @@ class Piece:
     """
 
     space: str
-    recipe: Recipe
+    recipe: ExtractorRecipe
     vectors: Path
     shard: int
     images: int
     rows: int
-    shelf: Shelf | None = None
-    light: ClassVar[bool] = False
+    shelf: RemoteLayout | None = None
+    needs_torch: ClassVar[bool] = True
 
     @property
     def name(self) -> str:
@@ -172,22 +172,22 @@ class Piece:
         """Images."""
         return len(ids_of(self.shard, self.images, self.rows))
 
-    def do(self, watch: Watch) -> None:
+    def run(self, progress: Progress) -> None:
         """Write the shard; one that is whole is kept."""
         if self.shelf is None:
-            self._write(self.recipe, self.vectors, watch)
+            self._write(self.recipe, self.vectors, progress)
             return
         storage, name = Storage(self.shelf.url), self.shelf.shard(self.shard, self.rows)
         if storage.entry(name) is None:
             recipe = fetched(self.recipe, self.shelf, ids_of(self.shard, self.images, self.rows))
             with tempfile.TemporaryDirectory(dir=cache_folder()) as folder:
-                storage.offer(self._write(recipe, Path(folder), watch), name)
+                storage.offer(self._write(recipe, Path(folder), progress), name)
 
-    def _write(self, recipe: Recipe, folder: Path, watch: Watch) -> Path:
+    def _write(self, recipe: ExtractorRecipe, folder: Path, progress: Progress) -> Path:
         first = self.shard * self.rows
 
         def compute(ids: Ids) -> Features:
-            watch(self.name, int(ids[0]) - first, self.size)
+            progress(self.name, int(ids[0]) - first, self.size)
             return found(ids)
 
         with one_thread(), telling_of_memory(self.name):
@@ -201,7 +201,7 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Shelf:
+class RemoteLayout:
     """Where a recipe's folders lie in a storage, each under a name that other contents do not have."""
 
     url: str
@@ -215,7 +215,7 @@ class Shelf:
         return f"{self.features}/{number:05d}-of-{rows}.npy"
 
 
-def push(recipe: Recipe, url: str) -> Shelf:
+def push(recipe: ExtractorRecipe, url: str) -> RemoteLayout:
     """Put all that a recipe needs into a storage, but for what is there already, and say where."""
     storage, names = Storage(url), []
     for folder in (recipe.pool, recipe.extractor.folder, recipe.generator.folder if recipe.generator else None):
@@ -225,10 +225,10 @@ def push(recipe: Recipe, url: str) -> Shelf:
     home = f"features-{recipe.digest}"
     if recipe.pca:
         storage.offer(recipe.pca / Pca.FILE, f"{home}/{Pca.FILE}")
-    return Shelf(url, names[0], names[1], names[2], home)
+    return RemoteLayout(url, names[0], names[1], names[2], home)
 
 
-def fetched(recipe: Recipe, shelf: Shelf, ids: Ids) -> Recipe:
+def fetched(recipe: ExtractorRecipe, shelf: RemoteLayout, ids: Ids) -> ExtractorRecipe:
     """Bring here what the features of these images need, once a machine, and return the recipe with its paths here."""
     storage, here = Storage(shelf.url), cache_folder()
     for name in filter(None, (shelf.extractor, shelf.generator)):

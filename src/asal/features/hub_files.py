@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 
 from asal.errors import UserError
 from asal.runtime import artifacts
-from asal.runtime.progress import Watch
+from asal.runtime.progress import Progress
 
 WEIGHTS, CONFIG, PREPROCESSOR = "model.safetensors", "config.json", "preprocessor_config.json"
 CHUNK = 2**26  # bytes copied between two words of progress: a small network is copied without one
@@ -51,21 +51,21 @@ class Checkpoint:
         return found
 
 
-def find(name: str, weights: str, revision: str, watch: Watch) -> Checkpoint:
+def find(name: str, weights: str, revision: str, progress: Progress) -> Checkpoint:
     """Return a checkpoint by its name on the hub, or a local copy where `weights` says that there is one.
 
     Raises:
         UserError: it is not there, cannot be fetched, or is no whole safetensors file.
     """
-    checkpoint = _local(name, Path(weights).expanduser()) if weights else _fetched(name, revision, watch)
+    checkpoint = _local(name, Path(weights).expanduser()) if weights else _fetched(name, revision, progress)
     try:
         with safe_open(checkpoint.weights, "pt"):  # reads the header, and checks that all it tells of is there
             return checkpoint
     except (SafetensorError, OSError) as error:
         raise UserError(
-            "pretrained weights are a whole safetensors file",
-            came=f"{checkpoint.weights}: {error}",
-            remedy="fetch it again; what has another format has to be converted first",
+            f"{checkpoint.weights}: {error}",
+            rule="pretrained weights are a whole safetensors file",
+            hint="fetch it again; what has another format has to be converted first",
         ) from None
 
 
@@ -73,59 +73,59 @@ def _local(name: str, place: Path) -> Checkpoint:
     file = place / WEIGHTS if place.is_dir() else place
     if not file.is_file():
         raise UserError(
-            "`weights` is a folder that holds model.safetensors, or that file",
-            came=f"there is no {file}",
-            remedy=f"check the path, or leave `weights` out to fetch '{name}' from the hub",
+            f"there is no {file}",
+            rule="`weights` is a folder that holds model.safetensors, or that file",
+            hint=f"check the path, or leave `weights` out to fetch '{name}' from the hub",
         )
     if file.name != WEIGHTS and not name.startswith("torchvision/"):
         raise UserError(
-            "weights lie in the hub's layout: model.safetensors beside its config.json",  # a library looks for no other
-            came=f"'{name}' in {file}",
-            remedy="rename the file, and put the config beside it",
+            f"'{name}' in {file}",
+            rule="weights lie in the hub's layout: model.safetensors beside its config.json",
+            hint="rename the file, and put the config beside it",
         )
     return Checkpoint(file)
 
 
-def _fetched(name: str, revision: str, watch: Watch) -> Checkpoint:
+def _fetched(name: str, revision: str, progress: Progress) -> Checkpoint:
     if name.startswith("torchvision/"):
         raise UserError(
-            "torchvision publishes its weights as pickles, which asal never reads",
-            came=f"'{name}' without `weights`",
-            remedy="convert them once, as docs/how-to/pretrained-features.md shows, and set `weights` to the file",
+            f"'{name}' without `weights`",
+            rule="torchvision publishes its weights as pickles, which asal never reads",
+            hint="convert them once, as docs/how-to/pretrained-features.md shows, and set `weights` to the file",
         )
     try:
         from huggingface_hub import snapshot_download
     except ImportError:
         raise UserError(
-            "weights are fetched with the library `huggingface_hub`",
-            came="it is not installed",
-            remedy="pip install 'asal[pretrained]', or set `weights` to a local copy",
+            "it is not installed",
+            rule="weights are fetched with the library `huggingface_hub`",
+            hint="pip install 'asal[pretrained]', or set `weights` to a local copy",
         ) from None
     wanted = [WEIGHTS, CONFIG, PREPROCESSOR]
     try:
-        folder = Path(snapshot_download(name, revision=revision, allow_patterns=wanted, tqdm_class=_telling(watch)))
+        folder = Path(snapshot_download(name, revision=revision, allow_patterns=wanted, tqdm_class=_telling(progress)))
     except Exception as error:  # a dozen kinds: no network, no such name or revision, a licence to be accepted …
         raise UserError(
-            "a pretrained network is on the Hugging Face hub, in its cache, or in a local copy",
-            came=f"'{name}' at '{revision}' could not be fetched: {' '.join(str(error).split())}",
-            remedy="check the name, `revision` and the network, or set `weights` to a local copy",
+            f"'{name}' at '{revision}' could not be fetched: {' '.join(str(error).split())}",
+            rule="a pretrained network is on the Hugging Face hub, in its cache, or in a local copy",
+            hint="check the name, `revision` and the network, or set `weights` to a local copy",
         ) from None
     if not (folder / WEIGHTS).exists():
         raise UserError(
-            "pretrained weights are one file, model.safetensors: asal reads no pickle",
-            came=f"'{name}' at '{revision}' has none",
-            remedy="choose another repository: those of timm have one; or convert the weights, and set `weights`",
+            f"'{name}' at '{revision}' has none",
+            rule="pretrained weights are one file, model.safetensors: asal reads no pickle",
+            hint="choose another repository: those of timm have one; or convert the weights, and set `weights`",
         )
     return Checkpoint(folder / WEIGHTS, revision=folder.name)  # the hub's cache names its folders by the commit
 
 
-def _telling(watch: Watch) -> Any:
+def _telling(progress: Progress) -> Any:
     """Return a bar for the hub's client that draws nothing, and tells the watch instead."""
     from tqdm import tqdm  # type: ignore[import-untyped]
 
     furthest = 0
 
-    class Told(tqdm):  # type: ignore[misc]  # has no types
+    class FetchProgress(tqdm):  # type: ignore[misc]  # has no types
         def __init__(self, *args: Any, **options: Any) -> None:
             super().__init__(*args, **{**options, "file": io.StringIO(), "leave": False, "disable": False})
 
@@ -133,12 +133,12 @@ def _telling(watch: Watch) -> Any:
             nonlocal furthest
             if self.unit == "B" and self.total:
                 furthest = max(furthest, int(self.n))  # two bars count the same bytes, received and written
-                watch("pretrained: MB fetched", furthest // 2**20, int(self.total) // 2**20)
+                progress("pretrained: MB fetched", furthest // 2**20, int(self.total) // 2**20)
 
-    return Told
+    return FetchProgress
 
 
-def copy(checkpoint: Checkpoint, folder: Path, watch: Watch) -> str:
+def copy(checkpoint: Checkpoint, folder: Path, progress: Progress) -> str:
     """Copy a checkpoint into a folder under construction, and return the sha256 of its weights.
 
     Each file appears under its name when all of it is there. Memory: one chunk.
@@ -155,7 +155,7 @@ def copy(checkpoint: Checkpoint, folder: Path, watch: Watch) -> str:
             digest.update(chunk)
             done += len(chunk)
             if size > CHUNK:
-                watch("pretrained: MB copied", done // 2**20, size // 2**20)
+                progress("pretrained: MB copied", done // 2**20, size // 2**20)
         target.flush()
         os.fsync(target.fileno())
     half.replace(folder / WEIGHTS)

@@ -13,10 +13,10 @@ from annotated_types import Ge, Gt
 
 from asal.core import Features, Images, Pool
 from asal.errors import UserError
-from asal.features import Adversary, Given, features
+from asal.features import CriticSource, ExtractorInputs, features
 from asal.models.tensors import to_batch
 from asal.runtime.devices import Device, here
-from asal.runtime.progress import Watch, told
+from asal.runtime.progress import Progress, told
 from asal.runtime.rng import stream, torch_stream
 
 AT_ONCE = 256  # images inverted together
@@ -36,16 +36,16 @@ class Latent:
     step_size: Annotated[float, Gt(0)] = 0.1
     prior: Annotated[float, Ge(0)] = 1e-3
 
-    def train(self, pool: Pool, folder: Path, seed: int, device: Device, watch: Watch) -> None:
+    def train(self, pool: Pool, folder: Path, seed: int, device: Device, progress: Progress) -> None:
         """Learn nothing: the generator is trained already."""
 
-    def load(self, folder: Path, shape: tuple[int, int, int], given: Given) -> Inversion:
+    def load(self, folder: Path, shape: tuple[int, int, int], given: ExtractorInputs) -> Inversion:
         """Return the extractor over a trained generator."""
         if given.adversary is None:
             raise UserError(
-                "latent features turn a generator round",
-                came="a spec without a generator",
-                remedy="add a [generator] section",
+                "a spec without a generator",
+                rule="latent features turn a generator round",
+                hint="add a [generator] section",
             )
         return Inversion(given.adversary, self)
 
@@ -54,7 +54,7 @@ class Latent:
 class Inversion:
     """(n, h, w, c) → (n, z)."""
 
-    adversary: Adversary
+    adversary: CriticSource
     settings: Latent
 
     @property

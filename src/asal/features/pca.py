@@ -13,7 +13,7 @@ import numpy.typing as npt
 from asal.core import Extractor, Features, Ids, Images, Scores
 from asal.errors import UserError
 from asal.runtime import artifacts
-from asal.runtime.progress import Watch, unwatched
+from asal.runtime.progress import Progress, no_progress
 
 if TYPE_CHECKING:
     from sklearn.decomposition import PCA, IncrementalPCA
@@ -110,7 +110,7 @@ def fit_pca(
     *,
     rng: np.random.Generator,
     sample: int | None = 20_000,
-    watch: Watch = unwatched,
+    progress: Progress = no_progress,
 ) -> Pca:
     """Fit principal components to the raw features of a pool's images.
 
@@ -128,17 +128,17 @@ def fit_pca(
     """
     if n < 2 or dim < 1 or (sample is not None and sample < 2):
         raise UserError(
-            "principal components are fitted to two images or more, and at least one is kept",
-            came=f"a pool of {n}, a sample of {sample}, dim = {dim}",
-            remedy="use a larger pool or sample, and dim ≥ 1",
+            f"a pool of {n}, a sample of {sample}, dim = {dim}",
+            rule="principal components are fitted to two images or more, and at least one is kept",
+            hint="use a larger pool or sample, and dim ≥ 1",
         )
     if sample is None:
-        return _incremental(raw, n, dim, watch)
-    return _sampled(raw, n, rng, (dim, sample), watch)
+        return _incremental(raw, n, dim, progress)
+    return _sampled(raw, n, rng, (dim, sample), progress)
 
 
 def _sampled(
-    raw: Callable[[Ids], Features], n: int, rng: np.random.Generator, size: tuple[int, int], watch: Watch
+    raw: Callable[[Ids], Features], n: int, rng: np.random.Generator, size: tuple[int, int], progress: Progress
 ) -> Pca:
     from sklearn.decomposition import PCA
 
@@ -148,7 +148,7 @@ def _sampled(
     ids = np.sort(order[: max(2, NUMBERS // width)])  # ascending reads the disk in one direction
     features = np.empty((len(ids), width), np.float32)
     for at in range(0, len(ids), BATCH):
-        watch("pca", at, len(ids))
+        progress("pca", at, len(ids))
         features[at : at + BATCH] = _finite(raw(ids[at : at + BATCH]))
     mean = features.mean(axis=0, dtype=np.float64)
     # Off first and in float64: the covariance of float32 features with a large offset cancels to noise.
@@ -157,18 +157,18 @@ def _sampled(
     kept = min(dim, width, len(ids) - 1)
     solver: Any = "covariance_eigh" if width <= WIDE else "randomized" if 4 * kept < min(features.shape) else "full"
     fitted = PCA(kept, svd_solver=solver, random_state=int(rng.integers(2**31))).fit(features)
-    watch("pca", len(ids), len(ids))
+    progress("pca", len(ids), len(ids))
     return _made(fitted, mean, len(ids))
 
 
-def _incremental(raw: Callable[[Ids], Features], n: int, dim: int, watch: Watch) -> Pca:
+def _incremental(raw: Callable[[Ids], Features], n: int, dim: int, progress: Progress) -> Pca:
     from sklearn.decomposition import IncrementalPCA
 
     fitted, mean, largest = None, np.zeros(0), 0.0
     # A batch must hold more images than components are kept, so the last one takes in what is left over.
     starts = range(0, max(1, n - max(BATCH, dim) + 1), max(BATCH, dim))
     for start, end in zip(starts, [*starts[1:], n], strict=True):
-        watch("pca", start, n)
+        progress("pca", start, n)
         batches = [_finite(raw(np.arange(at, min(at + BATCH, end)))) for at in range(start, end, BATCH)]
         features = np.concatenate(batches)
         if fitted is None:
@@ -180,7 +180,7 @@ def _incremental(raw: Callable[[Ids], Features], n: int, dim: int, watch: Watch)
             fitted.partial_fit(centred, check_input=False)
     _varying(largest, mean)
     assert fitted is not None  # n ≥ 2
-    watch("pca", n, n)
+    progress("pca", n, n)
     return _made(fitted, mean, n)
 
 
@@ -203,9 +203,9 @@ def _finite(features: Features) -> Features:
         raise ValueError(f"raw features have shape (n, raw), not {features.shape}")
     if not np.isfinite(features).all():
         raise UserError(
-            "features are finite numbers",
-            came="a NaN or an infinity",
-            remedy="train the feature extractor again, or choose another",
+            "a NaN or an infinity",
+            rule="features are finite numbers",
+            hint="train the feature extractor again, or choose another",
         )
     return features
 
@@ -214,7 +214,7 @@ def _varying(largest: float, mean: Scores) -> None:
     """Refuse features that are constant up to float32's rounding."""
     if largest <= VANISHING * float(np.abs(mean).max()):
         raise UserError(
-            "images are told apart by features that vary",
-            came="every image has the same features",
-            remedy="check the images and the feature extractor, or choose another",
+            "every image has the same features",
+            rule="images are told apart by features that vary",
+            hint="check the images and the feature extractor, or choose another",
         )

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from asal.core import Features, Images, Pool
-from asal.features import Given, features
+from asal.features import ExtractorInputs, features
 from asal.runtime.devices import Device
-from asal.runtime.progress import Watch
+from asal.runtime.progress import Progress
 
 
 @features.register("pixels")
@@ -19,10 +19,10 @@ from asal.runtime.progress import Watch
 class Pixels:
     """Gray or RGB values in 0 … 1 (the paper's F_gray and F_rgb, section 3.2)."""
 
-    def train(self, pool: Pool, folder: Path, seed: int, device: Device, watch: Watch) -> None:
+    def train(self, pool: Pool, folder: Path, seed: int, device: Device, progress: Progress) -> None:
         """Learn nothing."""
 
-    def load(self, folder: Path, shape: tuple[int, int, int], given: Given) -> PixelExtractor:
+    def load(self, folder: Path, shape: tuple[int, int, int], given: ExtractorInputs) -> PixelExtractor:
         """Return the extractor for images of this shape."""
         return PixelExtractor(math.prod(shape))
 

@@ -18,13 +18,13 @@ from torch import Tensor
 
 from asal.core import Features, Images, Pool
 from asal.errors import UserError
-from asal.features import Given, features
-from asal.features.backbones import LIBRARIES, Compute, Output, Sight, library_of
+from asal.features import ExtractorInputs, features
+from asal.features.backbones import LIBRARIES, Compute, Output, Preprocessing, library_of
 from asal.features.hub_files import WEIGHTS, Checkpoint, copy, find
 from asal.models.tensors import to_batch
 from asal.runtime import artifacts
 from asal.runtime.devices import Device, here
-from asal.runtime.progress import Watch
+from asal.runtime.progress import Progress
 
 FACTS = "backbone.json"
 BATCH = 32  # images seen at a time: the first maps of VGG take 13 MB an image
@@ -34,7 +34,7 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{64})?$")]
 
 
 @dataclass(frozen=True)
-class Facts:
+class BackboneFacts:
     """What is kept beside the weights: all that the features hang on."""
 
     name: str
@@ -44,14 +44,14 @@ class Facts:
     version: str  # of the library, when the weights were copied
     output: Output
     dim: int
-    sight: Sight
+    sight: Preprocessing
 
     def save(self, folder: Path) -> None:
         """Write them as readable JSON."""
         artifacts.write_json(folder / FACTS, asdict(self))
 
     @classmethod
-    def load(cls, folder: Path) -> Facts:
+    def load(cls, folder: Path) -> BackboneFacts:
         """Read what `save` wrote.
 
         Raises:
@@ -62,7 +62,7 @@ class Facts:
             raise artifacts.damaged(path, "it is missing")
         said = artifacts.read_json(path)
         try:
-            return cls(**{**said, "sight": Sight(**said["sight"])})
+            return cls(**{**said, "sight": Preprocessing(**said["sight"])})
         except (KeyError, TypeError, ValueError) as error:
             raise artifacts.damaged(path, f"it does not tell all of a network ({error})") from None
 
@@ -90,29 +90,31 @@ class Pretrained:
     size: Annotated[int, Ge(1)] | None = None  # pixels
     output: Output = "auto"
 
-    def train(self, pool: Pool, folder: Path, seed: int, device: Device, watch: Watch) -> None:
+    def train(self, pool: Pool, folder: Path, seed: int, device: Device, progress: Progress) -> None:
         """Learn nothing: fetch the weights, see that they open, and copy them. Cut and called again, it copies anew."""
-        checkpoint = find(self.name, self.weights, self.revision, watch)
+        checkpoint = find(self.name, self.weights, self.revision, progress)
         with _told(self._unfit):
             library = library_of(self.name, checkpoint)
             sight = library.sight(checkpoint)
             if self.size is not None:
                 sight = replace(sight, size=self.size)
             dim = _dimensions(library.open(checkpoint, sight.size, self.output), sight.size)
-        sha256 = copy(checkpoint, folder, watch)
+        sha256 = copy(checkpoint, folder, progress)
         if self.sha256 not in ("", sha256):
             (folder / WEIGHTS).unlink()
             raise UserError(
-                f"the weights of '{self.name}' have the sha256 that the spec gives",
-                came=f"{checkpoint.weights} has {sha256}",
-                remedy="check the file, `revision` and `sha256`",
+                f"{checkpoint.weights} has {sha256}",
+                rule=f"the weights of '{self.name}' have the sha256 that the spec gives",
+                hint="check the file, `revision` and `sha256`",
             )
         version = metadata.version(library.name)
-        Facts(self.name, checkpoint.revision, sha256, library.name, version, self.output, dim, sight).save(folder)
+        BackboneFacts(self.name, checkpoint.revision, sha256, library.name, version, self.output, dim, sight).save(
+            folder
+        )
 
-    def load(self, folder: Path, shape: tuple[int, int, int], given: Given) -> Backbone:
+    def load(self, folder: Path, shape: tuple[int, int, int], given: ExtractorInputs) -> Backbone:
         """Open the copy. Needs its library, and nothing else from outside the folder."""
-        facts = Facts.load(folder)
+        facts = BackboneFacts.load(folder)
         weights = folder / WEIGHTS
         if not weights.exists():
             raise artifacts.damaged(weights, "it is missing")
@@ -122,9 +124,9 @@ class Pretrained:
 
     def _unfit(self, why: str) -> UserError:
         return UserError(
-            "a pretrained network opens with its weights, and takes the size and the output that are asked for",
-            came=f"'{self.name}': {why}",
-            remedy="check `name`, `weights`, `size` and `output`, or choose another network",
+            f"'{self.name}': {why}",
+            rule="a pretrained network opens with its weights, and takes the size and the output that are asked for",
+            hint="check `name`, `weights`, `size` and `output`, or choose another network",
         )
 
 
@@ -148,7 +150,7 @@ def _dimensions(compute: Compute, size: int) -> int:
     return int(found.shape[1])
 
 
-def seen(images: Images, sight: Sight) -> Tensor:
+def seen(images: Images, sight: Preprocessing) -> Tensor:
     """Return uint8 images (n, h, w, c) as a network sees them: (n, 3, s, s), normalised, on the device that is here."""
     batch = to_batch(images).to(here()).add_(1).div_(2)
     batch = F.interpolate(batch, (sight.size, sight.size), mode=sight.interpolation, antialias=True)
@@ -161,7 +163,7 @@ def seen(images: Images, sight: Sight) -> Tensor:
 class Backbone:
     """(n, h, w, c) → (n, dim)."""
 
-    facts: Facts
+    facts: BackboneFacts
     compute: Compute
 
     @property

@@ -22,7 +22,7 @@ from asal.data.concat_pool import places
 from asal.data.pool import checked
 from asal.errors import UserError
 from asal.runtime import artifacts
-from asal.runtime.progress import Watch, unwatched
+from asal.runtime.progress import Progress, no_progress
 
 ROWS = 65_536  # a shard; 13 MB at 50 dimensions
 STORED = ("float32", "float16")  # numbers that shards may hold
@@ -80,9 +80,9 @@ class StoredVectors:
         outside = ids[(ids < 0) | (ids >= self._count)]
         if outside.size:
             raise UserError(
-                f"an image's id is between 0 and {self._count - 1}",
-                came=f"{outside[0]}",
-                remedy="pass ids of the pool that these vectors were made from",
+                f"{outside[0]}",
+                rule=f"an image's id is between 0 and {self._count - 1}",
+                hint="pass ids of the pool that these vectors were made from",
             )
         found = np.empty((len(ids), self.dim), np.float32)
         shard, row = np.divmod(ids, self.rows)
@@ -141,7 +141,7 @@ class _Header(NamedTuple):
 
 
 @dataclass(frozen=True)
-class GrownVectors:
+class ConcatVectors:
     """The features of a pool that grew."""
 
     parts: tuple[StoredVectors, ...]
@@ -208,7 +208,7 @@ def _mapped(path: Path, header: _Header) -> npt.NDArray[Any]:
 
 
 def write_vectors(
-    folder: Path, compute: Compute, n: int, *, rows: int = ROWS, batch: int = BATCH, watch: Watch = unwatched
+    folder: Path, compute: Compute, n: int, *, rows: int = ROWS, batch: int = BATCH, progress: Progress = no_progress
 ) -> StoredVectors:
     """Fill `folder` with the vectors of the ids 0 … n − 1, and open it.
 
@@ -227,9 +227,9 @@ def write_vectors(
     """
     begin(folder, n)
     for shard in range(-(-n // rows)):
-        watch("features", shard * rows, n)
+        progress("features", shard * rows, n)
         write_shard(folder, shard, compute, (n, rows), batch)
-    watch("features", n, n)
+    progress("features", n, n)
     return finish(folder, n, rows)
 
 
@@ -240,7 +240,7 @@ def begin(folder: Path, n: int) -> None:
         UserError: an empty pool.
     """
     if n <= 0:
-        raise UserError("a pool holds at least one image", came=f"a pool of {n}", remedy="fill the pool first")
+        raise UserError(f"a pool of {n}", rule="a pool holds at least one image", hint="fill the pool first")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / FACTS).unlink(missing_ok=True)
     for left in folder.glob(f".*{HALF}"):
@@ -347,9 +347,9 @@ def _checked(ids: Ids, vectors: Features, dim: int) -> Features:
     broken = ids[~np.isfinite(vectors).all(axis=1)]
     if broken.size:
         raise UserError(
-            "features are finite numbers",
-            came=f"image {broken[0]} has a NaN or an infinity ({broken.size} of {len(ids)} images around it)",
-            remedy="train the feature extractor again, or choose another"
+            f"image {broken[0]} has a NaN or an infinity ({broken.size} of {len(ids)} images around it)",
+            rule="features are finite numbers",
+            hint="train the feature extractor again, or choose another"
             + ("; or store them as float32: half the bits reach to 65,504" if vectors.dtype == np.float16 else ""),
         )
     return vectors

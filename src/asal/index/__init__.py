@@ -12,7 +12,7 @@ import numpy.typing as npt
 from asal.core import NO_IDS, Features, Ids, Index, Neighbours, Scores, Vectors, as_ids
 from asal.errors import UserError
 from asal.registry import Registry
-from asal.runtime.progress import Watch, unwatched
+from asal.runtime.progress import Progress, no_progress
 
 indexes = Registry("index", "asal.index", group="asal.index")
 
@@ -20,7 +20,7 @@ LARGEST = 1e15  # of a vector's numbers: their squares must stay far inside floa
 Rows: TypeAlias = npt.NDArray[np.intp]
 
 
-class Pairs(NamedTuple):
+class NeighbourPairs(NamedTuple):
     """Pairs of a query and an image, and how far apart they are."""
 
     rows: Rows  # (n,) the query's
@@ -28,7 +28,7 @@ class Pairs(NamedTuple):
     squares: Scores  # (n,) squared distances
 
 
-NO_PAIRS = Pairs(np.empty(0, np.intp), NO_IDS, np.empty(0))
+NO_PAIRS = NeighbourPairs(np.empty(0, np.intp), NO_IDS, np.empty(0))
 
 
 class Store(Vectors, Protocol):
@@ -48,11 +48,11 @@ class Indexer(Protocol):
 
     recall: ClassVar[float]  # of the nearest neighbour, promised; 1.0 is exact: true order, ties by lower id
 
-    def build(self, vectors: Store, folder: Path, watch: Watch = unwatched) -> None:
+    def build(self, vectors: Store, folder: Path, progress: Progress = no_progress) -> None:
         """Write into `folder` whatever makes searching these vectors quick."""
         ...
 
-    def grow(self, before: Path, held: int, vectors: Store, folder: Path, watch: Watch = unwatched) -> None:
+    def grow(self, before: Path, held: int, vectors: Store, folder: Path, progress: Progress = no_progress) -> None:
         """Write what makes searching these vectors quick, from what was written into `before` for the first `held`."""
         ...
 
@@ -70,17 +70,17 @@ def checked(queries: Features, k: int, dim: int) -> Scores:
     exact: Scores = np.asarray(queries, np.float64)
     if exact.ndim != 2 or exact.shape[1] != dim:
         raise UserError(
-            f"this index is searched with queries of shape (q, {dim})",
-            came=f"shape {exact.shape}",
-            remedy="compute them with the feature extractor that the index was built from",
+            f"shape {exact.shape}",
+            rule=f"this index is searched with queries of shape (q, {dim})",
+            hint="compute them with the feature extractor that the index was built from",
         )
     if k < 1:
-        raise UserError("a search finds at least one neighbour a query", came=f"k = {k}", remedy="ask for k ≥ 1")
+        raise UserError(f"k = {k}", rule="a search finds at least one neighbour a query", hint="ask for k ≥ 1")
     if exact.size and not np.abs(exact).max() <= LARGEST:  # a NaN fails this too
         raise UserError(
-            f"a query holds numbers between ±{LARGEST:g}",
-            came="a NaN, an infinity or a larger number",
-            remedy="look at the images that the queries were computed from",
+            "a NaN, an infinity or a larger number",
+            rule=f"a query holds numbers between ±{LARGEST:g}",
+            hint="look at the images that the queries were computed from",
         )
     return exact
 
@@ -94,9 +94,9 @@ def removed(without: Ids, n: int) -> Ids:
     ids = np.sort(as_ids(without))
     if ids.size and (ids[0] < 0 or ids[-1] >= n):
         raise UserError(
-            f"an image's id is between 0 and {n - 1}",
-            came=f"{ids[0] if ids[0] < 0 else ids[-1]} among the ids to leave out",
-            remedy="pass ids of the pool that the index was built from",
+            f"{ids[0] if ids[0] < 0 else ids[-1]} among the ids to leave out",
+            rule=f"an image's id is between 0 and {n - 1}",
+            hint="pass ids of the pool that the index was built from",
         )
     return ids[np.flatnonzero(np.diff(ids, prepend=-1))]
 
@@ -107,7 +107,7 @@ def squared_distances(a: Scores, b: npt.NDArray[Any]) -> Scores:
     return np.asarray(np.einsum("nd,nd->n", apart, apart), np.float64)
 
 
-def nearest(parts: Sequence[Pairs], k: int) -> Pairs:
+def nearest(parts: Sequence[NeighbourPairs], k: int) -> NeighbourPairs:
     """Keep the k nearest of each query, sorted by query, distance and id.
 
     >>> pairs = Pairs(np.array([1, 0, 0]), np.array([7, 9, 8]), np.array([0.0, 4.0, 4.0]))
@@ -119,9 +119,9 @@ def nearest(parts: Sequence[Pairs], k: int) -> Pairs:
     by_query = rows[order]
     rank = np.arange(len(order)) - np.searchsorted(by_query, by_query)
     order = order[rank < k]
-    return Pairs(rows[order], ids[order], squares[order])
+    return NeighbourPairs(rows[order], ids[order], squares[order])
 
 
-def neighbours(pairs: Pairs, q: int, k: int) -> Neighbours:
+def neighbours(pairs: NeighbourPairs, q: int, k: int) -> Neighbours:
     """Return sorted pairs, k a query, as the answer of a search."""
     return Neighbours(pairs.ids.reshape(q, k), np.sqrt(pairs.squares).reshape(q, k))

@@ -15,7 +15,7 @@ from asal.index.exact import Exact
 from asal.index.gpu import Gpu, fits
 from asal.index.ivf import Ivf
 from asal.runtime import artifacts
-from asal.runtime.progress import Watch, unwatched
+from asal.runtime.progress import Progress, no_progress
 
 LISTED = 1_000_000  # vectors; below, the exact scan of ten queries takes some 20 ms, and nothing has to be watched
 
@@ -35,20 +35,20 @@ class Auto:
     recall: ClassVar[float] = 0.99
     listed: Annotated[int, Ge(1)] = LISTED
 
-    def build(self, vectors: Store, folder: Path, watch: Watch = unwatched) -> None:
+    def build(self, vectors: Store, folder: Path, progress: Progress = no_progress) -> None:
         """Build the one that suits, in a folder of its name."""
         name = "ivf" if len(vectors) >= self.listed and find_spec("faiss") and not fits(vectors) else "exact"
         (folder / name).mkdir(parents=True, exist_ok=True)
-        self._kinds[name].build(vectors, folder / name, watch)
+        self._kinds[name].build(vectors, folder / name, progress)
 
-    def grow(self, before: Path, held: int, vectors: Store, folder: Path, watch: Watch = unwatched) -> None:
+    def grow(self, before: Path, held: int, vectors: Store, folder: Path, progress: Progress = no_progress) -> None:
         """Grow the one that is there, or build the other where the pool has come to its size."""
         name = self._there(before)
         if name == "exact" and len(vectors) >= self.listed and find_spec("faiss") and not fits(vectors):
-            self.build(vectors, folder, watch)
+            self.build(vectors, folder, progress)
             return
         (folder / name).mkdir(parents=True, exist_ok=True)
-        self._kinds[name].grow(before / name, held, vectors, folder / name, watch)
+        self._kinds[name].grow(before / name, held, vectors, folder / name, progress)
 
     def load(self, vectors: Store, folder: Path) -> Index:
         """Open the one that was built."""

@@ -16,7 +16,7 @@ from asal.errors import UserError
 from asal.index import (
     LARGEST,
     NO_PAIRS,
-    Pairs,
+    NeighbourPairs,
     Rows,
     Store,
     checked,
@@ -29,7 +29,7 @@ from asal.index import (
 )
 from asal.index.int8_codes import CodedScan, Codes
 from asal.runtime import artifacts
-from asal.runtime.progress import Watch, unwatched
+from asal.runtime.progress import Progress, no_progress
 
 ROUNDING = 2.0**-23  # twice float32's unit roundoff: room for any order of summation
 NEVER = np.float32(3e38)  # below infinity, so that no limit lets a removed image through
@@ -59,19 +59,19 @@ class Exact:
     block: Annotated[int, Ge(1)] = 2**17
     coded: Annotated[int, Ge(0)] = CODED
 
-    def build(self, vectors: Store, folder: Path, watch: Watch = unwatched) -> None:
+    def build(self, vectors: Store, folder: Path, progress: Progress = no_progress) -> None:
         """Write the vectors' centre c, their norms ‖x − c‖², 4 bytes a vector, and codes, a byte a number: 3 passes."""
         n, total = len(vectors), np.zeros(vectors.dim)
         for ids, x in vectors.shards():
-            watch("index: centre", int(ids[0]), n)
+            progress("index: centre", int(ids[0]), n)
             total += x.sum(axis=0, dtype=np.float64)
-        self._write(vectors, (total / n).astype(np.float32), folder, watch)
+        self._write(vectors, (total / n).astype(np.float32), folder, progress)
 
-    def grow(self, before: Path, held: int, vectors: Store, folder: Path, watch: Watch = unwatched) -> None:
+    def grow(self, before: Path, held: int, vectors: Store, folder: Path, progress: Progress = no_progress) -> None:
         """Write the same about the old centre: any centre is right. Two passes over all vectors."""
-        self._write(vectors, np.array(_stored(before / "centre.npy", (vectors.dim,))), folder, watch)
+        self._write(vectors, np.array(_stored(before / "centre.npy", (vectors.dim,))), folder, progress)
 
-    def _write(self, vectors: Store, centre: Block, folder: Path, watch: Watch) -> None:
+    def _write(self, vectors: Store, centre: Block, folder: Path, progress: Progress) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         n = len(vectors)
         with (folder / "centre.npy").open("wb") as file:
@@ -80,16 +80,16 @@ class Exact:
         with (folder / "norms.npy").open("wb") as file:  # no memory map: where the disk is full, that ends in a signal
             start = _begin(file, (n,))
             for ids, x in vectors.shards():
-                watch("index: norms", int(ids[0]), n)
+                progress("index: norms", int(ids[0]), n)
                 file.seek(start + 4 * int(ids[0]))
                 for at in range(0, len(ids), PIECE):
                     some = x[at : at + PIECE]
                     if not np.abs(some).max() <= LARGEST:
                         raise _too_large(int(ids[at]))
                     file.write(squared_distances(centre.astype(np.float64), some).astype("<f4").tobytes())
-        watch("index: norms", n, n)
+        progress("index: norms", n, n)
         if self._codes(vectors):
-            int8_codes.build(vectors, centre.astype(np.float64), folder / "codes", watch)
+            int8_codes.build(vectors, centre.astype(np.float64), folder / "codes", progress)
 
     def load(self, vectors: Store, folder: Path) -> ExactIndex:
         """Open the norms beside the vectors; neither is read before it is searched."""
@@ -104,7 +104,7 @@ class Exact:
         return len(vectors) >= self.coded and int8_codes.NARROWEST <= vectors.dim <= int8_codes.WIDEST
 
 
-class Scan(Protocol):
+class ChunkScan(Protocol):
     """The scores of a few queries and one chunk of vectors after the other."""
 
     def chunks(self, gone: Ids) -> Iterator[tuple[int, int]]:
@@ -148,8 +148,8 @@ class ExactIndex:
             found.append(best._replace(rows=best.rows + at))
         return neighbours(nearest(found, k), len(exact), k)
 
-    def _scan(self, queries: Scores, k: int, gone: Ids, known: Scores) -> Pairs:
-        scan: Scan
+    def _scan(self, queries: Scores, k: int, gone: Ids, known: Scores) -> NeighbourPairs:
+        scan: ChunkScan
         if self._coded is not None and len(queries) <= NARROW:  # with more, arithmetic is dearer than memory
             scan = CodedScan(self._coded, self._norms, queries, self.centre)
         else:
@@ -241,12 +241,12 @@ class _Best:
         if self._waiting >= self._k * len(self._queries):
             self.settle()
 
-    def settle(self) -> Pairs:
+    def settle(self) -> NeighbourPairs:
         """Measure what waits in float64, and return the best so far, sorted by query, distance and id."""
         rows, ids = (np.concatenate(parts) for parts in zip(*self._new, strict=True))
         for at in range(0, len(rows), PIECE):
             row, some = rows[at : at + PIECE], ids[at : at + PIECE]
-            found = Pairs(row, some, squared_distances(self._queries[row], self._vectors.read(some)))
+            found = NeighbourPairs(row, some, squared_distances(self._queries[row], self._vectors.read(some)))
             self._best = nearest([self._best, found], self._k)
         self._new, self._waiting = [(np.empty(0, np.intp), NO_IDS)], 0
         ends = np.searchsorted(self._best.rows, np.arange(1, len(self._queries) + 1))
@@ -285,7 +285,7 @@ def _stored(path: Path, shape: tuple[int, ...]) -> Block:
 
 def _too_large(near: int) -> UserError:
     return UserError(
-        f"vectors hold numbers between ±{LARGEST:g}",
-        came=f"a NaN, an infinity or a larger number near image {near}",
-        remedy="train the feature extractor again, or choose another",
+        f"a NaN, an infinity or a larger number near image {near}",
+        rule=f"vectors hold numbers between ±{LARGEST:g}",
+        hint="train the feature extractor again, or choose another",
     )

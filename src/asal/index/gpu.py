@@ -10,9 +10,19 @@ import numpy as np
 from annotated_types import Ge
 
 from asal.core import NO_IDS, Features, Ids, Neighbours, Scores
-from asal.index import NO_PAIRS, Pairs, Store, checked, indexes, nearest, neighbours, removed, squared_distances
+from asal.index import (
+    NO_PAIRS,
+    NeighbourPairs,
+    Store,
+    checked,
+    indexes,
+    nearest,
+    neighbours,
+    removed,
+    squared_distances,
+)
 from asal.index.exact import Exact, ExactIndex
-from asal.runtime.progress import Watch, unwatched
+from asal.runtime.progress import Progress, no_progress
 
 SPARE = 64  # vectors ranked in float64 beyond the k wanted, at the least
 QUERIES = 64  # scanned together
@@ -48,13 +58,13 @@ class Gpu:
     recall: ClassVar[float] = 1.0
     block: Annotated[int, Ge(1)] = 2**20
 
-    def build(self, vectors: Store, folder: Path, watch: Watch = unwatched) -> None:
+    def build(self, vectors: Store, folder: Path, progress: Progress = no_progress) -> None:
         """Write what the exact scan needs."""
-        Exact().build(vectors, folder, watch)
+        Exact().build(vectors, folder, progress)
 
-    def grow(self, before: Path, held: int, vectors: Store, folder: Path, watch: Watch = unwatched) -> None:
+    def grow(self, before: Path, held: int, vectors: Store, folder: Path, progress: Progress = no_progress) -> None:
         """Write what the exact scan needs."""
-        Exact().grow(before, held, vectors, folder, watch)
+        Exact().grow(before, held, vectors, folder, progress)
 
     def load(self, vectors: Store, folder: Path) -> GpuIndex:
         """Move the vectors, less their centre, to the device: 4 bytes a number."""
@@ -104,13 +114,13 @@ class GpuIndex:
         pairs = [p._replace(rows=p.rows + at * QUERIES) for at, p in enumerate(found)]
         return neighbours(nearest(pairs, k), len(wide), k)
 
-    def _scan(self, queries: Scores, k: int, gone: Ids, norms: Any) -> Pairs:
+    def _scan(self, queries: Scores, k: int, gone: Ids, norms: Any) -> NeighbourPairs:
         kept = min(k + SPARE, len(norms))
         offsets = queries - self._exact.centre  # (q, d)
         scores, ids = self._best(offsets, kept, norms)
         rows, columns = np.nonzero(np.isfinite(scores))
         some = ids[rows, columns]
-        pairs = nearest([Pairs(rows, some, squared_distances(queries[rows], self._vectors.read(some)))], k)
+        pairs = nearest([NeighbourPairs(rows, some, squared_distances(queries[rows], self._vectors.read(some)))], k)
         if kept == len(norms):
             return pairs
         # A vector beyond the kept ones scores no less than the last of them, and is off by this at the most.
@@ -122,8 +132,8 @@ class GpuIndex:
             return pairs
         left = self._exact.search(cast(Features, queries[todo]), k, without=gone)  # in float64, as they came
         keep = proven[pairs.rows]
-        sure = Pairs(pairs.rows[keep], pairs.ids[keep], pairs.squares[keep])
-        return nearest([sure, Pairs(np.repeat(todo, k), left.ids.ravel(), left.distances.ravel() ** 2)], k)
+        sure = NeighbourPairs(pairs.rows[keep], pairs.ids[keep], pairs.squares[keep])
+        return nearest([sure, NeighbourPairs(np.repeat(todo, k), left.ids.ravel(), left.distances.ravel() ** 2)], k)
 
     def _best(self, offsets: Scores, kept: int, norms: Any) -> tuple[Scores, Ids]:
         """Return the lowest scores ‖x − c‖² − 2 (q − c)·(x − c) of each query, ascending, and whose they are."""

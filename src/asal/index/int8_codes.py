@@ -25,7 +25,7 @@ import numpy.typing as npt
 from asal.core import Ids, Scores
 from asal.index import LARGEST, Rows, Store
 from asal.runtime import artifacts
-from asal.runtime.progress import Watch, unwatched
+from asal.runtime.progress import Progress, no_progress
 from asal.runtime.rng import stream
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ Codes8 = npt.NDArray[np.int8]
 Whole = npt.NDArray[np.int32]
 
 
-def build(vectors: Store, centre: Scores, folder: Path, watch: Watch = unwatched) -> None:
+def build(vectors: Store, centre: Scores, folder: Path, progress: Progress = no_progress) -> None:
     """Write a byte for each number, and what bounds the error of each block. One pass; memory: one block."""
     folder.mkdir(parents=True, exist_ok=True)
     n, dim = len(vectors), len(centre)
@@ -54,7 +54,7 @@ def build(vectors: Store, centre: Scores, folder: Path, watch: Watch = unwatched
     with (folder / "codes.npy").open("wb") as file:
         np.lib.format.write_array_header_1_0(file, {"descr": "|i1", "fortran_order": False, "shape": (n, dim)})
         for block, first in enumerate(range(0, n, BLOCK)):
-            watch("index: codes", first, n)
+            progress("index: codes", first, n)
             x = vectors.read(np.arange(first, min(first + BLOCK, n))) - centre.astype(np.float32)
             turned = x @ turn  # (m, d)
             scale = max(float(np.abs(turned).max()) / STEPS, 1 / LARGEST)
@@ -67,7 +67,7 @@ def build(vectors: Store, centre: Scores, folder: Path, watch: Watch = unwatched
             length *= 1 + ROUNDING * (dim + 8)
             facts[block] = scale, error, length, (length + error) ** 2
             file.write(codes.tobytes())
-    watch("index: codes", n, n)
+    progress("index: codes", n, n)
     for name, array in (("turn.npy", turn), ("blocks.npy", facts)):
         with (folder / name).open("wb") as file:
             np.save(file, array, allow_pickle=False)

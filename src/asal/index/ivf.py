@@ -14,7 +14,7 @@ from asal.core import NO_IDS, Features, Ids, Neighbours
 from asal.errors import UserError
 from asal.index import (
     NO_PAIRS,
-    Pairs,
+    NeighbourPairs,
     Rows,
     Store,
     checked,
@@ -27,7 +27,7 @@ from asal.index import (
 from asal.index.exact import Exact, ExactIndex
 from asal.index.recall_guard import SURRENDER, Guard
 from asal.runtime import artifacts
-from asal.runtime.progress import Watch, unwatched
+from asal.runtime.progress import Progress, no_progress
 from asal.runtime.rng import stream
 
 LIST = 256  # vectors in a list, on average
@@ -69,38 +69,38 @@ class Ivf:
     guard: Annotated[int, Ge(0)] = 1
     lists: Annotated[int, Ge(0)] = 0
 
-    def build(self, vectors: Store, folder: Path, watch: Watch = unwatched) -> None:
+    def build(self, vectors: Store, folder: Path, progress: Progress = no_progress) -> None:
         """Write the lists, a quarter of a byte a dimension and 8 for an id, and what the exact scan needs.
 
         Memory: what is written, and 40 vectors for each list.
         """
         faiss = _faiss()
         folder.mkdir(parents=True, exist_ok=True)
-        Exact().build(vectors, folder / "exact", watch)
+        Exact().build(vectors, folder / "exact", progress)
         centre = np.load(folder / "exact" / "centre.npy")
         n, lists = len(vectors), self.lists or max(1, len(vectors) // LIST)
         sample = _sample(vectors, min(n, max(SAMPLE * lists, CODED)), centre)
-        cells, centres = _centres(sample[: SAMPLE * lists], min(lists, n), watch)
+        cells, centres = _centres(sample[: SAMPLE * lists], min(lists, n), progress)
         width = centres.shape[1]
         index = faiss.IndexIVFPQFastScan(_flat(centres), width, len(centres), width // 2, 4)
         index.by_residual = True
         index.train(_repeated(sample[:CODED], CODEWORDS))
         index.quantizer = nested = _nested(cells, centres)  # finding a vector's list among all would take hours
         for ids, x in vectors.shards():
-            watch("index: lists", int(ids[0]), n)
+            progress("index: lists", int(ids[0]), n)
             index.add(_even(x - centre))
         index.quantizer = flat = _flat(centres)
         faiss.write_index(index, str(folder / "ivf.faiss"))
         del nested, flat  # not before: faiss holds no reference
-        watch("index: lists", n, n)
+        progress("index: lists", n, n)
 
-    def grow(self, before: Path, held: int, vectors: Store, folder: Path, watch: Watch = unwatched) -> None:
+    def grow(self, before: Path, held: int, vectors: Store, folder: Path, progress: Progress = no_progress) -> None:
         """Put the new vectors into the old lists, whose centres and codes stay as they were found.
 
         Where a pool has grown fourfold, lists are four times as long: `asal.project.prepare` builds anew then.
         """
         faiss = _faiss()
-        Exact().grow(before / "exact", held, vectors, folder / "exact", watch)
+        Exact().grow(before / "exact", held, vectors, folder / "exact", progress)
         centre = np.load(folder / "exact" / "centre.npy")
         index = _read(before, held)
         flat = index.quantizer
@@ -110,12 +110,12 @@ class Ivf:
         for ids, x in vectors.shards():
             fresh = x[max(0, held - int(ids[0])) :]
             if len(fresh):
-                watch("index: lists", int(ids[0]), len(vectors))
+                progress("index: lists", int(ids[0]), len(vectors))
                 index.add(_even(fresh - centre))
         index.quantizer = flat
         faiss.write_index(index, str(folder / "ivf.faiss"))
         del nested, flat
-        watch("index: lists", len(vectors), len(vectors))
+        progress("index: lists", len(vectors), len(vectors))
 
     def load(self, vectors: Store, folder: Path) -> IvfIndex:
         """Read the lists into memory; the vectors stay where they are, and are read ahead."""
@@ -152,7 +152,7 @@ class IvfIndex:
             return self._guard.search(self._answer, queries, k, gone, self._probes, self._index.nlist)
         return neighbours(self._answer(queries, k, gone, self._probes)[0], len(queries), k)
 
-    def _answer(self, queries: Features, k: int, gone: Ids, probes: int) -> tuple[Pairs, Rows]:
+    def _answer(self, queries: Features, k: int, gone: Ids, probes: int) -> tuple[NeighbourPairs, Rows]:
         """Return k pairs a query: from so many lists, or exactly where near images are removed or the lists are few.
 
         The second are the rows of the queries that were answered from lists.
@@ -161,14 +161,14 @@ class IvfIndex:
         if probes * SURRENDER <= self._index.nlist:
             pairs, trusted = self._probe(queries, k, gone, probes)
             keep = trusted[pairs.rows]
-            found.append(Pairs(pairs.rows[keep], pairs.ids[keep], pairs.squares[keep]))
+            found.append(NeighbourPairs(pairs.rows[keep], pairs.ids[keep], pairs.squares[keep]))
             todo = todo[~trusted]
         if len(todo):
             left = self._exact.search(queries[todo], k, without=gone)
-            found.append(Pairs(np.repeat(todo, k), left.ids.ravel(), left.distances.ravel() ** 2))
+            found.append(NeighbourPairs(np.repeat(todo, k), left.ids.ravel(), left.distances.ravel() ** 2))
         return nearest(found, k), np.setdiff1d(np.arange(len(queries)), todo)
 
-    def _probe(self, queries: Features, k: int, gone: Ids, probes: int) -> tuple[Pairs, npt.NDArray[np.bool_]]:
+    def _probe(self, queries: Features, k: int, gone: Ids, probes: int) -> tuple[NeighbourPairs, npt.NDArray[np.bool_]]:
         """Return the k best of each query's candidates that are left, and for which queries enough are left."""
         least = max(self._candidates, SPARE * k)
         wanted = least * probes // self._probes
@@ -183,7 +183,7 @@ class IvfIndex:
         rows, some = rows[free], some[free]
         kept, where = np.unique(some, return_inverse=True)
         squares = squared_distances(queries.astype(np.float64)[rows], self._vectors.read(kept)[where])
-        return nearest([Pairs(rows, some, squares)], k), enough
+        return nearest([NeighbourPairs(rows, some, squares)], k), enough
 
 
 def _among(ids: Ids, gone: Ids) -> npt.NDArray[np.bool_]:
@@ -199,7 +199,7 @@ def _sample(vectors: Store, count: int, centre: Block) -> Block:
     return _even(vectors.read(np.sort(ids)) - centre)[rng.permutation(count)]
 
 
-def _centres(sample: Block, lists: int, watch: Watch) -> tuple[Block, Block]:
+def _centres(sample: Block, lists: int, progress: Progress) -> tuple[Block, Block]:
     """Find the lists' centres (lists, d) inside √lists cells, and the cells' centres: k-means of k-means.
 
     At 16 million images the plain one compares 2.5 million vectors with 62,500 centres, eight times over.
@@ -212,10 +212,10 @@ def _centres(sample: Block, lists: int, watch: Watch) -> tuple[Block, Block]:
     members = np.split(sample[order], np.searchsorted(of[order], np.arange(1, len(cells))))
     found = []
     for done, mine in enumerate(members):
-        watch("index: centres", done, len(members))
+        progress("index: centres", done, len(members))
         share = round(lists * len(mine) / len(sample))
         found.append(_kmeans(mine, min(share, len(mine))) if share > 1 else mine[:1])
-    watch("index: centres", len(members), len(members))
+    progress("index: centres", len(members), len(members))
     return cells, np.concatenate(found)
 
 
@@ -270,6 +270,6 @@ def _faiss() -> Any:
         import faiss
     except ImportError:
         raise UserError(
-            "the index ivf is faiss's", came="faiss is not installed", remedy="pip install 'asal[faiss]', or take exact"
+            "faiss is not installed", rule="the index ivf is faiss's", hint="pip install 'asal[faiss]', or take exact"
         ) from None
     return faiss

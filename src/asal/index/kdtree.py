@@ -11,8 +11,19 @@ from annotated_types import Ge
 from scipy.spatial import cKDTree
 
 from asal.core import NO_IDS, Features, Ids, Neighbours, Scores
-from asal.index import NO_PAIRS, Pairs, Rows, Store, checked, indexes, nearest, neighbours, removed, squared_distances
-from asal.runtime.progress import Watch, unwatched
+from asal.index import (
+    NO_PAIRS,
+    NeighbourPairs,
+    Rows,
+    Store,
+    checked,
+    indexes,
+    nearest,
+    neighbours,
+    removed,
+    squared_distances,
+)
+from asal.runtime.progress import Progress, no_progress
 
 ANSWERS = 2**21  # neighbours held at a time
 TIED = 1 + 1e-9  # distances closer than this are compared again, in one and the same arithmetic
@@ -32,13 +43,13 @@ class KdTree:
     leaf: Annotated[int, Ge(1)] = 16
     workers: Annotated[int, Ge(1)] = 1
 
-    def build(self, vectors: Store, folder: Path, watch: Watch = unwatched) -> None:
+    def build(self, vectors: Store, folder: Path, progress: Progress = no_progress) -> None:
         """Write nothing: a stored tree could only be a pickle, and growing it anew takes seconds a million."""
         folder.mkdir(parents=True, exist_ok=True)
 
-    def grow(self, before: Path, held: int, vectors: Store, folder: Path, watch: Watch = unwatched) -> None:
+    def grow(self, before: Path, held: int, vectors: Store, folder: Path, progress: Progress = no_progress) -> None:
         """Write nothing, as `build` does."""
-        self.build(vectors, folder, watch)
+        self.build(vectors, folder, progress)
 
     def load(self, vectors: Store, folder: Path) -> KdTreeIndex:
         """Grow the tree. Cost: O(n·d + n log n) time and 8·n·d bytes, for scipy's trees hold float64."""
@@ -75,7 +86,7 @@ class KdTreeIndex:
             todo, ask = np.concatenate([open_still for _, open_still in rounds]), 2 * ask
         return neighbours(nearest(found, k), len(exact), k)
 
-    def _round(self, rows: Rows, queries: Scores, k: int, ask: int, gone: Ids) -> tuple[Pairs, Rows]:
+    def _round(self, rows: Rows, queries: Scores, k: int, ask: int, gone: Ids) -> tuple[NeighbourPairs, Rows]:
         """Return the answers to the queries that `ask` neighbours suffice for, and the rows of the others."""
         answer = self._tree.query(queries[rows], k=np.arange(1, ask + 1), workers=self._workers)
         distances, ids = np.asarray(answer[0]), np.asarray(answer[1], np.int64)  # (r, ask), nearest first
@@ -86,4 +97,4 @@ class KdTreeIndex:
         place, column = np.nonzero(free & done[:, None])
         ids = ids[place, column]
         squares = squared_distances(queries[rows[place]], self._tree.data[ids])
-        return nearest([Pairs(rows[place], ids, squares)], k), rows[~done]
+        return nearest([NeighbourPairs(rows[place], ids, squares)], k), rows[~done]

@@ -13,18 +13,18 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from asal.core import Check, Features, Ids, Neighbours, Scores
-from asal.index import Pairs, Rows, neighbours
+from asal.index import NeighbourPairs, Rows, neighbours
 from asal.runtime.rng import stream
 
 # queries, k, ids to leave out, lists to look into → k pairs a query, and the rows of queries that were only looked up
-Answer: TypeAlias = Callable[[Features, int, Ids, int], tuple[Pairs, Rows]]
+Answer: TypeAlias = Callable[[Features, int, Ids, int], tuple[NeighbourPairs, Rows]]
 
 WIDER = 4  # times more lists after a miss
 SURRENDER = 4  # looking into more than a quarter of all lists takes as long as the exact scan, which then answers
 SAME = 1 + 1e-9  # of squared distances: equally near images are no miss
 
 
-class Scan(Protocol):
+class LimitedScan(Protocol):
     """The exact index, which is quicker where it is told how near something is already."""
 
     def search(self, queries: Features, k: int, *, without: Ids, limits: Scores | None = None) -> Neighbours: ...
@@ -38,7 +38,7 @@ class Guard:
     to the next: the same search has the same answer, whatever came before.
     """
 
-    exact: Scan
+    exact: LimitedScan
     queries: int
 
     def search(self, answer: Answer, queries: Features, k: int, gone: Ids, probes: int, lists: int) -> Neighbours:

@@ -20,13 +20,13 @@ import numpy as np
 from asal.core import NO_IDS, Features, Ids, Index, Neighbours
 from asal.errors import UserError
 from asal.features.store import StoredVectors
-from asal.index import NO_PAIRS, Indexer, Pairs, checked, nearest, neighbours, removed, squared_distances
+from asal.index import NO_PAIRS, Indexer, NeighbourPairs, checked, nearest, neighbours, removed, squared_distances
 from asal.runtime import artifacts
-from asal.runtime.engine import Here
+from asal.runtime.engine import InProcess
 from asal.runtime.engine.ray import Ray
-from asal.runtime.progress import Watch, unwatched
+from asal.runtime.progress import Progress, no_progress
 
-Ask = Callable[[Features, int, Sequence[Ids]], Sequence[Pairs]]  # queries, k, each part's own removed ids
+Ask = Callable[[Features, int, Sequence[Ids]], Sequence[NeighbourPairs]]  # queries, k, each part's own removed ids
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def stretches(folder: Path, n: int, parts: int) -> list[Stretch]:
     return [Stretch(folder, *ends[at : at + 2]) for at in range(len(ends) - 1)]
 
 
-class Part:
+class IndexPart:
     """The index over one stretch, opened when it is first asked."""
 
     def __init__(self, work: Built) -> None:
@@ -99,7 +99,7 @@ class Part:
         """
         self._index  # noqa: B018  touching is opening
 
-    def nearest(self, queries: Features, k: int, gone: Ids) -> Pairs:
+    def nearest(self, queries: Features, k: int, gone: Ids) -> NeighbourPairs:
         """Return the k nearest of each query, by the ids of the whole; fewer where fewer are left.
 
         Args:
@@ -112,7 +112,7 @@ class Part:
         rows, own = np.repeat(np.arange(len(ids)), ids.shape[1]), ids.ravel()
         # Distances are roots, and roots of two numbers may be equal: they are told apart by their squares.
         squares = squared_distances(queries[rows].astype(np.float64), self._stretch.read(own))
-        return Pairs(rows, own + self._stretch.first, squares)
+        return NeighbourPairs(rows, own + self._stretch.first, squares)
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Built:
     indexer: Indexer
     stretch: Stretch
     folder: Path
-    light: ClassVar[bool] = False
+    needs_torch: ClassVar[bool] = True
 
     @property
     def name(self) -> str:
@@ -134,7 +134,7 @@ class Built:
         """Images."""
         return len(self.stretch)
 
-    def do(self, watch: Watch) -> None:
+    def run(self, progress: Progress) -> None:
         """Build it, unless it is there."""
         if artifacts.is_whole(self.folder) and not any(artifacts.faults(self.folder)):
             return
@@ -143,7 +143,7 @@ class Built:
         with artifacts.telling_of_disk(scratch):
             scratch.mkdir(parents=True)
             try:
-                self.indexer.build(self.stretch, scratch, watch)
+                self.indexer.build(self.stretch, scratch, progress)
                 artifacts.seal(scratch, {"first": self.stretch.first, "images": self.size})
                 scratch.rename(self.folder)
             except OSError:
@@ -172,16 +172,18 @@ class Sharded:
         """What each part promises, the whole keeps: the nearest of all is the nearest of its part."""
         return self.indexer.recall
 
-    def build(self, vectors: StoredVectors, folder: Path, watch: Watch = unwatched) -> None:
+    def build(self, vectors: StoredVectors, folder: Path, progress: Progress = no_progress) -> None:
         """Build the parts, each in a folder of its own."""
-        done, engine = 0, Here() if self.cluster is None else self.cluster
-        for work, _ in engine.each(self._works(vectors, folder)):
+        done, engine = 0, InProcess() if self.cluster is None else self.cluster
+        for work, _ in engine.map_unordered(self._works(vectors, folder)):
             done += work.size
-            watch("index: parts", done, len(vectors))
+            progress("index: parts", done, len(vectors))
 
-    def grow(self, before: Path, held: int, vectors: StoredVectors, folder: Path, watch: Watch = unwatched) -> None:
+    def grow(
+        self, before: Path, held: int, vectors: StoredVectors, folder: Path, progress: Progress = no_progress
+    ) -> None:
         """Build the parts anew: where they are cut hangs on how many there are in all."""
-        self.build(vectors, folder, watch)
+        self.build(vectors, folder, progress)
 
     def load(self, vectors: StoredVectors, folder: Path) -> ShardedIndex:
         """Open the parts, where they are to be searched."""
@@ -219,11 +221,11 @@ class ShardedIndex:
 
 def in_process(works: Sequence[Built]) -> Ask:
     """Open the parts in this process, and return what asks them one after the other."""
-    parts = [Part(work) for work in works]
+    parts = [IndexPart(work) for work in works]
     for part in parts:
         part.open()
 
-    def ask(queries: Features, k: int, gone: Sequence[Ids]) -> Sequence[Pairs]:
+    def ask(queries: Features, k: int, gone: Sequence[Ids]) -> Sequence[NeighbourPairs]:
         return [part.nearest(queries, k, own) for part, own in zip(parts, gone, strict=True)]
 
     return ask
@@ -250,16 +252,16 @@ def in_actors(engine: Ray, works: Sequence[Built]) -> Ask:
             told = ray.get(futures)
         except ray.exceptions.RayError as error:
             raise UserError(
-                f"each of the {len(actors)} parts of an index answers",
-                came=f"one was lost {engine.retries + 1} times: {type(error).__name__}",
-                remedy="see whether the machines are up, have the memory, and see the project's folder; then ask again",
+                f"one was lost {engine.retries + 1} times: {type(error).__name__}",
+                rule=f"each of the {len(actors)} parts of an index answers",
+                hint="see whether the machines are up, have the memory, and see the project's folder; then ask again",
             ) from None
         for _, refused in told:
             if refused:
                 raise refused
         return [value for value, _ in told]
 
-    def ask(queries: Features, k: int, gone: Sequence[Ids]) -> Sequence[Pairs]:
+    def ask(queries: Features, k: int, gone: Sequence[Ids]) -> Sequence[NeighbourPairs]:
         sent = ray.put(queries)
         return answers([part.answer.remote("nearest", sent, k, own) for part, own in zip(actors, gone, strict=True)])
 
@@ -271,7 +273,7 @@ class _Held:
     """A part in an actor. What it refuses it returns: an error that is raised there comes wrapped and with noise."""
 
     def __init__(self, work: Built) -> None:
-        self._part = Part(work)
+        self._part = IndexPart(work)
 
     def answer(self, what: str, *given: Any) -> tuple[Any, UserError | None]:
         try:

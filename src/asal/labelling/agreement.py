@@ -73,7 +73,7 @@ def alpha(votes: Votes) -> float | None:
         from nltk.metrics.agreement import AnnotationTask
     except ModuleNotFoundError:
         raise UserError(
-            "Krippendorff's alpha comes from nltk", came="it is not installed", remedy="pip install 'asal[web]'"
+            "it is not installed", rule="Krippendorff's alpha comes from nltk", hint="pip install 'asal[web]'"
         ) from None
     return float(AnnotationTask(triples).alpha())  # its own distance is the nominal one
 

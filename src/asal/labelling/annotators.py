@@ -34,7 +34,7 @@ NOBODY = hashlib.sha256(b"nobody").hexdigest()
 
 
 @dataclass(frozen=True)
-class Person:
+class Annotator:
     """Somebody who answers."""
 
     name: str
@@ -46,7 +46,7 @@ class Person:
         return self.role == "adjudicator"
 
 
-class People:
+class Annotators:
     """The people of one record."""
 
     def __init__(self, record: Record, clock: Callable[[], float] = time.time) -> None:
@@ -62,17 +62,17 @@ class People:
             raise unknown("role", role, ROLES)
         if not NAME.fullmatch(name):
             raise UserError(
-                "a name has 1 to 64 letters, digits, spaces and . @ + ' - _",
-                came=repr(name[:80]),
-                remedy="choose another name",
+                repr(name[:80]),
+                rule="a name has 1 to 64 letters, digits, spaces and . @ + ' - _",
+                hint="choose another name",
             )
         row = {"name": name, "role": role, "added": datetime.now(UTC).isoformat(timespec="seconds")}
         with self._record.transaction() as connection:
             if connection.execute(sa.select(PEOPLE.c.name).where(PEOPLE.c.name == name)).first():
                 raise UserError(
-                    "everybody has a name of their own",
-                    came=f"'{name}' is there already",
-                    remedy=f"choose another one, or give them a new token: asal annotator token '{name}'",
+                    f"'{name}' is there already",
+                    rule="everybody has a name of their own",
+                    hint=f"choose another one, or give them a new token: asal annotator token '{name}'",
                 )
             connection.execute(sa.insert(PEOPLE).values(**row))
             return self._issue(connection, name, None)
@@ -108,13 +108,13 @@ class People:
             connection.execute(sa.delete(TOKENS).where(TOKENS.c.name == name))
             connection.execute(sa.delete(PEOPLE).where(PEOPLE.c.name == name))
 
-    def all(self) -> list[Person]:
+    def all(self) -> list[Annotator]:
         """Return everybody, by name."""
         with self._record.look() as connection:
             rows = connection.execute(sa.select(PEOPLE.c.name, PEOPLE.c.role).order_by(PEOPLE.c.name)).all()
-        return [Person(name, role) for name, role in rows]
+        return [Annotator(name, role) for name, role in rows]
 
-    def who(self, token: str) -> Person | None:
+    def who(self, token: str) -> Annotator | None:
         """Return whose token this is, or None. Takes as long for a wrong secret as for a right one."""
         number, secret = _parts(token)
         query = sa.select(TOKENS.c.digest, TOKENS.c.until, PEOPLE.c.name, PEOPLE.c.role)
@@ -124,7 +124,7 @@ class People:
             ).first()
         digest, until, name, role = found or (NOBODY, 0.0, "", "")
         same = hmac.compare_digest(digest, _digest(secret))
-        return Person(name, role) if same and (until is None or until > self._clock()) else None
+        return Annotator(name, role) if same and (until is None or until > self._clock()) else None
 
     def leave(self, token: str) -> None:
         """Let a token be good no more."""
@@ -150,9 +150,9 @@ def _digest(secret: str) -> str:
 
 
 @contextmanager
-def at(root: Path) -> Iterator[People]:
+def at(root: Path) -> Iterator[Annotators]:
     """Open the people of a project folder."""
     from asal.project.spec import load
 
     with Record.open(load(root).labelling.place(root)) as record:
-        yield People(record)
+        yield Annotators(record)

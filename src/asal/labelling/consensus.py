@@ -10,7 +10,7 @@ Opinions = Mapping[str, int | None]  # by whom → label; None is "can't tell"
 
 
 @dataclass(frozen=True)
-class Rules:
+class OverlapRules:
     """How many opinions an image is to have.
 
     Args:

@@ -11,26 +11,26 @@ from typing import Any
 import numpy as np
 
 from asal.labelling.agreement import alpha, kappas, with_others
-from asal.labelling.annotators import People, Person
-from asal.labelling.service import Desk
-from asal.labelling.supervisor import Office
+from asal.labelling.annotators import Annotator, Annotators
+from asal.labelling.service import AnnotationService
+from asal.labelling.supervisor import WorkerSupervisor
 from asal.session.state import State
 
 RECENT = 20.0  # seconds over which the rate of answering is taken
 
 
 @dataclass(frozen=True)
-class Counter:
+class Dashboard:
     """Puts together what the desk, the worker and the people's list know. Nothing here writes."""
 
-    desk: Desk
-    office: Office
-    people: People
+    service: AnnotationService
+    supervisor: WorkerSupervisor
+    people: Annotators
     budget: int
 
     def progress(self) -> dict[str, int]:
         """Return how far the labelling is, in answers."""
-        state = self.desk.state
+        state = self.service.state
         return {
             "answers": len(state.answers),
             "skipped": len(state.skips),
@@ -40,20 +40,20 @@ class Counter:
             "round": state.number,
         }
 
-    def status(self, who: Person) -> dict[str, Any]:
+    def status(self, who: Annotator) -> dict[str, Any]:
         """Return all that the page shows beside the image."""
-        state, story = self.desk.refresh(), self.desk.timeline.of(who.name)
-        counts = np.bincount(state.labels, minlength=len(self.desk.classes))
-        criteria = self.office.stopping["criteria"]
+        state, story = self.service.refresh(), self.service.timeline.of(who.name)
+        counts = np.bincount(state.labels, minlength=len(self.service.classes))
+        criteria = self.supervisor.stopping["criteria"]
         return {
             "progress": self.progress(),
             "counts": counts.tolist(),
             "curve": self.curve(),
-            "doing": self.office.doing,
+            "doing": self.supervisor.doing,
             "stopping": {
                 "met": sum(bool(one["met"]) for one in criteria),
                 "of": len(criteria),
-                "advice": self.office.stopping["advice"],
+                "advice": self.supervisor.stopping["advice"],
             },
             "mine": {
                 "answers": sum(entry.label is not None for entry in story.all()),
@@ -65,7 +65,7 @@ class Counter:
     def curve(self) -> list[dict[str, Any]]:
         """Return the accuracy of each classifier so far: on the validation set, or the test set where there is none."""
         found = []
-        for row in self.office.rows:
+        for row in self.supervisor.rows:
             accuracy = row.get("validation", row["accuracy"])
             if accuracy is not None:
                 found.append({"labels": row["labels"], "accuracy": accuracy, "round": row["round"]})
@@ -73,22 +73,22 @@ class Counter:
 
     def stopping(self) -> dict[str, Any]:
         """Return what the stopping criteria say."""
-        return {**self.office.stopping, "curve": self.curve()}
+        return {**self.supervisor.stopping, "curve": self.curve()}
 
     def rate(self) -> float:
         """Return how many answers came in a second of late."""
         now = time.time()
-        times = [datetime.fromisoformat(at).timestamp() for at in list(self.desk.timeline.recent)]
+        times = [datetime.fromisoformat(at).timestamp() for at in list(self.service.timeline.recent)]
         late = [at for at in times if at > now - RECENT]
         return len(late) / max(1.0, min(RECENT, now - min(late))) if len(late) > 1 else 0.0
 
     def why(self, image: int) -> dict[str, Any] | None:
         """Return why an image was chosen, or None where it was never asked."""
-        state = self.desk.state
+        state = self.service.state
         pick = state.pick(image)
         if pick is None:
             return None
-        asked, told = state.rounds[pick.round], self.office.reason(image) or {}
+        asked, told = state.rounds[pick.round], self.supervisor.reason(image) or {}
         facts: Mapping[str, Any] = told.get("why", {})
         return {
             "image": image,
@@ -103,14 +103,14 @@ class Counter:
             "topped": asked.topped,
         }
 
-    def team(self, who: Person) -> dict[str, Any]:
+    def team(self, who: Annotator) -> dict[str, Any]:
         """Return who did what, and how far people agree; to adjudicators also what they disagree about."""
-        state = self.desk.refresh()
+        state = self.service.refresh()
         doubly = {image: votes for image, votes in state.votes.items() if len(votes) > 1}
         together = with_others(doubly)
         listed = {person.name: person.role for person in self.people.all()}
-        roles = {**dict.fromkeys(list(self.desk.timeline.stories), "left"), **listed}
-        disputed, disputes = self.desk.disputed(who)
+        roles = {**dict.fromkeys(list(self.service.timeline.stories), "left"), **listed}
+        disputed, disputes = self.service.disputed(who)
         return {
             "people": [self._person(name, role, together.get(name)) for name, role in sorted(roles.items())],
             "alpha": alpha(doubly),
@@ -121,7 +121,7 @@ class Counter:
         }
 
     def _person(self, name: str, role: str, agreement: float | None) -> dict[str, Any]:
-        story, votes = self.desk.timeline.of(name), self.desk.state.votes.values()
+        story, votes = self.service.timeline.of(name), self.service.state.votes.values()
         return {
             "name": name,
             "role": role,

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from asal.errors import UserError
-from asal.labelling.annotators import Person
-from asal.labelling.consensus import Opinions, Rules, settled
+from asal.labelling.annotators import Annotator
+from asal.labelling.consensus import Opinions, OverlapRules, settled
 from asal.session.events import Event
 from asal.session.state import State
 
@@ -32,20 +32,18 @@ def distinct(answers: Sequence[Answer], classes: Sequence[str]) -> list[Answer]:
     seen: set[int] = set()
     for answer in answers:
         if answer.image in seen:
-            raise UserError(
-                "an image is answered once", came=f"image {answer.image} comes twice", remedy="send it once"
-            )
+            raise UserError(f"image {answer.image} comes twice", rule="an image is answered once", hint="send it once")
         if answer.label is not None and not 0 <= answer.label < len(classes):
             raise UserError(
-                f"a label is a class's number, 0 … {len(classes) - 1}, or null",
-                came=f"{answer.label} for image {answer.image}",
-                remedy='send the number of a class, or null for "can\'t tell"',
+                f"{answer.label} for image {answer.image}",
+                rule=f"a label is a class's number, 0 … {len(classes) - 1}, or null",
+                hint='send the number of a class, or null for "can\'t tell"',
             )
         seen.add(answer.image)
     return list(answers)
 
 
-def told(state: State, rules: Rules, who: Person, answer: Answer) -> list[Event]:
+def told(state: State, rules: OverlapRules, who: Annotator, answer: Answer) -> list[Event]:
     """Return what one answer writes; nothing where it was so before.
 
     Raises:
@@ -56,9 +54,9 @@ def told(state: State, rules: Rules, who: Person, answer: Answer) -> list[Event]
         return _afterwards(state, who, answer, body)
     if image not in state.waiting:
         raise UserError(
-            "an answer belongs to an image that was asked",
-            came=f"image {image}, which was not",
-            remedy="answer those that `next` gives",
+            f"image {image}, which was not",
+            rule="an answer belongs to an image that was asked",
+            hint="answer those that `next` gives",
         )
     before, number = state.votes.get(image, {}), state.waiting[image].round
     if rules.wanted(image) == 1 and not before:
@@ -74,7 +72,7 @@ def told(state: State, rules: Rules, who: Person, answer: Answer) -> list[Event]
     return [*vote, _closing(number, Answer(image, final.label), who, {"votes": len(opinions)})]
 
 
-def _afterwards(state: State, who: Person, answer: Answer, body: dict[str, Any]) -> list[Event]:
+def _afterwards(state: State, who: Annotator, answer: Answer, body: dict[str, Any]) -> list[Event]:
     """Return what an answer to a closed image writes: a correction by whose it is, else one more opinion.
 
     Nobody outvotes by a late opinion what another person alone has answered, nor what an adjudicator has settled.
@@ -99,7 +97,7 @@ def _afterwards(state: State, who: Person, answer: Answer, body: dict[str, Any])
     return events
 
 
-def check_own(state: State, who: Person, image: int) -> None:
+def check_own(state: State, who: Annotator, image: int) -> None:
     """Refuse to change what somebody else answered.
 
     Raises:
@@ -107,16 +105,16 @@ def check_own(state: State, who: Person, image: int) -> None:
     """
     voted = who.name in state.votes.get(image, {})
     if image not in state.answers and image not in state.skips and not voted:
-        raise UserError("what is changed is an answer", came=f"image {image} has none", remedy="answer it first")
+        raise UserError(f"image {image} has none", rule="what is changed is an answer", hint="answer it first")
     if not voted and not who.adjudicates and state.authors.get(image) != who.name:
         raise UserError(
-            "everybody changes their own answers, and an adjudicator all",
-            came=f"image {image}, which somebody else answered",
-            remedy="ask an adjudicator",
+            f"image {image}, which somebody else answered",
+            rule="everybody changes their own answers, and an adjudicator all",
+            hint="ask an adjudicator",
         )
 
 
-def taken_back(state: State, rules: Rules, who: Person, image: int) -> list[Event]:
+def taken_back(state: State, rules: OverlapRules, who: Annotator, image: int) -> list[Event]:
     """Return what it writes to take an answer of one's own back.
 
     Raises:
@@ -125,25 +123,25 @@ def taken_back(state: State, rules: Rules, who: Person, image: int) -> list[Even
     opinions = state.votes.get(image, {})
     if image in state.waiting:
         if who.name not in opinions:
-            raise UserError("what is taken back is an answer", came=f"image {image} has none", remedy="answer it first")
+            raise UserError(f"image {image} has none", rule="what is taken back is an answer", hint="answer it first")
     elif not _settles(state, rules, who, image):
         check_own(state, who, image)
         raise UserError(
-            "what is taken back is an answer that counts",
-            came=f"image {image}, which others have settled",
-            remedy="correct it instead",
+            f"image {image}, which others have settled",
+            rule="what is taken back is an answer that counts",
+            hint="correct it instead",
         )
     pick = state.pick(image)
     if pick is None:
         raise UserError(
-            "what can be taken back is an answer to an image that was asked",
-            came=f"image {image}, whose label was imported",
-            remedy="correct it instead",
+            f"image {image}, whose label was imported",
+            rule="what can be taken back is an answer to an image that was asked",
+            hint="correct it instead",
         )
     return [Event("withdrawn", pick.round, image, None, who.name)]
 
 
-def _settles(state: State, rules: Rules, who: Person, image: int) -> bool:
+def _settles(state: State, rules: OverlapRules, who: Annotator, image: int) -> bool:
     """Say whether a closed image would be open without somebody's word."""
     author, opinions = state.authors.get(image), state.votes.get(image, {})
     if image not in state.answers and image not in state.skips:
@@ -162,6 +160,6 @@ def _body(answer: Answer) -> dict[str, Any]:
     return {name: value for name, value in body.items() if value is not None}
 
 
-def _closing(number: int, answer: Answer, who: Person, body: dict[str, Any]) -> Event:
+def _closing(number: int, answer: Answer, who: Annotator, body: dict[str, Any]) -> Event:
     kind = "skipped" if answer.label is None else "answered"
     return Event(kind, number, answer.image, answer.label, who.name, body)

@@ -15,7 +15,7 @@ OPINIONS = ("answered", "skipped", "voted", "corrected")
 
 
 @dataclass(frozen=True)
-class Entry:
+class HistoryEntry:
     """An answer of somebody's, as it stands."""
 
     image: int
@@ -26,13 +26,13 @@ class Entry:
 
 
 @dataclass
-class Story:
+class AnnotatorHistory:
     """What one person did."""
 
-    entries: dict[int, Entry] = field(default_factory=dict)  # by image, oldest first
+    entries: dict[int, HistoryEntry] = field(default_factory=dict)  # by image, oldest first
     seconds: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT))
 
-    def all(self) -> list[Entry]:
+    def all(self) -> list[HistoryEntry]:
         """Return the answers, oldest first: a copy, because others may be answering just now."""
         return list(self.entries.values())
 
@@ -42,11 +42,11 @@ class Story:
         return median(list(self.seconds)) if self.seconds else None
 
 
-class Timeline:
+class History:
     """Every person's story."""
 
     def __init__(self) -> None:
-        self.stories: dict[str, Story] = {}
+        self.stories: dict[str, AnnotatorHistory] = {}
         self.recent: deque[str] = deque(maxlen=50)  # times of the last answers, whoever gave them
 
     def take(self, events: Iterable[Event]) -> None:
@@ -54,28 +54,28 @@ class Timeline:
         for event in events:
             if event.by is None or event.image is None:
                 continue
-            story = self.stories.setdefault(event.by, Story())
+            story = self.stories.setdefault(event.by, AnnotatorHistory())
             if event.kind == "withdrawn":
                 story.entries.pop(event.image, None)
             elif event.kind in OPINIONS:
                 self._opinion(story, event)
 
-    def _opinion(self, story: Story, event: Event) -> None:
+    def _opinion(self, story: AnnotatorHistory, event: Event) -> None:
         """Note an answer. What settles several opinions comes behind the vote that did, and is no answer of its own."""
         if event.image is None or (event.body.get("votes") and event.image in story.entries):
             return
         if event.kind != "corrected":
             self.recent.append(event.at)
             story.entries.pop(event.image, None)  # to the end
-        story.entries[event.image] = Entry(event.image, event.label, event.round, event.at, event.seq)
+        story.entries[event.image] = HistoryEntry(event.image, event.label, event.round, event.at, event.seq)
         if isinstance(seconds := event.body.get("seconds"), int | float):
             story.seconds.append(float(seconds))
 
-    def of(self, name: str) -> Story:
+    def of(self, name: str) -> AnnotatorHistory:
         """Return somebody's story."""
-        return self.stories.get(name) or Story()
+        return self.stories.get(name) or AnnotatorHistory()
 
-    def newest(self, name: str, n: int, before: int | None = None) -> tuple[list[Entry], bool]:
+    def newest(self, name: str, n: int, before: int | None = None) -> tuple[list[HistoryEntry], bool]:
         """Return up to n answers of somebody's before event number `before`, newest first; are there more?"""
         entries = (it for it in reversed(self.of(name).all()) if before is None or it.seq < before)
         found = list(islice(entries, n + 1))

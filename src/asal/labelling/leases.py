@@ -27,7 +27,7 @@ class Lease:
 
 
 @dataclass(frozen=True)
-class Room:
+class Assignable:
     """What somebody may be given, as the record stands.
 
     Args:
@@ -60,7 +60,7 @@ class Leases:
         self._record, self._seconds, self._clock = record, seconds, clock
 
     def grant(
-        self, person: str, tab: str, n: int, have: Sequence[int], look: Callable[[sa.Connection], Room]
+        self, person: str, tab: str, n: int, have: Sequence[int], look: Callable[[sa.Connection], Assignable]
     ) -> Granted:
         """Renew the leases of a tab, and lease up to n images more to it.
 
@@ -86,7 +86,7 @@ class Leases:
         return Granted(list(wanted)[len(kept) :], [image for image in have if image not in wanted], others)
 
 
-def _live(connection: sa.Connection, room: Room, now: float) -> tuple[Held, list[Lease]]:
+def _live(connection: sa.Connection, room: Assignable, now: float) -> tuple[Held, list[Lease]]:
     """Return the leases that count, and those that are over."""
     held: dict[int, dict[str, Lease]] = defaultdict(dict)
     over = []
@@ -99,12 +99,12 @@ def _live(connection: sa.Connection, room: Room, now: float) -> tuple[Held, list
     return held, over
 
 
-def _full(held: Held, room: Room, mine: Lease, image: int) -> bool:
+def _full(held: Held, room: Assignable, mine: Lease, image: int) -> bool:
     others = held.get(image, {}).keys() - {mine.person}
     return len(others) >= room.places(image)
 
 
-def _free(held: Held, room: Room, mine: Lease, image: int) -> bool:
+def _free(held: Held, room: Assignable, mine: Lease, image: int) -> bool:
     own = held.get(image, {}).get(mine.person)
     if own is not None and own.tab != mine.tab and own.renewed > mine.renewed - STALE:
         return False  # it is in another tab of theirs

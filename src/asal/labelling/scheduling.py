@@ -22,7 +22,7 @@ MOST = 4  # batches in one, where people are that fast
 
 
 @dataclass
-class Pace:
+class Throughput:
     """How fast people and the worker are.
 
     Args:
@@ -42,7 +42,7 @@ class Pace:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class BatchRequest:
     """A batch that is due.
 
     Args:
@@ -56,7 +56,7 @@ class Wanted:
     topped: bool = False
 
 
-def wanted(state: State, protocol: ProtocolTable, pace: Pace, left: int) -> Wanted | None:
+def wanted(state: State, protocol: ProtocolTable, pace: Throughput, left: int) -> BatchRequest | None:
     """Return the batch that is due, or None where there is time, or the budget is spent.
 
     Args:
@@ -68,7 +68,7 @@ def wanted(state: State, protocol: ProtocolTable, pace: Pace, left: int) -> Want
     if room < 1:
         return None
     if not state.waiting:
-        return Wanted(min(size, room))
+        return BatchRequest(min(size, room))
     # What somebody has looked at may wait for a second opinion for hours: whoever gave the first one goes on.
     untouched = sum(not state.votes.get(image) for image in state.waiting)
     if pace.strict or not _trainable(state) or untouched > max(1, pace.meanwhile):
@@ -77,7 +77,7 @@ def wanted(state: State, protocol: ProtocolTable, pace: Pace, left: int) -> Want
     dry = untouched < pace.rate * pace.seconds and pace.rate > 0
     topped = dry and not state.rounds[-1].topped and state.rounds[-1].because is None
     n = max(size, min(MOST * size, pace.meanwhile)) if topped else size
-    return Wanted(min(n, room), True, topped)
+    return BatchRequest(min(n, room), True, topped)
 
 
 def _trainable(state: State) -> bool:

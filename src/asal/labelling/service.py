@@ -16,11 +16,11 @@ from itertools import chain
 import sqlalchemy as sa
 
 from asal.errors import BusyError, UserError
-from asal.labelling.annotators import Person
-from asal.labelling.consensus import Rules
+from asal.labelling.annotators import Annotator
+from asal.labelling.consensus import OverlapRules
 from asal.labelling.decisions import Answer, check_own, distinct, taken_back, told
-from asal.labelling.history import Timeline
-from asal.labelling.leases import Leases, Room
+from asal.labelling.history import History
+from asal.labelling.leases import Assignable, Leases
 from asal.session.events import Event, Record
 from asal.session.state import State, fold
 
@@ -28,7 +28,7 @@ TRIES = 50  # times that an answer is written anew behind what other processes w
 
 
 @dataclass(frozen=True)
-class Task:
+class ImageTask:
     """An image to be answered."""
 
     image: int
@@ -41,17 +41,17 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Given:
+class Assignment:
     """What a tab has before it from now on, and why there is no more."""
 
-    tasks: list[Task]
+    tasks: list[ImageTask]
     gone: list[int]  # images that it had, and has no more
     open: int  # images that wait for an answer
     others: int  # of these, the ones that other people have before them, or that this person has answered
 
 
 @dataclass(frozen=True)
-class Done:
+class AnswerOutcome:
     """What became of an answer: answered, skipped, voted, corrected, withdrawn, or repeated (it was so before)."""
 
     image: int
@@ -59,16 +59,16 @@ class Done:
 
 
 @dataclass
-class Desk:
+class AnnotationService:
     """Serves the people of one record. Safe to share between threads, and beside other processes."""
 
     record: Record
     classes: Sequence[str]
-    rules: Rules = field(default_factory=Rules)
+    rules: OverlapRules = field(default_factory=OverlapRules)
     lease: float = 120.0  # seconds
     clock: Callable[[], float] = time.time
     state: State = field(default_factory=State, init=False)
-    timeline: Timeline = field(default_factory=Timeline, init=False)
+    timeline: History = field(default_factory=History, init=False)
 
     def __post_init__(self) -> None:
         self._lock, self._leases = threading.RLock(), Leases(self.record, self.lease, self.clock)
@@ -84,11 +84,11 @@ class Desk:
         self.state = fold(self.state, events)
         self.timeline.take(events)
 
-    def next(self, who: Person, tab: str, n: int, have: Sequence[int] = ()) -> Given:
+    def next(self, who: Annotator, tab: str, n: int, have: Sequence[int] = ()) -> Assignment:
         """Give up to n images beyond those that a tab has, and renew its hold on these."""
         barred = 0
 
-        def look(connection: sa.Connection) -> Room:
+        def look(connection: sa.Connection) -> Assignable:
             nonlocal barred
             self._take(self.record.read_over(connection, self.state.seq))
             room, barred = self._room(who)
@@ -97,9 +97,9 @@ class Desk:
         with self._lock:
             granted = self._leases.grant(who.name, tab, n, have, look)
             tasks = [self.task(image, who) for image in granted.new]
-            return Given(tasks, granted.gone, len(self.state.waiting), granted.others + barred)
+            return Assignment(tasks, granted.gone, len(self.state.waiting), granted.others + barred)
 
-    def _room(self, who: Person) -> tuple[Room, int]:
+    def _room(self, who: Annotator) -> tuple[Assignable, int]:
         """Return what somebody may be given, and how many open images they have answered already.
 
         Disputed images come first for who settles them.
@@ -119,9 +119,9 @@ class Desk:
             return image not in state.waiting or (person in told and not rules.disputed(image, told))
 
         first = [image for image in state.waiting if image in disputed] if disputed else []
-        return Room(chain(first, state.waiting), places, over), len(barred)
+        return Assignable(chain(first, state.waiting), places, over), len(barred)
 
-    def task(self, image: int, who: Person) -> Task:
+    def task(self, image: int, who: Annotator) -> ImageTask:
         """Return an open image as a task."""
         with self._lock:
             state = self.state
@@ -129,16 +129,16 @@ class Desk:
         disputed = self.rules.disputed(image, opinions)
         told = tuple(opinions.items()) if disputed and who.adjudicates else ()
         group = state.rounds[pick.round].group
-        return Task(image, pick.round, pick.score, image in state.made, group, disputed, told)
+        return ImageTask(image, pick.round, pick.score, image in state.made, group, disputed, told)
 
-    def disputed(self, who: Person) -> tuple[list[Task], int]:
+    def disputed(self, who: Annotator) -> tuple[list[ImageTask], int]:
         """Return what people disagree about, for who settles it, and how many images that are."""
         with self._lock:
             state = self.state
             found = [image for image in state.waiting if self.rules.disputed(image, state.votes.get(image, {}))]
             return [self.task(image, who) for image in found] if who.adjudicates else [], len(found)
 
-    def tell(self, who: Person, answers: Iterable[Answer], key: str) -> list[Done]:
+    def tell(self, who: Annotator, answers: Iterable[Answer], key: str) -> list[AnswerOutcome]:
         """Take answers, all of them or none; when this returns they are on the disk.
 
         Args:
@@ -152,7 +152,7 @@ class Desk:
         given = distinct(list(answers), self.classes)
         return self._written(who, key, given, lambda one: told(self.state, self.rules, who, one))
 
-    def correct(self, who: Person, answers: Iterable[Answer], key: str) -> list[Done]:
+    def correct(self, who: Annotator, answers: Iterable[Answer], key: str) -> list[AnswerOutcome]:
         """Change answers that this person gave, or any where they adjudicate. See `tell`."""
 
         def events(one: Answer) -> list[Event]:
@@ -161,7 +161,7 @@ class Desk:
 
         return self._written(who, key, distinct(list(answers), self.classes), events)
 
-    def withdraw(self, who: Person, tab: str, image: int, key: str) -> Task:
+    def withdraw(self, who: Annotator, tab: str, image: int, key: str) -> ImageTask:
         """Take an answer of one's own back: the image waits again, and is before this tab.
 
         Raises:
@@ -172,18 +172,18 @@ class Desk:
             self._written(who, key, [back], lambda _: taken_back(self.state, self.rules, who, image))
             if image not in self.state.waiting:
                 raise UserError(
-                    "what is taken back waits again",
-                    came=f"image {image} was answered anew meanwhile",
-                    remedy="correct it instead",
+                    f"image {image} was answered anew meanwhile",
+                    rule="what is taken back waits again",
+                    hint="correct it instead",
                 )
             # Whatever tab it was answered in: it is before this one now.
-            here = Room((), lambda _: 1_000, lambda held, person: (held, person) == (image, who.name))
+            here = Assignable((), lambda _: 1_000, lambda held, person: (held, person) == (image, who.name))
             self._leases.grant(who.name, tab, 0, [image], lambda _: here)
             return self.task(image, who)
 
     def _written(
-        self, who: Person, key: str, given: Sequence[Answer], events: Callable[[Answer], list[Event]]
-    ) -> list[Done]:
+        self, who: Annotator, key: str, given: Sequence[Answer], events: Callable[[Answer], list[Event]]
+    ) -> list[AnswerOutcome]:
         """Write events under a key, behind whatever others write meanwhile."""
         for last in range(TRIES):
             try:
@@ -200,8 +200,8 @@ class Desk:
         raise AssertionError
 
     def _once(
-        self, who: Person, key: str, given: Sequence[Answer], events: Callable[[Answer], list[Event]], *, fresh: bool
-    ) -> list[Done]:
+        self, who: Annotator, key: str, given: Sequence[Answer], events: Callable[[Answer], list[Event]], *, fresh: bool
+    ) -> list[AnswerOutcome]:
         """Write events behind those that are known. Had others written since, nothing is: so reading on can wait."""
         if fresh:
             self.refresh()
@@ -212,10 +212,10 @@ class Desk:
         parts = [events(one) or [Event("repeated", 0, one.image, one.label, who.name)] for one in given]
         signed = [replace(event, body={**event.body, "key": key}) for part in parts for event in part]
         self._take(self.record.append(signed, after=self.state.seq))
-        return [Done(one.image, part[-1].kind) for one, part in zip(given, parts, strict=True)]
+        return [AnswerOutcome(one.image, part[-1].kind) for one, part in zip(given, parts, strict=True)]
 
 
-def _replied(written: Sequence[tuple[str, int, int | None]], given: Sequence[Answer]) -> list[Done]:
+def _replied(written: Sequence[tuple[str, int, int | None]], given: Sequence[Answer]) -> list[AnswerOutcome]:
     """Return the reply to a call that came before, and refuse another call under its key."""
     labels: dict[int, int | None] = {}
     for _, image, label in written:
@@ -223,8 +223,8 @@ def _replied(written: Sequence[tuple[str, int, int | None]], given: Sequence[Ans
     kinds = {image: kind for kind, image, _ in written}
     if labels != {one.image: one.label for one in given}:
         raise UserError(
-            "a key belongs to one set of answers",
-            came="it came with other answers before",
-            remedy="make a new key for every new answer",
+            "it came with other answers before",
+            rule="a key belongs to one set of answers",
+            hint="make a new key for every new answer",
         )
-    return [Done(one.image, kinds[one.image]) for one in given]
+    return [AnswerOutcome(one.image, kinds[one.image]) for one in given]

@@ -28,7 +28,7 @@ FLAT = 0.01  # of estimated accuracy, for a hundred labels; our choice: Laws and
 ENOUGH = 2  # criteria that must be met before anybody is told that it may be time to stop
 DIGITS = 6  # after the point, in what is stored
 
-History = tuple[tuple[int, float], ...]
+Measured = tuple[tuple[int, float], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,9 +61,9 @@ class Look:
             return cls(int(facts["labels"]), predicted, float(facts["entropy"]), float(facts["confidence"]))
         except (KeyError, TypeError, ValueError, binascii.Error, zlib.error) as error:
             raise DamageError(
-                "a look at the stop set is read only as it was written",
-                came=f"one that is not ({error})",
-                remedy="put a copy from before the damage in its place",
+                f"one that is not ({error})",
+                rule="a look at the stop set is read only as it was written",
+                hint="put a copy from before the damage in its place",
             ) from None
 
 
@@ -112,7 +112,7 @@ class Verdict:
     threshold: float
     met: bool
     higher_is_met: bool
-    history: History  # (labels, value) of every look that had one
+    history: Measured  # (labels, value) of every look that had one
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class _Criterion:
     explain: str
     threshold: float
     higher_is_met: bool
-    measure: Callable[[Sequence[Look]], History]
+    measure: Callable[[Sequence[Look]], Measured]
 
     def verdict(self, looks: Sequence[Look]) -> Verdict:
         history = self.measure(looks)
@@ -133,7 +133,7 @@ class _Criterion:
         return Verdict(*told, value, self.threshold, over, self.higher_is_met, history)
 
 
-def _stability(looks: Sequence[Look]) -> History:
+def _stability(looks: Sequence[Look]) -> Measured:
     """Return the mean kappa of the last pairs of classifiers, for each look that ends `WINDOW` pairs."""
     kappas = [_kappa(before.predicted, after.predicted) for before, after in pairwise(looks)]
     found = []
@@ -153,11 +153,11 @@ def _kappa(before: Labels, after: Labels) -> float | None:
     return float(cohen_kappa_score(before, after))
 
 
-def _uncertainty(looks: Sequence[Look]) -> History:
+def _uncertainty(looks: Sequence[Look]) -> Measured:
     return tuple((one.labels, one.entropy) for one in looks)
 
 
-def _gradient(looks: Sequence[Look]) -> History:
+def _gradient(looks: Sequence[Look]) -> Measured:
     """Return how far the expected accuracy moves for a hundred labels: medians of these looks and those before."""
     found = []
     for end in range(2 * WINDOW, len(looks) + 1):

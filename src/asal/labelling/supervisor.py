@@ -12,7 +12,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Any, TypeAlias, TypeVar
 
 from asal.errors import UserError
-from asal.labelling.worker import Order, work
+from asal.labelling.worker import WorkerConfig, work
 
 AGAIN = 1.0  # seconds until a worker that died is started again, twice as many each time
 MOST = 60.0
@@ -27,10 +27,10 @@ def quiet(error: UserError) -> None:
     """Say nothing: the page shows it."""
 
 
-class Office:
+class WorkerSupervisor:
     """Runs a worker, and knows what it told last. Everything that is asked of it answers at once."""
 
-    def __init__(self, order: Order, complain: Complaint = quiet) -> None:
+    def __init__(self, order: WorkerConfig, complain: Complaint = quiet) -> None:
         self._order, self._lock, self._closed, self._complain = order, threading.Lock(), threading.Event(), complain
         self._line: Connection | None = None
         self._process: SpawnProcess | None = None
@@ -129,7 +129,7 @@ class Office:
     def _note(self, said: tuple[str, Any]) -> None:
         kind, what = said
         if kind == "failed":
-            self._complain(UserError(what["rule"], came=what["came"], remedy=what["remedy"]))
+            self._complain(UserError(what["got"], rule=what["rule"], hint=what["hint"]))
         with self._lock:
             if kind == "doing":
                 self._doing = {"done": 0, "total": 0, "note": "", "since": time.time(), **what}

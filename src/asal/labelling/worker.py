@@ -16,19 +16,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from asal.errors import BusyError, UserError
-from asal.labelling.scheduling import Pace, Wanted, wanted
+from asal.labelling.scheduling import BatchRequest, Throughput, wanted
 from asal.project.spec import Spec
 from asal.runtime import artifacts
 
 if TYPE_CHECKING:  # the desk's process, which starts the worker, needs no torch
-    from asal.labelling.worker_session import Telling
+    from asal.labelling.worker_session import WorkerSession
 
 RUSH = 0.1  # seconds in which answers come together: each look at a large record costs milliseconds
 LOOK = 1.0  # seconds after which the record is looked at, should nobody have said that something was written
 
 
 @dataclass(frozen=True)
-class Order:
+class WorkerConfig:
     """What a worker is to work on. Everything in it travels between processes."""
 
     root: Path
@@ -46,7 +46,7 @@ class Order:
         return found
 
 
-def work(order: Order, line: Connection) -> None:
+def work(order: WorkerConfig, line: Connection) -> None:
     """Keep the next images coming until the other end of the line is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that serves people
     try:
@@ -54,24 +54,24 @@ def work(order: Order, line: Connection) -> None:
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # nobody listens any more
     except UserError as error:
-        line.send(("failed", {"rule": error.rule, "came": error.came, "remedy": error.remedy}))
+        line.send(("failed", {"rule": error.rule, "got": error.got, "hint": error.hint}))
     except Exception as error:
-        came = f"{type(error).__name__}: {error}"
-        rule, remedy = "the worker chooses what comes next", "see where with `asal --debug label …`, and report it"
-        line.send(("failed", {"rule": rule, "came": came, "remedy": remedy}))
+        got = f"{type(error).__name__}: {error}"
+        rule, hint = "the worker chooses what comes next", "see where with `asal --debug label …`, and report it"
+        line.send(("failed", {"rule": rule, "got": got, "hint": hint}))
         raise
 
 
-def _work(order: Order, line: Connection) -> None:
-    from asal.labelling.worker_session import Telling
+def _work(order: WorkerConfig, line: Connection) -> None:
+    from asal.labelling.worker_session import WorkerSession
 
     if order.threads:
         import torch
 
         torch.set_num_threads(order.threads)
     with _alone(order.root / "labelling", line):
-        telling = Telling(order, line)
-        pace = Pace(order.spec.labelling.pace == "strict")
+        telling = WorkerSession(order, line)
+        pace = Throughput(order.spec.labelling.pace == "strict")
         telling.began()
         while True:
             state = telling.session.refresh()
@@ -83,7 +83,7 @@ def _work(order: Order, line: Connection) -> None:
                 _ask(telling, due, pace)
 
 
-def _ask(telling: Telling, due: Wanted, pace: Pace) -> None:
+def _ask(telling: WorkerSession, due: BatchRequest, pace: Throughput) -> None:
     """Choose and train, and time both; where another process was faster, look again."""
     session, begun = telling.session, time.monotonic()
     try:

@@ -19,9 +19,9 @@ import numpy as np
 from asal.core import Ids, Model
 from asal.data.png import png
 from asal.errors import UserError
-from asal.experiments.evaluation import Exam
+from asal.experiments.evaluation import Evaluation
 from asal.experiments.round_log import row
-from asal.labelling.scheduling import Wanted
+from asal.labelling.scheduling import BatchRequest
 from asal.labelling.stopping import Look, advice, look, stop_set, verdicts
 from asal.project.project import Project
 from asal.runtime import artifacts
@@ -30,22 +30,22 @@ from asal.session.session import Batch, Session
 from asal.session.state import State
 
 if TYPE_CHECKING:
-    from asal.labelling.worker import Order
+    from asal.labelling.worker import WorkerConfig
 
 
-class Telling:
+class WorkerSession:
     """A worker's session, its rows on disk, and the line on which it tells of them."""
 
-    def __init__(self, order: Order, line: Connection) -> None:
+    def __init__(self, order: WorkerConfig, line: Connection) -> None:
         self._order, self._line, self._since = order, line, time.monotonic()
         self._stage = ""
         self.doing("starting")
         self.project = Project(order.root, order.spec)
         self.session: Session = self.project.session(order.strategy, seed=order.seed)
-        with listening(self._watch, "starting"):
+        with listening(self._progress, "starting"):
             self.project.tools(order.strategy).open()
 
-    def _watch(self, stage: str, done: int, total: int, note: str = "") -> None:
+    def _progress(self, stage: str, done: int, total: int, note: str = "") -> None:
         self.doing(stage, done, total, note)
 
     def doing(self, stage: str, done: int = 0, total: int = 0, note: str = "") -> None:
@@ -63,12 +63,12 @@ class Telling:
         if state.waiting and state.rounds[-1].because is None:
             self._look_back(self.session.asked(len(state.rounds) - 1))
 
-    def choosing(self, due: Wanted) -> None:
+    def choosing(self, due: BatchRequest) -> None:
         """Train, where that is due, and tell of it."""
         state = self.session.state
         if not due.topped and len(np.unique(state.labels)) > 1:
             self.doing("training", note=f"on {len(state.answers):,} labels")
-            with listening(self._watch, "training"):
+            with listening(self._progress, "training"):
                 self.session.model(len(state.rounds))
         self.doing("generating and matching", note=f"{due.n} more")
 
@@ -93,7 +93,7 @@ class Telling:
 
     def _last(self, state: State) -> None:
         self.doing("training", note=f"on {len(state.answers):,} labels, for the last time")
-        with listening(self._watch, "training"):
+        with listening(self._progress, "training"):
             self.session.model()
         self._add(self._row(self.session, None), self.session.model(), state)
 
@@ -102,16 +102,16 @@ class Telling:
         if any(one["round"] == batch.round and not one["last"] for one in self._rows):
             return
         past = self.session.then(batch.asked.seen)
-        with listening(self._watch, "evaluating"):
+        with listening(self._progress, "evaluating"):
             model = past.model(batch.round)
             self._line.send(("guesses", self._guesses(model, batch.ids)))
             self._add(self._row(past, batch), model, past.state)
 
     def _row(self, session: Session, batch: Batch | None) -> dict[str, Any]:
-        found = row(self._order, session, batch, self._exams.get("test"))
+        found = row(self._order, session, batch, self._test_sets.get("test"))
         number = session.state.number if batch is None else batch.round
-        if "validation" in self._exams:
-            found["validation"] = round(self._exams["validation"].accuracy(session.model(number)), 6)
+        if "validation" in self._test_sets:
+            found["validation"] = round(self._test_sets["validation"].accuracy(session.model(number)), 6)
         return found
 
     def _add(self, found: dict[str, Any], model: Model, state: State) -> None:
@@ -129,14 +129,14 @@ class Telling:
         self._line.send(("stopping", {"criteria": [asdict(one) for one in found], "advice": advice(found)}))
 
     @cached_property
-    def _exams(self) -> dict[str, Exam]:
+    def _test_sets(self) -> dict[str, Evaluation]:
         """What accuracy is measured on: of the validation and the test set those with labels of the same classes."""
         found = {}
         for part in ("validation", "test"):
             if artifacts.is_whole(self._order.root / part):
                 with suppress(UserError):  # it came without labels
                     if self.project.oracle(part).classes == self.session.plan.classes:
-                        found[part] = Exam.of(self.project, part)
+                        found[part] = Evaluation.of(self.project, part)
         return found
 
     @cached_property

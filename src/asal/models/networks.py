@@ -229,9 +229,9 @@ def check_square(shape: tuple[int, int, int], who: str) -> None:
     height, width, _ = shape
     if height != width or height < 8 or (height > 32 and height & (height - 1)):
         raise UserError(
-            f"{who} works on square images of 8 to 32 pixels, or of 64, 128 …",
-            came=f"a pool of {height} × {width}",
-            remedy="set `size` under [pool], for example 64: in a new project folder",
+            f"a pool of {height} × {width}",
+            rule=f"{who} works on square images of 8 to 32 pixels, or of 64, 128 …",
+            hint="set `size` under [pool], for example 64: in a new project folder",
         )
 
 

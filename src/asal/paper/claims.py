@@ -59,7 +59,7 @@ def found(check: Check, results: Results) -> Finding:
     try:
         return check(results)
     except UserError as error:
-        return Finding(f"{error.rule}: {error.came}", "not measured")
+        return Finding(f"{error.rule}: {error.got}", "not measured")
 
 
 def all_of(*checks: Check) -> Check:

@@ -12,7 +12,7 @@ from asal.paper.claims import Finding
 from asal.project.spec import Spec, load, shipped
 from asal.reports.tables import Cell, Table
 from asal.reports.theme import Draw
-from asal.runtime.progress import Watch
+from asal.runtime.progress import Progress
 
 
 def table_of(title: str, note: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
@@ -21,12 +21,12 @@ def table_of(title: str, note: str, heads: Sequence[str], rows: Sequence[Sequenc
 
 
 @dataclass(frozen=True)
-class Order:
+class ExhibitContext:
     """What was asked for, and where things lie."""
 
     out: Path
     jobs: int
-    watch: Watch
+    progress: Progress
     seeds: int | None = None
     budget: int | None = None  # labels; of figure 6 and table 2 the images of the largest pool
     projects: Path | None = None
@@ -46,16 +46,16 @@ class Order:
             return load(shipped(name))
         if not self.specs.is_dir():
             raise UserError(
-                "--specs names a folder of specs, each called as the one that it goes before",
-                came=f"{self.specs} is no folder",
-                remedy=f"make it, and copy {shipped(name)} there to change it",
+                f"{self.specs} is no folder",
+                rule="--specs names a folder of specs, each called as the one that it goes before",
+                hint=f"make it, and copy {shipped(name)} there to change it",
             )
         own = self.specs / f"{name}.toml"
         return load(own if own.exists() else shipped(name))
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckedClaim:
     """A claim, and what was found of it."""
 
     says: str
@@ -64,23 +64,23 @@ class Checked:
 
 
 @dataclass(frozen=True)
-class Part:
+class PagePart:
     """One picture of an exhibit's page, with what belongs to it."""
 
     name: str  # of the picture
     title: str
     draw: Draw
     alt: str
-    checked: Sequence[Checked]
+    checked: Sequence[CheckedClaim]
     note: str = ""
     table: Table | None = None  # which the page shows instead of the picture
 
 
 @dataclass(frozen=True)
-class Done:
+class ExhibitResult:
     """An exhibit before it is put on its page."""
 
-    parts: Sequence[Part]
+    parts: Sequence[PagePart]
     heads: Sequence[str]  # of the CSV
     rows: Sequence[Mapping[str, Any]]
     settings: Mapping[str, Any]

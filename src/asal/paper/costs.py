@@ -10,7 +10,7 @@ from asal.errors import UserError
 from asal.experiments.statistics import Estimate
 from asal.paper import plots, timings
 from asal.paper.claims import MINUS, Finding, Verdict
-from asal.paper.context import Checked, Done, Order, Part, table_of
+from asal.paper.context import CheckedClaim, ExhibitContext, ExhibitResult, PagePart, table_of
 from asal.paper.exhibits import Exhibit
 from asal.paper.timings import PAPER_SIZES, PICKS, Preparation, Timing
 from asal.project.project import Project
@@ -36,9 +36,9 @@ COMPLEXITY = {  # of feature extraction in a round, and of the selection; n imag
 }
 
 
-def opened(order: Order, chosen: Sequence[str]) -> Project:
+def opened(order: ExhibitContext, chosen: Sequence[str]) -> Project:
     """Return the timed benchmark's project with what these strategies need, prepared."""
-    project = Project(order.project(TIMED), order.spec(TIMED), watch=order.watch)
+    project = Project(order.project(TIMED), order.spec(TIMED), progress=order.progress)
     project.prepare(chosen)
     return project
 
@@ -60,18 +60,18 @@ def sizes(largest: int | None) -> list[int]:
     })  # fmt: skip
     if found[0] < SMALLEST:
         raise UserError(
-            f"the smallest pool of figure 6, a {2**HALVINGS}th of the largest, holds {SMALLEST} images or more",
-            came=f"--budget {top}",
-            remedy=f"take {SMALLEST << HALVINGS:,} or more",
+            f"--budget {top}",
+            rule=f"the smallest pool of figure 6, a {2**HALVINGS}th of the largest, holds {SMALLEST} images or more",
+            hint=f"take {SMALLEST << HALVINGS:,} or more",
         )
     return found
 
 
-def scaling(it: Exhibit, order: Order) -> Done:
+def scaling(it: Exhibit, order: ExhibitContext) -> ExhibitResult:
     """Do figure 6: seconds of a selection, and the round from which the preparation has paid, by the pool's size."""
     pools = sizes(order.budget)
     project = opened(order, ["asal-autoencoder"])
-    measured = timings.measure(project, pools, COMPARED, order.watch)
+    measured = timings.measure(project, pools, COMPARED, order.progress)
     prepared, taken = timings.preparation(project, measured), measured.timings
     rounds = {name: timings.crossings(taken, prepared, name, "maximum entropy") for name in COMPARED if "asal" in name}
     note = (
@@ -86,22 +86,22 @@ def scaling(it: Exhibit, order: Order) -> Done:
     growth = grows(taken)
     paid = pays(rounds, pools[-1])
     parts = [
-        Part("picture", "(a) Seconds to select ten", plots.draw_scaling(taken, "seconds"),
+        PagePart("picture", "(a) Seconds to select ten", plots.draw_scaling(taken, "seconds"),
              growth.finding.measured, [growth, at_16m(taken)], note),
-        Part("transition", "(b) Transition point", plots.draw_crossings(rounds, COMPARED),
+        PagePart("transition", "(b) Transition point", plots.draw_crossings(rounds, COMPARED),
              paid.finding.measured, [paid], once),
     ]  # fmt: skip
     rows = [vars(one) for one in taken] + _prepared_rows(prepared, pools)
-    return Done(parts, HEADS, rows, _settings(project, pools))
+    return ExhibitResult(parts, HEADS, rows, _settings(project, pools))
 
 
-def grows(taken: Sequence[Timing]) -> Checked:
+def grows(taken: Sequence[Timing]) -> CheckedClaim:
     """Check that the seconds of the k-d tree's search, which are all of asal's that grow, do so by less than n.
 
     All of a selection's seconds would not tell: they are nearly constant until the search outweighs the rest. An exact
     scan is the control: it is linear, so where it too seems to grow by less, the pools are too small to tell.
     """
-    return Checked("ASAL has a sub-linear run-time complexity to select new samples", "5.5", _growth(taken))
+    return CheckedClaim("ASAL has a sub-linear run-time complexity to select new samples", "5.5", _growth(taken))
 
 
 def _growth(taken: Sequence[Timing]) -> Finding:
@@ -134,7 +134,7 @@ def _power(exponent: float) -> str:
     return f"n^{exponent:z.2f}".replace("-", MINUS)
 
 
-def at_16m(taken: Sequence[Timing]) -> Checked:
+def at_16m(taken: Sequence[Timing]) -> CheckedClaim:
     """Compare the ratio of the two selections' seconds with the paper's, at the largest pool."""
     n = max(one.images for one in taken)
     last = {one.strategy: one for one in taken if one.images == n}
@@ -143,7 +143,7 @@ def at_16m(taken: Sequence[Timing]) -> Checked:
     verdict: Verdict = "not measured"
     if n >= PAPER_SIZES[-1]:
         verdict = "agrees" if ratio >= RATIO / 2 else "disagrees"  # machines differ: the order is what can be compared
-    return Checked(
+    return CheckedClaim(
         "The sample selection time is ∼44s for 16M. … maximum entropy sampling … ∼53min for 16M",
         "5.5",
         Finding(
@@ -154,7 +154,7 @@ def at_16m(taken: Sequence[Timing]) -> Checked:
     )
 
 
-def pays(rounds: Mapping[str, Mapping[int, float]], n: int) -> Checked:
+def pays(rounds: Mapping[str, Mapping[int, float]], n: int) -> CheckedClaim:
     """Check that there is a round from which the preparation has paid, at the largest pool.
 
     The larger a pool the more is saved: one smaller than the paper's can only bear it out.
@@ -162,7 +162,7 @@ def pays(rounds: Mapping[str, Mapping[int, float]], n: int) -> Checked:
     never: Verdict = "disagrees" if n >= PAPER_SIZES[0] else "not measured"
     after = {name: line[n] for name, line in rounds.items()}
     told = (f"{name} {'never' if math.isinf(r) else f'after {max(r, 1):,.0f} rounds'}" for name, r in after.items())
-    return Checked(
+    return CheckedClaim(
         "the time savings for ASAL in each AL cycle is large and allows to compensate for the initial pre-computation "
         "time when running ASAL for sufficiently many AL cycles",
         "5.5",
@@ -186,14 +186,14 @@ def _settings(project: Project, images: Any) -> dict[str, Any]:
     return {project.spec.name: {"images": told, **environment.hardware(), "commit": environment.commit()}}
 
 
-def seconds_of_a_round(it: Exhibit, order: Order) -> Done:
+def seconds_of_a_round(it: Exhibit, order: ExhibitContext) -> ExhibitResult:
     """Do table 2: complexity and seconds of every method's round, on one pool."""
     n = order.budget or LARGEST
     if n < SMALLEST:
-        remedy = f"take {SMALLEST} or more"
-        raise UserError(f"the pool of table 2 holds {SMALLEST} images or more", came=f"--budget {n}", remedy=remedy)
+        hint = f"take {SMALLEST} or more"
+        raise UserError(f"--budget {n}", rule=f"the pool of table 2 holds {SMALLEST} images or more", hint=hint)
     project = opened(order, ["asal-autoencoder"])
-    taken = timings.measure(project, [n], list(COMPLEXITY), order.watch).timings
+    taken = timings.measure(project, [n], list(COMPLEXITY), order.progress).timings
     heads = ("method", "features, a round", "selection", "seconds", "with reading", "evaluations")
     lines = [
         (t.strategy, *COMPLEXITY[t.strategy], _short(t.seconds), _short(t.seconds + t.io), f"{t.evaluations:,}")
@@ -206,15 +206,15 @@ def seconds_of_a_round(it: Exhibit, order: Order) -> Done:
     draw = plots.draw_table(heads, lines)
     alt = ", ".join(f"{t.strategy} {_short(t.seconds + t.io)} s" for t in taken)
     shown = table_of(f"{n:,} images, {PICKS} of them selected", note, heads, lines)
-    part = Part("picture", it.title, draw, alt, against_maximum_entropy(taken), table=shown)
-    return Done([part], HEADS, [vars(t) for t in taken], _settings(project, [n]))
+    part = PagePart("picture", it.title, draw, alt, against_maximum_entropy(taken), table=shown)
+    return ExhibitResult([part], HEADS, [vars(t) for t in taken], _settings(project, [n]))
 
 
 def _short(x: float) -> str:
     return f"{x:,.0f}" if x >= 100 else f"{x:.3g}" if x >= 1e-3 else "< 0.001"
 
 
-def against_maximum_entropy(taken: Sequence[Timing]) -> list[Checked]:
+def against_maximum_entropy(taken: Sequence[Timing]) -> list[CheckedClaim]:
     """Check what the paper says of the methods' seconds, reading included, by their ratios to maximum entropy's.
 
     That asal is faster is said of ten million images: its lead grows with the pool, so a smaller one can only bear it
@@ -223,10 +223,10 @@ def against_maximum_entropy(taken: Sequence[Timing]) -> list[Checked]:
     by, n = {one.strategy: one.seconds + one.io for one in taken}, max(one.images for one in taken)
     share = {name: seconds / by["maximum entropy"] for name, seconds in by.items()}
 
-    def checked(says: str, name: str, agrees: bool, otherwise: Verdict = "disagrees") -> Checked:
+    def checked(says: str, name: str, agrees: bool, otherwise: Verdict = "disagrees") -> CheckedClaim:
         less = f"{_short(share[name])} × the {_short(by['maximum entropy'])} s of maximum entropy"
         told = f"at {n:,} images {name} takes {_short(by[name])} s, {less}"
-        return Checked(says, "5.5", Finding(told, "agrees" if agrees else otherwise))
+        return CheckedClaim(says, "5.5", Finding(told, "agrees" if agrees else otherwise))
 
     asal, loss, core = "asal, k-d tree", "learning loss", "core-set"
     return [

@@ -12,7 +12,7 @@ from asal.experiments.metrics import Curve, curve
 from asal.experiments.results import BASELINE, Results, load
 from asal.experiments.sweep import compare
 from asal.paper.claims import found
-from asal.paper.context import Checked, Done, Order, Part
+from asal.paper.context import CheckedClaim, ExhibitContext, ExhibitResult, PagePart
 from asal.paper.exhibits import Exhibit, Panel
 from asal.project.project import Project
 from asal.project.spec import Spec, parse
@@ -24,7 +24,7 @@ from asal.runtime import artifacts
 HEADS = ("panel", "strategy", "labels", "mean", "low", "high", "seeds")
 
 
-def curves(it: Exhibit, order: Order) -> Done:
+def curves(it: Exhibit, order: ExhibitContext) -> ExhibitResult:
     """Prepare and run what each panel compares, and draw it. Whatever can be refused is refused before any training."""
     projects = [_opened(panel, order) for panel in it.panels]
     parts, rows, settings = [], [], {}
@@ -37,19 +37,19 @@ def curves(it: Exhibit, order: Order) -> Done:
         parts.append(_part(panel, results, len(it.panels)))
         rows += _rows(panel, results)
         settings[panel.spec] = _facts(results)
-    return Done(parts, HEADS, rows, settings)
+    return ExhibitResult(parts, HEADS, rows, settings)
 
 
-def _opened(panel: Panel, order: Order) -> Project:
+def _opened(panel: Panel, order: ExhibitContext) -> Project:
     """Check a panel's spec and take its images in."""
     spec = with_budget(order.spec(panel.spec), order.budget)
     check(spec, panel.strategies)
-    project = Project(order.project(panel.spec), spec, watch=order.watch)
+    project = Project(order.project(panel.spec), spec, progress=order.progress)
     project.ingest()
     return project
 
 
-def run_folder(panel: Panel, order: Order) -> Path:
+def run_folder(panel: Panel, order: ExhibitContext) -> Path:
     """Return a benchmark's run folder; one of its own where the budget is not the spec's."""
     usual = order.budget in (None, order.spec(panel.spec).protocol.budget)
     return order.out / "runs" / (panel.spec if usual else f"{panel.spec}-{order.budget}")
@@ -66,9 +66,9 @@ def with_budget(spec: Spec, budget: int | None) -> Spec:
     protocol = spec.protocol
     if budget <= protocol.initial:
         raise UserError(
-            f"{spec.name} begins with {protocol.initial:,} labels and asks for {protocol.batch:,} a round",
-            came=f"--budget {budget}, which leaves nothing to ask",
-            remedy=f"take {protocol.initial + protocol.batch:,} or more",
+            f"--budget {budget}, which leaves nothing to ask",
+            rule=f"{spec.name} begins with {protocol.initial:,} labels and asks for {protocol.batch:,} a round",
+            hint=f"take {protocol.initial + protocol.batch:,} or more",
         )
     told = spec.model_dump(mode="json")
     return parse({**told, "protocol": {**told["protocol"], "budget": budget}})
@@ -100,19 +100,19 @@ def _linked(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
-def _part(panel: Panel, results: Results, panels: int) -> Part:
+def _part(panel: Panel, results: Results, panels: int) -> PagePart:
     pens, lines = theme.pens(results.strategies, BASELINE), _lines(panel, results)
     full = None if panel.of_scores else results.reference
     score = with_unit(results.facts["protocol"]["score"])
     ylabel = f"mean {score} of new samples" if panel.of_scores else "test accuracy"
     draw = plots.draw_curves(lines, pens, ylabel, percent=not panel.of_scores, reference=full)
     ends = ", ".join(f"{line.strategy} {line.mean[-1]:.4f}" for line in lines)
-    checked = [Checked(claim.says, claim.where, found(claim.check, results)) for claim in panel.claims]
+    checked = [CheckedClaim(claim.says, claim.where, found(claim.check, results)) for claim in panel.claims]
     note = "Lines are means over seeds, bands reach from the worst seed to the best."
     if full:
         note += f" The dashed line is the same classifier trained on all {full.labels or 0:,} labels."
     name = "picture" if panels == 1 else panel.spec
-    return Part(name, panel.title, draw, f"Ends of the lines: {ends}.", checked, note)
+    return PagePart(name, panel.title, draw, f"Ends of the lines: {ends}.", checked, note)
 
 
 def _lines(panel: Panel, results: Results) -> list[Curve]:

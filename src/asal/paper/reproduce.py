@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from asal.paper import plots, setups
-from asal.paper.context import Checked, Done, Order, Part, table_of
+from asal.paper.context import CheckedClaim, ExhibitContext, ExhibitResult, PagePart, table_of
 from asal.paper.costs import opened, scaling, seconds_of_a_round
 from asal.paper.curves import curves
 from asal.paper.exhibits import Exhibit, exhibit
@@ -20,7 +20,7 @@ LABELS = 500  # that figure 2's classifier has seen, unless told otherwise
 SPACES = ("pixels", "autoencoder", "discriminator", "classifier")
 
 
-def reproduce(name: str, order: Order) -> Paths:
+def reproduce(name: str, order: ExhibitContext) -> Paths:
     """Do an exhibit of the paper again and write its page, picture and CSV into `out/<name>`.
 
     Called again, it goes on where it was: what is prepared and run already costs seconds. Timings are taken anew.
@@ -29,7 +29,7 @@ def reproduce(name: str, order: Order) -> Paths:
         UserError: there is no such exhibit, or its data are not at hand.
     """
     it = exhibit(name)
-    kinds: dict[str, Callable[[Exhibit, Order], Done]] = {
+    kinds: dict[str, Callable[[Exhibit, ExhibitContext], ExhibitResult]] = {
         "curves": curves, "pairs": pairs, "timings": scaling, "costs": seconds_of_a_round, "setups": set_ups,
     }  # fmt: skip
     with artifacts.telling_of_disk(order.out):
@@ -37,7 +37,7 @@ def reproduce(name: str, order: Order) -> Paths:
     return _published(it, kinds[it.kind](it, order), order)
 
 
-def pairs(it: Exhibit, order: Order) -> Done:
+def pairs(it: Exhibit, order: ExhibitContext) -> ExhibitResult:
     """Do figure 2: made-up images above what each feature space finds for them."""
     project = opened(order, ["asal-pixels", "asal-autoencoder", "asal-discriminator", "gaal"])
     labels = order.budget or LABELS
@@ -50,10 +50,12 @@ def pairs(it: Exhibit, order: Order) -> Done:
     draw = plots.draw_rows(shown.picture())
     rows = shown.rows()
     settings = {project.spec.name: {"labels of the classifier": labels, "seed": 0, "commit": environment.commit()}}
-    return Done([Part("picture", it.title, draw, alt, shown.claims(), note)], list(rows[0]), rows, settings)
+    return ExhibitResult(
+        [PagePart("picture", it.title, draw, alt, shown.claims(), note)], list(rows[0]), rows, settings
+    )
 
 
-def set_ups(it: Exhibit, order: Order) -> Done:
+def set_ups(it: Exhibit, order: ExhibitContext) -> ExhibitResult:
     """Do table 1: what each experiment consists of, by the specs."""
     specs = {name: order.spec(name) for name in setups.BENCHMARKS}
     rows = [setups.row(name, spec) for name, spec in specs.items()]
@@ -65,18 +67,18 @@ def set_ups(it: Exhibit, order: Order) -> Done:
         "samples in each AL cycle and Initial denotes the number of samples in the data set when AL begins."
     )
     checked = [
-        Checked(caption, "table 1", setups.numbers()),
-        Checked("Feature matching … Gray/Disc/Auto RGB/Disc/Auto … Auto-Encoder", "table 1", setups.spaces(specs)),
+        CheckedClaim(caption, "table 1", setups.numbers()),
+        CheckedClaim("Feature matching … Gray/Disc/Auto RGB/Disc/Auto … Auto-Encoder", "table 1", setups.spaces(specs)),
     ]
     note = "Columns marked (paper) are the paper's; the others are read from the specs."
     draw = plots.draw_table(setups.HEADS, lines)
     shown = table_of("As the specs have them", note, setups.HEADS, lines)
-    part = Part("picture", it.title, draw, "The set-ups, a row each.", checked, table=shown)
-    return Done([part], setups.HEADS, rows, {})
+    part = PagePart("picture", it.title, draw, "The set-ups, a row each.", checked, table=shown)
+    return ExhibitResult([part], setups.HEADS, rows, {})
 
 
-def _published(it: Exhibit, done: Done, order: Order) -> Paths:
-    drawn = render_all({part.name: part.draw for part in done.parts}, order.watch, it.name)
+def _published(it: Exhibit, done: ExhibitResult, order: ExhibitContext) -> Paths:
+    drawn = render_all({part.name: part.draw for part in done.parts}, order.progress, it.name)
     page = compose(
         "exhibit.html.j2",
         drawn,

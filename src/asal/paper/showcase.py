@@ -9,20 +9,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from asal.core import NO_IDS, Ids, Labels, Model, Probs, Round, Scores, Tools
+from asal.core import NO_IDS, Ids, Labels, Model, Probs, Resources, Round, Scores
 from asal.errors import UserError
 from asal.experiments.run import Initial
 from asal.experiments.statistics import estimate
 from asal.features import features
 from asal.paper.claims import MINUS, Finding, of_signs
-from asal.paper.context import Checked
+from asal.paper.context import CheckedClaim
 from asal.paper.plots import Row
 from asal.project.project import Project
-from asal.project.resources import ProjectTools
+from asal.project.resources import ProjectResources
 from asal.runtime.meter import Meter
 from asal.runtime.rng import stream
 from asal.session.missing import NO_MODEL
-from asal.strategies._latent_ascent import Climb
+from asal.strategies._latent_ascent import LatentOptimisation
 from asal.strategies._synthesis import Synthetic, of_score, synthesise
 from asal.strategies.asal import nearest_untaken
 from asal.strategies.scores.entropy import entropy
@@ -81,16 +81,23 @@ class Showcase:
             for i in range(len(found.ids))
         ]  # fmt: skip
 
-    def claims(self) -> list[Checked]:
+    def claims(self) -> list[CheckedClaim]:
         """Return what the paper says of such images, checked."""
         return [
-            Checked("labelling synthetic samples is possible", "5.3", self.labelable()),
-            Checked("the closer the representations, the more likely they will score a similar entropy", "3.2",
-                    self.nearer_is_liker()),
-            Checked("there exists a fixed feature space (independent of the classifier), where nearby representations "
-                    "have a similar entropy", "5.4", self.as_uncertain()),
-            Checked("A match is of the class that is seen in its synthetic image.", "ours", self.alike()),
-        ]  # fmt: skip
+            CheckedClaim("labelling synthetic samples is possible", "5.3", self.labelable()),
+            CheckedClaim(
+                "the closer the representations, the more likely they will score a similar entropy",
+                "3.2",
+                self.nearer_is_liker(),
+            ),
+            CheckedClaim(
+                "there exists a fixed feature space (independent of the classifier), where nearby representations "
+                "have a similar entropy",
+                "5.4",
+                self.as_uncertain(),
+            ),
+            CheckedClaim("A match is of the class that is seen in its synthetic image.", "ours", self.alike()),
+        ]
 
     def labelable(self) -> Finding:
         """Check that labelling the synthetic images is possible: a teacher is sure of half of them or more."""
@@ -170,19 +177,23 @@ def showcase(project: Project, spaces: Sequence[str], labels: int, seed: int = 0
     oracle, pool = project.oracle("pool"), project.pool
     if labels + MADE > len(pool):
         raise UserError(
-            f"{MADE} matches are found beside what the classifier has seen",
-            came=f"{labels:,} labels in a pool of {len(pool):,}",
-            remedy=f"lower --budget to {len(pool) - MADE:,} or less",
+            f"{labels:,} labels in a pool of {len(pool):,}",
+            rule=f"{MADE} matches are found beside what the classifier has seen",
+            hint=f"lower --budget to {len(pool) - MADE:,} or less",
         )
     nothing = Round(0, pool, NO_IDS, NO_IDS, _none(NO_MODEL), _none(None))
     initial = Initial(oracle, project.spec.protocol.draw, seed)
     known = initial(nothing, labels, stream(seed, "initial")).ids
     learner = project.learner()
     model = learner.fit(pool.read(known), oracle.answer(known), len(oracle.classes), stream(seed, "learner", 0))
-    tools: Tools = project.tools("asal")
+    tools: Resources = project.tools("asal")
     now = Round(0, pool, known, oracle.answer(known), model, tools)
     made = synthesise(
-        now, MADE, of_score(model, "entropy"), Climb(steps=100, step_size=0.05), stream(seed, "strategy", 0)
+        now,
+        MADE,
+        of_score(model, "entropy"),
+        LatentOptimisation(steps=100, step_size=0.05),
+        stream(seed, "strategy", 0),
     )
     found = tuple(_matched(project, space, model, made, known) for space in spaces)
     answers = project.teacher.model.predict(made.images)
@@ -197,7 +208,7 @@ def _none(value: Any) -> Any:
 
 
 def _matched(project: Project, space: str, model: Model, made: Synthetic, known: Ids) -> Matched:
-    tools = ProjectTools(project, "asal", space, frozenset({"features", "index"})).at(model, Meter())
+    tools = ProjectResources(project, "asal", space, frozenset({"features", "index"})).at(model, Meter())
     near = tools.index.search(tools.extractor(made.images), MADE, without=np.sort(known))
     ids = nearest_untaken(near.ids, MADE)
     places = (near.ids == ids[:, None]).argmax(axis=1)

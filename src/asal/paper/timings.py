@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from asal.core import Extractor, Generator, Index, Model, Pool, Round, Vectors
-from asal.data.augmented_pool import Augmented
+from asal.data.augmented_pool import AugmentedPool
 from asal.experiments.statistics import CONFIDENCE, Estimate
 from asal.features import features
 from asal.features.store import write_vectors
@@ -29,7 +29,7 @@ from asal.models.generators import generators
 from asal.project.project import Project
 from asal.project.validate import made
 from asal.runtime.meter import Meter
-from asal.runtime.progress import Watch
+from asal.runtime.progress import Progress
 from asal.runtime.rng import stream
 from asal.session.plan import Chooser
 from asal.strategies.asal import asal
@@ -116,22 +116,22 @@ def cases(n: int) -> dict[str, Case]:
     }
 
 
-def measure(project: Project, sizes: Sequence[int], names: Sequence[str], watch: Watch) -> Measured:
+def measure(project: Project, sizes: Sequence[int], names: Sequence[str], progress: Progress) -> Measured:
     """Time each strategy on each pool, smallest first; where one took too long, predict it on the larger ones."""
     measured = Measured([], {}, {})
     models = _models(project, any(cases(1)[name].foretelling for name in names))
     for n in sorted(sizes):
-        pool = Augmented(project.pool, n)
-        with benches(project, pool, measured, watch) as tools:
+        pool = AugmentedPool(project.pool, n)
+        with benches(project, pool, measured, progress) as tools:
             for name in names:
-                watch("timings", len(measured.timings), len(sizes) * len(names), f"{name}, {n:,} images")
+                progress("timings", len(measured.timings), len(sizes) * len(names), f"{name}, {n:,} images")
                 before = [it for it in measured.timings if it.strategy == name]
                 measured.timings.append(_timed(name, pool, tools, models, before))
-    watch("timings", len(measured.timings), len(measured.timings))
+    progress("timings", len(measured.timings), len(measured.timings))
     return measured
 
 
-def _timed(name: str, pool: Augmented, tools: Mapping[str, Bench], models: _Models, before: list[Timing]) -> Timing:
+def _timed(name: str, pool: AugmentedPool, tools: Mapping[str, Bench], models: _Models, before: list[Timing]) -> Timing:
     n, case = len(pool), cases(len(pool))[name]
     if before and (before[-1].predicted or before[-1].seconds > PATIENCE):
         last = before[-1]
@@ -173,12 +173,12 @@ def _models(project: Project, foretelling: bool) -> _Models:
 
 
 @contextmanager
-def benches(project: Project, pool: Pool, measured: Measured, watch: Watch) -> Iterator[dict[str, Bench]]:
+def benches(project: Project, pool: Pool, measured: Measured, progress: Progress) -> Iterator[dict[str, Bench]]:
     """Give the tools over an enlarged pool, by index, and note what making them took; their files go afterwards."""
     space, n = project.space(SPACE), len(pool)
     with tempfile.TemporaryDirectory(prefix="asal-") as home:
         folder, start = Path(home), time.perf_counter()
-        vectors = write_vectors(folder, lambda ids: space.extractor(pool.read(ids)), n, watch=watch)
+        vectors = write_vectors(folder, lambda ids: space.extractor(pool.read(ids)), n, progress=progress)
         measured.features[n] = time.perf_counter() - start
         exact = Exact()
         exact.build(vectors, folder / "exact")
@@ -204,7 +204,7 @@ def _training(part: Any, project: Project) -> float:
     class Enough(Exception):  # noqa: N818  it has told what was to be told
         pass
 
-    def watch(stage: str, done: int, total: int, note: str = "") -> None:
+    def progress(stage: str, done: int, total: int, note: str = "") -> None:
         marks.append((done, time.perf_counter()))
         if done > TRIED:
             raise Enough
@@ -212,7 +212,7 @@ def _training(part: Any, project: Project) -> float:
     with tempfile.TemporaryDirectory(prefix="asal-") as home:
         (Path(home) / ".scratch").mkdir()
         with suppress(Enough):
-            part.train(project.pool, Path(home), project.spec.seed, project.device, watch)
+            part.train(project.pool, Path(home), project.spec.seed, project.device, progress)
     if len(marks) < 2:
         return 0.0
     (first, began), (last, ended) = marks[0], marks[-1]

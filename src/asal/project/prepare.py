@@ -24,14 +24,14 @@ from typing import Any
 from asal.core import Extractor, Features, Ids, Images, Index, Pool
 from asal.data.pool import StoredPool, images_fingerprint
 from asal.errors import UserError
-from asal.features.extract_shard import Piece, Recipe, halved, push
+from asal.features.extract_shard import ExtractorRecipe, ExtractShardTask, halved, push
 from asal.features.pca import Pca, Reduced, fit_pca
-from asal.features.store import Compute, GrownVectors, StoredVectors, begin, finish, missing, shard_path, write_vectors
+from asal.features.store import Compute, ConcatVectors, StoredVectors, begin, finish, missing, shard_path, write_vectors
 from asal.runtime import artifacts
 from asal.runtime.devices import Device
-from asal.runtime.engine import Engine, Here
+from asal.runtime.engine import Engine, InProcess
 from asal.runtime.meter import Meter
-from asal.runtime.progress import Watch, unwatched
+from asal.runtime.progress import Progress, no_progress
 from asal.runtime.remote_files import Storage
 from asal.runtime.rng import stream
 
@@ -42,20 +42,22 @@ SHARD = 16_384  # vectors: what a kill may cost, under a minute at 300 images a 
 
 
 @dataclass(frozen=True)
-class Shop:
+class PrepareContext:
     """Where preparation happens, and with what."""
 
     root: Path
     pool: Pool
     seed: int = 0
     device: Device = field(default_factory=Device)
-    watch: Watch = unwatched
+    progress: Progress = no_progress
     make: bool = True  # what is not there; else it is an error, for whoever makes has to hold the folder
-    engine: Engine = field(default_factory=Here)  # does what can be done in pieces
+    engine: Engine = field(default_factory=InProcess)  # does what can be done in pieces
     storage: str = ""  # the URL by which its machines exchange files, where they see no common ones
 
 
-def trained(shop: Shop, kind: str, part: Any, options: Mapping[str, Any], also: Fill | None = None) -> Path:
+def trained(
+    context: PrepareContext, kind: str, part: Any, options: Mapping[str, Any], also: Fill | None = None
+) -> Path:
     """Train a generator or an encoder on the pool, or find it trained, and return its folder.
 
     Args:
@@ -63,14 +65,14 @@ def trained(shop: Shop, kind: str, part: Any, options: Mapping[str, Any], also: 
         options: all of its options; part of the folder's name.
         also: adds to the folder before it is sealed.
     """
-    facts = {"kind": kind, "options": dict(options), "pool": shop.pool.fingerprint, "seed": shop.seed}
+    facts = {"kind": kind, "options": dict(options), "pool": context.pool.fingerprint, "seed": context.seed}
 
     def fill(folder: Path) -> None:
-        part.train(shop.pool, folder, shop.seed, shop.device, shop.watch)
+        part.train(context.pool, folder, context.seed, context.device, context.progress)
         if also is not None:
             also(folder)
 
-    return stage(shop, "parts", kind, facts, fill)
+    return stage(context, "parts", kind, facts, fill)
 
 
 @dataclass(frozen=True)
@@ -78,15 +80,15 @@ class Space:
     """A feature space: every image's place in it, and how a new image gets there."""
 
     folder: Path
-    vectors: StoredVectors | GrownVectors
+    vectors: StoredVectors | ConcatVectors
     extractor: Extractor
     more: tuple[Path, ...] = ()  # folders of the features of what was added to the pool
 
-    def first(self, parts: int) -> StoredVectors | GrownVectors:
+    def first(self, parts: int) -> StoredVectors | ConcatVectors:
         """Return the vectors of the first pool and of what was added to it first, so many parts in all."""
-        if not isinstance(self.vectors, GrownVectors):
+        if not isinstance(self.vectors, ConcatVectors):
             return self.vectors
-        return GrownVectors(self.vectors.parts[:parts]) if parts > 1 else self.vectors.parts[0]
+        return ConcatVectors(self.vectors.parts[:parts]) if parts > 1 else self.vectors.parts[0]
 
 
 @dataclass(frozen=True)
@@ -103,15 +105,22 @@ class Compression:
     fit_on: int | None
     half: bool = False
 
-    def fit(self, shop: Shop, raw: Compute, folder: Path, watch: Watch) -> None:
+    def fit(self, context: PrepareContext, raw: Compute, folder: Path, progress: Progress) -> None:
         """Fit it, unless that was done."""
         if self.dimensions and not (folder / Pca.FILE).exists():
-            rng = stream(shop.seed, "pca")
-            fit_pca(raw, len(shop.pool), self.dimensions, sample=self.fit_on, rng=rng, watch=watch).save(folder)
+            rng = stream(context.seed, "pca")
+            fit_pca(raw, len(context.pool), self.dimensions, sample=self.fit_on, rng=rng, progress=progress).save(
+                folder
+            )
 
 
 def extracted(
-    shop: Shop, name: str, extractor: Extractor, source: Path, compression: Compression, recipe: Recipe | None = None
+    context: PrepareContext,
+    name: str,
+    extractor: Extractor,
+    source: Path,
+    compression: Compression,
+    recipe: ExtractorRecipe | None = None,
 ) -> Space:
     """Compute the features of the whole pool, or find them computed.
 
@@ -126,41 +135,41 @@ def extracted(
         "extractor": source.name,
         "dimensions": dimensions,
         "fit_on": compression.fit_on,
-        "seed": shop.seed,
+        "seed": context.seed,
         **({"storage": "float16"} if compression.half else {}),
     }
 
     def fill(folder: Path) -> None:
-        def watch(stage: str, done: int, total: int, note: str = "") -> None:
-            shop.watch(f"{name}: {stage}", done, total, note)
+        def progress(stage: str, done: int, total: int, note: str = "") -> None:
+            context.progress(f"{name}: {stage}", done, total, note)
 
         def raw(ids: Ids) -> Features:
-            return extractor(shop.pool.read(ids))
+            return extractor(context.pool.read(ids))
 
         def compressed(ids: Ids) -> Features:
-            watch("features", int(ids[0]), len(shop.pool))
+            progress("features", int(ids[0]), len(context.pool))
             found = reduced(folder).apply(raw(ids)) if dimensions else raw(ids)
             return halved(found) if compression.half else found
 
-        compression.fit(shop, raw, folder, watch)
+        compression.fit(context, raw, folder, progress)
         if recipe is not None:
             pieces(
-                shop,
+                context,
                 name,
                 replace(recipe, pca=folder.absolute() if dimensions else None).sealed(),
                 folder / "vectors",
-                watch,
+                progress,
             )
         else:
             reduced = cache(Pca.load)
-            write_vectors(folder / "vectors", compressed, len(shop.pool), rows=SHARD, watch=watch)
+            write_vectors(folder / "vectors", compressed, len(context.pool), rows=SHARD, progress=progress)
 
-    folder = stage(shop, "features", name, facts, fill)
+    folder = stage(context, "features", name, facts, fill)
     space = Reduced(extractor, Pca.load(folder)) if dimensions else extractor
     return Space(folder, StoredVectors.open(folder / "vectors"), space)
 
 
-def extended(shop: Shop, name: str, space: Space, added: Sequence[Path], recipe: Recipe) -> Space:
+def extended(context: PrepareContext, name: str, space: Space, added: Sequence[Path], recipe: ExtractorRecipe) -> Space:
     """Compute the features of images that were added to the pool, or find them computed: by the same projection.
 
     Args:
@@ -171,43 +180,45 @@ def extended(shop: Shop, name: str, space: Space, added: Sequence[Path], recipe:
         facts = {"kind": name, "of": space.folder.name, "addition": images_fingerprint(addition)}
         pca = space.folder.absolute() if (space.folder / Pca.FILE).exists() else None
         own = replace(recipe, pool=addition.absolute(), pca=pca).sealed()
-        part = replace(shop, pool=StoredPool.open(addition))
+        part = replace(context, pool=StoredPool.open(addition))
 
-        def watch(stage: str, done: int, total: int, note: str = "", *, what: str = addition.name) -> None:
-            shop.watch(f"{name}: {stage} of addition {what}", done, total, note)
+        def progress(stage: str, done: int, total: int, note: str = "", *, what: str = addition.name) -> None:
+            context.progress(f"{name}: {stage} of addition {what}", done, total, note)
 
-        def fill(folder: Path, *, part: Shop = part, own: Recipe = own, watch: Watch = watch) -> None:
-            pieces(part, name, own, folder / "vectors", watch)
+        def fill(
+            folder: Path, *, part: PrepareContext = part, own: ExtractorRecipe = own, progress: Progress = progress
+        ) -> None:
+            pieces(part, name, own, folder / "vectors", progress)
 
-        folders.append(stage(shop, "features", name, facts, fill))
+        folders.append(stage(context, "features", name, facts, fill))
     assert isinstance(space.vectors, StoredVectors)
     stores = [space.vectors, *(StoredVectors.open(folder / "vectors") for folder in folders)]
-    return replace(space, vectors=GrownVectors(tuple(stores)), more=tuple(folders)) if folders else space
+    return replace(space, vectors=ConcatVectors(tuple(stores)), more=tuple(folders)) if folders else space
 
 
-def pieces(shop: Shop, name: str, recipe: Recipe, folder: Path, watch: Watch) -> None:
+def pieces(context: PrepareContext, name: str, recipe: ExtractorRecipe, folder: Path, progress: Progress) -> None:
     """Have the shop's engine write the shards that are missing."""
-    n, size, begun = len(shop.pool), (len(shop.pool), SHARD), time.monotonic()
+    n, size, begun = len(context.pool), (len(context.pool), SHARD), time.monotonic()
     begin(folder, n)
-    shelf = push(recipe, shop.storage) if shop.storage else None
-    works = [Piece(name, recipe, folder.absolute(), shard, *size, shelf) for shard in missing(folder, *size)]
+    shelf = push(recipe, context.storage) if context.storage else None
+    works = [ExtractShardTask(name, recipe, folder.absolute(), shard, *size, shelf) for shard in missing(folder, *size)]
     images = dict.fromkeys((work.name for work in works), 0)
     there = n - sum(work.size for work in works)
 
     def hear(stage: str, done: int, total: int, note: str = "") -> None:
         images[stage] = max(images[stage], done)  # words may come late
         rate = sum(images.values()) / (time.monotonic() - begun)
-        watch("features", there + sum(images.values()), n, f"{rate:,.0f} images/s")
+        progress("features", there + sum(images.values()), n, f"{rate:,.0f} images/s")
 
-    watch("features", there, n)
-    for work, _ in (shop.engine if len(works) > 1 else Here()).each(works, hear):
+    progress("features", there, n)
+    for work, _ in (context.engine if len(works) > 1 else InProcess()).map_unordered(works, hear):
         if shelf:
             Storage(shelf.url).fetch(shelf.shard(work.shard, SHARD), shard_path(folder, work.shard))
         hear(work.name, work.size, work.size)
     finish(folder, *size)
 
 
-class Counting:
+class CountingExtractor:
     """An extractor that counts the images that went through it, on a meter too where it has one: made-up images."""
 
     def __init__(self, extractor: Extractor, meter: Meter | None = None) -> None:
@@ -226,16 +237,16 @@ class Counting:
         return self._extractor(images)
 
 
-def passing(shop: Shop, keeper: object) -> Shop:
+def passing(context: PrepareContext, keeper: object) -> PrepareContext:
     """Return a shop in a folder of its own that goes when `keeper` is let go of, for what is not to stay."""
-    homes = shop.root / PASSING
+    homes = context.root / PASSING
     homes.mkdir(exist_ok=True)
     for left in homes.iterdir():  # by a process that was killed
         if not _lives(left.name.partition("-")[0]):
             shutil.rmtree(left, ignore_errors=True)
     home = tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=homes)
     weakref.finalize(keeper, shutil.rmtree, home, ignore_errors=True)
-    return replace(shop, root=Path(home), watch=unwatched, make=True)
+    return replace(context, root=Path(home), progress=no_progress, make=True)
 
 
 def _lives(process: str) -> bool:
@@ -248,14 +259,16 @@ def _lives(process: str) -> bool:
     return True
 
 
-def indexed(shop: Shop, kind: str, indexer: Any, options: Mapping[str, Any], space: Space) -> Index:
+def indexed(context: PrepareContext, kind: str, indexer: Any, options: Mapping[str, Any], space: Space) -> Index:
     """Build an index over a space, or find it built, and open it; of a pool that grew, grow it part by part."""
-    folder = _index_of(shop, kind, indexer, dict(options), space, 1 + len(space.more))
+    folder = _index_of(context, kind, indexer, dict(options), space, 1 + len(space.more))
     index: Index = indexer.load(space.vectors, folder)
     return index
 
 
-def _index_of(shop: Shop, kind: str, indexer: Any, options: dict[str, Any], space: Space, parts: int) -> Path:
+def _index_of(
+    context: PrepareContext, kind: str, indexer: Any, options: dict[str, Any], space: Space, parts: int
+) -> Path:
     """Return the folder of the index over the first parts; those over fewer go when it is whole.
 
     It is grown from the largest one there is, as long as the pool has not grown fourfold since one was built: then it
@@ -269,20 +282,20 @@ def _index_of(shop: Shop, kind: str, indexer: Any, options: dict[str, Any], spac
     vectors, base = space.first(parts), 1
     for number in range(2, parts + 1):
         base = number if len(space.first(number)) >= REBUILD * len(space.first(base)) else base
-    fewer = {number: _named(shop, "indexes", kind, facts_of(number)) for number in range(1, parts)}
+    fewer = {number: _named(context, "indexes", kind, facts_of(number)) for number in range(1, parts)}
 
     def fill(folder: Path) -> None:
         if parts == base:
-            indexer.build(vectors, folder, watch=shop.watch)
+            indexer.build(vectors, folder, progress=context.progress)
             return
         there = [number for number, other in fewer.items() if number >= base and artifacts.is_whole(other)]
         held = max(there, default=base)
-        before = fewer[held] if there else _index_of(shop, kind, indexer, options, space, base)
+        before = fewer[held] if there else _index_of(context, kind, indexer, options, space, base)
         artifacts.verify(before)
-        indexer.grow(before, len(space.first(held)), vectors, folder, watch=shop.watch)
+        indexer.grow(before, len(space.first(held)), vectors, folder, progress=context.progress)
 
-    folder = stage(shop, "indexes", kind, facts_of(parts), fill)
-    for other in fewer.values() if shop.make else ():
+    folder = stage(context, "indexes", kind, facts_of(parts), fill)
+    for other in fewer.values() if context.make else ():
         if other.exists():
             dropped = other.with_name(f"{other.name}.partial")  # what a kill leaves of it is no index
             other.replace(dropped)
@@ -290,25 +303,25 @@ def _index_of(shop: Shop, kind: str, indexer: Any, options: dict[str, Any], spac
     return folder
 
 
-def _named(shop: Shop, home: str, kind: str, facts: Mapping[str, Any]) -> Path:
-    return shop.root / home / f"{kind}-{artifacts.fingerprint(facts)}"
+def _named(context: PrepareContext, home: str, kind: str, facts: Mapping[str, Any]) -> Path:
+    return context.root / home / f"{kind}-{artifacts.fingerprint(facts)}"
 
 
-def stage(shop: Shop, home: str, kind: str, facts: Mapping[str, Any], fill: Fill) -> Path:
+def stage(context: PrepareContext, home: str, kind: str, facts: Mapping[str, Any], fill: Fill) -> Path:
     """Return the folder that these facts name, filled; a whole one is checked against its manifest.
 
     Raises:
         UserError: it is not there, and this shop does not make.
         DamageError: it is not as it was written.
     """
-    folder = _named(shop, home, kind, facts)
+    folder = _named(context, home, kind, facts)
     if artifacts.is_whole(folder):
         artifacts.verify(folder)
-        if shop.make:
+        if context.make:
             artifacts.tidy(folder)
-    elif not shop.make:
+    elif not context.make:
         raise UserError(
-            "a part is used when it has been prepared", came=f"there is no {folder}", remedy="run `asal prepare`"
+            f"there is no {folder}", rule="a part is used when it has been prepared", hint="run `asal prepare`"
         )
     else:
         with artifacts.building(folder, facts) as partial:

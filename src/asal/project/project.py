@@ -14,16 +14,16 @@ import numpy as np
 
 from asal.core import Extractor, Index, Learner, Model
 from asal.data.append import Added, add
-from asal.data.augmented_pool import Augmented
-from asal.data.concat_pool import Grown, additions, open_all
-from asal.data.ingest import Hands, ingest
-from asal.data.ingest_shard import Form
+from asal.data.augmented_pool import AugmentedPool
+from asal.data.concat_pool import ConcatPool, additions, open_all
+from asal.data.ingest import IngestContext, ingest
+from asal.data.ingest_shard import ImageFormat
 from asal.data.pool import LABELS, StoredPool
 from asal.data.sources import Source, apart, sources
 from asal.data.splits import Split
 from asal.errors import UserError
-from asal.features import Given, features
-from asal.features.extract_shard import Recipe, Trained
+from asal.features import ExtractorInputs, features
+from asal.features.extract_shard import ExtractorRecipe, TrainedPart
 from asal.index import Indexer, indexes
 from asal.index.sharded import Sharded
 from asal.models.generators import Adversary, generators
@@ -32,8 +32,8 @@ from asal.models.learners import learners
 from asal.project import validate
 from asal.project.prepare import (
     Compression,
-    Counting,
-    Shop,
+    CountingExtractor,
+    PrepareContext,
     Space,
     extended,
     extracted,
@@ -42,18 +42,18 @@ from asal.project.prepare import (
     stage,
     trained,
 )
-from asal.project.resources import ProjectTools
+from asal.project.resources import ProjectResources
 from asal.project.spec import FeatureTable, Spec, StrategyTable, load
 from asal.runtime import artifacts
 from asal.runtime.devices import Device
-from asal.runtime.engine import Engine, Here
+from asal.runtime.engine import Engine, InProcess
 from asal.runtime.meter import Meter
-from asal.runtime.progress import Watch, listening, unwatched
+from asal.runtime.progress import Progress, listening, no_progress
 from asal.runtime.remote_files import Storage
 from asal.session.events import Record
 from asal.session.oracles import oracles
 from asal.session.oracles.stored import Stored
-from asal.session.oracles.teacher import Answering
+from asal.session.oracles.teacher import TeacherModel
 from asal.session.plan import Chooser, Plan, draw
 from asal.session.session import Session
 from asal.strategies import strategies
@@ -71,7 +71,7 @@ class Project:
         root: Path,
         spec: Spec,
         device: Device | None = None,
-        watch: Watch = unwatched,
+        progress: Progress = no_progress,
         engine: Engine | None = None,
         storage: str = "",
         spread: Callable[[Indexer], Sharded] | None = None,
@@ -84,17 +84,17 @@ class Project:
             storage: a URL by which the engine's machines exchange files, where they do not see the project's folder.
             spread: puts the spec's index in parts, such as `lambda kind: Sharded(kind, 8, Ray("auto"))`.
         """
-        self.root, self.spec, self.device, self.watch = root, spec, device or Device(), watch
-        self.engine, self.storage, self._spread = engine or Here(), storage, spread
+        self.root, self.spec, self.device, self.progress = root, spec, device or Device(), progress
+        self.engine, self.storage, self._spread = engine or InProcess(), storage, spread
         self._making = False
         self._spaces: dict[str, Space] = {}
         self._indexes: dict[str, Index] = {}
         self._own: dict[str, Any] = {}
 
     @classmethod
-    def open(cls, folder: str | Path, watch: Watch = unwatched) -> Project:
+    def open(cls, folder: str | Path, progress: Progress = no_progress) -> Project:
         """Open a project folder by the `asal.toml` in it."""
-        return cls(Path(folder), load(Path(folder)), watch=watch)
+        return cls(Path(folder), load(Path(folder)), progress=progress)
 
     def session(
         self, strategy: str = "asal", *, classes: Sequence[str] = (), seed: int = 0, record: str | Path = ""
@@ -163,8 +163,8 @@ class Project:
         split = Split(**table.split.model_dump())
         source = validate.made(sources, self.spec.source)
         # Machines that do not see this folder could not put images into it.
-        hands = Hands(Here() if self.storage else self.engine, self.watch)
-        ingest(source, self.root, split, keep=table.keep, size=table.size, gray=table.gray, hands=hands)
+        context = IngestContext(InProcess() if self.storage else self.engine, self.progress)
+        ingest(source, self.root, split, keep=table.keep, size=table.size, gray=table.gray, context=context)
         self._let_go()
 
     def add(self, images: Source | None = None) -> Added:
@@ -184,12 +184,12 @@ class Project:
         """
         table = self.spec.pool
         with self._held():
-            hands = Hands(Here() if self.storage else self.engine, self.watch)
-            form = Form(table.size, table.gray, StoredPool.open(self.root / "pool").shape)
+            context = IngestContext(InProcess() if self.storage else self.engine, self.progress)
+            form = ImageFormat(table.size, table.gray, StoredPool.open(self.root / "pool").shape)
             source = images or validate.made(sources, self.spec.source)
             if isinstance(place := getattr(source, "path", None), str) and "://" not in place:
                 apart(self.root, Path(place))
-            counts = add(source, self.root, table.keep, form, hands)
+            counts = add(source, self.root, table.keep, form, context)
         self._let_go()
         return counts
 
@@ -205,30 +205,32 @@ class Project:
         return additions(self.root)
 
     @cached_property
-    def pool(self) -> StoredPool | Augmented | Grown:
+    def pool(self) -> StoredPool | AugmentedPool | ConcatPool:
         """The images to choose from."""
         return open_all(self.root, self._added)
 
     @property
-    def original(self) -> StoredPool | Augmented:
+    def original(self) -> StoredPool | AugmentedPool:
         """The images that the pool began with: what is trained on them serves those that were added, too."""
-        return self.pool.parts[0] if isinstance(self.pool, Grown) else self.pool
+        return self.pool.parts[0] if isinstance(self.pool, ConcatPool) else self.pool
 
     @cached_property
     def test(self) -> StoredPool:
         """The images that accuracy is measured on; nothing else reads them."""
         if not artifacts.is_whole(self.root / "test"):
             raise UserError(
-                "accuracy is measured on a test set",
-                came=f"{self.spec.name} has none",
-                remedy="add `test = 500`, or the name of the source's test split, under [pool.split]",
+                f"{self.spec.name} has none",
+                rule="accuracy is measured on a test set",
+                hint="add `test = 500`, or the name of the source's test split, under [pool.split]",
             )
         return StoredPool.open(self.root / "test")
 
     @property
-    def _shop(self) -> Shop:
+    def _context(self) -> PrepareContext:
         make, engine, storage = self._making, self.engine, self.storage
-        return Shop(self.root, self.original, self.spec.seed, self.device, self.watch, make, engine, storage)
+        return PrepareContext(
+            self.root, self.original, self.spec.seed, self.device, self.progress, make, engine, storage
+        )
 
     @cached_property
     def _adversary(self) -> tuple[Path, Adversary]:
@@ -239,7 +241,7 @@ class Project:
         def judged(folder: Path) -> None:
             judge(part.load(folder, self.pool.shape), self._yardstick, self.original, folder, self.spec.seed)
 
-        folder = trained(self._shop, table.kind, part, validate.options_of(generators, table), also=judged)
+        folder = trained(self._context, table.kind, part, validate.options_of(generators, table), also=judged)
         return folder, part.load(folder, self.pool.shape)
 
     @property
@@ -256,21 +258,23 @@ class Project:
 
     def _trained_features(self, table: FeatureTable) -> tuple[Path, Extractor]:
         part = validate.made(features, table)
-        options, given = dict(validate.options_of(features, table)), Given()
+        options, given = dict(validate.options_of(features, table)), ExtractorInputs()
         if "generator" in features[table.kind].needs:
             home, adversary = self._adversary
-            options["generator"], given = home.name, Given(adversary)
-        folder = trained(self._shop, table.kind, part, options)
+            options["generator"], given = home.name, ExtractorInputs(adversary)
+        folder = trained(self._context, table.kind, part, options)
         return folder, part.load(folder, self.pool.shape, given)
 
-    def _recipe(self, table: FeatureTable, folder: Path) -> Recipe:
+    def _recipe(self, table: FeatureTable, folder: Path) -> ExtractorRecipe:
         """Return how another process opens a trained extractor."""
         generator = None
         if self.spec.generator and "generator" in features[table.kind].needs:
             kind, options = self.spec.generator.kind, json.dumps(self.spec.generator.options, default=str)
-            generator = Trained(kind, options, self._adversary[0].absolute())
-        extractor = Trained(table.kind, json.dumps(table.options, default=str), folder.absolute())
-        return Recipe((self.root / "pool").absolute(), extractor, generator, None, half=table.storage == "float16")
+            generator = TrainedPart(kind, options, self._adversary[0].absolute())
+        extractor = TrainedPart(table.kind, json.dumps(table.options, default=str), folder.absolute())
+        return ExtractorRecipe(
+            (self.root / "pool").absolute(), extractor, generator, None, half=table.storage == "float16"
+        )
 
     @staticmethod
     def _compression(table: FeatureTable) -> Compression:
@@ -282,34 +286,36 @@ class Project:
             validate.check_features(self.spec, name)
             table = self.spec.features[name]
             if "model" in features[table.kind].needs:
-                validate.made(features, table).load(Path(), self.pool.shape, Given())  # refuses: nothing is stored
+                validate.made(features, table).load(
+                    Path(), self.pool.shape, ExtractorInputs()
+                )  # refuses: nothing is stored
             folder, extractor = self._trained_features(table)
             compression, recipe = self._compression(table), self._recipe(table, folder)
-            space = extracted(self._shop, name, extractor, folder, compression, recipe)
-            self._spaces[name] = extended(self._shop, name, space, self._added, recipe)
+            space = extracted(self._context, name, extractor, folder, compression, recipe)
+            self._spaces[name] = extended(self._context, name, space, self._added, recipe)
         return self._spaces[name]
 
     def index(self, name: str) -> Index:
         """Return the index over a feature space."""
         if name not in self._indexes:
             space, spread = self.space(name), self._spread
-            self._indexes[name] = self._sharded(spread, space) if spread else self._indexed(self._shop, space)
+            self._indexes[name] = self._sharded(spread, space) if spread else self._indexed(self._context, space)
         return self._indexes[name]
 
-    def _indexed(self, shop: Shop, space: Space) -> Index:
+    def _indexed(self, context: PrepareContext, space: Space) -> Index:
         table = self.spec.index
-        return indexed(shop, table.kind, validate.made(indexes, table), validate.options_of(indexes, table), space)
+        return indexed(context, table.kind, validate.made(indexes, table), validate.options_of(indexes, table), space)
 
     def _sharded(self, spread: Callable[[Indexer], Sharded], space: Space) -> Index:
         if space.more:
             raise UserError(
-                "an index in parts is over a pool that has not grown",
-                came=f"{len(space.more)} additions",
-                remedy="drop `spread`, or start a project with all images",
+                f"{len(space.more)} additions",
+                rule="an index in parts is over a pool that has not grown",
+                hint="drop `spread`, or start a project with all images",
             )
         table, indexer = self.spec.index, spread(validate.made(indexes, self.spec.index))
         options = {**validate.options_of(indexes, table), "parts": indexer.parts}
-        return indexed(self._shop, f"{table.kind}-in-parts", indexer, options, space)
+        return indexed(self._context, f"{table.kind}-in-parts", indexer, options, space)
 
     def passing(self, name: str, model: Model, meter: Meter, keeper: object) -> tuple[Space, Index]:
         """Return a space that hangs on the present classifier and its index; their files go when `keeper` does.
@@ -317,14 +323,18 @@ class Project:
         Cost: a network evaluation for every image of the pool, and for those that PCA is fitted on.
         """
         table = self.spec.features[name]
-        extractor = Counting(validate.made(features, table).load(Path(), self.pool.shape, Given(model=model)))
-        shop = replace(passing(self._shop, keeper), pool=self.pool)
+        extractor = CountingExtractor(
+            validate.made(features, table).load(Path(), self.pool.shape, ExtractorInputs(model=model))
+        )
+        context = replace(passing(self._context, keeper), pool=self.pool)
         with meter.part("score"):
             compression = self._compression(table)
-            space = extracted(shop, name, extractor, Path("present"), compression)
-            index = self._indexed(shop, space)
+            space = extracted(context, name, extractor, Path("present"), compression)
+            index = self._indexed(context, space)
         meter.evaluations += extractor.images
-        return replace(space, extractor=Counting(space.extractor, meter)), index  # made-up images go through it next
+        return replace(
+            space, extractor=CountingExtractor(space.extractor, meter)
+        ), index  # made-up images go through it next
 
     def own(self, name: str) -> Any:
         """Return what a strategy prepares for itself."""
@@ -332,7 +342,7 @@ class Project:
             table = validate.table_of(self.spec, name)
             part, options = strategies[table.kind].bind(table.options), validate.options_of(strategies, table)
             made_from = {key: options[key] for key in part.made_from}
-            self._own[name] = part.load(trained(self._shop, table.kind, part, made_from), self.pool.shape)
+            self._own[name] = part.load(trained(self._context, table.kind, part, made_from), self.pool.shape)
         return self._own[name]
 
     def oracle(self, part: str) -> Stored:
@@ -345,7 +355,7 @@ class Project:
         return LABELS in artifacts.manifest(self.root / "pool")["files"]
 
     @cached_property
-    def teacher(self) -> Answering:
+    def teacher(self) -> TeacherModel:
         """Who answers for made-up images: trained on every label of the pool that the project began with."""
         oracle, part = Stored.open(self.root / "pool"), validate.made(oracles, self.spec.annotator)
         labels = oracle.answer(np.arange(len(self.original)))
@@ -358,11 +368,11 @@ class Project:
         }
 
         def fill(folder: Path) -> None:
-            with listening(self.watch, "teacher"):
+            with listening(self.progress, "teacher"):
                 part.train(self.original, labels, len(oracle.classes), folder, self.spec.seed)
 
-        folder = stage(self._shop, "parts", self.spec.annotator.kind, facts, fill)
-        answering: Answering = part.load(folder, self.pool.shape, len(oracle.classes))
+        folder = stage(self._context, "parts", self.spec.annotator.kind, facts, fill)
+        answering: TeacherModel = part.load(folder, self.pool.shape, len(oracle.classes))
         return answering
 
     def plan(self, name: str, classes: tuple[str, ...], seed: int = 0, first: Chooser = draw) -> Plan:
@@ -389,12 +399,12 @@ class Project:
             return None
         part = strategies[table.first.kind]
         space = validate.first_space_of(self.spec, name, table) if "features" in part.needs else ""
-        chooser, tools = part.bind(table.first.options), ProjectTools(self, name, space, part.needs)
+        chooser, tools = part.bind(table.first.options), ProjectResources(self, name, space, part.needs)
         return lambda now, n, rng: chooser(replace(now, tools=tools), n, rng)
 
-    def tools(self, name: str) -> ProjectTools:
+    def tools(self, name: str) -> ProjectResources:
         """Return what a strategy declared in its needs, each opened at its first use."""
         table = validate.table_of(self.spec, name)
         needs = validate.needs_of(table)
         space = validate.space_of(self.spec, name, table) if "features" in needs else ""
-        return ProjectTools(self, name, space, needs)
+        return ProjectResources(self, name, space, needs)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from asal.core import Extractor, Index, Model, Tools
+from asal.core import Extractor, Index, Model, Resources
 from asal.features import features
-from asal.features.store import GrownVectors, StoredVectors
+from asal.features.store import ConcatVectors, StoredVectors
 from asal.models.generators import Adversary
 from asal.project.prepare import Space
 from asal.runtime.meter import Meter
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class ProjectTools:
+class ProjectResources:
     """The tools of one strategy, in one feature space."""
 
     project: Project
@@ -40,9 +40,9 @@ class ProjectTools:
         if "own" in self.needs:
             self.own  # noqa: B018
 
-    def at(self, model: Model, meter: Meter) -> Tools:
+    def at(self, model: Model, meter: Meter) -> Resources:
         """Return the tools of a round."""
-        return PassingTools(self, model, meter) if self._passing else self
+        return RoundResources(self, model, meter) if self._passing else self
 
     @property
     def generator(self) -> Adversary:
@@ -53,7 +53,7 @@ class ProjectTools:
         return self.project.space(self.features).extractor
 
     @property
-    def vectors(self) -> StoredVectors | GrownVectors:
+    def vectors(self) -> StoredVectors | ConcatVectors:
         return self.project.space(self.features).vectors
 
     @property
@@ -65,10 +65,10 @@ class ProjectTools:
         return self.project.own(self.strategy)
 
 
-class PassingTools:
+class RoundResources:
     """The tools of one round, in a feature space that hangs on its classifier and goes with it."""
 
-    def __init__(self, tools: ProjectTools, model: Model, meter: Meter) -> None:
+    def __init__(self, tools: ProjectResources, model: Model, meter: Meter) -> None:
         self._tools, self._model, self._meter = tools, model, meter
 
     @cached_property
@@ -84,7 +84,7 @@ class PassingTools:
         return self._made[0].extractor
 
     @property
-    def vectors(self) -> StoredVectors | GrownVectors:
+    def vectors(self) -> StoredVectors | ConcatVectors:
         return self._made[0].vectors
 
     @property

@@ -25,16 +25,14 @@ def start(folder: Path, images: Path, size: int, gray: bool) -> Path:
 
     file = folder / FILE
     if file.exists():
-        raise UserError(
-            "a project is started once", came=f"{file} is there", remedy="edit it, or choose another folder"
-        )
+        raise UserError(f"{file} is there", rule="a project is started once", hint="edit it, or choose another folder")
     if not images.is_dir():
-        raise UserError("images lie in a folder", came=f"there is none at {images}", remedy="check the path")
+        raise UserError(f"there is none at {images}", rule="images lie in a folder", hint="check the path")
     if size > 32 and size & (size - 1):
         raise UserError(
-            "the generator draws squares of 8 to 32 pixels, or of 64, 128 …",
-            came=f"--size {size}",
-            remedy="choose 28, 32, 64 or 128",
+            f"--size {size}",
+            rule="the generator draws squares of 8 to 32 pixels, or of 64, 128 …",
+            hint="choose 28, 32, 64 or 128",
         )
     apart(folder, images)
     source = Folder(str(images))

@@ -225,12 +225,12 @@ def load(path: Path) -> Spec:
         return parse(tomllib.loads(file.read_text(encoding="utf-8-sig")), str(file))
     except FileNotFoundError:
         raise UserError(
-            "a spec is a TOML file, or a project folder that holds asal.toml",
-            came=f"there is no {file}",
-            remedy="check the path, or make a project with `asal init`",
+            f"there is no {file}",
+            rule="a spec is a TOML file, or a project folder that holds asal.toml",
+            hint="check the path, or make a project with `asal init`",
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError("a spec is written in TOML", came=f"{file}: {error}", remedy="mend that line") from None
+        raise UserError(f"{file}: {error}", rule="a spec is written in TOML", hint="mend that line") from None
 
 
 def _explained(error: ValidationError, place: str) -> UserError:

@@ -39,7 +39,7 @@ def summary(root: Path) -> list[tuple[str, str, str]]:
         UserError: there is no such folder.
     """
     if not root.is_dir():
-        raise UserError("a project is a folder", came=f"there is none at {root}", remedy="check the path")
+        raise UserError(f"there is none at {root}", rule="a project is a folder", hint="check the path")
     rows = []
     for folder in folders(root):
         name = str(folder.relative_to(root))
@@ -50,7 +50,7 @@ def summary(root: Path) -> list[tuple[str, str, str]]:
         try:
             rows.append((name, "whole", _contents(folder)))
         except UserError as error:
-            rows.append((name, "damaged", error.came))
+            rows.append((name, "damaged", error.got))
     return rows + _labels(root)
 
 
@@ -63,7 +63,7 @@ def _labels(root: Path) -> list[tuple[str, str, str]]:
         with Record.open(place) as record:
             state = fold(State(), record.read())
     except UserError as error:
-        return [(name, "damaged" if isinstance(error, DamageError) else "not to be had", error.came)]
+        return [(name, "damaged" if isinstance(error, DamageError) else "not to be had", error.got)]
     people = len({by for by in state.authors.values() if by})
     by = f" by {people} {'person' if people == 1 else 'people'}" if people else ""
     told = f"{len(state.answers):,} labels{by}, {len(state.skips):,} nobody could tell, {len(state.waiting):,} open"

@@ -57,9 +57,9 @@ def check(spec: Spec, chosen: Sequence[str] | None = None) -> dict[str, Strategy
         check_features(spec, name)
     if needs := scores[spec.protocol.score].needs:
         raise UserError(
-            "new picks are measured by a score of every classifier's probabilities",
-            came=f"score = '{spec.protocol.score}', which needs a {', '.join(needs)}",
-            remedy="set `score` under [protocol] to 'entropy'",
+            f"score = '{spec.protocol.score}', which needs a {', '.join(needs)}",
+            rule="new picks are measured by a score of every classifier's probabilities",
+            hint="set `score` under [protocol] to 'entropy'",
         )
     tables = {name: table_of(spec, name) for name in (chosen if chosen is not None else spec.strategies)}
     for name, table in tables.items():
@@ -134,15 +134,15 @@ def check_classes(name: str, table: StrategyTable, classes: Sequence[str]) -> No
     """Refuse a strategy for two classes where there are more."""
     if "two classes" in strategies[table.kind].needs and len(classes) != 2:
         raise UserError(
-            f"strategy '{name}' draws lines between two classes",
-            came=f"{len(classes)} of them",
-            remedy="leave it out, or keep two classes under [pool]",
+            f"{len(classes)} of them",
+            rule=f"strategy '{name}' draws lines between two classes",
+            hint="leave it out, or keep two classes under [pool]",
         )
 
 
-def unmet(who: str, what: str, remedy: str) -> UserError:
+def unmet(who: str, what: str, hint: str) -> UserError:
     """Return the error for a need that a spec does not meet."""
-    return UserError(f"{who} needs {what}", came="the spec has none", remedy=f"add {remedy}")
+    return UserError("the spec has none", rule=f"{who} needs {what}", hint=f"add {hint}")
 
 
 def _check_strategy(spec: Spec, name: str, table: StrategyTable) -> None:
@@ -157,15 +157,15 @@ def _check_strategy(spec: Spec, name: str, table: StrategyTable) -> None:
     _check_size(spec, name, table)
     if table.balance and "images" in strategies[table.kind].provides:
         raise UserError(
-            "`balance` takes those of many picks whose classes are rare, and made-up images are made to be asked about",
-            came=f"strategy '{name}', which makes images up",
-            remedy=f"drop `balance` under [strategies.{name}]",
+            f"strategy '{name}', which makes images up",
+            rule="`balance` chooses the picks of rare classes, and synthetic images have no class yet",
+            hint=f"drop `balance` under [strategies.{name}]",
         )
     if table.sure and "images" not in strategies[table.kind].provides:
         raise UserError(
-            "`sure` is about made-up images, whose answers nobody has stored",
-            came=f"strategy '{name}', which asks about the pool's",
-            remedy=f"drop `sure` under [strategies.{name}]",
+            f"strategy '{name}', which asks about the pool's",
+            rule="`sure` is about made-up images, whose answers nobody has stored",
+            hint=f"drop `sure` under [strategies.{name}]",
         )
 
 
@@ -175,9 +175,9 @@ def _check_size(spec: Spec, name: str, table: StrategyTable) -> None:
     if size is not None and size <= batch:
         times = f" × balance = {table.balance}" if table.balance else ""
         raise UserError(
-            "what a batch is chosen from is larger than the batch, or the choice is a random one",
-            came=f"size = {size} of strategy '{name}', and batch = {spec.protocol.batch}{times}",
-            remedy=f"raise `size` under [strategies.{name}], or lower `batch` under [protocol]",
+            f"size = {size} of strategy '{name}', and batch = {spec.protocol.batch}{times}",
+            rule="what a batch is chosen from is larger than the batch, or the choice is a random one",
+            hint=f"raise `size` under [strategies.{name}], or lower `batch` under [protocol]",
         )
 
 
@@ -186,9 +186,9 @@ def _check_space(spec: Spec, name: str, space: str, needs: frozenset[str]) -> No
     table = spec.features[space]
     if "latents" in needs and ("latents" not in features[table.kind].provides or table.dimensions):
         raise UserError(
-            f"strategy '{name}' draws from the features it works in, so they must be whole latents",
-            came=f"'{space}', of kind '{table.kind}' with dimensions = {table.dimensions}",
-            remedy="use a space of kind 'latent' with dimensions = 0",
+            f"'{space}', of kind '{table.kind}' with dimensions = {table.dimensions}",
+            rule=f"strategy '{name}' draws from the features it works in, so they must be whole latents",
+            hint="use a space of kind 'latent' with dimensions = 0",
         )
 
 
@@ -197,11 +197,12 @@ def _check_learner(spec: Spec, name: str, needs: frozenset[str]) -> None:
         if need in needs and need not in learners[spec.learner.kind].provides:
             able = ", ".join(_able(learners, need))
             raise UserError(
-                f"strategy '{name}' {why}",
-                came=f"the learner '{spec.learner.kind}', which has none" if need == "gradient"
+                f"the learner '{spec.learner.kind}', which has none"
+                if need == "gradient"
                 else f"the learner '{spec.learner.kind}', which does not",
-                remedy=f"use one of {able}, or another strategy",
-            )  # fmt: skip
+                rule=f"strategy '{name}' {why}",
+                hint=f"use one of {able}, or another strategy",
+            )
 
 
 def _able(registry: Registry, need: str) -> list[str]:

@@ -7,17 +7,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from asal.errors import UserError, unknown
-from asal.experiments.pairwise import duels, over_benchmarks
+from asal.experiments.pairwise import over_benchmarks, pairwise
 from asal.experiments.results import BASELINE, FACTS, Results, load
 from asal.reports import csv_files, plots, sentences, tables, theme
 from asal.reports.page import Paths, compose, publish, render_all
-from asal.runtime.progress import Watch, unwatched
+from asal.runtime.progress import Progress, no_progress
 
 SHADED = ("beats more", "even", "loses more")  # the shades of a matrix over benchmarks
 
 
 def compare(
-    folders: Sequence[Path | str], out: Path | str, *, baseline: str | None = None, watch: Watch = unwatched
+    folders: Sequence[Path | str], out: Path | str, *, baseline: str | None = None, progress: Progress = no_progress
 ) -> Paths:
     """Write `compare.html`, the matrix (SVG, PNG and CSV) and every pair's numbers (CSV) into a folder.
 
@@ -31,17 +31,17 @@ def compare(
         UserError: a folder holds no experiment or is named twice, shares no strategy with another, or is `out`.
     """
     benchmarks = _titled(_opened(folders, Path(out)))
-    fought = {title: duels(results) for title, results in benchmarks.items()}
+    fought = {title: pairwise(results) for title, results in benchmarks.items()}
     matrix = over_benchmarks(list(fought.values()))
     if not matrix.cells:
         raise UserError(
-            "strategies are compared over two seeds or more that both have finished",
-            came="no pair of them has two on any of these benchmarks",
-            remedy="let `asal run` finish more seeds",
+            "no pair of them has two on any of these benchmarks",
+            rule="strategies are compared over two seeds or more that both have finished",
+            hint="let `asal run` finish more seeds",
         )
     compared_with = _baseline(benchmarks, baseline)
-    pictures = render_all({"matrix": plots.draw_matrix(matrix, SHADED)}, watch, "compare")
-    csvs = {"matrix.csv": csv_files.matrix_csv(matrix), "pairs.csv": csv_files.duels_csv(fought)}
+    pictures = render_all({"matrix": plots.draw_matrix(matrix, SHADED)}, progress, "compare")
+    csvs = {"matrix.csv": csv_files.matrix_csv(matrix), "pairs.csv": csv_files.pairwise_csv(fought)}
     page = compose(
         "compare.html.j2",
         pictures,
@@ -66,22 +66,20 @@ def _opened(folders: Sequence[Path | str], out: Path) -> list[Results]:
     places = [Path(folder) for folder in folders]
     if len(places) < 2:
         raise UserError(
-            "a comparison over benchmarks takes two run folders or more",
-            came=f"{places[0]} alone" if places else "none",
-            remedy="name the others too; `asal report` compares within one",
+            f"{places[0]} alone" if places else "none",
+            rule="a comparison over benchmarks takes two run folders or more",
+            hint="name the others too; `asal report` compares within one",
         )
     twice = [place for place, count in Counter(place.resolve() for place in places).items() if count > 1]
     if twice:
         raise UserError(
-            "every benchmark counts once",
-            came=f"{twice[0]} is named twice",
-            remedy="name each run folder once",
+            f"{twice[0]} is named twice", rule="every benchmark counts once", hint="name each run folder once"
         )
     if inside := next((it for it in (out, *out.resolve().parents) if (it / FACTS).exists()), None):
         raise UserError(
-            "a comparison lies beside the run folders, not in one of them",
-            came=f"{inside} is a run folder",
-            remedy="choose another folder with --out",
+            f"{inside} is a run folder",
+            rule="a comparison lies beside the run folders, not in one of them",
+            hint="choose another folder with --out",
         )
     found = [load(place) for place in places]
     _check_once(found)
@@ -89,9 +87,9 @@ def _opened(folders: Sequence[Path | str], out: Path) -> list[Results]:
     for results in found:
         if not any(holders[name] > 1 for name in results.strategies):
             raise UserError(
-                "benchmarks are compared by strategies that go by one name on two of them or more",
-                came=f"{results.folder} has {', '.join(results.strategies)}, and no other folder has one of these",
-                remedy="leave it out, or run it with strategies that another one has",
+                f"{results.folder} has {', '.join(results.strategies)}, and no other folder has one of these",
+                rule="benchmarks are compared by strategies that go by one name on two of them or more",
+                hint="leave it out, or run it with strategies that another one has",
             )
     return found
 
@@ -103,9 +101,9 @@ def _check_once(found: Sequence[Results]) -> None:
         benchmark = (str(results.facts["name"]), str(results.facts.get("pool")))
         if "pool" in results.facts and benchmark in seen:
             raise UserError(
-                "every benchmark counts once",
-                came=f"{seen[benchmark].folder} and {results.folder} are both {benchmark[0]}, of the same images",
-                remedy="leave one of them out",
+                f"{seen[benchmark].folder} and {results.folder} are both {benchmark[0]}, of the same images",
+                rule="every benchmark counts once",
+                hint="leave one of them out",
             )
         seen[benchmark] = results
 

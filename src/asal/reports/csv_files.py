@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from asal.experiments.metrics import Needed, Paired, Summary
-from asal.experiments.pairwise import Duels, Matrix
+from asal.experiments.pairwise import Matrix, Pairwise
 from asal.experiments.results import Reference, Results
 from asal.experiments.statistics import Estimate, estimate
 from asal.runtime.meter import Meter
@@ -135,7 +135,7 @@ def _costs_md(s: Summary) -> list[str]:
     ]
 
 
-def duels_csv(fought: Mapping[str, Duels]) -> bytes:
+def pairwise_csv(fought: Mapping[str, Pairwise]) -> bytes:
     """Return every pair of strategies on every benchmark, both ways round: the row's area minus the column's."""
     return _sheet(
         DUELS,

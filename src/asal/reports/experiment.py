@@ -10,12 +10,12 @@ from typing import Any
 
 from asal.errors import UserError
 from asal.experiments.metrics import Cost, Curve, Summary, Target, cost, curve, quarters, summarise
-from asal.experiments.pairwise import Duels, Matrix, duels, over_seeds
+from asal.experiments.pairwise import Matrix, Pairwise, over_seeds, pairwise
 from asal.experiments.results import Results, load
 from asal.reports import csv_files, plots, sentences, tables, theme
 from asal.reports.page import Paths, compose, publish, render_all
 from asal.reports.theme import Draw, Picture
-from asal.runtime.progress import Watch, unwatched
+from asal.runtime.progress import Progress, no_progress
 
 SHADED = ("better", "undecided", "worse")  # the shades of a matrix over seeds
 
@@ -26,7 +26,7 @@ def report(
     budgets: Sequence[int] | None = None,
     targets: Sequence[float] | None = None,
     baseline: str | None = None,
-    watch: Watch = unwatched,
+    progress: Progress = no_progress,
 ) -> Paths:
     """Write `report.html`, the pictures (SVG and PNG) and the tables (CSV) into an experiment's folder.
 
@@ -44,16 +44,16 @@ def report(
     results = load(folder)
     if not results.runs:
         raise UserError(
-            "a report needs at least one trained classifier",
-            came=f"{folder} holds no whole row yet",
-            remedy="let `asal run` finish its first round",
+            f"{folder} holds no whole row yet",
+            rule="a report needs at least one trained classifier",
+            hint="let `asal run` finish its first round",
         )
     found = _findings(results, budgets, _checked(targets), results.baseline(baseline))
-    pictures = render_all(_drawings(found), watch, "report")
+    pictures = render_all(_drawings(found), progress, "report")
     csvs = {
         "rows.csv": csv_files.rows_csv(results),
         "summary.csv": csv_files.summary_csv(found.summaries, results.reference),
-        "matrix.csv": csv_files.duels_csv({str(results.facts["name"]): found.duels}),
+        "matrix.csv": csv_files.pairwise_csv({str(results.facts["name"]): found.pairwise}),
     }
     if found.summaries:
         csvs["summary.md"] = csv_files.summary_md(found.summaries, found.baseline)
@@ -65,9 +65,9 @@ def _checked(targets: Sequence[float] | None) -> list[Target] | None:
         return None
     if wrong := [target for target in targets if not 0 < target <= 1]:
         raise UserError(
-            "a target is an accuracy above 0 and up to 1",
-            came=f"{wrong[0]:g}",
-            remedy=f"write {wrong[0] / 100:g} for {wrong[0]:g}%" if 1 < wrong[0] <= 100 else "write, for example, 0.95",
+            f"{wrong[0]:g}",
+            rule="a target is an accuracy above 0 and up to 1",
+            hint=f"write {wrong[0] / 100:g} for {wrong[0]:g}%" if 1 < wrong[0] <= 100 else "write, for example, 0.95",
         )
     return [Target(target) for target in sorted(set(targets))]
 
@@ -82,8 +82,8 @@ class _Findings:
     costs: dict[str, Cost]
     accuracy: list[Curve]
     scores: list[Curve]
-    pairs: list[plots.Pairs]
-    duels: Duels
+    pairs: list[plots.MatchedPairs]
+    pairwise: Pairwise
     matrix: Matrix
 
     @property
@@ -98,7 +98,7 @@ class _Findings:
 def _findings(
     results: Results, budgets: Sequence[int] | None, targets: Sequence[Target] | None, baseline: str
 ) -> _Findings:
-    names, fought = results.strategies, duels(results)
+    names, fought = results.strategies, pairwise(results)
     return _Findings(
         results,
         baseline,
@@ -107,12 +107,12 @@ def _findings(
         accuracy=[line for name in names if (line := curve(results, name))],
         scores=[line for name in names if (line := curve(results, name, scores=True))],
         pairs=[block for name in names if (block := _pairs(results, name))],
-        duels=fought,
+        pairwise=fought,
         matrix=over_seeds(fought),
     )
 
 
-def _pairs(results: Results, strategy: str) -> plots.Pairs | None:
+def _pairs(results: Results, strategy: str) -> plots.MatchedPairs | None:
     for run in results.begun(strategy):
         path = results.folder / strategy / f"seed-{run.seed}" / "pairs.npz"
         if path.is_file():

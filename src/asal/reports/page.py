@@ -10,7 +10,7 @@ from typing import Any
 from asal.reports import theme
 from asal.reports.theme import Draw, Picture
 from asal.runtime.artifacts import telling_of_disk, write
-from asal.runtime.progress import Watch
+from asal.runtime.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,12 @@ class Paths:
         return iter(self.files)
 
 
-def render_all(drawings: Mapping[str, Draw], watch: Watch, task: str) -> dict[str, Picture]:
+def render_all(drawings: Mapping[str, Draw], progress: Progress, task: str) -> dict[str, Picture]:
     """Draw every picture, telling `watch` of each."""
     pictures = {}
     for done, (name, draw) in enumerate(drawings.items(), start=1):
         pictures[name] = theme.render(name, draw)
-        watch(task, done, len(drawings), name)
+        progress(task, done, len(drawings), name)
     return pictures
 
 

@@ -18,7 +18,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import EngFormatter, MaxNLocator, NullLocator, PercentFormatter, StrMethodFormatter
 
 from asal.experiments.metrics import Cost, Curve
-from asal.experiments.pairwise import Matrix, Tally
+from asal.experiments.pairwise import Matrix, WinTieLoss
 from asal.experiments.results import Reference
 from asal.reports.theme import GREY, HUES, INK, LETTER, NARROW, SHADES, SIZE, SMALL, SOFT, WIDE, Draw, Pen, axes_in
 from asal.runtime.artifacts import damaged
@@ -210,7 +210,7 @@ def draw_times(costs: Mapping[str, Cost]) -> Draw:
 
 
 @dataclass(frozen=True)
-class Pairs:
+class MatchedPairs:
     """Made-up images and the real ones that they led to; m of each."""
 
     strategy: str
@@ -220,14 +220,14 @@ class Pairs:
     scores: tuple[float, float]  # mean of the synthetic images and of their matches
 
 
-def read_pairs(path: Path, strategy: str, classes: Sequence[str]) -> Pairs:
+def read_pairs(path: Path, strategy: str, classes: Sequence[str]) -> MatchedPairs:
     """Read what a generating strategy left beside its rows."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             named = [_short(str(classes[label])) if label >= 0 else "?" for label in stored["labels"]]
             captions = [f"{name}\n{number}" for name, number in zip(named, stored["ids"], strict=True)]
             scores = float(np.mean(stored["scores"])), float(np.mean(stored["match_scores"]))
-            return Pairs(strategy, stored["synthetic"], stored["matched"], captions, scores)
+            return MatchedPairs(strategy, stored["synthetic"], stored["matched"], captions, scores)
     except (OSError, ValueError, LookupError, zipfile.BadZipFile) as error:
         raise damaged(path, f"it is not the pairs of a run ({error!r})") from None
 
@@ -236,7 +236,7 @@ def _short(name: str, longest: int = 11) -> str:
     return name if len(name) <= longest else f"{name[: longest - 1]}…"
 
 
-def draw_pairs(blocks: Sequence[Pairs], score: str) -> Draw:
+def draw_pairs(blocks: Sequence[MatchedPairs], score: str) -> Draw:
     """Draw the paper's Fig. 2: for each strategy a row of made-up images above the row of their matches."""
 
     def draw(narrow: bool) -> Figure:
@@ -256,11 +256,11 @@ def draw_pairs(blocks: Sequence[Pairs], score: str) -> Draw:
     return draw
 
 
-def _aspect(block: Pairs) -> float:
+def _aspect(block: MatchedPairs) -> float:
     return float(block.synthetic.shape[1] / block.synthetic.shape[2])
 
 
-def _block(axes: Axes, block: Pairs, score: str, top: float, cell: float, gap: float, columns: int) -> None:
+def _block(axes: Axes, block: MatchedPairs, score: str, top: float, cell: float, gap: float, columns: int) -> None:
     made, found = block.scores
     axes.text(0.05, top + 0.18, block.strategy, weight="bold")
     means = f"above made up, mean {score} {made:.3f}; below matched, {found:.3f}"
@@ -338,7 +338,7 @@ class _Grid:
         return cls(width, height, left, top, cell, tall, names_left, longest <= cell, full, size or SMALL)
 
 
-def _tally(tally: Tally) -> str:
+def _tally(tally: WinTieLoss) -> str:
     return f"{tally.wins}–{tally.ties}–{tally.losses}"
 
 

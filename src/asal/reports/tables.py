@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from asal.experiments.metrics import Cost, Needed, Paired, Summary, Within
-from asal.experiments.pairwise import Duels
+from asal.experiments.pairwise import Pairwise
 from asal.experiments.results import Results
 from asal.experiments.statistics import Estimate, smallest_p
 from asal.reports.sentences import hopeless, joined
@@ -251,7 +251,7 @@ def _within(there: Within) -> Cell:
     return Cell(_percent(there.accuracy.mean), f"{there.labels:,.0f} labels{', the end' if there.ended else ''}")
 
 
-def difference_table(fought: Mapping[str, Duels], strategies: Sequence[str], baseline: str) -> Table:
+def difference_table(fought: Mapping[str, Pairwise], strategies: Sequence[str], baseline: str) -> Table:
     """Return the differences in area to the baseline, one column a benchmark; strategies in the order of a matrix."""
     others = [name for name in strategies if name != baseline]
     found = {

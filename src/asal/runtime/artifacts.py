@@ -82,7 +82,7 @@ def sync(folder: Path) -> None:
         os.close(handle)
 
 
-def read_json(path: Path, *, remedy: str = "") -> dict[str, Any]:
+def read_json(path: Path, *, hint: str = "") -> dict[str, Any]:
     """Read a JSON file that asal wrote.
 
     Raises:
@@ -91,13 +91,13 @@ def read_json(path: Path, *, remedy: str = "") -> dict[str, Any]:
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, UnicodeDecodeError) as error:
-        raise damaged(path, f"it is not readable JSON ({error})", remedy=remedy) from None
+        raise damaged(path, f"it is not readable JSON ({error})", hint=hint) from None
     if not isinstance(facts, dict):
-        raise damaged(path, "it holds no JSON object", remedy=remedy)
+        raise damaged(path, "it holds no JSON object", hint=hint)
     return facts
 
 
-def damaged(path: Path, what: str, *, remedy: str = "") -> DamageError:
+def damaged(path: Path, what: str, *, hint: str = "") -> DamageError:
     """Return the error for a file that is not what was written; the remedy makes that file anew, unless given."""
     home = next((p for p in path.parents if (p / MANIFEST).exists()), path.parent)
     if path.name == MANIFEST or not is_whole(home):
@@ -106,7 +106,7 @@ def damaged(path: Path, what: str, *, remedy: str = "") -> DamageError:
         mended = f"run `asal doctor {quote(str(home))} --mend`, then `asal prepare`: only that file is made anew"
         if home.parent.name == ADDITIONS:
             mended = mended.replace("asal prepare", "asal add")
-    return DamageError("a stored file is read only as it was written", came=f"{path}: {what}", remedy=remedy or mended)
+    return DamageError(f"{path}: {what}", rule="a stored file is read only as it was written", hint=hint or mended)
 
 
 @contextmanager
@@ -125,9 +125,9 @@ def building(folder: Path, facts: Mapping[str, Any]) -> Iterator[Path]:
         if partial.exists() and not same:
             if was_mended(partial):  # what is in it may have labels
                 raise UserError(
-                    "what `asal doctor --mend` took away is made anew from what it was made from",
-                    came=f"{partial}, and its source or its options have changed since",
-                    remedy=f"bring those back, or {', '.join(read_json(partial / SCRATCH / WAS))} from a copy",
+                    f"{partial}, and its source or its options have changed since",
+                    rule="what `asal doctor --mend` took away is made anew from what it was made from",
+                    hint=f"bring those back, or {', '.join(read_json(partial / SCRATCH / WAS))} from a copy",
                 )
             _discard(partial)
         (partial / SCRATCH).mkdir(parents=True, exist_ok=True)
@@ -160,9 +160,9 @@ def _refuse_foreign(folder: Path, mark: str) -> None:
     """Leave a folder alone that asal did not make. An empty one is nobody's: a kill may have come before its mark."""
     if folder.exists() and not (folder / mark).exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise UserError(
-            "asal replaces only folders that it made",
-            came=f"{folder} is there, and is not one of them",
-            remedy="move it away, or choose another project folder",
+            f"{folder} is there, and is not one of them",
+            rule="asal replaces only folders that it made",
+            hint="move it away, or choose another project folder",
         )
 
 
@@ -177,9 +177,9 @@ def _check_mended(partial: Path) -> None:
         path = partial / name
         if not path.exists() or sha256(path) != digest:
             raise DamageError(
-                "what is mended comes out as it was, because other folders were made from it",
-                came=f"{path}: other bytes, or none",
-                remedy=f"put {name} back from a copy; or delete {partial} and what was made from it, and prepare again",
+                f"{path}: other bytes, or none",
+                rule="what is mended comes out as it was, because other folders were made from it",
+                hint=f"put {name} back from a copy; or delete {partial} and what was made from it, and prepare again",
             )
 
 
@@ -213,9 +213,9 @@ def manifest(folder: Path) -> dict[str, Any]:
     facts = read_json(folder / MANIFEST)
     if facts.get("format") != FORMAT:
         raise UserError(
-            f"this asal reads folders of format {FORMAT}",
-            came=f"{folder} has format {facts.get('format')}",
-            remedy="use the asal that wrote it, or delete the folder and prepare again",
+            f"{folder} has format {facts.get('format')}",
+            rule=f"this asal reads folders of format {FORMAT}",
+            hint="use the asal that wrote it, or delete the folder and prepare again",
         )
     return facts
 
@@ -290,9 +290,9 @@ def telling_of_disk(place: Path) -> Iterator[None]:
         if error.errno not in reasons:
             raise
         raise UserError(
-            "asal can read its sources, and write where it works",
-            came=f"{error.filename or place}: {reasons[error.errno]}",
-            remedy="free some space or choose another folder, then run the same command: it resumes",
+            f"{error.filename or place}: {reasons[error.errno]}",
+            rule="asal can read its sources, and write where it works",
+            hint="free some space or choose another folder, then run the same command: it resumes",
         ) from None
 
 
@@ -312,9 +312,9 @@ def alone(folder: Path) -> Iterator[None]:
             lock.acquire(timeout=0)
         except filelock.Timeout:
             raise BusyError(
-                "one process at a time works in a folder",
-                came=f"another one is at work in {folder}",
-                remedy="wait for it to end, or stop it",
+                f"another one is at work in {folder}",
+                rule="one process at a time works in a folder",
+                hint="wait for it to end, or stop it",
             ) from None
     try:
         yield

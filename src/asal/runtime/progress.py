@@ -12,26 +12,26 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 
-class Watch(Protocol):
+class Progress(Protocol):
     """Is told of progress. Called often: it must be cheap, and it must not raise."""
 
     def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
         """Take notice: so many of so many are done."""
 
 
-def unwatched(stage: str, done: int, total: int, note: str = "") -> None:
+def no_progress(stage: str, done: int, total: int, note: str = "") -> None:
     """Look away: the watch of a library call."""
 
 
 PATIENCE = 2.0  # seconds that a loop goes on before it is told of
-_listener: ContextVar[tuple[Watch, str] | None] = ContextVar("listener", default=None)
+_listener: ContextVar[tuple[Progress, str] | None] = ContextVar("listener", default=None)
 T = TypeVar("T")
 
 
 @contextmanager
-def listening(watch: Watch, stage: str) -> Iterator[None]:
+def listening(progress: Progress, stage: str) -> Iterator[None]:
     """Let long loops inside the block, wherever they are, tell `watch` how far they are, under this stage's name."""
-    before = _listener.set((watch, stage))
+    before = _listener.set((progress, stage))
     try:
         yield
     finally:
@@ -65,17 +65,17 @@ class _Sender:
 
 
 @contextmanager
-def relayed(watch: Watch, *, across: bool) -> Iterator[Watch]:
+def relayed(progress: Progress, *, across: bool) -> Iterator[Progress]:
     """Give a watch that may be called in other processes; itself where nothing goes `across`."""
     if not across:
-        yield watch
+        yield progress
         return
     with multiprocessing.Manager() as manager:
         told = manager.Queue()
 
         def listen() -> None:
             while (said := told.get()) is not None:
-                watch(*said)
+                progress(*said)
 
         listener = threading.Thread(target=listen, daemon=True)
         listener.start()

@@ -41,7 +41,7 @@ class Storage:
         import fsspec
         from fsspec.core import url_to_fs
 
-        remedy = "check the URL and what may be written there, then run the same command again: it resumes"
+        hint = "check the URL and what may be written there, then run the same command again: it resumes"
         try:
             files, folder = url_to_fs(self.url, use_listings_cache=False)  # others write there at the same time
             yield files, folder.rstrip("/")
@@ -51,15 +51,15 @@ class Storage:
             known = ", ".join(sorted(set(fsspec.available_protocols()) & {"file", "ftp", "gs", "s3", "sftp", "abfs"}))
             raise self._unfit(str(error), f"choose one of these, or another that fsspec knows: {known}") from None
         except (OSError, EOFError) as error:
-            raise self._unfit(f"{type(error).__name__}: {error}", remedy) from None
+            raise self._unfit(f"{type(error).__name__}: {error}", hint) from None
         except Exception as error:  # every file system has errors of its own: ftplib's are no OSErrors
             if isinstance(error, UserError):
                 raise
-            raise self._unfit(f"{type(error).__name__}: {error}", remedy) from error
+            raise self._unfit(f"{type(error).__name__}: {error}", hint) from error
 
-    def _unfit(self, what: str, remedy: str) -> UserError:
+    def _unfit(self, what: str, hint: str) -> UserError:
         told = without_secrets(f"{self.url}: {what}")
-        return UserError("a storage takes and gives files", came=told, remedy=remedy)
+        return UserError(told, rule="a storage takes and gives files", hint=hint)
 
     def entry(self, name: str) -> Entry | None:
         """Return what is written beside an offered file, None where it has not been offered or has gone."""

@@ -34,10 +34,10 @@ def checked(answers: Answers, images: int, classes: Sequence[str]) -> list[tuple
         image, label = _pair(pair)
         if not 0 <= image < images:
             raise UserError(
-                f"an image's id is between 0 and {images - 1}", came=str(image), remedy="pass ids that `ask` returned"
+                str(image), rule=f"an image's id is between 0 and {images - 1}", hint="pass ids that `ask` returned"
             )
         if image in numbers:
-            raise UserError("an image is answered once", came=f"image {image} comes twice", remedy="pass it once")
+            raise UserError(f"image {image} comes twice", rule="an image is answered once", hint="pass it once")
         numbers[image] = _number(image, label, classes)
     return list(numbers.items())
 
@@ -48,9 +48,9 @@ def _pair(pair: Any) -> tuple[int, Any]:
         return operator.index(image), label
     except (TypeError, ValueError):
         raise UserError(
-            "an answer is a whole number, the image's id, and a label",
-            came=repr(pair),
-            remedy="pass {id: label} or (id, label) pairs",
+            repr(pair),
+            rule="an answer is a whole number, the image's id, and a label",
+            hint="pass {id: label} or (id, label) pairs",
         ) from None
 
 
@@ -69,7 +69,7 @@ def _number(image: int, label: Any, classes: Sequence[str]) -> int | None:
         return number
     name = str(label)
     raise UserError(
-        f"a label is a class's number, 0 … {len(classes) - 1}, or its name",
-        came=f"{label!r} for image {image}",
-        remedy=f"pass the name as text: '{name}'" if name in classes else f"the classes are {', '.join(classes)}",
+        f"{label!r} for image {image}",
+        rule=f"a label is a class's number, 0 … {len(classes) - 1}, or its name",
+        hint=f"pass the name as text: '{name}'" if name in classes else f"the classes are {', '.join(classes)}",
     )

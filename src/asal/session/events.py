@@ -184,7 +184,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Past:
+class RecordSnapshot:
     """A record as it was after one of its events; nothing can be written into it."""
 
     record: Record
@@ -214,16 +214,16 @@ def _url(where: str | Path) -> sa.URL:
             url = sa.make_url(where)
         except sa.exc.ArgumentError:
             raise UserError(
-                "a record lives in a file or at a database URL",
-                came=f"'{where}' is neither",
-                remedy="pass a path, or a URL such as postgresql://user@host/name",
+                f"'{where}' is neither",
+                rule="a record lives in a file or at a database URL",
+                hint="pass a path, or a URL such as postgresql://user@host/name",
             ) from None
         # SQLAlchemy still takes psycopg2 for the plain name; asal's extra brings psycopg 3.
         return url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
     path = Path(where).absolute()
     if not path.parent.is_dir():
         raise UserError(
-            "a record needs a folder to lie in", came=f"{path.parent} is none", remedy="make it, or correct the path"
+            f"{path.parent} is none", rule="a record needs a folder to lie in", hint="make it, or correct the path"
         )
     return sa.URL.create("sqlite", database=str(path))
 
@@ -234,7 +234,7 @@ def _engine(url: sa.URL, name: str) -> sa.Engine:
             return sa.create_engine(url, pool_pre_ping=True)
         except (ModuleNotFoundError, sa.exc.NoSuchModuleError) as error:
             raise UserError(
-                "a record needs its database's driver", came=f"{name}: {error}", remedy="pip install 'psycopg[binary]'"
+                f"{name}: {error}", rule="a record needs its database's driver", hint="pip install 'psycopg[binary]'"
             ) from None
     patience = {"timeout": PATIENCE, "check_same_thread": False}
     if url.database in (None, "", ":memory:"):  # one connection, or every thread would see an empty table of its own
@@ -288,23 +288,23 @@ def _explaining(name: str) -> Iterator[None]:
         if code in DAMAGE:
             raise _damaged(name, f"{DAMAGE[code]} ({cause})") from None
         raise OutageError(
-            "a record must be open to writing",
-            came=f"{name}: {TROUBLE.get(code, str(cause).strip().partition(chr(10))[0])}",
-            remedy="mend that, then run the same command again: what was acknowledged is kept",
+            f"{name}: {TROUBLE.get(code, str(cause).strip().partition(chr(10))[0])}",
+            rule="a record must be open to writing",
+            hint="mend that, then run the same command again: what was acknowledged is kept",
         ) from None
 
 
-def _busy(came: str) -> BusyError:
+def _busy(got: str) -> BusyError:
     return BusyError(
-        "one process at a time writes to a record",
-        came=came,
-        remedy="read it again and answer what is still open: what was acknowledged is kept",
+        got,
+        rule="one process at a time writes to a record",
+        hint="read it again and answer what is still open: what was acknowledged is kept",
     )
 
 
 def _damaged(name: str, what: str) -> DamageError:
     return DamageError(
-        "a record is read only as it was written",
-        came=f"{name}: {what}",
-        remedy="put a copy from before the damage in its place, or start a new record",
+        f"{name}: {what}",
+        rule="a record is read only as it was written",
+        hint="put a copy from before the damage in its place, or start a new record",
     )

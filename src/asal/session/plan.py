@@ -56,9 +56,9 @@ def check_names(classes: Sequence[str]) -> None:
     """
     if len(classes) <= 1 or len(set(classes)) < len(classes) or not all(name.strip() for name in classes):
         raise UserError(
-            "a classifier tells two or more classes apart, each with a name of its own",
-            came=f"classes = {list(classes)}",
-            remedy="name every class once; what belongs to none may be a class too, such as 'other'",
+            f"classes = {list(classes)}",
+            rule="a classifier tells two or more classes apart, each with a name of its own",
+            hint="name every class once; what belongs to none may be a class too, such as 'other'",
         )
 
 
@@ -70,7 +70,7 @@ def checked_n(n: int, left: int) -> int:
         n = 0
     if n < 1:
         raise UserError(
-            "a batch holds a whole number of images, at least one", came=f"n = {n}", remedy="ask for 1 or more"
+            f"n = {n}", rule="a batch holds a whole number of images, at least one", hint="ask for 1 or more"
         )
     if n > left:
         raise not_enough(n, left)
@@ -84,16 +84,16 @@ def checked_choice(chosen: Selection, n: int, now: Round, name: str) -> Selectio
     else:
         if chosen.images.dtype != np.uint8 or chosen.images.shape[1:] != now.pool.shape:
             raise UserError(
-                f"made-up images are like the pool's, uint8 of (h, w, c) = {now.pool.shape}",
-                came=f"'{name}' made {chosen.images.dtype} of {chosen.images.shape[1:]}",
-                remedy="mend the strategy: see asal.models.tensors.to_images",
+                f"'{name}' made {chosen.images.dtype} of {chosen.images.shape[1:]}",
+                rule=f"made-up images are like the pool's, uint8 of (h, w, c) = {now.pool.shape}",
+                hint="mend the strategy: see asal.models.tensors.to_images",
             )
         good = chosen.ids == len(now.pool) + len(now.origins) + np.arange(len(chosen.ids))
     if len(chosen.ids) != n * chosen.group or not good.all():
-        closed = chosen.ids[~good][:5].tolist()
+        excluded = chosen.ids[~good][:5].tolist()
         raise UserError(
-            "a strategy chooses as many images as are wanted, of those that are still open",
-            came=f"'{name}' chose {len(chosen.ids)} for {n}" + (f", among them the closed {closed}" if closed else ""),
-            remedy="mend the strategy: return candidates' ids, not rows",
+            f"'{name}' chose {len(chosen.ids)} for {n}" + (f", among them the excluded {excluded}" if excluded else ""),
+            rule="a strategy chooses as many images as are wanted, of those that are still open",
+            hint="mend the strategy: return candidates' ids, not rows",
         )
     return chosen

@@ -106,9 +106,9 @@ def _upgrade(connection: sa.Connection, version: str | None) -> None:
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     if version is not None and version not in known:
         raise UserError(
-            f"this asal knows a record's tables up to revision {HEAD}",
-            came=f"revision {version}",
-            remedy="use the asal that wrote it",
+            f"revision {version}",
+            rule=f"this asal knows a record's tables up to revision {HEAD}",
+            hint="use the asal that wrote it",
         )
     with _at_once:
         command.upgrade(config, "head")

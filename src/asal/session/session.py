@@ -22,21 +22,21 @@ from asal.core import (
     LineLearner,
     Model,
     Pool,
+    Resources,
     Round,
     Scores,
     Selection,
-    Toolmaker,
-    Tools,
+    ToolProvider,
 )
 from asal.errors import BusyError, UserError
 from asal.runtime.meter import Meter
 from asal.runtime.rng import stream
 from asal.session.answers import Answers, checked
-from asal.session.events import FORMAT, NOTHING, Event, Past, Record
+from asal.session.events import FORMAT, NOTHING, Event, Record, RecordSnapshot
 from asal.session.missing import NO_MODEL, NO_TOOLS
 from asal.session.plan import Plan, checked_choice, checked_n
 from asal.session.state import Asked, State, check_size, fold
-from asal.session.synthetic_pool import Joined, encoded
+from asal.session.synthetic_pool import PoolWithSynthetic, encoded
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +84,7 @@ class Session:
     (4, 2)
     """
 
-    def __init__(self, pool: Pool, record: Record, plan: Plan, tools: Toolmaker | None = None) -> None:
+    def __init__(self, pool: Pool, record: Record, plan: Plan, tools: ToolProvider | None = None) -> None:
         """Go on where the record ends.
 
         Args:
@@ -132,7 +132,7 @@ class Session:
 
     def images(self, ids: Ids) -> Images:
         """Return images (n, h, w, c) by id: the pool's, and those that were made up for this session."""
-        return Joined(self.pool, self._state.made).read(ids)
+        return PoolWithSynthetic(self.pool, self._state.made).read(ids)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -159,12 +159,12 @@ class Session:
         """
         with self._lock:
             if why := _untrainable(self._state):
-                raise UserError("a classifier is trained on two or more classes", came=why, remedy="label more images")
+                raise UserError(why, rule="a classifier is trained on two or more classes", hint="label more images")
             return self._train(self._state.number if number is None else number).model
 
     def then(self, seq: int) -> Session:
         """Return the session as it was after event number `seq`; what it trains is what was trained then."""
-        past = Session(self.pool, cast(Record, Past(self.record, seq)), self.plan, self._tools)
+        past = Session(self.pool, cast(Record, RecordSnapshot(self.record, seq)), self.plan, self._tools)
         past._trained = self._trained
         past._state = replace(past._state, made=self._state.made)  # so that what was made up since can be read
         return past
@@ -248,9 +248,9 @@ class Session:
             for image, label in checked(answers, len(self.pool) + len(state.made), self.plan.classes):
                 if image not in state.answers and image not in state.skips:
                     raise UserError(
-                        "a correction changes an answer",
-                        came=f"image {image} has none",
-                        remedy="give the first one with `tell`",
+                        f"image {image} has none",
+                        rule="a correction changes an answer",
+                        hint="give the first one with `tell`",
                     )
                 events.append(Event("corrected", state.number, image, label, by))
             self._write(events)
@@ -266,8 +266,8 @@ class Session:
                 trained = self._train(number)
                 meter.seconds.update(trained.meter.seconds)  # also where `model` had it trained before
             model, chooser, name, rng = trained.model, plan.strategy, plan.name, stream(plan.seed, "strategy", number)
-        pool = Joined(self.pool, state.made)
-        tools = cast(Tools, NO_TOOLS) if self._tools is None else self._tools.at(model, meter)
+        pool = PoolWithSynthetic(self.pool, state.made)
+        tools = cast(Resources, NO_TOOLS) if self._tools is None else self._tools.at(model, meter)
         origins = [made.note for made in state.made.values()]
         closed = np.concatenate([state.skipped, state.open])  # nothing is open but where it asks ahead
         now = Round(number, pool, state.labelled, state.labels, model, tools, closed, meter, origins)
@@ -354,9 +354,9 @@ def check_record(name: str, state: State, pool: Pool, classes: Sequence[str], se
     for fact, here in now.items():
         if then[fact] != here:
             raise UserError(
-                "a record belongs to one pool, one list of classes and one seed",
-                came=f"{name} was begun with {fact} = {then[fact]!r}, and this session has {here!r}",
-                remedy=f"go on with the {fact} it was begun with, or start a new record",
+                f"{name} was begun with {fact} = {then[fact]!r}, and this session has {here!r}",
+                rule="a record belongs to one pool, one list of classes and one seed",
+                hint=f"go on with the {fact} it was begun with, or start a new record",
             )
     check_size(name, state, len(pool))
 
@@ -370,9 +370,9 @@ def _untrainable(state: State) -> str | None:
 
 def _not_waiting(image: int, state: State) -> UserError:
     if image in state.answers or image in state.skips:
-        came, remedy = f"image {image} is answered already", f"change its answer with `correct({{{image}: …}})`"
+        got, hint = f"image {image} is answered already", f"change its answer with `correct({{{image}: …}})`"
     elif state.waiting:
-        came, remedy = f"image {image} is not in the open batch", "answer those of `ask`, which returns the open batch"
+        got, hint = f"image {image} is not in the open batch", "answer those of `ask`, which returns the open batch"
     else:
-        came, remedy = f"image {image}, while no batch is open", "call `ask` first"
-    return UserError("an answer belongs to an image that was asked", came=came, remedy=remedy)
+        got, hint = f"image {image}, while no batch is open", "call `ask` first"
+    return UserError(got, rule="an answer belongs to an image that was asked", hint=hint)

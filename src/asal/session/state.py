@@ -53,7 +53,7 @@ class Pick(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class SyntheticImage:
     """An image that was made up, to be labelled in place of the pool's."""
 
     picture: str  # a PNG in base64; see asal.session.synthetic_pool
@@ -73,7 +73,7 @@ class State:
     skips: MappingProxyType[int, None] = field(default_factory=lambda: NOTHING)  # ids that nobody could tell
     waiting: MappingProxyType[int, Pick] = field(default_factory=lambda: NOTHING)  # the open ids
     notes: MappingProxyType[int, Mapping[str, Any]] = field(default_factory=lambda: NOTHING)  # of open and recent ids
-    made: MappingProxyType[int, Made] = field(default_factory=lambda: NOTHING)  # id → what was made up
+    made: MappingProxyType[int, SyntheticImage] = field(default_factory=lambda: NOTHING)  # id → what was made up
     authors: MappingProxyType[int, str | None] = field(default_factory=lambda: NOTHING)  # id → whose answer counts
     votes: MappingProxyType[int, Mapping[str, int | None]] = field(default_factory=lambda: NOTHING)  # id → by → label
     final: MappingProxyType[int, None] = field(default_factory=lambda: NOTHING)  # ids that an adjudicator has settled
@@ -166,15 +166,15 @@ def check_size(name: str, state: State, images: int) -> None:
     )
     if (last := max(real, default=-1)) >= images:
         raise UserError(
-            "a pool keeps its images, because labels belong to their ids",
-            came=f"image {last} in {name}, and a pool of {images:,}",
-            remedy="put the project's additions back",
+            f"image {last} in {name}, and a pool of {images:,}",
+            rule="a pool keeps its images, because labels belong to their ids",
+            hint="put the project's additions back",
         )
     if (first := min(state.made, default=images)) < images:
         raise UserError(
-            "images that were made up have the ids behind the pool's, so that such a pool cannot grow",
-            came=f"{name} has made-up images from {first} on, and the pool has {images:,} by now",
-            remedy="start a new record for the larger pool",
+            f"{name} has made-up images from {first} on, and the pool has {images:,} by now",
+            rule="images that were made up have the ids behind the pool's, so that such a pool cannot grow",
+            hint="start a new record for the larger pool",
         )
 
 
@@ -188,7 +188,7 @@ class _Draft:
     skips: dict[int, None]
     waiting: dict[int, Pick]
     notes: dict[int, Mapping[str, Any]]
-    made: dict[int, Made]
+    made: dict[int, SyntheticImage]
     authors: dict[int, str | None]
     votes: dict[int, Mapping[str, int | None]]
     final: dict[int, None]
@@ -251,7 +251,7 @@ def _took_in(draft: _Draft, event: Event) -> None:
     pictures = facts.pop("images", ())
     asked = Asked(event.round, ids, scores, **facts)
     for image, picture, note in zip(ids, pictures, notes or ({},) * len(pictures), strict=bool(pictures)):
-        draft.made[image] = Made(picture, note, 1 / asked.group)
+        draft.made[image] = SyntheticImage(picture, note, 1 / asked.group)
     recent = {*draft.waiting, *(draft.rounds[-1].ids if draft.rounds else ())}
     draft.notes = {image: note for image, note in draft.notes.items() if image in recent}
     if notes:
@@ -339,11 +339,11 @@ APPLY: Mapping[str, Callable[[_Draft, Event], object]] = {
 
 def _contradiction(event: Event, what: str) -> DamageError:
     return DamageError(
-        "a record tells one story",
-        came=f"event {event.seq} ('{event.kind}') contradicts those before it: {what}",
-        remedy="put a copy from before the damage in its place",
+        f"event {event.seq} ('{event.kind}') contradicts those before it: {what}",
+        rule="a record tells one story",
+        hint="put a copy from before the damage in its place",
     )
 
 
 def _newer(what: str) -> UserError:
-    return UserError(f"this asal reads records of format {FORMAT}", came=what, remedy="use the asal that wrote it")
+    return UserError(what, rule=f"this asal reads records of format {FORMAT}", hint="use the asal that wrote it")

@@ -15,13 +15,13 @@ import numpy as np
 from asal.core import Ids, Images, Pool, as_ids
 from asal.data.png import png
 from asal.errors import DamageError
-from asal.session.state import Made
+from asal.session.state import SyntheticImage
 
 
-class Joined:
+class PoolWithSynthetic:
     """A pool, and the images made up beside it. Its length is the pool's: candidates are real images alone."""
 
-    def __init__(self, pool: Pool, made: Mapping[int, Made]) -> None:
+    def __init__(self, pool: Pool, made: Mapping[int, SyntheticImage]) -> None:
         self._pool, self._made = pool, made
 
     @property
@@ -86,7 +86,7 @@ def decoded(text: str, shape: Sequence[int] | None = None) -> Images:
 
 def _damaged(what: str) -> DamageError:
     return DamageError(
-        "a made-up image is read only as it was written",
-        came=f"one in the record: {what}",
-        remedy="put a copy of the record from before the damage in its place",
+        f"one in the record: {what}",
+        rule="a made-up image is read only as it was written",
+        hint="put a copy of the record from before the damage in its place",
     )

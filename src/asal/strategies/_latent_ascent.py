@@ -14,7 +14,7 @@ from torch import Tensor
 from asal.errors import UserError
 from asal.runtime.devices import Precision, here
 
-Stepper: TypeAlias = Literal["eager", "compiled", "captured"]
+Backend: TypeAlias = Literal["eager", "compiled", "captured"]
 Value: TypeAlias = Callable[[Tensor], Tensor]  # latents (b, z) → their objective (b,), differentiably
 Step: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]  # latents (b, z) → objective (b,) and its gradient (b, z)
 
@@ -25,22 +25,24 @@ RISE = 1e-3  # of the objective: a smaller rise is none
 
 
 @dataclass(frozen=True)
-class Climb:
+class LatentOptimisation:
     """How latents are moved towards a high objective. What has a default does nothing unless it is set."""
 
     steps: int  # of Adam
     step_size: float  # Adam's, in units of the latents
     prior: float = 0.0  # weight of ‖z‖²/2z, which holds the latents where the generator was trained
-    restarts: int = 1  # latents climbed for each image wanted; the best are kept
-    starts: int = 1  # latents drawn for each one climbed: those of the highest objective are, after one forward pass
+    num_restarts: int = 1  # latents climbed for each image wanted; the best are kept
+    raw_samples: int = (
+        1  # latents drawn for each one climbed: those of the highest objective are, after one forward pass
+    )
     enough: float = float("inf")  # of the objective: a latent that has reached it rests there
     patience: int = 0  # steps without a rise, after which a latent rests where it was highest; 0 waits for ever
     keep_best: bool = False  # of each path the highest point, not the last
     precision: Precision = "float32"  # of the networks; latents and Adam are always in float32
-    stepper: Stepper = "eager"
+    backend: Backend = "eager"
 
 
-class Slope:
+class ValueAndGrad:
     """The objective of latents, and its gradient, block by block.
 
     Args:
@@ -48,17 +50,17 @@ class Slope:
         most: latents that will be asked about at once, at the most.
     """
 
-    def __init__(self, value: Value, most: int, latent_dim: int, how: Climb) -> None:
+    def __init__(self, value: Value, most: int, latent_dim: int, how: LatentOptimisation) -> None:
         self._value, self._precision = value, how.precision
         self._block = min(most, AT_ONCE) if here().type == "cpu" else most
-        self._whole = how.stepper != "eager"  # such a step is made for one shape alone
-        self._step = _stepper(value, (self._block, latent_dim), how)
+        self._whole = how.backend != "eager"  # such a step is made for one shape alone
+        self._step = _backend(value, (self._block, latent_dim), how)
 
     def __call__(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """Return the objective of latents (n,) and its gradient (n, z)."""
         with cast_to(self._precision):
             parts = [self._one(block) for block in latents.split(self._block)]
-        return torch.cat([values for values, _ in parts]), torch.cat([slopes for _, slopes in parts])
+        return torch.cat([values for values, _ in parts]), torch.cat([gradients for _, gradients in parts])
 
     @torch.inference_mode()
     def values(self, latents: Tensor) -> Tensor:
@@ -70,11 +72,11 @@ class Slope:
         size = len(block)
         if self._whole and size < self._block:
             block = torch.cat([block, block[:1].expand(self._block - size, -1)])
-        values, slopes = self._step(block)
-        return values[:size], slopes[:size]
+        values, gradients = self._step(block)
+        return values[:size], gradients[:size]
 
 
-def climbed(slope: Slope, latents: Tensor, how: Climb) -> tuple[Tensor, int]:
+def optimised(value_and_grad: ValueAndGrad, latents: Tensor, how: LatentOptimisation) -> tuple[Tensor, int]:
     """Return where latents (n, z) end, and how many network evaluations that took.
 
     Adam moves all in every step, those that rest in vain: what is dear is the gradient, and they have none.
@@ -86,7 +88,7 @@ def climbed(slope: Slope, latents: Tensor, how: Climb) -> tuple[Tensor, int]:
     adam = torch.optim.Adam([at], how.step_size, fused=True)
     watched = how.patience > 0 or how.keep_best or how.enough < float("inf")
     for step in range(how.steps):
-        values, slopes = slope(at[moving])
+        values, gradients = value_and_grad(at[moving])
         evaluations += len(moving)
         if watched:
             since[moving[values > best[moving] + RISE]] = step
@@ -95,14 +97,14 @@ def climbed(slope: Slope, latents: Tensor, how: Climb) -> tuple[Tensor, int]:
             rests = best[moving] >= how.enough  # only just now, or it would rest already
             if how.patience:
                 rests |= step - since[moving] >= how.patience
-            moving, slopes = moving[~rests], slopes[~rests]
+            moving, gradients = moving[~rests], gradients[~rests]
             if not len(moving):
                 return ends, evaluations
         at.grad = torch.zeros_like(at)
-        at.grad[moving] = how.prior / at.shape[1] * at[moving] - slopes
+        at.grad[moving] = how.prior / at.shape[1] * at[moving] - gradients
         adam.step()
     if how.keep_best:  # the last points have not been looked at
-        values = slope.values(at[moving])
+        values = value_and_grad.values(at[moving])
         evaluations += len(moving)
         moving = moving[values > best[moving]]
     ends[moving] = at[moving]
@@ -115,10 +117,10 @@ def cast_to(precision: Precision) -> AbstractContextManager[None]:
     return torch.autocast(here().type, torch.bfloat16, enabled=precision == "bf16", cache_enabled=False)
 
 
-def _stepper(value: Value, shape: tuple[int, int], how: Climb) -> Step:
-    if how.stepper == "compiled":
+def _backend(value: Value, shape: tuple[int, int], how: LatentOptimisation) -> Step:
+    if how.backend == "compiled":
         return _compiled(value)
-    if how.stepper == "captured":
+    if how.backend == "captured":
         with cast_to(how.precision):
             return _captured(value, shape)
     return _eager(value)
@@ -128,8 +130,8 @@ def _eager(value: Value) -> Step:
     def step(latents: Tensor) -> tuple[Tensor, Tensor]:
         latents = latents.detach().requires_grad_()
         values = value(latents)
-        (slopes,) = torch.autograd.grad(values.sum(), latents)
-        return values.detach().float(), slopes
+        (gradients,) = torch.autograd.grad(values.sum(), latents)
+        return values.detach().float(), gradients
 
     return step
 
@@ -148,9 +150,9 @@ def _compiled(value: Value) -> Step:
                 return _eager(torch.compile(value, dynamic=False))(latents)
         except TorchDynamoException as error:
             raise UserError(
-                "compiled steps need what torch.compile needs: a C++ compiler, and Triton on a GPU",
-                came=f"{type(error).__name__}: {str(error).partition(chr(10))[0]}",
-                remedy="install one (g++ or clang++), or leave `stepper` out",
+                f"{type(error).__name__}: {str(error).partition(chr(10))[0]}",
+                rule="compiled steps need what torch.compile needs: a C++ compiler, and Triton on a GPU",
+                hint="install one (g++ or clang++), or leave `stepper` out",
             ) from error
 
     return compiling
@@ -164,9 +166,9 @@ def _captured(value: Value, shape: tuple[int, int]) -> Step:
     """
     if here().type != "cuda":
         raise UserError(
-            "steps are captured as CUDA graphs, on a CUDA device",
-            came=f"networks on '{here()}'",
-            remedy="leave `stepper` out",
+            f"networks on '{here()}'",
+            rule="steps are captured as CUDA graphs, on a CUDA device",
+            hint="leave `stepper` out",
         )
     step, given = _eager(value), torch.zeros(shape, device=here())
     side = torch.cuda.Stream()
@@ -177,11 +179,11 @@ def _captured(value: Value, shape: tuple[int, int]) -> Step:
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        values, slopes = step(given)
+        values, gradients = step(given)
 
     def replayed(latents: Tensor) -> tuple[Tensor, Tensor]:
         given.copy_(latents)
         graph.replay()
-        return values.clone(), slopes.clone()  # the next replay writes over them
+        return values.clone(), gradients.clone()  # the next replay writes over them
 
     return replayed

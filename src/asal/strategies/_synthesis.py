@@ -15,7 +15,7 @@ from asal.core import Features, Images, LossModel, Model, Round, Scores
 from asal.models.tensors import to_images
 from asal.runtime.devices import here
 from asal.runtime.rng import torch_stream
-from asal.strategies._latent_ascent import AT_ONCE, Climb, Slope, climbed
+from asal.strategies._latent_ascent import AT_ONCE, LatentOptimisation, ValueAndGrad, optimised
 from asal.strategies.scores import scores
 
 Objective: TypeAlias = Callable[[Tensor], Tensor]  # float images (n, c, h, w) in [−1, 1] → (n,), higher = better
@@ -38,34 +38,40 @@ def of_score(model: Model, name: str) -> Objective:
     return lambda batch: part.make(model.logits(batch).float().softmax(1))
 
 
-def enough_of(now: Round, name: str, saturated: float) -> float:
+def enough_of(now: Round, name: str, score_tolerance: float) -> float:
     """Return the score that lies below its ceiling by a share of its range; infinity for a share of 0.
 
     The ceiling is the score where all classes are equally likely, and the range reaches from there down to certainty.
     The loss that a classifier foretells has no ceiling.
     """
     part = scores[name]
-    if saturated == 0 or "loss" in part.needs:
+    if score_tolerance == 0 or "loss" in part.needs:
         return float("inf")
     classes = now.predict(np.zeros(1, np.int64)).shape[1]  # some modules take no empty batch
     ends = np.stack([np.full(classes, 1 / classes), np.eye(classes)[0]])
     ceiling, floor = part.make(ends)
-    return float(ceiling - saturated * (ceiling - floor))
+    return float(ceiling - score_tolerance * (ceiling - floor))
 
 
-def synthesise(now: Round, n: int, objective: Objective, climb: Climb, rng: np.random.Generator) -> Synthetic:
+def synthesise(
+    now: Round, n: int, objective: Objective, how_optimised: LatentOptimisation, rng: np.random.Generator
+) -> Synthetic:
     """Return the n best of n · restarts images whose objective was climbed through the generator (eq. 1).
 
     max over z of objective(G(z)), from z ~ N(0, I), by Adam. Cost: constant in the pool.
     """
-    generator, many = now.tools.generator, n * climb.restarts
+    generator, many = now.tools.generator, n * how_optimised.num_restarts
     with now.meter.part("generate"):
-        slope = Slope(lambda latents: objective(generator.decode(latents)), many, generator.latent_dim, climb)
-        latents = torch.randn(many * climb.starts, generator.latent_dim, generator=torch_stream(rng)).to(here())
-        if climb.starts > 1:
+        value_and_grad = ValueAndGrad(
+            lambda latents: objective(generator.decode(latents)), many, generator.latent_dim, how_optimised
+        )
+        latents = torch.randn(many * how_optimised.raw_samples, generator.latent_dim, generator=torch_stream(rng)).to(
+            here()
+        )
+        if how_optimised.raw_samples > 1:
             now.meter.generated += len(latents)
-            latents = latents[slope.values(latents).argsort(descending=True, stable=True)[:many]]
-        latents, evaluations = climbed(slope, latents, climb)
+            latents = latents[value_and_grad.values(latents).argsort(descending=True, stable=True)[:many]]
+        latents, evaluations = optimised(value_and_grad, latents, how_optimised)
         with torch.inference_mode():
             images = torch.cat([generator.decode(block) for block in latents.split(AT_ONCE)])
             reached = torch.cat([objective(block) for block in images.split(AT_ONCE)]).cpu().double().numpy()

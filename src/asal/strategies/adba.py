@@ -19,9 +19,9 @@ from asal.core import (
     Images,
     Labels,
     Probs,
+    Resources,
     Round,
     Selection,
-    Tools,
     not_enough,
 )
 from asal.errors import UserError
@@ -77,9 +77,9 @@ class Adba:
             {"line": first + row, "place": place, "source": int(ids[row]), "latent": rounded(latents[row, place])}
             for row, place in np.ndindex(n, self.points)
         ]
-        return Selection.of_made(now, images, np.repeat(values, self.points), notes, self.points)
+        return Selection.of_synthetic(now, images, np.repeat(values, self.points), notes, self.points)
 
-    def learner(self, tools: Tools) -> LatentSvm:
+    def learner(self, tools: Resources) -> LatentSvm:
         """Return what trains the classifier that this strategy hangs on."""
         return LatentSvm(Recalling(tools), self.weight_decay)
 
@@ -95,7 +95,7 @@ class Adba:
 class Recalling:
     """The latents of images, found once each: finding them takes a climb, and a test set is judged in every round."""
 
-    def __init__(self, tools: Tools) -> None:
+    def __init__(self, tools: Resources) -> None:
         self._tools = tools  # not yet opened
         self._known: dict[bytes, Features] = {}
 
@@ -144,9 +144,9 @@ class LatentModel:
     def logits(self, batch: Any) -> Any:
         """Refuse: latents are found by a climb, which has no gradient."""
         raise UserError(
-            "a strategy that climbs a score needs a classifier with a gradient",
-            came="adba's, which works on latents",
-            remedy="take the classifier of another strategy",
+            "adba's, which works on latents",
+            rule="a strategy that climbs a score needs a classifier with a gradient",
+            hint="take the classifier of another strategy",
         )
 
 
@@ -172,7 +172,7 @@ class LatentSvm:
         """
         if classes != 2:
             raise UserError(
-                "ADBA draws a line between two classes", came=f"{classes} of them", remedy="keep two under [pool]"
+                f"{classes} of them", rule="ADBA draws a line between two classes", hint="keep two under [pool]"
             )
         noted = np.array(["line" in origin for origin in origins], np.bool_)
         z, sides = np.empty((len(images), self.latents.dim)), labels.copy()

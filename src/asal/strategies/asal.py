@@ -10,13 +10,13 @@ from annotated_types import Ge, Gt, Lt
 from asal.core import Ids, Neighbours, Round, Scores, Selection, not_enough
 from asal.runtime.devices import Precision
 from asal.strategies import strategies
-from asal.strategies._latent_ascent import Climb, Stepper
+from asal.strategies._latent_ascent import Backend, LatentOptimisation
 from asal.strategies._scoring import highest, rated
 from asal.strategies._synthesis import Synthetic, enough_of, of_score, rounded, synthesise
 
 Count = Annotated[int, Ge(1)]
 # Unless it is the paper's way; measured in docs/results/generation.md.
-STEP_SIZE, STARTS, SATURATED, PATIENCE = 0.02, 10, 0.01, 10
+STEP_SIZE, RAW_SAMPLES, SCORE_TOLERANCE, PATIENCE = 0.02, 10, 0.01, 10
 
 
 @strategies.register("asal", needs=("generator", "features", "index", "gradient"))
@@ -30,15 +30,15 @@ def asal(  # noqa: PLR0913  its options are the method's
     steps: Annotated[int, Ge(0)] = 100,
     step_size: Annotated[float, Gt(0)] | None = None,
     prior: Annotated[float, Ge(0)] = 0.0,
-    restarts: Count = 1,
+    num_restarts: Count = 1,
     candidates: Count | None = None,
     rerank: bool | None = None,
-    starts: Count | None = None,
-    saturated: Annotated[float, Ge(0), Lt(1)] | None = None,
+    raw_samples: Count | None = None,
+    score_tolerance: Annotated[float, Ge(0), Lt(1)] | None = None,
     patience: Annotated[int, Ge(0)] | None = None,
     keep_best: bool | None = None,
     precision: Precision = "float32",
-    stepper: Stepper = "eager",
+    backend: Backend = "eager",
 ) -> Selection:
     """Synthetic images of high score, matched to real ones in feature space. Cost: that of n look-ups in the index.
 
@@ -71,17 +71,19 @@ def asal(  # noqa: PLR0913  its options are the method's
     candidates = candidates or (1 if paper else 20)
     rerank = not paper if rerank is None else rerank
     step_size = step_size or (0.05 if paper else STEP_SIZE)
-    starts = starts or (1 if paper else STARTS)
-    saturated = (0.0 if paper else SATURATED) if saturated is None else saturated
+    raw_samples = raw_samples or (1 if paper else RAW_SAMPLES)
+    score_tolerance = (0.0 if paper else SCORE_TOLERANCE) if score_tolerance is None else score_tolerance
     patience = (0 if paper else PATIENCE) if patience is None else patience
     keep_best = not paper if keep_best is None else keep_best
-    enough = enough_of(now, score, saturated)
-    climb = Climb(steps, step_size, prior, restarts, starts, enough, patience, keep_best, precision, stepper)
-    made = synthesise(now, n, of_score(now.model, score), climb, rng)
+    enough = enough_of(now, score, score_tolerance)
+    how_optimised = LatentOptimisation(
+        steps, step_size, prior, num_restarts, raw_samples, enough, patience, keep_best, precision, backend
+    )
+    made = synthesise(now, n, of_score(now.model, score), how_optimised, rng)
     with now.meter.part("match"):
         queries = now.tools.extractor(made.images)
         # Of a query's first candidates + n − 1 neighbours, the others can have taken n − 1 at the most.
-        near = now.search(queries, candidates + n - 1, without=now.candidates.closed)
+        near = now.search(queries, candidates + n - 1, without=now.candidates.excluded)
     if rerank:
         ids, own = _best_of(now, near, candidates, n, score)
         sources = _nearest_query(near, ids)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from asal.core import Model, Round, Selection
 from asal.strategies import strategies
-from asal.strategies._latent_ascent import Climb
+from asal.strategies._latent_ascent import LatentOptimisation
 from asal.strategies._synthesis import Objective, rounded, synthesise
 
 
@@ -29,12 +29,12 @@ def gaal(
     for more the gap between the two largest. Adam's steps and their size are those of `asal` with `paper = true`, so
     that the two differ in what they do with the images alone (our choice; theirs are not given).
     """
-    made = synthesise(now, n, at_the_boundary(now.model), Climb(steps, step_size), rng)
+    made = synthesise(now, n, at_the_boundary(now.model), LatentOptimisation(steps, step_size), rng)
     notes = [
         {"latent": rounded(latent), "gap": float(-score)}
         for latent, score in zip(made.latents, made.scores, strict=True)
     ]
-    return Selection.of_made(now, made.images, made.scores, notes)
+    return Selection.of_synthetic(now, made.images, made.scores, notes)
 
 
 def at_the_boundary(model: Model) -> Objective:

@@ -16,7 +16,7 @@ from asal.core import NO_IDS, Candidates, Features, Ids, Images, LinearModel, Po
 from asal.errors import UserError
 from asal.models.tensors import to_batch
 from asal.runtime import artifacts
-from asal.runtime.progress import Watch
+from asal.runtime.progress import Progress
 from asal.runtime.rng import stream
 from asal.strategies import strategies
 from asal.strategies._hyperplanes import Planes
@@ -69,21 +69,21 @@ class HyperplaneHash:
         picks, values = highest(ids, np.where(np.isfinite(near), near, -np.finfo(np.float64).max), n)
         return Selection(picks, values, [{"hashed": bool(hashed)} for hashed in np.isin(picks, found)])
 
-    def train(self, pool: Pool, folder: Path, seed: int, device: Any, watch: Watch) -> None:
+    def train(self, pool: Pool, folder: Path, seed: int, device: Any, progress: Progress) -> None:
         """Hash every image of the pool into `folder`. Memory: one code an image and table."""
         rng, n = stream(seed, "hyperplane hash"), len(pool)
         self._check_size(int(np.prod(pool.shape)) + 1, self._functions(n))
-        hashing = Hashing.drawn(self.kind, self.tables, self._functions(n), *_moments(pool, watch), rng)
+        hashing = Hashing.drawn(self.kind, self.tables, self._functions(n), *_moments(pool, progress), rng)
         hashing.save(folder)
         codes = np.empty((n, self.tables), np.uint32)
         for ids in _blocks(n):
-            watch("hyperplane hash", int(ids[0]), n)
+            progress("hyperplane hash", int(ids[0]), n)
             codes[ids] = hashing.of_points(pixels(pool.read(ids)))
         for table in range(self.tables):
             order = np.argsort(codes[:, table], kind="stable")
             _save(folder / f"codes-{table:03d}.npy", codes[order, table])
             _save(folder / f"ids-{table:03d}.npy", order.astype(np.int64))
-        watch("hyperplane hash", n, n)
+        progress("hyperplane hash", n, n)
 
     def load(self, folder: Path, shape: tuple[int, int, int]) -> Tables:
         """Open what `train` wrote; the codes stay on the disk."""
@@ -93,9 +93,9 @@ class HyperplaneHash:
         numbers = self.tables * functions * d * (2 if self.kind == "h" else d)
         if numbers > LARGEST:
             raise UserError(
-                f"hash functions hold {LARGEST:,} random numbers at most",
-                came=f"{numbers:,} for {self.tables} tables of {functions} functions on {d:,} coordinates",
-                remedy="use kind = 'h', fewer tables or functions, or smaller images",
+                f"{numbers:,} for {self.tables} tables of {functions} functions on {d:,} coordinates",
+                rule=f"hash functions hold {LARGEST:,} random numbers at most",
+                hint="use kind = 'h', fewer tables or functions, or smaller images",
             )
 
     def _functions(self, n: int) -> int:
@@ -233,11 +233,11 @@ def _blocks(n: int) -> Iterator[Ids]:
         yield np.arange(start, min(start + BLOCK, n), dtype=np.int64)
 
 
-def _moments(pool: Pool, watch: Watch) -> tuple[Floats, float]:
+def _moments(pool: Pool, progress: Progress) -> tuple[Floats, float]:
     """Return the mean of the pool's pixels (d,), and the root mean square of their distances to it."""
     n, squares, total = len(pool), 0.0, np.zeros(int(np.prod(pool.shape)))
     for ids in _blocks(n):
-        watch("hyperplane hash: mean", int(ids[0]), n)
+        progress("hyperplane hash: mean", int(ids[0]), n)
         points = pixels(pool.read(ids)).astype(np.float64)
         total += points.sum(axis=0)
         squares += float((points**2).sum())

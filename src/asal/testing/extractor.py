@@ -15,7 +15,7 @@ from typing import TypeAlias
 import numpy as np
 
 from asal.core import Extractor, Images
-from asal.features import Given, Trainable
+from asal.features import ExtractorInputs, TrainableFeatures
 from asal.models.generators import Adversary
 from asal.models.learners.linear import Linear
 from asal.models.networks import generator_and_critic, initialise
@@ -24,7 +24,7 @@ from asal.runtime.rng import stream, torch_stream
 from asal.testing import training
 from asal.testing.training import toy_pool, train, workshop
 
-Make: TypeAlias = Callable[[], Trainable]
+Make: TypeAlias = Callable[[], TrainableFeatures]
 Shape: TypeAlias = tuple[int, int, int]
 
 
@@ -38,11 +38,11 @@ def toy_adversary(shape: Shape) -> Adversary:
     return Adversary(4, drawer, critic.hidden, critic.trunk.dim, here())
 
 
-def toy_given(shape: Shape) -> Given:
+def toy_given(shape: Shape) -> ExtractorInputs:
     """Return all that a kind of features may name in its needs."""
     pool = toy_pool(shape)
     model = Linear(iterations=5).fit(pool.read(np.arange(40)), np.arange(40) % 3, 3, stream(0, "toy model"))
-    return Given(toy_adversary(shape), model)
+    return ExtractorInputs(toy_adversary(shape), model)
 
 
 @contextmanager

@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from asal.errors import UserError
-from asal.models.generators import Adversary, Trainable
+from asal.models.generators import Adversary, TrainableGenerator
 from asal.models.tensors import to_batch
 from asal.runtime.rng import stream, torch_stream
 from asal.testing import training
 from asal.testing.training import toy_pool, train, workshop
 
-Make: TypeAlias = Callable[[], Trainable]
+Make: TypeAlias = Callable[[], TrainableGenerator]
 Shape: TypeAlias = tuple[int, int, int]
 
 REFUSABLE = ((12, 10, 1), (5, 5, 1), (48, 48, 1))  # (h, w, c) that a generator may refuse

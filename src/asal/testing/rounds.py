@@ -36,7 +36,7 @@ from asal.core import (
     Vectors,
     as_ids,
 )
-from asal.features import Given
+from asal.features import ExtractorInputs
 from asal.features.latent import Latent
 from asal.features.pca import Reduced, fit_pca
 from asal.features.pixels import PixelExtractor
@@ -46,7 +46,7 @@ from asal.models.learners.linear import Linear
 from asal.models.learners.neural import NeuralModel
 from asal.registry import Part
 from asal.runtime.devices import Device
-from asal.runtime.progress import unwatched
+from asal.runtime.progress import no_progress
 from asal.runtime.rng import stream
 from asal.strategies.scores.entropy import entropy
 from asal.testing.toys import toy_world
@@ -79,7 +79,7 @@ class Toolbox:
 
 
 @dataclass(frozen=True)
-class Foretelling:
+class EntropyAsLossModel:
     """A classifier that foretells its entropy as its loss."""
 
     model: NeuralModel
@@ -116,7 +116,7 @@ class Setting:
             model = learner.fit_lines(self.pool.read(labelled), labels, [{}] * len(labels), classes, rng)
         else:
             classes = int(self.truth.max()) + 1
-            model = Foretelling(Linear(iterations=10).fit(self.pool.read(labelled), labels, classes, rng))
+            model = EntropyAsLossModel(Linear(iterations=10).fit(self.pool.read(labelled), labels, classes, rng))
         return Round(number, self.pool, labelled, labels, model, self.tools, skipped)
 
     def own(self, pool: Pool, name: str) -> Any:
@@ -126,7 +126,7 @@ class Setting:
         folder = self.home / name
         folder.mkdir()
         owner: Any = self.part.make
-        owner.train(pool, folder, 0, Device("cpu"), unwatched)
+        owner.train(pool, folder, 0, Device("cpu"), no_progress)
         return owner.load(folder, pool.shape)
 
 
@@ -149,7 +149,7 @@ def setting(part: Part, images: int = 60) -> Iterator[Setting]:
 def _extractor(images: int, classes: int, latents: bool) -> Extractor:
     toy = toy_world(images, classes)
     if latents:
-        return Latent(steps=30).load(Path(), toy.pool.shape, Given(cast(Any, toy.tools.generator)))
+        return Latent(steps=30).load(Path(), toy.pool.shape, ExtractorInputs(cast(Any, toy.tools.generator)))
     pixels = PixelExtractor(math.prod(toy.pool.shape))
     return Reduced(pixels, fit_pca(lambda ids: pixels(toy.pool.read(ids)), images, 6, rng=stream(0, "pca")))
 
@@ -196,17 +196,17 @@ class Unsure(Sure):
         return np.full_like(probs, 1 / probs.shape[1])
 
 
-class Counting:
+class CountingModel:
     """A classifier that counts the pool images, and the made-up ones, that went through it."""
 
-    COUNTED: ClassVar = {"predict": "predicted", "embed": "predicted", "losses": "predicted", "logits": "climbed"}
+    COUNTED: ClassVar = {"predict": "predicted", "embed": "predicted", "losses": "predicted", "logits": "optimised"}
 
     def __init__(self, model: Any) -> None:
-        self._model, self.predicted, self.climbed = model, 0, 0
+        self._model, self.predicted, self.optimised = model, 0, 0
 
     def loss(self, batch: Tensor) -> Any:
         """Count and foretell."""
-        self.climbed += len(batch)
+        self.optimised += len(batch)
         return self._model.loss(batch)
 
     def __getattr__(self, name: str) -> Any:

@@ -112,8 +112,10 @@ def can_be_climbed(make: Make) -> None:
         slope = _slope(score, logits)
         assert bool(slope.isfinite().all()), f"the gradient is not finite at logits around {scale:g}"
     logits = torch.tensor([[3.0, 1.0, 0.0, -2.0]])
-    climbed = logits + 1e-2 * _slope(score, logits)
-    assert float(score(climbed.softmax(1))) > float(score(logits.softmax(1))), "a step along the gradient gains nothing"
+    optimised = logits + 1e-2 * _slope(score, logits)
+    assert float(score(optimised.softmax(1))) > float(score(logits.softmax(1))), (
+        "a step along the gradient gains nothing"
+    )
 
 
 def _slope(score: Score, logits: torch.Tensor) -> torch.Tensor:

@@ -18,8 +18,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from asal.data.ingest_shard import Form, Taking
-from asal.data.sources import Raw, Record, Source
+from asal.data.ingest_shard import ImageFormat, IngestShardTask
+from asal.data.sources import Raw, Source, SourceImage
 from asal.data.sources.decode import Unreadable, decode
 from asal.errors import UserError
 
@@ -34,7 +34,7 @@ def _made(make: Make) -> Iterator[Source]:
         yield make(Path(folder))
 
 
-def _all(source: Source, split: str) -> list[Record]:
+def _all(source: Source, split: str) -> list[SourceImage]:
     return list(source.records(split, np.arange(source.splits[split])))
 
 
@@ -136,12 +136,12 @@ def travels(make: Make) -> None:
     with _made(make) as source:
         rows = np.arange(0, source.splits["train"], 2)[:16]
         wanted = list(source.records("train", rows))  # whatever it keeps of that stays here
-        piece = Taking(source, "", "train", rows, 0, Form(None, False, (1, 1, 1)), Path("pool"))
+        piece = IngestShardTask(source, "", "train", rows, 0, ImageFormat(None, False, (1, 1, 1)), Path("pool"))
         try:
             sent = bytes(ForkingPickler.dumps(piece))
         except Exception as error:
             raise AssertionError(f"it cannot be sent to another process: {error!r}") from error
-        arrived: Taking = ForkingPickler.loads(sent)
+        arrived: IngestShardTask = ForkingPickler.loads(sent)
         assert len(sent) < 4096 + 512 * len(rows), f"{len(sent):,} bytes are sent for {len(rows)} images"
         given = list(arrived.source.records("train", arrived.rows))
         assert [r.key for r in given] == [r.key for r in wanted], "other records arrive"

@@ -23,7 +23,7 @@ from asal.core import Ids, Round, Selection, as_ids
 from asal.errors import UserError
 from asal.registry import Part
 from asal.runtime.rng import stream
-from asal.testing.rounds import Counting, Setting, Sure, Tripwire, Unsure, declared, repeated, setting
+from asal.testing.rounds import CountingModel, Setting, Sure, Tripwire, Unsure, declared, repeated, setting
 from asal.testing.training import Cut, global_streams
 
 Make: TypeAlias = Callable[[], Part]
@@ -185,7 +185,7 @@ def leaves_arguments_alone(make: Make) -> None:
         choose(make(), now, 5)
         for name, value in _contents(at, now).items():
             assert value == kept[name], f"it wrote into {name}"
-        for array in (now.labelled, now.labels, now.skipped, now.candidates.closed):
+        for array in (now.labelled, now.labels, now.skipped, now.candidates.excluded):
             array.setflags(write=False)
         choose(make(), now, 5)
 
@@ -196,7 +196,7 @@ def _contents(at: Setting, now: Round) -> dict[str, Any]:
         "the labelled ids": now.labelled.tolist(),
         "the labels": now.labels.tolist(),
         "the skipped ids": now.skipped.tolist(),
-        "the candidates": now.candidates.closed.tolist(),
+        "the candidates": now.candidates.excluded.tolist(),
         "the pool": at.pool.read(everything).tolist(),
         "the features": at.tools.vectors.read(everything).tolist(),
         "the classifier": now.model.predict(at.pool.read(everything)).tolist(),
@@ -235,12 +235,14 @@ def counts_its_evaluations(make: Make) -> None:
     """Every image that goes through the classifier is on the meter: strategies are compared by it."""
     with setting(make()) as at:
         now = at.round(LABELLED)
-        model: Any = Counting(now.model)
+        model: Any = CountingModel(now.model)
         now = replace(now, model=model)
         choose(make(), now, 5)
-    counted, climbed = now.meter.evaluations, now.meter.generated
+    counted, optimised = now.meter.evaluations, now.meter.generated
     assert counted == model.predicted, f"the classifier saw {model.predicted} images, and the meter says {counted}"
-    assert climbed == model.climbed, f"the classifier saw {model.climbed} made-up images, and the meter says {climbed}"
+    assert optimised == model.optimised, (
+        f"the classifier saw {model.optimised} synthetic images, and the meter says {optimised}"
+    )
 
 
 def uses_what_it_declares(make: Make) -> None:

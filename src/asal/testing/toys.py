@@ -55,7 +55,7 @@ class ToyPool:
         ids = as_ids(ids)
         if ids.size and (ids.min() < 0 or ids.max() >= len(self)):
             rule = f"an image's id is between 0 and {len(self) - 1}"
-            raise UserError(rule, came=f"{ids.min()} … {ids.max()}", remedy="pass ids of this pool")
+            raise UserError(f"{ids.min()} … {ids.max()}", rule=rule, hint="pass ids of this pool")
         self.reads += len(ids)
         return self._images[ids]
 
@@ -162,7 +162,7 @@ class ToyIndex:
 
 
 @dataclass(frozen=True)
-class ToyTools:
+class ToyResources:
     """All that a strategy may declare in its `needs`."""
 
     generator: ToyGenerator
@@ -171,7 +171,7 @@ class ToyTools:
     index: ToyIndex
     own: None = None
 
-    def at(self, model: Model, meter: Meter) -> ToyTools:
+    def at(self, model: Model, meter: Meter) -> ToyResources:
         """Return the tools of a round: the same in each."""
         return self
 
@@ -184,7 +184,7 @@ class World:
     truth: Labels  # (n,) the label of image i at place i
     classes: tuple[str, ...]
     learner: ToyLearner
-    tools: ToyTools
+    tools: ToyResources
 
     def answers(self, ids: Iterable[int]) -> dict[int, int]:
         """Return the true labels, as `Session.tell` takes them."""
@@ -220,7 +220,7 @@ def toy_world(
     features = (pool.read(np.arange(images)).reshape(images, -1) / 255).astype(np.float32)
     pool.reads = 0
     generator, extractor = _generator(features.astype(np.float64), shape, latents), ToyExtractor(features.shape[1])
-    tools = ToyTools(generator, extractor, ToyVectors(features), ToyIndex(features))
+    tools = ToyResources(generator, extractor, ToyVectors(features), ToyIndex(features))
     return World(pool, truth, NAMES[:classes], ToyLearner(), tools)
 
 

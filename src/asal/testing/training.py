@@ -22,7 +22,7 @@ import numpy as np
 from asal.core import Ids, Images, Pool
 from asal.runtime.artifacts import SCRATCH
 from asal.runtime.devices import Device
-from asal.runtime.progress import Watch, unwatched
+from asal.runtime.progress import Progress, no_progress
 from asal.testing.toys import ToyPool, toy_world
 
 Files: TypeAlias = dict[str, bytes]  # by their path in the part's folder
@@ -31,7 +31,7 @@ Files: TypeAlias = dict[str, bytes]  # by their path in the part's folder
 class Trainable(Protocol):
     """What generators and kinds of features share."""
 
-    def train(self, pool: Pool, folder: Path, seed: int, device: Device, watch: Watch) -> None: ...
+    def train(self, pool: Pool, folder: Path, seed: int, device: Device, progress: Progress) -> None: ...
 
 
 Make: TypeAlias = Callable[[], Trainable]
@@ -51,9 +51,11 @@ def workshop() -> Iterator[Path]:
         yield Path(home)
 
 
-def train(part: Trainable, folder: Path, *, pool: Pool | None = None, seed: int = 0, watch: Watch = unwatched) -> Files:
+def train(
+    part: Trainable, folder: Path, *, pool: Pool | None = None, seed: int = 0, progress: Progress = no_progress
+) -> Files:
     """Train on the toy pool, and return what is in the folder then, but the scratch."""
-    part.train(pool or toy_pool(), folder, seed, Device("cpu"), watch)
+    part.train(pool or toy_pool(), folder, seed, Device("cpu"), progress)
     paths = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
     return {str(path): (folder / path).read_bytes() for path in sorted(paths) if SCRATCH not in path.parts}
 
@@ -124,7 +126,7 @@ def goes_on_after_a_cut(make: Make) -> None:
     """Cut twice and called again, training goes on from where it was, and ends with the very same bytes."""
     told: list[int] = []
     with workshop() as folder:
-        uncut = train(make(), folder, watch=lambda stage, done, total, note="": told.append(done))
+        uncut = train(make(), folder, progress=lambda stage, done, total, note="": told.append(done))
     if not told:
         return
     assert len(told) > 2, f"it told of its progress {len(told)} times: give it more steps, so that it can be cut"
@@ -132,20 +134,20 @@ def goes_on_after_a_cut(make: Make) -> None:
     with workshop() as folder, saving_always():
         for place in (told[1], told[-1]):
             with suppress(Cut):
-                train(make(), folder, watch=_cutting(place))
+                train(make(), folder, progress=_cutting(place))
                 raise AssertionError("an exception of its watch did not end the training")
-        cut = train(make(), folder, watch=lambda stage, done, total, note="": again.append(done))
+        cut = train(make(), folder, progress=lambda stage, done, total, note="": again.append(done))
     assert again[0] > told[0], f"it began from the start: the first step it told of was {again[0]}, as when uncut"
     differing = sorted({name for name in uncut.keys() | cut.keys() if uncut.get(name) != cut.get(name)})
     assert not differing, f"cut and resumed, it leaves other bytes than uncut: {', '.join(differing)}"
 
 
-def _cutting(place: int) -> Watch:
-    def watch(stage: str, done: int, total: int, note: str = "") -> None:
+def _cutting(place: int) -> Progress:
+    def progress(stage: str, done: int, total: int, note: str = "") -> None:
         if done >= place:
             raise Cut
 
-    return watch
+    return progress
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from asal.errors import UserError
 
 if missing := [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]:
     raise UserError(
-        "the labelling page is served by FastAPI and uvicorn",
-        came=f"{' and '.join(missing)} not installed",
-        remedy="pip install 'asal[web]'",
+        f"{' and '.join(missing)} not installed",
+        rule="the labelling page is served by FastAPI and uvicorn",
+        hint="pip install 'asal[web]'",
     )

@@ -27,17 +27,17 @@ HEADERS = {
 }
 
 
-def said(rule: str, came: str, remedy: str) -> dict[str, dict[str, str]]:
-    """Return an error as it goes over the wire."""
-    return {"error": {"rule": rule, "came": came, "remedy": remedy}}
+def error_body(got: str, rule: str, hint: str) -> dict[str, dict[str, str]]:
+    """Return an error as it is sent."""
+    return {"error": {"got": got, "rule": rule, "hint": hint}}
 
 
 class Refusal(Exception):  # noqa: N818  it is an answer, not a fault
     """A request that goes no further. No frozen dataclass: whoever raises an exception writes into it."""
 
-    def __init__(self, status: int, rule: str, came: str, remedy: str) -> None:
-        super().__init__(status, rule, came, remedy)
-        self.status, self.rule, self.came, self.remedy = status, rule, came, remedy
+    def __init__(self, status: int, got: str, *, rule: str, hint: str) -> None:
+        super().__init__(status, got, rule, hint)
+        self.status, self.got, self.rule, self.hint = status, got, rule, hint
 
 
 @dataclass(frozen=True)
@@ -89,21 +89,21 @@ class Guard:
         host = headers.get("host", "")
         if self.hosts and host.lower() not in self.hosts:
             raise Refusal(
-                403, "a request is addressed to this server by its name", f"Host: {host[:80]}", _remedy("host")
+                403, f"Host: {host[:80]}", rule="a request is addressed to this server by its name", hint=_hint("host")
             )
         origin = headers.get("origin")
         reads = scope["method"] in ("GET", "HEAD")
         if origin is None and "authorization" not in headers and "cookie" in headers and not reads:
-            came = "a request with a cookie and without an Origin"
-            raise Refusal(403, "what is written comes from this server's own page", came, _remedy("origin"))
+            got = "a request with a cookie and without an Origin"
+            raise Refusal(403, got, rule="what is written comes from this server's own page", hint=_hint("origin"))
         if origin is not None and origin.lower() not in (f"http://{host.lower()}", f"https://{host.lower()}"):
-            came = f"Origin: {origin[:80]}"
-            raise Refusal(403, "a page that speaks to this server is its own", came, _remedy("origin"))
+            got = f"Origin: {origin[:80]}"
+            raise Refusal(403, got, rule="a page that speaks to this server is its own", hint=_hint("origin"))
         if scope["method"] != "POST":
             return  # nothing is written by it: there is no such route
         if headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
-            came = f"Content-Type: {headers.get('content-type', 'none')[:80]}"
-            raise Refusal(415, "what is written is JSON", came, "send Content-Type: application/json")
+            got = f"Content-Type: {headers.get('content-type', 'none')[:80]}"
+            raise Refusal(415, got, rule="what is written is JSON", hint="send Content-Type: application/json")
 
     async def _body(self, headers: dict[str, str], receive: Receive) -> bytes | None:
         """Read the body, and no more than may come."""
@@ -121,8 +121,10 @@ class Guard:
             if not message.get("more_body"):
                 return body
 
-    def _too_large(self, came: str) -> Refusal:
-        return Refusal(413, f"a request has at most {self.limit:,} bytes", came, "send fewer answers at a time")
+    def _too_large(self, got: str) -> Refusal:
+        return Refusal(
+            413, got, rule=f"a request has at most {self.limit:,} bytes", hint="send fewer answers at a time"
+        )
 
 
 def _distinct(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
@@ -131,12 +133,12 @@ def _distinct(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     for name, value in headers:
         told = name.decode("latin-1").lower()
         if told in found and told in ONCE:
-            raise Refusal(400, f"a request has one {told}", "two of them", "send one")
+            raise Refusal(400, "two of them", rule=f"a request has one {told}", hint="send one")
         found[told] = value.decode("latin-1")
     return found
 
 
-def _remedy(what: str) -> str:
+def _hint(what: str) -> str:
     if what == "host":
         return "open the address that `asal label` printed, or start it with --origin"
     return "answer on the page itself, or sign in with `Authorization: Bearer TOKEN` and without a cookie"
@@ -151,7 +153,7 @@ def _with_headers(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes
 
 
 async def _refuse(refusal: Refusal, send: Send) -> None:
-    body = json.dumps(said(refusal.rule, refusal.came, refusal.remedy)).encode()
+    body = json.dumps(error_body(refusal.got, refusal.rule, refusal.hint)).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -21,14 +21,14 @@ from asal.runtime import artifacts
 from asal.session.oracles.stored import Stored
 from asal.session.plan import check_names
 from asal.session.state import State
-from asal.session.synthetic_pool import Joined
+from asal.session.synthetic_pool import PoolWithSynthetic
 
 COMMANDS = "ugswmhpt"  # keys of the page itself
 KEYS = "1234567890" + "".join(letter for letter in string.ascii_lowercase if letter not in COMMANDS)
 
 
 @dataclass(frozen=True)
-class Facts:
+class ProjectInfo:
     """A project as people see it; nothing here changes while they label."""
 
     root: Path
@@ -40,10 +40,10 @@ class Facts:
     budget: int
     grid: int
     overlap: int
-    exam: dict[str, Any] | None
+    test_set: dict[str, Any] | None
 
     @classmethod
-    def of(cls, root: Path, spec: Spec, strategy: str) -> Facts:
+    def of(cls, root: Path, spec: Spec, strategy: str) -> ProjectInfo:
         """Open a project that is prepared.
 
         Raises:
@@ -55,8 +55,8 @@ class Facts:
         table = spec.strategies.get(strategy)
         score = str(table.options.get("score", spec.protocol.score)) if table else spec.protocol.score
         budget, grid, overlap = spec.protocol.budget, spec.labelling.grid, spec.labelling.overlap
-        exam = _exam(root, classes)
-        return cls(root, spec.name, classes, opened, strategy, score, budget, grid, overlap, exam)
+        test_set = _exam(root, classes)
+        return cls(root, spec.name, classes, opened, strategy, score, budget, grid, overlap, test_set)
 
     def told(self, record: str) -> dict[str, Any]:
         """Return it as JSON, for people who answer to a record.
@@ -73,7 +73,7 @@ class Facts:
             "grid": self.grid,
             "overlap": self.overlap,
             "strategy": self.strategy,
-            "exam": self.exam,
+            "exam": self.test_set,
         }
 
     def tag(self, image: int, state: State) -> str:
@@ -87,7 +87,7 @@ class Facts:
         # A worker that began after `asal add` asks for images that were not there when the server began.
         added = image >= len(self.pool) and image not in state.made
         pool = open_all(self.root, additions(self.root)) if added else self.pool
-        return png(Joined(pool, state.made).read(np.array([image]))[0])
+        return png(PoolWithSynthetic(pool, state.made).read(np.array([image]))[0])
 
 
 def keys_of(classes: Sequence[str]) -> list[str]:
@@ -109,9 +109,9 @@ def _stored_classes(root: Path) -> tuple[str, ...]:
         if not artifacts.is_whole(root / "pool"):
             raise
         raise UserError(
-            "people label with classes",
-            came=error.came,
-            remedy='name them in asal.toml: [labelling] classes = ["cat", "dog"]',
+            error.got,
+            rule="people label with classes",
+            hint='name them in asal.toml: [labelling] classes = ["cat", "dog"]',
         ) from None
 
 

@@ -20,35 +20,35 @@ Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
 Tab = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
-class _Shape(BaseModel):
+class _Schema(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)  # true and "1" are no image 1
 
 
-class Reason(_Shape):
+class ErrorDetail(_Schema):
     """Why something was refused, in three lines."""
 
     rule: str
-    came: str
-    remedy: str
+    got: str
+    hint: str
 
 
-class Problem(_Shape):
+class ErrorResponse(_Schema):
     """What every refusal says."""
 
-    error: Reason
+    error: ErrorDetail
 
 
-class Token(_Shape):
+class TokenRequest(_Schema):
     """What somebody signs in with."""
 
     token: Annotated[str, Field(min_length=1, max_length=200)]
 
 
-class Nothing(_Shape):
+class EmptyRequest(_Schema):
     """An empty object."""
 
 
-class Hand(_Shape):
+class NextRequest(_Schema):
     """A tab that wants images."""
 
     tab: Tab
@@ -56,7 +56,7 @@ class Hand(_Shape):
     have: Annotated[list[Image], Field(max_length=200)] = []
 
 
-class One(_Shape):
+class AnswerBody(_Schema):
     """An answer to one image; a label of null is "can't tell"."""
 
     image: Image
@@ -65,15 +65,15 @@ class One(_Shape):
     guess: bool = False
 
 
-class Told(_Shape):
+class AnswersRequest(_Schema):
     """Answers of one person, all of them or none."""
 
     key: Key
     tab: Tab = "none"
-    answers: Annotated[list[One], Field(min_length=1, max_length=200)]
+    answers: Annotated[list[AnswerBody], Field(min_length=1, max_length=200)]
 
 
-class Back(_Shape):
+class WithdrawalRequest(_Schema):
     """An answer that is taken back."""
 
     key: Key

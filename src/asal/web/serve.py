@@ -13,19 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from asal.errors import UserError
-from asal.labelling.annotators import NAME, People
-from asal.labelling.consensus import Rules
-from asal.labelling.dashboard import Counter
-from asal.labelling.service import Desk
-from asal.labelling.supervisor import Complaint, Office, quiet
-from asal.labelling.worker import Order
+from asal.labelling.annotators import NAME, Annotators
+from asal.labelling.consensus import OverlapRules
+from asal.labelling.dashboard import Dashboard
+from asal.labelling.service import AnnotationService
+from asal.labelling.supervisor import Complaint, WorkerSupervisor, quiet
+from asal.labelling.worker import WorkerConfig
 from asal.project.spec import Spec
 from asal.session.events import Record
 from asal.session.session import check_record
-from asal.web.app import House, build
+from asal.web.app import AppState, build
 from asal.web.browser import open_browser
 from asal.web.middleware import LOOPBACK, Guard
-from asal.web.project_info import Facts
+from asal.web.project_info import ProjectInfo
 
 PORT = 8765
 LINK = 12 * 3600.0  # seconds that the printed link is good for
@@ -54,7 +54,7 @@ class Address:
 
 
 def serve(
-    order: Order,
+    order: WorkerConfig,
     address: Address,
     name: str = "",
     browser: bool = True,
@@ -73,23 +73,25 @@ def serve(
             beyond the loopback and there is nobody with a token.
     """
     spec, root = order.spec, order.root
-    facts = Facts.of(root, spec, order.strategy)
+    facts = ProjectInfo.of(root, spec, order.strategy)
     with Record.open(spec.labelling.place(root)) as record:
-        people = People(record)
+        people = Annotators(record)
         if not address.loops_back and not people.all():
             raise UserError(
-                "beyond this machine's loopback only people with a token are served",
-                came=f"--host {address.host}, and nobody has one",
-                remedy=f"add somebody: asal annotator add {root} NAME",
+                f"--host {address.host}, and nobody has one",
+                rule="beyond this machine's loopback only people with a token are served",
+                hint=f"add somebody: asal annotator add {root} NAME",
             )
-        rules = Rules(spec.labelling.overlap, spec.labelling.share)
-        desk = Desk(record, facts.classes, rules, spec.labelling.lease)
-        check_record(record.name, desk.state, facts.pool, facts.classes, order.seed)
+        rules = OverlapRules(spec.labelling.overlap, spec.labelling.share)
+        service = AnnotationService(record, facts.classes, rules, spec.labelling.lease)
+        check_record(record.name, service.state, facts.pool, facts.classes, order.seed)
         with bound(address) as listening:
             port = listening.getsockname()[1]
-            office = Office(order, complain)
-            house = House(facts, Counter(desk, office, people, spec.protocol.budget), f"asal-{port}", _https(address))
-            guarded = Guard(build(house), _hosts(address, port))
+            supervisor = WorkerSupervisor(order, complain)
+            app_state = AppState(
+                facts, Dashboard(service, supervisor, people, spec.protocol.budget), f"asal-{port}", _https(address)
+            )
+            guarded = Guard(build(app_state), _hosts(address, port))
             if address.loops_back:
                 me = name or _user()
                 people.ensure(me, "adjudicator")
@@ -99,11 +101,11 @@ def serve(
             else:
                 link = address.origin or f"http://{_shown(address.host)}:{port}/"
                 say(f"Serving {link}; people sign in with the tokens of `asal annotator add`.")
-            office.start()
+            supervisor.start()
             try:
                 _run(guarded, listening, link if browser else "", root / "labelling")
             finally:
-                office.close()
+                supervisor.close()
                 (root / "labelling" / "open.html").unlink(missing_ok=True)
 
 
@@ -142,9 +144,9 @@ def bound(address: Address) -> socket.socket:
                 listening.close()
             if port == tries[-1] or error.errno not in (98, 48):  # the address is in use, on Linux and macOS
                 raise UserError(
-                    "a page is served at a free port of this machine",
-                    came=f"{address.host}:{port}: {error.strerror or error}",
-                    remedy="stop what listens there, or choose another with --port",
+                    f"{address.host}:{port}: {error.strerror or error}",
+                    rule="a page is served at a free port of this machine",
+                    hint="stop what listens there, or choose another with --port",
                 ) from None
         else:
             return listening
@@ -177,7 +179,7 @@ def _hosts(address: Address, port: int) -> frozenset[str]:
     return frozenset(own) if address.loops_back else frozenset()
 
 
-def order_of(root: Path, spec: Spec, strategy: str, seed: int, threads: int | None) -> Order:
+def order_of(root: Path, spec: Spec, strategy: str, seed: int, threads: int | None) -> WorkerConfig:
     """Return what a worker is to do, after a look at whether it could work.
 
     Raises:
@@ -189,7 +191,7 @@ def order_of(root: Path, spec: Spec, strategy: str, seed: int, threads: int | No
     check(spec, [chosen])
     if spec.labelling.classes:
         check_classes(chosen, table_of(spec, chosen), spec.labelling.classes)
-    return Order(root, spec, chosen, seed, threads)
+    return WorkerConfig(root, spec, chosen, seed, threads)
 
 
 def within(spec: Spec, budget: int | None) -> Spec:

@@ -36,22 +36,22 @@ ENDS = 2**16  # bytes at either end that stand for a file; an .npz or a .gz ends
 
 
 @dataclass(frozen=True)
-class Record:
+class SourceImage:
     """One image as its source holds it."""
 
     key: str  # what its owner knows it by; distinct within the source
     raw: Raw
 
 
-class Records(Protocol):
+class SourceImages(Protocol):
     """Whatever hands records out."""
 
-    def records(self, split: str, rows: Ids) -> Iterator[Record]:
+    def records(self, split: str, rows: Ids) -> Iterator[SourceImage]:
         """Yield the records of ascending rows, holding few of them at a time."""
         ...
 
 
-class Source(Records, Protocol):
+class Source(SourceImages, Protocol):
     """Images in named splits, "train" always among them."""
 
     @property
@@ -86,7 +86,7 @@ class Listed(Protocol):
         """What changes when the list does."""
         ...
 
-    def excerpt(self, split: str, rows: Ids) -> Records:
+    def excerpt(self, split: str, rows: Ids) -> SourceImages:
         """Return what has the records of these rows and no others."""
         ...
 
@@ -106,15 +106,15 @@ class Enlarging(Protocol):
         ...
 
 
-def not_there(what: str, place: str, remedy: str) -> UserError:
+def not_there(what: str, place: str, hint: str) -> UserError:
     """Return the error for a source that has gone, or never was."""
-    return UserError(f"a source of images is {what}", came=f"there is none at '{place}'", remedy=remedy)
+    return UserError(f"there is none at '{place}'", rule=f"a source of images is {what}", hint=hint)
 
 
 def broken(file: Path, what: str) -> DamageError:
     """Return the error for a file of a data set that is not as it was published."""
     return DamageError(
-        "a data set is read from its files as they were published", came=f"{file}: {what}", remedy="download it again"
+        f"{file}: {what}", rule="a data set is read from its files as they were published", hint="download it again"
     )
 
 
@@ -152,7 +152,7 @@ def apart(project: Path, images: Path) -> None:
     """Refuse a project inside its own folder of images, where its files would become images."""
     if project.resolve().is_relative_to(images.resolve()):
         raise UserError(
-            "a project lies outside the folder that its images come from",
-            came=f"{project} is inside {images}",
-            remedy="choose a project folder beside it",
+            f"{project} is inside {images}",
+            rule="a project lies outside the folder that its images come from",
+            hint="choose a project folder beside it",
         )

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asal.core import Ids, Labels
-from asal.data.sources import UNKNOWN, Record, ends, not_there, sources
+from asal.data.sources import UNKNOWN, SourceImage, ends, not_there, sources
 from asal.errors import DamageError, UserError, unknown
 
 IMAGES = {"train": ("images", "x", "x_train", "train_images"), "test": ("images_test", "x_test", "test_images")}
@@ -113,12 +113,12 @@ class Arrays:
         numbers = np.minimum(np.searchsorted(self._values, given), len(self._values) - 1)
         return np.where(self._values[numbers] == given, numbers, UNKNOWN).astype(np.int64)
 
-    def records(self, split: str, rows: Ids) -> Iterator[Record]:
+    def records(self, split: str, rows: Ids) -> Iterator[SourceImage]:
         stack = self._stack(split)
         file = Path(self.path)
         with _understood(file), self._stream(stack.member) as stream:
             for row, image in _images(stream, stack, rows):
-                yield Record(f"{split}/{row}", image)
+                yield SourceImage(f"{split}/{row}", image)
 
     @contextmanager
     def _stream(self, member: str) -> Iterator[IO[bytes]]:
@@ -149,7 +149,7 @@ def _understood(file: Path) -> Iterator[None]:
         yield
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DamageError(
-            "images are read from a whole .npy or .npz file", came=f"{file}: {error}", remedy="write the file again"
+            f"{file}: {error}", rule="images are read from a whole .npy or .npz file", hint="write the file again"
         ) from None
 
 
@@ -192,8 +192,8 @@ def _check(file: Path, stack: _Stack, fortran: bool) -> None:
     shape, dtype = stack.shape, stack.dtype
     if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in (1, 3, 4)) or 0 in shape[1:]:
         first = len(shape) == 4 and shape[1] in (1, 3, 4)
-        remedy = "move the channels last: np.moveaxis(x, 1, 3)" if first else "reshape the array"
-        raise _refused(file, "images are an array (n, h, w), or (n, h, w, c) with c = 1, 3 or 4", f"{shape}", remedy)
+        hint = "move the channels last: np.moveaxis(x, 1, 3)" if first else "reshape the array"
+        raise _refused(file, "images are an array (n, h, w), or (n, h, w, c) with c = 1, 3 or 4", f"{shape}", hint)
     if dtype != np.uint8 and dtype.kind != "f":
         raise _refused(
             file, "images are uint8 from 0 to 255, or floating-point from 0 to 1", f"{dtype}", "convert the array"
@@ -236,5 +236,5 @@ def _one_a_row(file: Path, name: str, given: npt.NDArray[Any], rows: int) -> npt
     return given.reshape(rows)
 
 
-def _refused(file: Path, rule: str, came: str, remedy: str) -> UserError:
-    return UserError(rule, came=f"{came} in {file}", remedy=remedy)
+def _refused(file: Path, rule: str, got: str, hint: str) -> UserError:
+    return UserError(f"{got} in {file}", rule=rule, hint=hint)

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from asal.core import Ids, Labels
-from asal.data.sources import Record, Source, sources
+from asal.data.sources import Source, SourceImage, sources
 from asal.errors import UserError
 
 
@@ -31,12 +31,12 @@ class Augmented:
     def __post_init__(self) -> None:
         rule = None
         if not isinstance(self.base.get("kind"), str) or self.base["kind"] == "augmented":
-            rule, came = "a pool is augmented from one other source", f"base = {dict(self.base)}"
+            rule, got = "a pool is augmented from one other source", f"base = {dict(self.base)}"
         elif self.images < 1 or not 0 <= self.seed < 2**24:
-            rule, came = "a pool has one image or more, and a seed from 0 to 2²⁴ − 1", f"{self.images} and {self.seed}"
+            rule, got = "a pool has one image or more, and a seed from 0 to 2²⁴ − 1", f"{self.images} and {self.seed}"
         if rule:
-            remedy = "write `[source.base]` with its `kind`, `images = …`, and `seed = 0` or more, under [source]"
-            raise UserError(rule, came=came, remedy=remedy)
+            hint = "write `[source.base]` with its `kind`, `images = …`, and `seed = 0` or more, under [source]"
+            raise UserError(got, rule=rule, hint=hint)
         _ = self.origin  # whose options are checked as it is made
 
     @cached_property
@@ -71,5 +71,5 @@ class Augmented:
     def labels(self, split: str) -> Labels | None:
         return self.origin.labels(split)
 
-    def records(self, split: str, rows: Ids) -> Iterator[Record]:
+    def records(self, split: str, rows: Ids) -> Iterator[SourceImage]:
         return self.origin.records(split, rows)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asal.core import Ids, Labels
-from asal.data.sources import UNKNOWN, Record, broken, not_there, sources
+from asal.data.sources import UNKNOWN, SourceImage, broken, not_there, sources
 from asal.data.sources.hub import Hub
 from asal.errors import unknown
 from asal.runtime import artifacts
@@ -39,7 +39,7 @@ class _Faces(Protocol):
     @property
     def fingerprint(self) -> str | None: ...
     def labels(self, split: str) -> Labels: ...
-    def records(self, split: str, rows: Ids) -> Iterator[Record]: ...
+    def records(self, split: str, rows: Ids) -> Iterator[SourceImage]: ...
 
 
 @sources.register("celeba")
@@ -83,7 +83,7 @@ class Celeba:
     def labels(self, split: str) -> Labels | None:
         return self._faces.labels(self._known(split))
 
-    def records(self, split: str, rows: Ids) -> Iterator[Record]:
+    def records(self, split: str, rows: Ids) -> Iterator[SourceImage]:
         return self._faces.records(self._known(split), rows)
 
     def _known(self, split: str) -> str:
@@ -112,7 +112,7 @@ class _HubFaces:
         number = [("False", "True").index(name) for name in self._hub.classes]
         return np.array([*number, UNKNOWN])[given]  # −1 indexes the last
 
-    def records(self, split: str, rows: Ids) -> Iterator[Record]:
+    def records(self, split: str, rows: Ids) -> Iterator[SourceImage]:
         return self._hub.records(HUB_SPLITS[split], rows)
 
 
@@ -156,10 +156,10 @@ class _Files:
         _, _, labels, numbers = self._table
         return labels[np.flatnonzero(numbers == SPLITS.index(split))]
 
-    def records(self, split: str, rows: Ids) -> Iterator[Record]:
+    def records(self, split: str, rows: Ids) -> Iterator[SourceImage]:
         folder, names, _, numbers = self._table
         for row in np.flatnonzero(numbers == SPLITS.index(split))[rows].tolist():
-            yield Record(names[row], folder / names[row])
+            yield SourceImage(names[row], folder / names[row])
 
 
 def _lists(folder: Path, name: str) -> tuple[Path, Path]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from asal.core import Ids, Labels
-from asal.data.sources import Record, apportion, broken, glance, not_there, sources
+from asal.data.sources import SourceImage, apportion, broken, glance, not_there, sources
 from asal.errors import UserError, unknown
 
 BATCHES = {"train": tuple(f"data_batch_{number}.bin" for number in range(1, 6)), "test": ("test_batch.bin",)}
@@ -45,9 +45,9 @@ class Cifar10:
         for folder in (root, root / "cifar-10-batches-py"):
             if (folder / "data_batch_1").is_file():
                 raise UserError(
-                    "CIFAR-10 is read from its binary version, because opening a pickle runs what is in it",
-                    came=f"{folder} is the pickled python version",
-                    remedy="download cifar-10-binary.tar.gz, or use the hub: kind = 'hub', id = 'uoft-cs/cifar10'",
+                    f"{folder} is the pickled python version",
+                    rule="CIFAR-10 is read from its binary version, because opening a pickle runs what is in it",
+                    hint="download cifar-10-binary.tar.gz, or use the hub: kind = 'hub', id = 'uoft-cs/cifar10'",
                 )
         raise not_there(
             "the folder cifar-10-batches-bin, with data_batch_1.bin in it",
@@ -87,13 +87,13 @@ class Cifar10:
             raise broken(self._folder, f"it holds a label {labels.max()}, and {NAMES} {len(self.classes)} classes")
         return labels
 
-    def records(self, split: str, rows: Ids) -> Iterator[Record]:
+    def records(self, split: str, rows: Ids) -> Iterator[SourceImage]:
         for name, own in apportion(self._parts(split), rows):
             with self._file(name).open("rb") as stream:
                 for row in own.tolist():
                     stream.seek(row * RECORD + 1)
                     planes = np.frombuffer(stream.read(RECORD - 1), np.uint8).reshape(SHAPE)
-                    yield Record(f"{name}/{row}", np.ascontiguousarray(planes.transpose(1, 2, 0)))
+                    yield SourceImage(f"{name}/{row}", np.ascontiguousarray(planes.transpose(1, 2, 0)))
 
     def _parts(self, split: str) -> Mapping[str, int]:
         if split not in BATCHES:

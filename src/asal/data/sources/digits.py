@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asal.core import Ids, Labels
-from asal.data.sources import Record, sources
+from asal.data.sources import SourceImage, sources
 from asal.errors import unknown
 
 
@@ -42,11 +42,11 @@ class Digits:
         self._check(split)
         return np.asarray(self._set.target, np.int64)
 
-    def records(self, split: str, rows: Ids) -> Iterator[Record]:
+    def records(self, split: str, rows: Ids) -> Iterator[SourceImage]:
         self._check(split)
         images: npt.NDArray[np.uint8] = np.rint(self._set.images * (255 / 16)).astype(np.uint8)
         for row in rows.tolist():
-            yield Record(f"{split}/{row}", images[row])
+            yield SourceImage(f"{split}/{row}", images[row])
 
     def _check(self, split: str) -> None:
         if split not in self.splits:

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from asal.core import Ids, Labels
-from asal.data.sources import UNKNOWN, Record, not_there, sources
+from asal.data.sources import UNKNOWN, SourceImage, not_there, sources
 from asal.data.sources.remote import fetched, is_url, listed
 from asal.errors import unknown
 
@@ -82,7 +82,7 @@ class Folder:
         number = {name: label for label, name in enumerate(self.classes)}
         return np.array([number.get(printable(_top(name)), UNKNOWN) for name in names], np.int64)
 
-    def records(self, split: str, rows: Ids) -> Iterator[Record]:
+    def records(self, split: str, rows: Ids) -> Iterator[SourceImage]:
         return self.excerpt(split, rows).records(split, rows)
 
     def excerpt(self, split: str, rows: Ids) -> Excerpt:
@@ -103,17 +103,17 @@ class Excerpt:
     names: list[str]
     among: Ids  # ascending
 
-    def records(self, split: str, rows: Ids) -> Iterator[Record]:
+    def records(self, split: str, rows: Ids) -> Iterator[SourceImage]:
         """Yield the records of ascending rows, all of them among these."""
         names = [self.names[place] for place in self.among.searchsorted(rows).tolist()]
         if is_url(self.path):
-            yield from map(Record, map(printable, names), fetched(self.path, names))
+            yield from map(SourceImage, map(printable, names), fetched(self.path, names))
             return
         root = Path(self.path)
         if not root.is_dir():  # every file would be told as unreadable
             raise not_there("a folder of image files", self.path, "see that every machine sees it under this path")
         for name in names:
-            yield Record(printable(name), root / name)
+            yield SourceImage(printable(name), root / name)
 
 
 def _are_splits(tops: Collection[str]) -> bool:

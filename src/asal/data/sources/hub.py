@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from asal.core import Ids, Labels
-from asal.data.sources import UNKNOWN, Raw, Record, sources
+from asal.data.sources import UNKNOWN, Raw, SourceImage, sources
 from asal.errors import UserError, unknown
 from asal.runtime.artifacts import fingerprint
 
@@ -51,9 +51,9 @@ class Hub:
                 sets = datasets.load_dataset(str(self._place or self.id), self.config)
         except Exception as error:  # the library raises a dozen kinds: no network, no such id, a config to choose …
             raise UserError(
-                "a data set is on the Hugging Face hub or in a local folder in its layout",
-                came=f"'{self.id}' could not be loaded: {' '.join(str(error).split())}",
-                remedy="check the id, `config` and the network, or put a copy into $ASAL_DATA_DIR",
+                f"'{self.id}' could not be loaded: {' '.join(str(error).split())}",
+                rule="a data set is on the Hugging Face hub or in a local folder in its layout",
+                hint="check the id, `config` and the network, or put a copy into $ASAL_DATA_DIR",
             ) from None
         image = self._image_column(next(iter(sets.values())).features)
         return {split: _encoded(datasets, rows, image) for split, rows in sets.items()}
@@ -110,14 +110,14 @@ class Hub:
         number = {value: label for label, value in enumerate(self._values)}
         return np.array([number.get(value, UNKNOWN) for value in given.to_pylist()], np.int64)
 
-    def records(self, split: str, rows: Ids) -> Iterator[Record]:
+    def records(self, split: str, rows: Ids) -> Iterator[SourceImage]:
         images = self._split(split).with_format("arrow")
         column = self._image_column(self._features)
         images = images.select_columns([column])
         for start in range(0, len(rows), BLOCK):
             block = rows[start : start + BLOCK].tolist()
             for row, cell in zip(block, images[block].column(column).to_pylist(), strict=True):
-                yield Record(f"{split}/{row}", _raw(cell))
+                yield SourceImage(f"{split}/{row}", _raw(cell))
 
     def _split(self, split: str) -> Any:
         if split not in self._sets:
@@ -130,9 +130,9 @@ def _library() -> Any:
         import datasets
     except ImportError:
         raise UserError(
-            "the source 'hub' reads with the `datasets` library",
-            came="it is not installed",
-            remedy="pip install 'asal[hub]'",
+            "it is not installed",
+            rule="the source 'hub' reads with the `datasets` library",
+            hint="pip install 'asal[hub]'",
         ) from None
     return datasets
 
@@ -168,12 +168,12 @@ def _column(role: str, name: str, features: Mapping[str, Any], kind: str, values
             return name
     elif name == role and len(fits) == 1:
         return fits[0]
-    came = f"'{name}' is {features[name]}" if name in features else f"there is no '{name}'"
+    got = f"'{name}' is {features[name]}" if name in features else f"there is no '{name}'"
     columns = ", ".join(f"{c} ({_dtype(f)})" for c, f in features.items())
     raise UserError(
-        f"the source 'hub' needs a column of {role}s",
-        came=f"{came} among {columns}",
-        remedy=f"set `{role}` to the right column" + (', or to "none"' if role == "label" else ""),
+        f"{got} among {columns}",
+        rule=f"the source 'hub' needs a column of {role}s",
+        hint=f"set `{role}` to the right column" + (', or to "none"' if role == "label" else ""),
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from asal.core import Ids, Labels
-from asal.data.sources import Record, apportion, broken, glance, not_there, sources
+from asal.data.sources import SourceImage, apportion, broken, glance, not_there, sources
 from asal.errors import UserError, unknown
 
 SCENES = (
@@ -48,9 +48,9 @@ class Lsun:
                 raise unknown("category", name, SCENES)
         if not self.categories or len(set(self.categories)) != len(self.categories):
             raise UserError(
-                "each category is named once, and one of them at least",
-                came=f"categories = {list(self.categories)}",
-                remedy="name those that you want, or leave `categories` out for all ten",
+                f"categories = {list(self.categories)}",
+                rule="each category is named once, and one of them at least",
+                hint="name those that you want, or leave `categories` out for all ten",
             )
 
     @property
@@ -85,10 +85,10 @@ class Lsun:
     def labels(self, split: str) -> Labels | None:
         return np.repeat(np.arange(len(self.categories)), list(self._parts(split).values()))
 
-    def records(self, split: str, rows: Ids) -> Iterator[Record]:
+    def records(self, split: str, rows: Ids) -> Iterator[SourceImage]:
         for name, own in apportion(self._parts(split), rows):
             for key, value in _entries(self._folder(name), own, self._reached.setdefault(name, _Place())):
-                yield Record(f"{name}/{key.decode('ascii', 'backslashreplace')}", value)
+                yield SourceImage(f"{name}/{key.decode('ascii', 'backslashreplace')}", value)
 
     def _databases(self, split: str) -> list[str]:
         return [f"{name}_{SETS[split]}" for name in self.categories]
@@ -117,9 +117,9 @@ def _library() -> Any:
         import lmdb
     except ImportError:
         raise UserError(
-            "the source 'lsun' reads with the `lmdb` library",
-            came="it is not installed",
-            remedy="pip install 'asal[lsun]'",
+            "it is not installed",
+            rule="the source 'lsun' reads with the `lmdb` library",
+            hint="pip install 'asal[lsun]'",
         ) from None
     return lmdb
 

@@ -15,7 +15,7 @@ from typing import IO, cast
 import numpy as np
 
 from asal.core import Ids, Labels
-from asal.data.sources import Record, broken, glance, not_there, sources
+from asal.data.sources import SourceImage, broken, glance, not_there, sources
 from asal.errors import unknown
 
 FILES = {
@@ -72,7 +72,7 @@ class Mnist:
             raise unknown("split", split, FILES)
         return self._labels[split]
 
-    def records(self, split: str, rows: Ids) -> Iterator[Record]:
+    def records(self, split: str, rows: Ids) -> Iterator[SourceImage]:
         if split not in FILES:
             raise unknown("split", split, FILES)
         file, shape = self._file(FILES[split][0]), self._shapes[split][1:]
@@ -82,7 +82,7 @@ class Mnist:
                 data = stream.read(shape[0] * shape[1])
                 if len(data) != shape[0] * shape[1]:
                     raise EOFError(f"it ends inside image {row}")
-                yield Record(f"{split}/{row}", np.frombuffer(data, np.uint8).reshape(shape))
+                yield SourceImage(f"{split}/{row}", np.frombuffer(data, np.uint8).reshape(shape))
 
     @contextmanager
     def _stream(self, split: str, file: Path) -> Iterator[IO[bytes]]:

@@ -115,9 +115,9 @@ def _reached(url: str, **settings: Any) -> tuple[Any, str]:
         files, root = url_to_fs(url, **settings)
     except (ImportError, ValueError) as error:
         raise UserError(
-            "a URL of images is one that fsspec can open",
-            came=without_secrets(f"'{url}': {' '.join(str(error).split())}"),
-            remedy="check it, and install what it names",
+            without_secrets(f"'{url}': {' '.join(str(error).split())}"),
+            rule="a URL of images is one that fsspec can open",
+            hint="check it, and install what it names",
         ) from None
     except Exception as error:  # an archive that is none, a host that does not answer
         raise _unreachable(url, error) from None
@@ -126,7 +126,7 @@ def _reached(url: str, **settings: Any) -> tuple[Any, str]:
 
 def _unreachable(place: str, error: Exception) -> UserError:
     return UserError(
-        "images are fetched from where they were listed",
-        came=without_secrets(f"{place}: {' '.join(str(error).split()) or type(error).__name__}"),
-        remedy="check the URL and the network, then run the same command: it resumes",
+        without_secrets(f"{place}: {' '.join(str(error).split()) or type(error).__name__}"),
+        rule="images are fetched from where they were listed",
+        hint="check the URL and the network, then run the same command: it resumes",
     )

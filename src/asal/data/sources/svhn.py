@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from asal.core import Ids, Labels
-from asal.data.sources import Record, apportion, broken, glance, not_there, sources
+from asal.data.sources import SourceImage, apportion, broken, glance, not_there, sources
 from asal.data.sources.hub import Hub
 from asal.errors import UserError, unknown
 
@@ -26,7 +26,7 @@ class _Parts(Protocol):
     @property
     def fingerprint(self) -> str | None: ...
     def labels(self, split: str) -> Labels | None: ...
-    def records(self, split: str, rows: Ids) -> Iterator[Record]: ...
+    def records(self, split: str, rows: Ids) -> Iterator[SourceImage]: ...
 
 
 @sources.register("svhn")
@@ -77,7 +77,7 @@ class Svhn:
     def labels(self, split: str) -> Labels | None:
         return np.concatenate([self._labels[part] for part in self._sizes(split)])
 
-    def records(self, split: str, rows: Ids) -> Iterator[Record]:
+    def records(self, split: str, rows: Ids) -> Iterator[SourceImage]:
         for part, own in apportion(self._sizes(split), rows):
             if len(own):
                 yield from self._parts.records(part, own)
@@ -111,10 +111,10 @@ class _MatFiles:
             raise broken(self._file(split), f"its y is no column of {images:,} numbers from 1 to 10")
         return np.asarray(y.reshape(-1) % 10, np.int64)
 
-    def records(self, split: str, rows: Ids) -> Iterator[Record]:
+    def records(self, split: str, rows: Ids) -> Iterator[SourceImage]:
         images = self._images(split)
         for row in rows.tolist():
-            yield Record(f"{split}/{row}", np.ascontiguousarray(images[..., row]))
+            yield SourceImage(f"{split}/{row}", np.ascontiguousarray(images[..., row]))
 
     def _file(self, split: str) -> Path:
         file = self.folder / FILES[split]
@@ -158,7 +158,7 @@ def _understood(file: Path) -> Iterator[None]:
         yield
     except NotImplementedError:
         raise UserError(
-            "SVHN's files are MATLAB files of version 5", came=f"{file} has version 7.3", remedy="download it again"
+            f"{file} has version 7.3", rule="SVHN's files are MATLAB files of version 5", hint="download it again"
         ) from None
     except MemoryError:  # it may well be whole
         raise

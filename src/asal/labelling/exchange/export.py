@@ -15,12 +15,12 @@ from typing import Any
 
 from asal.data.sources import not_there
 from asal.errors import UserError, unknown
-from asal.labelling.exchange.records import CANT_TELL, Conflict, Ledger, keys_of, read, rows, told
+from asal.labelling.exchange.records import CANT_TELL, Conflict, LabelRecords, keys_of, read, rows, told
 from asal.labelling.exchange.writers import CONFLICTS, FORMS, Outgoing, sheet
 from asal.project.project import Project
 from asal.runtime import artifacts
 from asal.session.events import Record
-from asal.session.synthetic_pool import Joined
+from asal.session.synthetic_pool import PoolWithSynthetic
 
 OF_CONFLICT = ("id", "key", "label", "conflict", "opinions")
 
@@ -74,7 +74,7 @@ def export(project: Project, out: Path, form: str = "csv", *, originals: bool = 
     return Exported(out, len(outgoing.rows) - skipped, skipped, counts, len(gone))
 
 
-def ledger_of(project: Project) -> Ledger:
+def ledger_of(project: Project) -> LabelRecords:
     """Return what a project's record comes to.
 
     Raises:
@@ -89,16 +89,16 @@ def ledger_of(project: Project) -> Ledger:
         raise _nothing(name)
     if (pool := ledger.state.opened["pool"]) != project.pool.fingerprint:
         raise UserError(
-            "labels belong to the images that they were given to",
-            came=f"{name} was begun with the pool {pool}, and the project has {project.pool.fingerprint}",
-            remedy="put the record into the project that it came from",
+            f"{name} was begun with the pool {pool}, and the project has {project.pool.fingerprint}",
+            rule="labels belong to the images that they were given to",
+            hint="put the record into the project that it came from",
         )
     return ledger
 
 
 def _nothing(name: str) -> UserError:
     return UserError(
-        "labels are exported when there are some", came=f"nothing is recorded in {name}", remedy="label some images"
+        f"nothing is recorded in {name}", rule="labels are exported when there are some", hint="label some images"
     )
 
 
@@ -106,9 +106,9 @@ def _source_folder(project: Project, form: str) -> Path:
     source = project.spec.source
     if form != "folders" or source.kind != "folder" or "://" in str(source.options.get("path", "")):
         raise UserError(
-            "the source's own files are copied into class folders, from a source that is a folder",
-            came=f"the form '{form}' and a source of kind '{source.kind}'",
-            remedy="drop --originals: the pool's pixels are written",
+            f"the form '{form}' and a source of kind '{source.kind}'",
+            rule="the source's own files are copied into class folders, from a source that is a folder",
+            hint="drop --originals: the pool's pixels are written",
         )
     root = Path(str(source.options["path"]))
     if not root.is_dir():
@@ -116,12 +116,12 @@ def _source_folder(project: Project, form: str) -> Path:
     return root
 
 
-def _outgoing(project: Project, ledger: Ledger, originals: Path | None) -> Outgoing:
-    pool = Joined(project.pool, ledger.state.made)
+def _outgoing(project: Project, ledger: LabelRecords, originals: Path | None) -> Outgoing:
+    pool = PoolWithSynthetic(project.pool, ledger.state.made)
     return Outgoing(ledger.classes, rows(project.pool, ledger.entries, ledger.classes), pool.read, originals)
 
 
-def _listed(project: Project, ledger: Ledger, conflicts: Sequence[Conflict]) -> list[dict[str, Any]]:
+def _listed(project: Project, ledger: LabelRecords, conflicts: Sequence[Conflict]) -> list[dict[str, Any]]:
     keys, classes = keys_of(project.pool, [conflict.image for conflict in conflicts]), ledger.classes
     return [
         {
@@ -160,5 +160,5 @@ def _clear(out: Path, project: Project) -> None:
 
 def _in_the_way(out: Path, what: str) -> UserError:
     return UserError(
-        "an export writes over nothing but an earlier one", came=f"{out}: {what}", remedy="choose another folder"
+        f"{out}: {what}", rule="an export writes over nothing but an earlier one", hint="choose another folder"
     )

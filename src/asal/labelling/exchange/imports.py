@@ -16,7 +16,7 @@ from typing import Any
 from asal.errors import BusyError, UserError
 from asal.labelling.exchange.filenames import folders
 from asal.labelling.exchange.matching import SEVERAL, UNKNOWN, matched
-from asal.labelling.exchange.readers import Columns, Given, form_of, given
+from asal.labelling.exchange.readers import Columns, LabelRow, form_of, given
 from asal.labelling.exchange.records import CANT_TELL
 from asal.labelling.exchange.writers import sheet
 from asal.project.project import Project
@@ -43,7 +43,7 @@ FINE = (*WRITES, SAME, AGAIN)
 
 
 @dataclass(frozen=True)
-class How:
+class ImportOptions:
     """How a file is taken."""
 
     form: str = ""  # csv, jsonl, parquet, folders or datasets; told by the name where it is not said
@@ -73,14 +73,14 @@ class Imported:
 class _Row:
     """A row, the image that it means, its class, and what becomes of it."""
 
-    given: Given
+    given: LabelRow
     image: int
     label: int | None = None
     outcome: str = ""
     detail: str = ""
 
 
-def import_labels(project: Project, path: Path, how: How) -> Imported:
+def import_labels(project: Project, path: Path, how: ImportOptions) -> Imported:
     """Take labels from a file, a tree of class folders or a data set's folder into a project's record.
 
     Raises:
@@ -105,9 +105,9 @@ def import_labels(project: Project, path: Path, how: How) -> Imported:
             outcomes = Counter(row.outcome for row in weighed)
             return Imported(outcomes, sum(event.kind != "opened" for event in written), report)
     raise BusyError(
-        "labels are imported when nobody else writes for a moment",
-        came=f"{TRIES} times somebody wrote meanwhile",
-        remedy="run the same command again: nothing was written",
+        f"{TRIES} times somebody wrote meanwhile",
+        rule="labels are imported when nobody else writes for a moment",
+        hint="run the same command again: nothing was written",
     )
 
 
@@ -118,7 +118,7 @@ def _session(project: Project, record: Record) -> Session:
     return Session(project.pool, record, Plan(classes, project.learner(), draw, seed=int(opened.get("seed", 0))))
 
 
-def _told(rows: Sequence[Given], images: Sequence[int], classes: Sequence[str], form: str) -> list[_Row]:
+def _told(rows: Sequence[LabelRow], images: Sequence[int], classes: Sequence[str], form: str) -> list[_Row]:
     """Return rows with the numbers of their images and classes, or with what is wrong with them."""
     numbers: dict[str, int] = {name: number for number, name in enumerate(classes)}
     if form == "folders":  # a folder is called after a class as far as a folder can
@@ -126,7 +126,7 @@ def _told(rows: Sequence[Given], images: Sequence[int], classes: Sequence[str], 
     return [_one(row, image, numbers) for row, image in zip(rows, images, strict=True)]
 
 
-def _one(row: Given, image: int, numbers: Mapping[str, int]) -> _Row:
+def _one(row: LabelRow, image: int, numbers: Mapping[str, int]) -> _Row:
     if row.wrong:
         return _Row(row, UNKNOWN, None, UNREADABLE, row.wrong)
     if image == UNKNOWN:
@@ -191,7 +191,7 @@ def _report_of(path: Path) -> Path:
         with report.open(encoding="utf-8", errors="replace", newline="") as file:
             if next(csv.reader(file), None) != list(REPORT):
                 raise UserError(
-                    "the report of an import goes beside its file", came=f"{report} is something else", remedy="move it"
+                    f"{report} is something else", rule="the report of an import goes beside its file", hint="move it"
                 )
     return report
 

@@ -9,14 +9,14 @@ from typing import Any, Final
 import numpy as np
 
 from asal.core import as_ids
-from asal.labelling.exchange.readers import Given
+from asal.labelling.exchange.readers import LabelRow
 
 BLOCK = 2**16  # keys of the pool held at once
 UNKNOWN: Final = -1
 SEVERAL: Final = -2
 
 
-def matched(pool: Any, made: Mapping[int, Any], rows: Sequence[Given]) -> list[int]:
+def matched(pool: Any, made: Mapping[int, Any], rows: Sequence[LabelRow]) -> list[int]:
     """Return the image of each row, `UNKNOWN`, or `SEVERAL` where a path's end fits more than one.
 
     A row with an id and a key means the image of this id only if that is its key; else the key counts, and not the id.
@@ -40,14 +40,14 @@ def matched(pool: Any, made: Mapping[int, Any], rows: Sequence[Given]) -> list[i
     return found
 
 
-def _one(row: Given, whole: Mapping[str, list[int]], ends: Mapping[str, list[int]]) -> int:
+def _one(row: LabelRow, whole: Mapping[str, list[int]], ends: Mapping[str, list[int]]) -> int:
     for name in (row.key, row.below):
         if name is not None and (images := whole.get(name) or (ends.get(name) if row.loose else None)):
             return images[0] if len(images) == 1 else SEVERAL
     return UNKNOWN
 
 
-def _by_id(pool: Any, made: Mapping[int, Any], rows: Sequence[Given]) -> dict[int, int]:
+def _by_id(pool: Any, made: Mapping[int, Any], rows: Sequence[LabelRow]) -> dict[int, int]:
     found: dict[int, int] = {}
     both: list[tuple[int, int, str]] = []
     for place, row in enumerate(rows):

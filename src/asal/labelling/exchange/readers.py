@@ -26,7 +26,7 @@ OURS = ("labels.csv", "labels.jsonl", "labels.parquet")  # what an export's fold
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class LabelRow:
     """One row of a file."""
 
     line: int
@@ -66,9 +66,9 @@ class Columns:
         if label is None or (image is None and keys is None):
             what = "--label-column" if label is None else "--key-column"
             raise UserError(
-                "a file of labels has a column of labels, and one of ids or keys",
-                came=f"{file} has {', '.join(map(str, names)) or 'no columns'}",
-                remedy=f"name it by {what}",
+                f"{file} has {', '.join(map(str, names)) or 'no columns'}",
+                rule="a file of labels has a column of labels, and one of ids or keys",
+                hint=f"name it by {what}",
             )
         return image, keys, label
 
@@ -85,15 +85,13 @@ def form_of(path: Path) -> tuple[str, Path]:
         inside = next((path / name for name in OURS if (path / name).is_file()), None)
         return ("folders", path) if inside is None else (ENDINGS[inside.suffix], inside)
     if not path.is_file():
-        raise UserError("labels are read from a file or a folder", came=f"there is no {path}", remedy="check the path")
+        raise UserError(f"there is no {path}", rule="labels are read from a file or a folder", hint="check the path")
     if path.suffix.lower() not in ENDINGS:
-        raise UserError(
-            f"a file of labels ends in {', '.join(ENDINGS)}", came=str(path), remedy="say what it is by --as"
-        )
+        raise UserError(str(path), rule=f"a file of labels ends in {', '.join(ENDINGS)}", hint="say what it is by --as")
     return ENDINGS[path.suffix.lower()], path
 
 
-def given(path: Path, form: str, columns: Columns) -> list[Given]:
+def given(path: Path, form: str, columns: Columns) -> list[LabelRow]:
     """Return every row of a file or folder. Memory: what is in the rows, but no image.
 
     Raises:
@@ -114,25 +112,25 @@ def given(path: Path, form: str, columns: Columns) -> list[Given]:
 
 def _not_of_form(path: Path, form: str, why: str) -> UserError:
     return UserError(
-        "labels are read from a file of the form that is said", came=f"{path} as {form}: {why}", remedy="mend the file"
+        f"{path} as {form}: {why}", rule="labels are read from a file of the form that is said", hint="mend the file"
     )
 
 
-def _given(row: Row, places: tuple[str | None, str | None, str]) -> Given:
+def _given(row: Row, places: tuple[str | None, str | None, str]) -> LabelRow:
     line, values, wrong = row
     if values is None:
-        return Given(line, wrong=wrong)
+        return LabelRow(line, wrong=wrong)
     image_column, key_column, label_column = places
     key, label = _text(values.get(key_column or "")), _text(values.get(label_column))
     image, by = _text(values.get(image_column or "")), _text(values.get(BY))
     if image is not None and not re.fullmatch(r"\d{1,18}", image, re.ASCII):
-        return Given(line, key=key, label=label, wrong=f"{image!r} is no id")
+        return LabelRow(line, key=key, label=label, wrong=f"{image!r} is no id")
     if image is None and key is None:
-        return Given(line, label=label, wrong="there is neither an id nor a key")
+        return LabelRow(line, label=label, wrong="there is neither an id nor a key")
     number, made = None if image is None else int(image), str(values.get(MADE)).lower() == "true"
     if label is None and _text(values.get(STATUS)) != CANT_TELL:
-        return Given(line, number, key, wrong="there is no label")
-    return Given(line, number, key, label, by, loose=True, made=made)
+        return LabelRow(line, number, key, wrong="there is no label")
+    return LabelRow(line, number, key, label, by, loose=True, made=made)
 
 
 def _text(value: Any) -> str | None:
@@ -216,9 +214,9 @@ def _datasets(path: Path, columns: Columns) -> Iterator[Any]:
         import datasets
     except ImportError:
         raise UserError(
-            "a data set of the hub's kind is read by the `datasets` library",
-            came="it is not installed",
-            remedy="pip install 'asal[hub]'",
+            "it is not installed",
+            rule="a data set of the hub's kind is read by the `datasets` library",
+            hint="pip install 'asal[hub]'",
         ) from None
     whole = datasets.load_from_disk(str(path))
     parts = list(whole.values()) if isinstance(whole, datasets.DatasetDict) else [whole]
@@ -242,7 +240,7 @@ READERS: Mapping[str, Callable[[Path, Columns], Iterator[Any]]] = {
 }
 
 
-def _folders(root: Path) -> Iterator[Given]:
+def _folders(root: Path) -> Iterator[LabelRow]:
     """Yield every file of a tree of class folders: by an export's index, or by its path, or by its name alone."""
     index, line = _index(root), 0
     for folder, names, files in os.walk(root):
@@ -256,9 +254,9 @@ def _folders(root: Path) -> Iterator[Given]:
                 image, key = index.get(name, (None, path))
                 own = name not in index
                 below = printable((inside / name).relative_to(inside.parts[0]).as_posix()) if own else None
-                yield Given(line, image, key, label, loose=own, made=key is None, below=below)
+                yield LabelRow(line, image, key, label, loose=own, made=key is None, below=below)
             elif name not in (INDEX, MANIFEST, CONFLICTS):
-                yield Given(line, key=path, wrong="it lies in no class's folder")
+                yield LabelRow(line, key=path, wrong="it lies in no class's folder")
 
 
 def _index(root: Path) -> dict[str, tuple[int, str | None]]:

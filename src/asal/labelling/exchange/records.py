@@ -30,7 +30,7 @@ class Asking:
 
 
 @dataclass(frozen=True)
-class Entry:
+class LabelEntry:
     """One image that has a label, or that nobody could tell."""
 
     image: int
@@ -57,11 +57,11 @@ DISAGREE, AGAINST, WAITS = "people disagree", "an opinion is against the label",
 
 
 @dataclass(frozen=True)
-class Ledger:
+class LabelRecords:
     """What a record comes to."""
 
     state: State
-    entries: Sequence[Entry]  # by ids, ascending
+    entries: Sequence[LabelEntry]  # by ids, ascending
     opinions: Mapping[int, Mapping[str, int | None]]
 
     @property
@@ -124,7 +124,7 @@ OF_IMAGE: Mapping[str, Callable[[_Draft, int, Event], None]] = {
 }
 
 
-def read(events: Iterable[Event]) -> Ledger:
+def read(events: Iterable[Event]) -> LabelRecords:
     """Return what all events of a record come to.
 
     Raises:
@@ -140,12 +140,12 @@ def read(events: Iterable[Event]) -> Ledger:
             OF_IMAGE[event.kind](draft, event.image, event)
     spoken = {image: {**draft.own.get(image, {}), **state.votes.get(image, {})} for image in (*draft.own, *state.votes)}
     images = sorted((*state.answers, *state.skips))
-    return Ledger(state, [_entry(draft, state, image, spoken.get(image, {})) for image in images], spoken)
+    return LabelRecords(state, [_entry(draft, state, image, spoken.get(image, {})) for image in images], spoken)
 
 
-def _entry(draft: _Draft, state: State, image: int, opinions: Mapping[str, int | None]) -> Entry:
+def _entry(draft: _Draft, state: State, image: int, opinions: Mapping[str, int | None]) -> LabelEntry:
     event = draft.closed[image]
-    return Entry(
+    return LabelEntry(
         image,
         state.answers.get(image),
         event.by,
@@ -157,13 +157,13 @@ def _entry(draft: _Draft, state: State, image: int, opinions: Mapping[str, int |
     )
 
 
-def rows(pool: Any, entries: Sequence[Entry], classes: Sequence[str]) -> list[dict[str, Any]]:
+def rows(pool: Any, entries: Sequence[LabelEntry], classes: Sequence[str]) -> list[dict[str, Any]]:
     """Return one row of `COLUMNS` an entry; what is not known is None. `pool` tells what its owner calls each image."""
     keys = keys_of(pool, [entry.image for entry in entries])
     return [_row(entry, key, classes) for entry, key in zip(entries, keys, strict=True)]
 
 
-def _row(entry: Entry, key: str | None, classes: Sequence[str]) -> dict[str, Any]:
+def _row(entry: LabelEntry, key: str | None, classes: Sequence[str]) -> dict[str, Any]:
     return {
         "id": entry.image,
         "key": key,

@@ -102,9 +102,9 @@ def _library() -> Any:
         import datasets
     except ImportError:
         raise UserError(
-            "a data set of the hub's kind is written by the `datasets` library",
-            came="it is not installed",
-            remedy="pip install 'asal[hub]', or take another form",
+            "it is not installed",
+            rule="a data set of the hub's kind is written by the `datasets` library",
+            hint="pip install 'asal[hub]', or take another form",
         ) from None
     return datasets
 

@@ -22,7 +22,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from asal.errors import BusyError, UserError, without_secrets
-from asal.labelling.consensus import Rules
+from asal.labelling.consensus import OverlapRules
 from asal.labelling.label_studio.client import CONTROL, MODEL, AwayError, LabelStudio, label_config
 from asal.labelling.label_studio.reconcile import IMAGE, POOL, ROUND, Frame, Report, image_of, reconcile
 from asal.runtime import artifacts
@@ -57,7 +57,7 @@ class Bridge:
         home: Path,
         title: str = "asal",
         project: int = 0,
-        rules: Rules | None = None,
+        rules: OverlapRules | None = None,
     ) -> None:
         """Find the Label Studio project that belongs to a session, or make it.
 
@@ -73,7 +73,7 @@ class Bridge:
             UserError: the token or the URL is wrong, or the project is gone, asks something else or is not the one that
                 is remembered.
         """
-        self.session, self._studio, self._home, self._rules = session, studio, home, rules or Rules()
+        self.session, self._studio, self._home, self._rules = session, studio, home, rules or OverlapRules()
         known = self._remembered(project)
         self.me = studio.me()  # checks the token before anything is made
         self.project = known or self._made(title)
@@ -91,18 +91,18 @@ class Bridge:
         path, studio = self._home / FILE, self._studio
         self._known: dict[str, Any] = {"url": studio.url, "project": None, "pushed": 0}
         if path.exists():
-            self._known |= artifacts.read_json(path, remedy=f"delete {path}, and name the project: --project-id N")
+            self._known |= artifacts.read_json(path, hint=f"delete {path}, and name the project: --project-id N")
         if self._known["url"] != studio.url:
             raise UserError(
-                "a project folder belongs to one Label Studio",
-                came=f"{without_secrets(studio.url)}, and {path} says {self._known['url']}",
-                remedy=f"leave --url out, or delete {path} to begin anew elsewhere",
+                f"{without_secrets(studio.url)}, and {path} says {self._known['url']}",
+                rule="a project folder belongs to one Label Studio",
+                hint=f"leave --url out, or delete {path} to begin anew elsewhere",
             )
         if wanted and self._known["project"] not in (None, wanted):
             raise UserError(
-                "a project folder belongs to one project of Label Studio",
-                came=f"--project-id {wanted}, and {path} says {self._known['project']}",
-                remedy=f"leave --project-id out, or delete {path}",
+                f"--project-id {wanted}, and {path} says {self._known['project']}",
+                rule="a project folder belongs to one project of Label Studio",
+                hint=f"leave --project-id out, or delete {path}",
             )
         return int(wanted or self._known["project"] or 0)
 
@@ -125,9 +125,9 @@ class Bridge:
         asked, wanted = said.get(CONTROL, {}), list(self.session.plan.classes)
         if asked.get("type") != "Choices" or sorted(asked.get("labels", ())) != sorted(wanted):
             raise UserError(
-                "the Label Studio project asks for one of the session's classes",
-                came=f"project {self.project} asks {_question(said)}",
-                remedy=f"set its labelling interface to\n{label_config(wanted)}",
+                f"project {self.project} asks {_question(said)}",
+                rule="the Label Studio project asks for one of the session's classes",
+                hint=f"set its labelling interface to\n{label_config(wanted)}",
             )
 
     @property
@@ -218,7 +218,7 @@ class Bridge:
         say(report, pushed)
         return bool(self.session.state.waiting)
 
-    def watch(
+    def progress(
         self,
         size: Callable[[Session], int],
         say: Callable[[Report, Pushed], object],
@@ -283,9 +283,9 @@ def listening(port: int) -> Iterator[tuple[threading.Event, int]]:
         server = ThreadingHTTPServer(("127.0.0.1", port), partial(_Hint, hint))
     except OSError as error:
         raise UserError(
-            "webhooks are heard at a free port of the loopback",
-            came=f"--listen {port}: {error.strerror}",
-            remedy="choose another one",
+            f"--listen {port}: {error.strerror}",
+            rule="webhooks are heard at a free port of the loopback",
+            hint="choose another one",
         ) from None
     with server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)

@@ -53,7 +53,7 @@ class Annotation:
 
 
 @dataclass(frozen=True)
-class Task:
+class LabelStudioTask:
     """An image in Label Studio. `meta` is what came with it: see `asal.labelling.label_studio.bridge`."""
 
     id: int
@@ -71,14 +71,14 @@ def token_of(file: Path | None = None) -> str:
         token = (file.read_text(encoding="utf-8") if file else os.environ.get(VARIABLE, "")).strip()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
-            "a token's file can be read", came=f"{file}: {type(error).__name__}", remedy="correct --token-file"
+            f"{file}: {type(error).__name__}", rule="a token's file can be read", hint="correct --token-file"
         ) from None
     if not re.fullmatch(r"[\x21-\x7e]+", token):
         where = str(file) if file else f"${VARIABLE}"
         raise UserError(
-            "Label Studio is asked with a token: one word, from its page 'Account & Settings'",
-            came=f"{where} {'is empty or not set' if not token else 'holds something else'}",
-            remedy=f"put the token into {VARIABLE}, or into a file that --token-file names",
+            f"{where} {'is empty or not set' if not token else 'holds something else'}",
+            rule="Label Studio is asked with a token: one word, from its page 'Account & Settings'",
+            hint=f"put the token into {VARIABLE}, or into a file that --token-file names",
         )
     return token
 
@@ -134,7 +134,7 @@ class LabelStudio:
             import httpx
         except ModuleNotFoundError:
             raise UserError(
-                "Label Studio is asked by httpx", came="it is not installed", remedy="pip install 'asal[labelstudio]'"
+                "it is not installed", rule="Label Studio is asked by httpx", hint="pip install 'asal[labelstudio]'"
             ) from None
         # Proxies of the environment are for other hosts than this one.
         here = urlsplit(self.url).hostname in ("127.0.0.1", "localhost", "::1")
@@ -208,7 +208,7 @@ class LabelStudio:
         path, asked = f"/api/projects/{project}/import", {"return_task_ids": "true", "commit_to_project": "true"}
         return [int(number) for number in self._ask("POST", path, params=asked, json=list(tasks))["task_ids"]]
 
-    def tasks(self, project: int) -> Iterator[Task]:
+    def tasks(self, project: int) -> Iterator[LabelStudioTask]:
         """Yield every task of a project with its annotations, in the order of their numbers, without the images.
 
         This is the listing, and not the export: the export sends every image again, and Enterprise has none. It goes
@@ -226,7 +226,9 @@ class LabelStudio:
             left = page["total"] - len(page["tasks"]) if page["tasks"] else 0
             for found in page["tasks"]:
                 after = int(found["id"])
-                yield Task(after, found.get("meta") or {}, tuple(map(self._annotation, found["annotations"])))
+                yield LabelStudioTask(
+                    after, found.get("meta") or {}, tuple(map(self._annotation, found["annotations"]))
+                )
 
     def _annotation(self, found: Mapping[str, Any]) -> Annotation:
         choices: list[str] = []
@@ -261,9 +263,9 @@ class LabelStudio:
             self._ask("POST", "/api/webhooks/", json={**facts, "send_payload": False, "send_for_all_actions": False})
         except UserError as error:
             raise UserError(
-                "Label Studio calls webhooks at addresses that it may reach",
-                came=f"{without_secrets(url)}: {error.came}",
-                remedy="leave the webhook out, or start Label Studio with SSRF_PROTECTION_ENABLED=false",
+                f"{without_secrets(url)}: {error.got}",
+                rule="Label Studio calls webhooks at addresses that it may reach",
+                hint="leave the webhook out, or start Label Studio with SSRF_PROTECTION_ENABLED=false",
             ) from None
 
     def _ask(self, method: str, path: str, *, harmless: bool = False, **what: Any) -> Any:
@@ -319,22 +321,22 @@ class LabelStudio:
             raise self._nothing_there(f"it sends {path} on to {where}")
         if answer.status_code == 401:
             raise UserError(
-                "Label Studio knows the token",
-                came=f"{self._place} refuses it: {said}",
-                remedy="copy it anew from 'Account & Settings'; legacy tokens must be allowed by the organization",
+                f"{self._place} refuses it: {said}",
+                rule="Label Studio knows the token",
+                hint="copy it anew from 'Account & Settings'; legacy tokens must be allowed by the organization",
             )
         if answer.status_code == 404 and not said:
             raise self._nothing_there(f"it knows no {path}")
         if answer.status_code >= 500 or answer.status_code == 429:
             raise AwayError(
-                "Label Studio does what it is asked",
-                came=f"{self._place}{path}: {answer.status_code} {said}",
-                remedy="see its log, then run the same command again: nothing is done twice",
+                f"{self._place}{path}: {answer.status_code} {said}",
+                rule="Label Studio does what it is asked",
+                hint="see its log, then run the same command again: nothing is done twice",
             )
         raise UserError(
-            "Label Studio does what it is asked",
-            came=f"{self._place}{path}: {answer.status_code} {said}",
-            remedy="correct --project-id, or ask who runs it for the right to do this",
+            f"{self._place}{path}: {answer.status_code} {said}",
+            rule="Label Studio does what it is asked",
+            hint="correct --project-id, or ask who runs it for the right to do this",
         )
 
     def _words(self, answer: httpx.Response) -> str:
@@ -356,18 +358,18 @@ class LabelStudio:
 
     def _away(self, error: Exception) -> AwayError:
         slow = "timeout" in type(error).__name__.lower()
-        came = "no answer in time" if slow else str(error).replace(self._token, "…") or type(error).__name__
+        got = "no answer in time" if slow else str(error).replace(self._token, "…") or type(error).__name__
         return AwayError(
-            "Label Studio answers at its URL",
-            came=f"{self._place}: {came}",
-            remedy="start it, or correct --url; then run the same command again: nothing is done twice",
+            f"{self._place}: {got}",
+            rule="Label Studio answers at its URL",
+            hint="start it, or correct --url; then run the same command again: nothing is done twice",
         )
 
-    def _nothing_there(self, came: str) -> UserError:
+    def _nothing_there(self, got: str) -> UserError:
         return UserError(
-            "Label Studio answers at its URL",
-            came=f"{self._place}: {came}",
-            remedy="correct --url: it is what stands before /projects in a browser",
+            f"{self._place}: {got}",
+            rule="Label Studio answers at its URL",
+            hint="correct --url: it is what stands before /projects in a browser",
         )
 
 
@@ -379,8 +381,8 @@ def _checked_url(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or "@" in url:
         raise UserError(
-            "Label Studio has a URL such as https://labels.example.org, without a name or a token in it",
-            came=without_secrets(url) or "nothing",
-            remedy="correct --url",
+            without_secrets(url) or "nothing",
+            rule="Label Studio has a URL such as https://labels.example.org, without a name or a token in it",
+            hint="correct --url",
         )
     return url.rstrip("/")

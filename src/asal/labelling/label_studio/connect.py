@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from asal.errors import UserError
-from asal.labelling.consensus import Rules
+from asal.labelling.consensus import OverlapRules
 from asal.labelling.label_studio.bridge import FILE, Bridge
 from asal.labelling.label_studio.client import LabelStudio, token_of
 from asal.project.project import Project
@@ -37,9 +37,9 @@ def bridged(
     project, token = Project.open(folder), token_of(token_file)
     if not url and not (folder / FILE).exists():
         raise UserError(
-            "the first time, Label Studio's URL is given",
-            came=f"no --url, and there is no {folder / FILE}",
-            remedy="add, for example, --url http://localhost:8080",
+            f"no --url, and there is no {folder / FILE}",
+            rule="the first time, Label Studio's URL is given",
+            hint="add, for example, --url http://localhost:8080",
         )
     server = url or artifacts.read_json(folder / FILE)["url"]
     spec = project.spec
@@ -47,7 +47,7 @@ def bridged(
         begun = fold(State(), record.read()).opened or {"seed": 0}
     name = strategy or spec.labelling.strategy or next(iter(spec.strategies), "random")
     session = project.session(name, seed=int(begun["seed"]))
-    rules = Rules(spec.labelling.overlap, spec.labelling.share)
+    rules = OverlapRules(spec.labelling.overlap, spec.labelling.share)
     try:
         with LabelStudio(server, token) as studio:
             yield Bridge(session, studio, folder, f"asal {spec.name}", number, rules)

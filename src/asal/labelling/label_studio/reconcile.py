@@ -14,8 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from asal.labelling.consensus import Rules, settled
-from asal.labelling.label_studio.client import Annotation, Task
+from asal.labelling.consensus import OverlapRules, settled
+from asal.labelling.label_studio.client import Annotation, LabelStudioTask
 from asal.session.events import Event
 from asal.session.state import State
 
@@ -39,7 +39,7 @@ TITLES = {  # every kind of finding, in the order of telling
 SHOWN = 5  # examples of each kind in a report
 
 
-class Finding(NamedTuple):
+class Discrepancy(NamedTuple):
     """One thing that a pull found."""
 
     kind: str  # of TITLES
@@ -51,7 +51,7 @@ class Finding(NamedTuple):
 class Report:
     """What a pull found and did."""
 
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[Discrepancy, ...] = ()
     written: int = 0  # events
     open: int = 0  # images that still wait for an answer
     missing: int = 0  # of these, those that are not in Label Studio
@@ -85,7 +85,7 @@ class Frame:
     pool: str  # its fingerprint: ids of another pool mean other images
     classes: tuple[str, ...]
     pushed: int = 0  # rounds whose images have all been in Label Studio
-    rules: Rules = field(default_factory=Rules)  # how many people an image wants
+    rules: OverlapRules = field(default_factory=OverlapRules)  # how many people an image wants
 
 
 class Opinion(NamedTuple):
@@ -99,7 +99,7 @@ class Opinion(NamedTuple):
     key: str  # of this version of the annotation, once and for all
 
 
-def reconcile(state: State, tasks: Iterable[Task], frame: Frame) -> tuple[list[Event], list[Finding]]:
+def reconcile(state: State, tasks: Iterable[LabelStudioTask], frame: Frame) -> tuple[list[Event], list[Discrepancy]]:
     """Return the events that bring the record up to Label Studio, in the order of answering, and all that was found.
 
     Cost: linear in the tasks and in what was ever taken from Label Studio.
@@ -122,12 +122,12 @@ class _Held:
 
     def __init__(self, state: State, frame: Frame) -> None:
         self.state, self.frame = state, frame
-        self.findings: list[Finding] = []
+        self.findings: list[Discrepancy] = []
         self.opinions: dict[int, list[Opinion]] = {}  # of asked images that somebody has answered
         self.tasks: dict[int, int] = {}  # image → how many tasks it has
         self.taken = taken(state, frame.project)
 
-    def look(self, task: Task) -> None:
+    def look(self, task: LabelStudioTask) -> None:
         """Take in a task: whose it is, and what was said about it."""
         image, state = image_of(task, self.frame.pool), self.state
         if image is None:
@@ -157,16 +157,16 @@ class _Held:
             return None
         return Opinion(said.at, said.id, said.by, self.frame.classes.index(said.choices[0]), said.seconds, key)
 
-    def judged(self, image: int, opinions: list[Opinion]) -> tuple[Event | None, list[Finding]]:
+    def judged(self, image: int, opinions: list[Opinion]) -> tuple[Event | None, list[Discrepancy]]:
         """Return what is to be written of an image, if anything is, and what there is to say of it."""
         opinions.sort()
         open_, said = image in self.state.waiting, self._said(image, opinions)
         if open_ and len(opinions) < (wanted := self.frame.rules.wanted(image)):
-            return None, [Finding("few", image, f"{said}; {wanted} people are wanted")]
+            return None, [Discrepancy("few", image, f"{said}; {wanted} people are wanted")]
         verdict = settled({one.by: one.label for one in opinions})
         if verdict is None:
             kept = "" if open_ else f"; the record keeps {self._name(self._now(image))}"
-            return None, [Finding("conflict", image, said + kept)]
+            return None, [Discrepancy("conflict", image, said + kept)]
         side = [one for one in opinions if one.label == verdict.label]
         if open_:
             return self._answered(image, side, opinions)
@@ -174,17 +174,19 @@ class _Held:
             return None, []
         return self._changed(image, side)
 
-    def _answered(self, image: int, side: list[Opinion], opinions: list[Opinion]) -> tuple[Event | None, list[Finding]]:
+    def _answered(
+        self, image: int, side: list[Opinion], opinions: list[Opinion]
+    ) -> tuple[Event | None, list[Discrepancy]]:
         said, fresh = self._said(image, opinions), [one for one in side if one.key not in self.state.keys]
         if not fresh:  # the answer was taken, and then taken back
-            return None, [Finding("elsewhere", image, f"{said}; in the record it is open again")]
+            return None, [Discrepancy("elsewhere", image, f"{said}; in the record it is open again")]
         kind = "skipped" if fresh[0].label is None else "answered"
-        found = [Finding(kind, image, f"image {image}")]
+        found = [Discrepancy(kind, image, f"image {image}")]
         if len(opinions) > 1:
-            found.append(Finding("agreed", image, said))
+            found.append(Discrepancy("agreed", image, said))
         return self._event(kind, image, fresh[0], len(opinions)), found
 
-    def _changed(self, image: int, opinions: list[Opinion]) -> tuple[Event | None, list[Finding]]:
+    def _changed(self, image: int, opinions: list[Opinion]) -> tuple[Event | None, list[Discrepancy]]:
         """Judge an image that the record holds under another label than the one that Label Studio has."""
         keys, before = self.state.keys, self.taken.get(image, set())
         name, said = self._name(self._now(image)), self._said(image, opinions)
@@ -193,9 +195,9 @@ class _Held:
         fresh = [one for one in mine if one.key not in keys]
         if fresh:
             change = f"image {image}: {name} → {self._name(fresh[-1].label)}"
-            return self._event("corrected", image, fresh[-1]), [Finding("corrected", image, change)]
+            return self._event("corrected", image, fresh[-1]), [Discrepancy("corrected", image, change)]
         kind = "elsewhere" if mine else "conflict"
-        return None, [Finding(kind, image, f"{said}; the record keeps {name}")]
+        return None, [Discrepancy(kind, image, f"{said}; the record keeps {name}")]
 
     def _event(self, kind: str, image: int, by: Opinion, votes: int = 1) -> Event:
         body: dict[str, Any] = {"key": by.key}
@@ -206,17 +208,17 @@ class _Held:
         pick = self.state.pick(image)
         return Event(kind, pick.round if pick else self.state.number, image, by.label, by.by, body)
 
-    def gone(self) -> list[Finding]:
+    def gone(self) -> list[Discrepancy]:
         """Say which tasks were deleted, and which answers that the record has taken."""
         found = []
         for image, pick in self.state.waiting.items():
             if pick.round < self.frame.pushed and image not in self.tasks:
-                found.append(Finding("task deleted", image, f"image {image}: pushed again"))
+                found.append(Discrepancy("task deleted", image, f"image {image}: pushed again"))
         for image in self.taken:
             if image in self.state.waiting or image in self.opinions:
                 continue
             kept = f"image {image}: the record keeps {self._name(self._now(image))}"
-            found.append(Finding("answer deleted" if image in self.tasks else "task deleted", image, kept))
+            found.append(Discrepancy("answer deleted" if image in self.tasks else "task deleted", image, kept))
         return found
 
     def _now(self, image: int) -> int | None:
@@ -232,10 +234,10 @@ class _Held:
         return f"image {image}: " + ", ".join(f"{one.by} → {self._name(one.label)}" for one in opinions)
 
     def _find(self, kind: str, image: int | None, what: str) -> None:
-        self.findings.append(Finding(kind, image, what))
+        self.findings.append(Discrepancy(kind, image, what))
 
 
-def image_of(task: Task, pool: str) -> int | None:
+def image_of(task: LabelStudioTask, pool: str) -> int | None:
     """Return which image of this pool a task shows; nothing where it is not one of ours."""
     image = task.meta.get(IMAGE)
     ours = task.meta.get(POOL) == pool and isinstance(image, int) and not isinstance(image, bool)

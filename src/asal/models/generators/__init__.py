@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from asal.core import Pool
 from asal.registry import Registry
-from asal.runtime.progress import Watch
+from asal.runtime.progress import Progress
 
 if TYPE_CHECKING:
     import torch
@@ -43,8 +43,8 @@ class Adversary:
         return self.critic(batch.to(self.device))
 
 
-class Trainable(Protocol):
+class TrainableGenerator(Protocol):
     """What every registered generator can do."""
 
-    def train(self, pool: Pool, folder: Path, seed: int, device: Device, watch: Watch) -> None: ...
+    def train(self, pool: Pool, folder: Path, seed: int, device: Device, progress: Progress) -> None: ...
     def load(self, folder: Path, shape: tuple[int, int, int]) -> Adversary: ...

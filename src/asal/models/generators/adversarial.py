@@ -28,7 +28,7 @@ from asal.models.networks import Critic, placed
 from asal.models.tensors import to_batch
 from asal.runtime import artifacts
 from asal.runtime.devices import Device, Precision, here
-from asal.runtime.progress import Watch, relayed
+from asal.runtime.progress import Progress, relayed
 from asal.runtime.rng import stream, torch_stream
 
 Count: TypeAlias = Annotated[int, Ge(1)]
@@ -37,7 +37,7 @@ Terms: TypeAlias = dict[str, Tensor]  # what is written down of a critic's loss:
 
 
 @dataclass(frozen=True)
-class Duel:
+class AdversarialTraining:
     """The two networks, what trains them, and the stream that all their draws come from."""
 
     generator: nn.Module
@@ -66,7 +66,7 @@ class Duel:
         }
 
 
-class Rules(Protocol):
+class GeneratorDefinition(Protocol):
     """What a generator's own file says. The settings are options of its spec."""
 
     @property
@@ -94,26 +94,28 @@ class Rules(Protocol):
     def rate(self, step: int) -> float:
         """Return the learning rate of a step."""
 
-    def critic_loss(self, duel: Duel, real: Tensor) -> tuple[Tensor, Terms]:
+    def critic_loss(self, training: AdversarialTraining, real: Tensor) -> tuple[Tensor, Terms]:
         """Return what the critic descends on a batch of real images, and the terms that are written down."""
 
-    def generator_loss(self, duel: Duel) -> Tensor:
+    def generator_loss(self, training: AdversarialTraining) -> Tensor:
         """Return what the generator descends."""
 
 
-def train_duel(rules: Rules, pool: Pool, folder: Path, seed: int, device: Device, watch: Watch) -> None:
+def train_adversarial(
+    rules: GeneratorDefinition, pool: Pool, folder: Path, seed: int, device: Device, progress: Progress
+) -> None:
     """Train on the pool's images and write `weights.safetensors` and `losses.csv` into the folder.
 
     Cut at any moment and called again, it goes on from its last checkpoint, and the weights are the very
     same: every draw comes from one stream whose state is part of the checkpoint.
     """
     fabric = device.fabric(rules.precision)
-    with relayed(watch, across=device.count > 1) as near:
+    with relayed(progress, across=device.count > 1) as near:
         # Bound to the function, because Fabric looks into arguments and refuses frozen dataclasses among them.
-        fabric.launch(partial(_train, rules=rules, pool=pool, folder=folder, seed=seed, watch=near))
+        fabric.launch(partial(_train, rules=rules, pool=pool, folder=folder, seed=seed, progress=near))
 
 
-def load_adversary(rules: Rules, folder: Path, shape: Shape) -> Adversary:
+def load_adversary(rules: GeneratorDefinition, folder: Path, shape: Shape) -> Adversary:
     """Open a trained pair; the generator is the averaged one."""
     drawer, critic = rules.networks(shape)
     load_weights(folder / "weights.safetensors", generator=drawer, critic=critic)
@@ -123,14 +125,14 @@ def load_adversary(rules: Rules, folder: Path, shape: Shape) -> Adversary:
     return Adversary(rules.latent_dim, drawer, critic.hidden, critic.trunk.dim, here())
 
 
-def begin(fabric: Fabric, rules: Rules, shape: Shape, seed: int) -> Duel:
+def begin(fabric: Fabric, rules: GeneratorDefinition, shape: Shape, seed: int) -> AdversarialTraining:
     """Return an untrained pair, with all that its training needs."""
     generator, critic = rules.networks(shape)
     weights = torch_stream(stream(seed, "generator", "weights"))
     for net in (generator, critic):
         rules.initialise(net, weights)
         placed(net, fabric.device)
-    return Duel(
+    return AdversarialTraining(
         generator, critic,
         AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(rules.average), use_buffers=True),
         torch.optim.Adam(generator.parameters(), rules.rate(0), rules.betas(shape)),
@@ -142,63 +144,70 @@ def begin(fabric: Fabric, rules: Rules, shape: Shape, seed: int) -> Duel:
     )  # fmt: skip
 
 
-def finish(fabric: Fabric, rules: Rules, duel: Duel, pool: Pool, folder: Path, watch: Watch) -> None:
+def finish(
+    fabric: Fabric,
+    rules: GeneratorDefinition,
+    training: AdversarialTraining,
+    pool: Pool,
+    folder: Path,
+    progress: Progress,
+) -> None:
     """Train a pair from its last checkpoint to the end, and write the weights."""
     checkpoint = folder / artifacts.SCRATCH / "checkpoint.safetensors"
-    start, saved = load_state(checkpoint, duel.parts(fabric.global_rank)), time.monotonic()
+    start, saved = load_state(checkpoint, training.parts(fabric.global_rank)), time.monotonic()
     losses = Losses(folder / "losses.csv", start)
 
     for step in range(start, rules.steps):
-        set_rate(duel, rules.rate(step))
+        set_rate(training, rules.rate(step))
         for _ in range(rules.critic_steps):
-            terms = _critic_step(fabric, rules, duel, _reals(fabric, pool, duel))
-        _generator_step(fabric, rules, duel)
-        duel.averaged.update_parameters(duel.generator)
+            terms = _critic_step(fabric, rules, training, _reals(fabric, pool, training))
+        _generator_step(fabric, rules, training)
+        training.averaged.update_parameters(training.generator)
 
         if step % 10 == 0 or step + 1 == rules.steps:
             losses.add(step, {name: term.item() for name, term in terms.items()})
             if fabric.global_rank == 0:
-                watch("generator", step + 1, rules.steps, losses.note)
+                progress("generator", step + 1, rules.steps, losses.note)
         if fabric.broadcast(due(saved)):  # one clock for all processes
-            _save(fabric, checkpoint, step + 1, duel, losses)
+            _save(fabric, checkpoint, step + 1, training, losses)
             saved = time.monotonic()
 
     if fabric.global_rank == 0:
         losses.flush()
-        save_weights(folder / "weights.safetensors", generator=duel.averaged.module, critic=duel.critic)
+        save_weights(folder / "weights.safetensors", generator=training.averaged.module, critic=training.critic)
     fabric.barrier()
 
 
-def _train(fabric: Fabric, rules: Rules, pool: Pool, folder: Path, seed: int, watch: Watch) -> None:
-    finish(fabric, rules, begin(fabric, rules, pool.shape, seed), pool, folder, watch)
+def _train(fabric: Fabric, rules: GeneratorDefinition, pool: Pool, folder: Path, seed: int, progress: Progress) -> None:
+    finish(fabric, rules, begin(fabric, rules, pool.shape, seed), pool, folder, progress)
 
 
-def _critic_step(fabric: Fabric, rules: Rules, duel: Duel, real: Tensor) -> Terms:
-    with still(duel.generator), fabric.autocast():
-        loss, terms = rules.critic_loss(duel, real)
-    descend(fabric, duel.critic_adam, loss)
+def _critic_step(fabric: Fabric, rules: GeneratorDefinition, training: AdversarialTraining, real: Tensor) -> Terms:
+    with still(training.generator), fabric.autocast():
+        loss, terms = rules.critic_loss(training, real)
+    descend(fabric, training.critic_adam, loss)
     return {name: term.detach() for name, term in terms.items()}
 
 
-def _generator_step(fabric: Fabric, rules: Rules, duel: Duel) -> None:
-    with still(duel.critic):
+def _generator_step(fabric: Fabric, rules: GeneratorDefinition, training: AdversarialTraining) -> None:
+    with still(training.critic):
         with fabric.autocast():
-            loss = rules.generator_loss(duel)
-        descend(fabric, duel.generator_adam, loss)
+            loss = rules.generator_loss(training)
+        descend(fabric, training.generator_adam, loss)
 
 
-def _reals(fabric: Fabric, pool: Pool, duel: Duel) -> Tensor:
-    ids = torch.randint(len(pool), duel.latents[:1], generator=duel.draws)
+def _reals(fabric: Fabric, pool: Pool, training: AdversarialTraining) -> Tensor:
+    ids = torch.randint(len(pool), training.latents[:1], generator=training.draws)
     real: Tensor = fabric.to_device(to_batch(pool.read(ids.numpy())))
     return real.contiguous(memory_format=torch.channels_last)
 
 
-def _save(fabric: Fabric, path: Path, step: int, duel: Duel, losses: Losses) -> None:
+def _save(fabric: Fabric, path: Path, step: int, training: AdversarialTraining, losses: Losses) -> None:
     """Write one checkpoint: the networks, which all processes share, and the stream of each process."""
-    streams = cast(Tensor, fabric.all_gather(duel.draws.get_state()))
+    streams = cast(Tensor, fabric.all_gather(training.draws.get_state()))
     if fabric.global_rank == 0:
         losses.flush()
-        parts = duel.parts(0)
+        parts = training.parts(0)
         for rank, state in enumerate(streams.reshape(fabric.world_size, -1).cpu()):
             parts[f"draws-{rank}"] = torch.Generator().set_state(state.clone())  # torch 2.13 crashes on a view
         save_state(path, step, parts)
@@ -214,9 +223,9 @@ def still(net: nn.Module) -> Iterator[None]:
         net.requires_grad_(True)
 
 
-def set_rate(duel: Duel, rate: float) -> None:
+def set_rate(training: AdversarialTraining, rate: float) -> None:
     """Set the learning rate of both networks."""
-    for adam in (duel.generator_adam, duel.critic_adam):
+    for adam in (training.generator_adam, training.critic_adam):
         for group in adam.param_groups:
             group["lr"] = rate
 
@@ -253,9 +262,9 @@ class Losses:
         """
         if not all(map(math.isfinite, terms.values())):
             raise UserError(
-                "a generator's losses stay finite",
-                came=f"{', '.join(f'{name} = {value}' for name, value in terms.items())} at step {step}",
-                remedy="lower `learning_rate`, or set precision = 'float32', under [generator]",
+                f"{', '.join(f'{name} = {value}' for name, value in terms.items())} at step {step}",
+                rule="a generator's losses stay finite",
+                hint="lower `learning_rate`, or set precision = 'float32', under [generator]",
             )
         self.header = [",".join(["step", *terms])]
         self.lines.append(",".join([f"{step}", *(f"{value:.6g}" for value in terms.values())]))

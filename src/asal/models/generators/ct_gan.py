@@ -14,11 +14,18 @@ from torch import Tensor, nn
 from asal.core import Pool
 from asal.errors import UserError
 from asal.models.generators import Adversary, generators
-from asal.models.generators.adversarial import Count, Duel, Shape, Terms, load_adversary, train_duel
+from asal.models.generators.adversarial import (
+    AdversarialTraining,
+    Count,
+    Shape,
+    Terms,
+    load_adversary,
+    train_adversarial,
+)
 from asal.models.generators.wgan_gp import gradient_penalty
 from asal.models.networks import Critic, check_square, generator_and_critic, initialise
 from asal.runtime.devices import Device, Precision
-from asal.runtime.progress import Watch
+from asal.runtime.progress import Progress
 
 Share: TypeAlias = Annotated[float, Gt(0), Le(1)]
 Pass: TypeAlias = tuple[Tensor, Tensor]  # through the critic: D (n,), and D₋, its last hidden layer (n, d)
@@ -62,12 +69,12 @@ class CtGan:
     net: Literal["auto", "plain", "residual"] = "auto"
     precision: Precision = "bf16"
 
-    def train(self, pool: Pool, folder: Path, seed: int, device: Device, watch: Watch) -> None:
+    def train(self, pool: Pool, folder: Path, seed: int, device: Device, progress: Progress) -> None:
         """Train on the pool's images; see `train_duel`."""
         check_square(pool.shape, "ct-gan")
         if self.net == "residual":
             check_doubling(pool.shape)
-        train_duel(self, pool, folder, seed, device, watch)
+        train_adversarial(self, pool, folder, seed, device, progress)
 
     def load(self, folder: Path, shape: Shape) -> Adversary:
         """Open a trained pair; its critic has no dropout."""
@@ -90,21 +97,21 @@ class CtGan:
         """Return the learning rate: a line that reaches zero where the training ends."""
         return self.learning_rate * (1 - step / self.steps)
 
-    def critic_loss(self, duel: Duel, real: Tensor) -> tuple[Tensor, Terms]:
+    def critic_loss(self, training: AdversarialTraining, real: Tensor) -> tuple[Tensor, Terms]:
         """L_D = E D(x̃) − E D(x′) + λ E (‖∇D(x̂)‖₂ − 1)² + E CT(x′, x″) (Wei et al. 2018)."""
-        critic = partial(duel.critic, draws=duel.draws)  # with dropout, another one each time
-        share = torch.rand(self.batch, generator=duel.draws)
-        fake = duel.fake()
-        one, other = through(duel, real), through(duel, real)
+        critic = partial(training.critic, draws=training.draws)  # with dropout, another one each time
+        share = torch.rand(self.batch, generator=training.draws)
+        fake = training.fake()
+        one, other = through(training, real), through(training, real)
         gap = critic(fake).mean() - one[0].mean()
         penalty = gradient_penalty(critic, real, fake, share)
         consistency = consistency_term(one, other, self.consistency, self.margin)
         terms = {"wasserstein": -gap, "penalty": penalty, "consistency": consistency}
         return gap + self.penalty * penalty + consistency, terms
 
-    def generator_loss(self, duel: Duel) -> Tensor:
+    def generator_loss(self, training: AdversarialTraining) -> Tensor:
         """L_G = −E D(x̃), with dropout as well."""
-        worth: Tensor = duel.critic(duel.fake(), duel.draws).mean()
+        worth: Tensor = training.critic(training.fake(), training.draws).mean()
         return -worth
 
 
@@ -117,16 +124,16 @@ def check_doubling(shape: Shape) -> None:
     size = shape[0]
     if size < 16 or size & (size - 1):
         raise UserError(
-            "residual blocks draw images of 16, 32, 64 … pixels",
-            came=f"a pool of {shape[0]} × {shape[1]}",
-            remedy="set net = 'plain' under [generator], or `size` under [pool] in a new project folder",
+            f"a pool of {shape[0]} × {shape[1]}",
+            rule="residual blocks draw images of 16, 32, 64 … pixels",
+            hint="set net = 'plain' under [generator], or `size` under [pool] in a new project folder",
         )
 
 
-def through(duel: Duel, batch: Tensor) -> Pass:
+def through(training: AdversarialTraining, batch: Tensor) -> Pass:
     """Send a batch through the critic, with dropout of its own."""
-    hidden = duel.critic.hidden(batch, duel.draws)
-    return duel.critic.judge(hidden), hidden
+    hidden = training.critic.hidden(batch, training.draws)
+    return training.critic.judge(hidden), hidden
 
 
 def consistency_term(one: Pass, other: Pass, weight: float, margin: float) -> Tensor:

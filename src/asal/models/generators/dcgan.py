@@ -13,10 +13,17 @@ from torch import Tensor, nn
 
 from asal.core import Pool
 from asal.models.generators import Adversary, generators
-from asal.models.generators.adversarial import Count, Duel, Shape, Terms, load_adversary, train_duel
+from asal.models.generators.adversarial import (
+    AdversarialTraining,
+    Count,
+    Shape,
+    Terms,
+    load_adversary,
+    train_adversarial,
+)
 from asal.models.networks import ConvDown, ConvUp, Critic, check_square
 from asal.runtime.devices import Device, Precision
-from asal.runtime.progress import Watch
+from asal.runtime.progress import Progress
 
 
 @generators.register("dcgan")
@@ -44,10 +51,10 @@ class Dcgan:
     average: Annotated[float, Ge(0), Lt(1)] = 0.999  # decay of the running average of the weights; our choice
     precision: Precision = "bf16"
 
-    def train(self, pool: Pool, folder: Path, seed: int, device: Device, watch: Watch) -> None:
+    def train(self, pool: Pool, folder: Path, seed: int, device: Device, progress: Progress) -> None:
         """Train on the pool's images; see `train_duel`."""
         check_square(pool.shape, "dcgan")
-        train_duel(self, pool, folder, seed, device, watch)
+        train_adversarial(self, pool, folder, seed, device, progress)
 
     def load(self, folder: Path, shape: Shape) -> Adversary:
         """Open a trained pair, both with the running statistics of the training."""
@@ -83,14 +90,14 @@ class Dcgan:
         """Return the learning rate, the same in every step."""
         return self.learning_rate
 
-    def critic_loss(self, duel: Duel, real: Tensor) -> tuple[Tensor, Terms]:
+    def critic_loss(self, training: AdversarialTraining, real: Tensor) -> tuple[Tensor, Terms]:
         """L_D = −E log σ(D(x)) − E log(1 − σ(D(x̃))) (Goodfellow et al. 2014, eq. 1), each batch normalised alone."""
         terms = {
-            "real": F.softplus(-duel.critic(real).float()).mean(),
-            "made": F.softplus(duel.critic(duel.fake()).float()).mean(),
+            "real": F.softplus(-training.critic(real).float()).mean(),
+            "made": F.softplus(training.critic(training.fake()).float()).mean(),
         }
         return terms["real"] + terms["made"], terms
 
-    def generator_loss(self, duel: Duel) -> Tensor:
+    def generator_loss(self, training: AdversarialTraining) -> Tensor:
         """L_G = −E log σ(D(x̃)), which does not saturate (Goodfellow et al. 2014, section 3)."""
-        return F.softplus(-duel.critic(duel.fake()).float()).mean()
+        return F.softplus(-training.critic(training.fake()).float()).mean()

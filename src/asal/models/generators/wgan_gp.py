@@ -13,10 +13,17 @@ from torch import Tensor, nn
 
 from asal.core import Pool
 from asal.models.generators import Adversary, generators
-from asal.models.generators.adversarial import Count, Duel, Shape, Terms, load_adversary, train_duel
+from asal.models.generators.adversarial import (
+    AdversarialTraining,
+    Count,
+    Shape,
+    Terms,
+    load_adversary,
+    train_adversarial,
+)
 from asal.models.networks import Critic, check_square, generator_and_critic, initialise
 from asal.runtime.devices import Device, Precision
-from asal.runtime.progress import Watch
+from asal.runtime.progress import Progress
 
 
 @generators.register("wgan-gp")
@@ -39,10 +46,10 @@ class WganGp:
     average: Annotated[float, Ge(0), Lt(1)] = 0.999  # decay of the running average of the weights; our choice
     precision: Precision = "bf16"
 
-    def train(self, pool: Pool, folder: Path, seed: int, device: Device, watch: Watch) -> None:
+    def train(self, pool: Pool, folder: Path, seed: int, device: Device, progress: Progress) -> None:
         """Train on the pool's images; see `train_duel`."""
         check_square(pool.shape, "wgan-gp")
-        train_duel(self, pool, folder, seed, device, watch)
+        train_adversarial(self, pool, folder, seed, device, progress)
 
     def load(self, folder: Path, shape: Shape) -> Adversary:
         """Open a trained pair."""
@@ -64,17 +71,17 @@ class WganGp:
         """Return the learning rate, the same in every step."""
         return self.learning_rate
 
-    def critic_loss(self, duel: Duel, real: Tensor) -> tuple[Tensor, Terms]:
+    def critic_loss(self, training: AdversarialTraining, real: Tensor) -> tuple[Tensor, Terms]:
         """L_D = E D(x̃) − E D(x) + λ E (‖∇D(x̂)‖₂ − 1)² (Gulrajani et al. 2017, eq. 3)."""
-        share = torch.rand(self.batch, generator=duel.draws)
-        fake = duel.fake()
-        gap = duel.critic(fake).mean() - duel.critic(real).mean()
-        penalty = gradient_penalty(duel.critic, real, fake, share)
+        share = torch.rand(self.batch, generator=training.draws)
+        fake = training.fake()
+        gap = training.critic(fake).mean() - training.critic(real).mean()
+        penalty = gradient_penalty(training.critic, real, fake, share)
         return gap + self.penalty * penalty, {"wasserstein": -gap, "penalty": penalty}
 
-    def generator_loss(self, duel: Duel) -> Tensor:
+    def generator_loss(self, training: AdversarialTraining) -> Tensor:
         """L_G = −E D(x̃)."""
-        worth: Tensor = duel.critic(duel.fake()).mean()
+        worth: Tensor = training.critic(training.fake()).mean()
         return -worth
 
 

@@ -13,8 +13,8 @@ from torch import nn
 
 from asal.core import Images, Labels
 from asal.models.learners import learners
-from asal.models.learners.learning_loss import Foretelling
-from asal.models.learners.neural import NeuralModel, Recipe, train
+from asal.models.learners.learning_loss import LossPredictingLearner
+from asal.models.learners.neural import NeuralModel, TrainingRecipe, train
 
 Count = Annotated[int, Ge(1)]
 
@@ -40,13 +40,13 @@ class Cnn:
         """Fit to uint8 images (n, h, w, c) and labels (n,) in 0 … classes − 1."""
         return train(partial(self.network, images.shape[1:], classes), self._recipe, images, labels, classes, rng)
 
-    def foretelling(self) -> Foretelling:
+    def foretelling(self) -> LossPredictingLearner:
         """Return the learner that trains the same network with a module that foretells its loss."""
-        return Foretelling(self.network, self._recipe)
+        return LossPredictingLearner(self.network, self._recipe)
 
     @property
-    def _recipe(self) -> Recipe:
-        return Recipe(self.steps, self.batch, self.learning_rate, self.weight_decay, self.augment)
+    def _recipe(self) -> TrainingRecipe:
+        return TrainingRecipe(self.steps, self.batch, self.learning_rate, self.weight_decay, self.augment)
 
     def network(self, shape: Sequence[int], classes: int) -> nn.Sequential:
         """Return an untrained network for images (h, w, c), its weights drawn from torch's global stream."""

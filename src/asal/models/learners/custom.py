@@ -15,7 +15,7 @@ from annotated_types import Ge, Gt
 from asal.core import Features, Images, Labels, Probs
 from asal.errors import UserError
 from asal.models.learners import learners
-from asal.models.learners.neural import NeuralModel, Recipe, train
+from asal.models.learners.neural import NeuralModel, TrainingRecipe, train
 
 Count = Annotated[int, Ge(1)]
 
@@ -40,7 +40,7 @@ class TorchFactory:
 
     def fit(self, images: Images, labels: Labels, classes: int, rng: np.random.Generator) -> NeuralModel:
         """Make a fresh module and train it on uint8 images (n, h, w, c) and labels (n,)."""
-        recipe = Recipe(self.steps, self.batch, self.learning_rate, self.weight_decay)
+        recipe = TrainingRecipe(self.steps, self.batch, self.learning_rate, self.weight_decay)
 
         def make() -> Any:
             return made(self.factory, shape=images.shape[1:], classes=classes, **self.options)
@@ -68,18 +68,19 @@ class SklearnFactory:
         estimator = made(self.factory, **self.options)
         if not hasattr(estimator, "predict_proba"):
             raise UserError(
-                "a classifier has `fit` and `predict_proba`", came=f"{self.factory} has no predict_proba",
-                remedy="choose another, or wrap it in sklearn.calibration:CalibratedClassifierCV",
-            )  # fmt: skip
+                f"{self.factory} has no predict_proba",
+                rule="a classifier has `fit` and `predict_proba`",
+                hint="choose another, or wrap it in sklearn.calibration:CalibratedClassifierCV",
+            )
         if "random_state" in getattr(estimator, "get_params", dict)():
             estimator.set_params(random_state=int(rng.integers(2**31)))
         try:
             estimator.fit(_rows(images), labels)
         except ValueError as error:  # many classifiers refuse labels of one class
             raise UserError(
-                "your classifier can be fitted to the labels that there are",
-                came=f"{self.factory}: {error}",
-                remedy="label images of other classes first, or choose another classifier",
+                f"{self.factory}: {error}",
+                rule="your classifier can be fitted to the labels that there are",
+                hint="label images of other classes first, or choose another classifier",
             ) from error
         return SklearnModel(estimator, classes)
 
@@ -104,9 +105,9 @@ class SklearnModel:
     def logits(self, batch: Any) -> Any:
         """Refuse: there is no gradient. A spec that needs one is refused long before this is called."""
         raise UserError(
-            "a strategy that climbs a score needs a classifier with a gradient",
-            came=f"{type(self.estimator).__name__}, which has none",
-            remedy="use the learner linear, cnn or torch",
+            f"{type(self.estimator).__name__}, which has none",
+            rule="a strategy that climbs a score needs a classifier with a gradient",
+            hint="use the learner linear, cnn or torch",
         )
 
 
@@ -116,9 +117,10 @@ def made(factory: str, **arguments: Any) -> Any:
         return resolve(factory)(**arguments)
     except TypeError as error:
         raise UserError(
-            "a factory takes what it is called with", came=f"{factory}({', '.join(arguments)}): {error}",
-            remedy="change its signature, or `options` under [learner]",
-        ) from error  # fmt: skip
+            f"{factory}({', '.join(arguments)}): {error}",
+            rule="a factory takes what it is called with",
+            hint="change its signature, or `options` under [learner]",
+        ) from error
 
 
 def resolve(path: str) -> Callable[..., Any]:
@@ -130,9 +132,9 @@ def resolve(path: str) -> Callable[..., Any]:
         found: Callable[..., Any] = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise UserError(
-            "a factory is named as 'package.module:function'",
-            came=f"'{path}' ({error})",
-            remedy="check the spelling, and that the package is installed in this environment",
+            f"'{path}' ({error})",
+            rule="a factory is named as 'package.module:function'",
+            hint="check the spelling, and that the package is installed in this environment",
         ) from None
     return found
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asal.core import Features, Images, Labels, Probs, Scores
-from asal.models.learners.neural import NeuralModel, Recipe, augmented, batches, blocks_of, shaped
+from asal.models.learners.neural import NeuralModel, TrainingRecipe, augmented, batches, blocks_of, shaped
 from asal.models.networks import placed
 from asal.models.tensors import to_batch
 from asal.runtime.devices import here
@@ -25,13 +25,13 @@ CUT = 0.6  # of the steps: after them the module's gradient ends where it meets 
 
 
 @dataclass(frozen=True)
-class Foretelling:
+class LossPredictingLearner:
     """Trains a network and, beside it, a module that foretells its loss, in one go: λ = 1 (eq. 3)."""
 
     network: Network
-    recipe: Recipe
+    recipe: TrainingRecipe
 
-    def fit(self, images: Images, labels: Labels, classes: int, rng: np.random.Generator) -> ForetellingModel:
+    def fit(self, images: Images, labels: Labels, classes: int, rng: np.random.Generator) -> LossPredictingModel:
         """Fit to uint8 images (n, h, w, c) and labels (n,) in 0 … classes − 1.
 
         The network's initial weights and the order of its batches are those that it has without the module.
@@ -55,7 +55,7 @@ class Foretelling:
                 (losses.mean() + pair_loss(foretold, losses)).backward()
                 adam.step()
                 schedule.step()
-        return ForetellingModel(net.eval().requires_grad_(False), module.eval().requires_grad_(False))
+        return LossPredictingModel(net.eval().requires_grad_(False), module.eval().requires_grad_(False))
 
 
 class LossModule(nn.Module):
@@ -101,7 +101,7 @@ def pair_loss(told: Tensor, losses: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class ForetellingModel:
+class LossPredictingModel:
     """A trained network and its module."""
 
     net: nn.Sequential

@@ -66,7 +66,7 @@ def blocks_of(images: Images) -> list[Images]:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TrainingRecipe:
     """How a module is trained."""
 
     steps: int
@@ -78,7 +78,7 @@ class Recipe:
 
 def train(
     make: Callable[[], nn.Module],
-    recipe: Recipe,
+    recipe: TrainingRecipe,
     images: Images,
     labels: Labels,
     classes: int,
@@ -121,7 +121,7 @@ def augmented(batch: Tensor, pixels: int) -> Tensor:
     return torch.where(mirrored, torch.stack(moved).flip(3), torch.stack(moved))
 
 
-def batches(n: int, recipe: Recipe) -> Iterator[Tensor]:
+def batches(n: int, recipe: TrainingRecipe) -> Iterator[Tensor]:
     """Yield the rows of every step's batch: every image once before any twice. Draws from torch's global stream."""
     order = torch.empty(0, dtype=torch.int64)
     for _ in range(recipe.steps):
@@ -139,8 +139,8 @@ def shaped(logits: Tensor, classes: int) -> Tensor:
     """
     if logits.ndim != 2 or logits.shape[1] != classes:
         raise UserError(
-            f"a classifier gives one logit for each of {classes} classes",
-            came=f"an output of shape {tuple(logits.shape)}",
-            remedy="let the factory use its argument `classes`",
+            f"an output of shape {tuple(logits.shape)}",
+            rule=f"a classifier gives one logit for each of {classes} classes",
+            hint="let the factory use its argument `classes`",
         )
     return logits

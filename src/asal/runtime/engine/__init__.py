@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
-from asal.runtime.progress import Watch, unwatched
+from asal.runtime.progress import Progress, no_progress
 
 
-class Work(Protocol):
+class Task(Protocol):
     """A piece of work. It travels between processes, so it holds little: names and numbers, not images."""
 
     @property
@@ -26,16 +26,16 @@ class Work(Protocol):
         ...
 
     @property
-    def light(self) -> bool:
-        """Whether it does without torch, which takes seconds to load."""
+    def needs_torch(self) -> bool:
+        """Whether it needs torch, which takes seconds to load."""
         ...
 
-    def do(self, watch: Watch) -> Any:
+    def run(self, progress: Progress) -> Any:
         """Do it, or find it done, and return what little there is to tell of it."""
         ...
 
 
-W = TypeVar("W", bound=Work)
+W = TypeVar("W", bound=Task)
 
 
 class Engine(Protocol):
@@ -46,7 +46,7 @@ class Engine(Protocol):
         """How many pieces are in hand at a time."""
         ...
 
-    def each(self, works: Sequence[W], watch: Watch = unwatched) -> Iterator[tuple[W, Any]]:
+    def map_unordered(self, works: Sequence[W], progress: Progress = no_progress) -> Iterator[tuple[W, Any]]:
         """Do every piece, and yield each as it ends with what it returned, in whatever order they end.
 
         Raises:
@@ -55,12 +55,12 @@ class Engine(Protocol):
         ...
 
 
-class Here:
+class InProcess:
     """Does one piece after the other in this process."""
 
     workers = 1
 
-    def each(self, works: Sequence[W], watch: Watch = unwatched) -> Iterator[tuple[W, Any]]:
+    def map_unordered(self, works: Sequence[W], progress: Progress = no_progress) -> Iterator[tuple[W, Any]]:
         """Do every piece, in order."""
         for work in works:
-            yield work, work.do(watch)
+            yield work, work.run(progress)

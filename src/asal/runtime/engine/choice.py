@@ -6,7 +6,7 @@ import os
 
 from asal.errors import unknown
 from asal.runtime.devices import here
-from asal.runtime.engine import Engine, Here
+from asal.runtime.engine import Engine, InProcess
 from asal.runtime.engine.local import Local
 from asal.runtime.engine.ray import Ray
 
@@ -32,4 +32,4 @@ def chosen(
     if name != "local":
         raise unknown("engine", name, ["local", "ray"])
     workers = workers or (CORES if here().type == "cpu" else 1)
-    return Local(workers, option=option) if workers > 1 else Here()
+    return Local(workers, option=option) if workers > 1 else InProcess()

@@ -17,8 +17,8 @@ from multiprocessing.queues import Queue
 from typing import Any
 
 from asal.errors import UserError
-from asal.runtime.engine import W, Work
-from asal.runtime.progress import Watch, unwatched
+from asal.runtime.engine import Task, W
+from asal.runtime.progress import Progress, no_progress
 
 LOOK = 10.0  # seconds between looks at whether all processes live, while none of them ends a piece
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -41,7 +41,7 @@ class Local:
     threads: int = 1
     option: str = "--workers"
 
-    def each(self, works: Sequence[W], watch: Watch = unwatched) -> Iterator[tuple[W, Any]]:
+    def map_unordered(self, works: Sequence[W], progress: Progress = no_progress) -> Iterator[tuple[W, Any]]:
         """Do every piece, and yield each as it ends.
 
         Raises:
@@ -55,7 +55,7 @@ class Local:
         try:
             with (
                 ProcessPoolExecutor(self.workers, context, _settle, (self.threads, told)) as pool,
-                _listening(told, watch),
+                _listening(told, progress),
             ):
                 try:
                     with _deaf():
@@ -99,13 +99,13 @@ class Local:
         if failed:
             raise failed
 
-    def _killed(self, lost: Sequence[Work]) -> UserError:
+    def _killed(self, lost: Sequence[Task]) -> UserError:
         """Return the error for a process that died: a dead pool fails all that was left, in the order of works."""
         names = ", ".join(work.name for work in lost[: self.workers])
         return UserError(
-            "a process lives until its work is done",
-            came=f"one was killed, perhaps for want of memory; in hand or next were {names}",
-            remedy=f"run the same command again, with fewer {self.option} if memory is short: it resumes",
+            f"one was killed, perhaps for want of memory; in hand or next were {names}",
+            rule="a process lives until its work is done",
+            hint=f"run the same command again, with fewer {self.option} if memory is short: it resumes",
         )
 
 
@@ -143,12 +143,12 @@ def _deaf() -> Iterator[None]:
 
 
 @contextmanager
-def _listening(told: Queue[Any], watch: Watch) -> Iterator[None]:
+def _listening(told: Queue[Any], progress: Progress) -> Iterator[None]:
     """Pass on what workers tell, in a thread of its own: one killed in the middle of a word must not hold us up."""
 
     def listen() -> None:
         while (said := told.get()) is not None:
-            watch(*said)
+            progress(*said)
 
     listener = threading.Thread(target=listen, daemon=True)
     listener.start()
@@ -183,9 +183,9 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
-def _work(work: Work) -> Any:
+def _work(work: Task) -> Any:
     global _threads  # noqa: PLW0603
-    if _threads and not work.light:
+    if _threads and work.needs_torch:
         settle_threads(_threads)
         _threads = 0
 
@@ -194,7 +194,7 @@ def _work(work: Work) -> Any:
             _told.put((stage, done, total, note))
 
     try:
-        return work.do(tell)
+        return work.run(tell)
     except UserError:
         raise
     except Exception as error:  # its traceback does not travel otherwise

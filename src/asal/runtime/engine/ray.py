@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from asal.errors import UserError
-from asal.runtime.engine import W, Work
-from asal.runtime.progress import Watch, unwatched
+from asal.runtime.engine import Task, W
+from asal.runtime.progress import Progress, no_progress
 
 LOOK = 5.0  # seconds between looks at whether there is a machine at all
 
@@ -41,7 +41,7 @@ class Ray:
     retries: int = 3
     patience: float = 300
 
-    def each(self, works: Sequence[W], watch: Watch = unwatched) -> Iterator[tuple[W, Any]]:
+    def map_unordered(self, works: Sequence[W], progress: Progress = no_progress) -> Iterator[tuple[W, Any]]:
         """Do every piece, and yield each as it ends. Of a piece's own progress nothing is told.
 
         Raises:
@@ -77,21 +77,21 @@ class Ray:
         if failed:
             raise failed
 
-    def _told(self, ray: Any, future: Any, work: Work) -> Any:
+    def _told(self, ray: Any, future: Any, work: Task) -> Any:
         try:
             value, refused, broken = ray.get(future)
         except ray.exceptions.RayTaskError as error:  # it never began: what it is made of was not understood there
             last = [line for line in str(error).splitlines() if line.strip()][-1].strip()
             raise UserError(
-                "every machine of a cluster has the same asal, and what it needs",
-                came=f"'{work.name}' could not begin: {last}",
-                remedy="install the same versions of everything on every machine, then run the same command",
+                f"'{work.name}' could not begin: {last}",
+                rule="every machine of a cluster has the same asal, and what it needs",
+                hint="install the same versions of everything on every machine, then run the same command",
             ) from None
         except ray.exceptions.RayError as error:
             raise UserError(
-                f"a piece of work ends on one of {self.retries + 1} machines",
-                came=f"'{work.name}' was lost each time: {_reason(error)}",
-                remedy="see whether the machines are up and have the memory; then run the same command: it resumes",
+                f"'{work.name}' was lost each time: {_reason(error)}",
+                rule=f"a piece of work ends on one of {self.retries + 1} machines",
+                hint="see whether the machines are up and have the memory; then run the same command: it resumes",
             ) from None
         if refused:
             raise refused
@@ -118,9 +118,9 @@ class Ray:
     def _unfit(self) -> UserError:
         asked = " and ".join(f"{amount:g} {what}" for what, amount in self._wants().items())
         return UserError(
-            "some machine of a cluster has what a piece of work asks for",
-            came=f"none has {asked}, for {self.patience:g} seconds",
-            remedy="ask for less (--cpus, --gpus), or add such a machine; then run the same command: it resumes",
+            f"none has {asked}, for {self.patience:g} seconds",
+            rule="some machine of a cluster has what a piece of work asks for",
+            hint="ask for less (--cpus, --gpus), or add such a machine; then run the same command: it resumes",
         )
 
     def _knock(self) -> None:
@@ -134,9 +134,9 @@ class Ray:
         there = ray.get_runtime_context().gcs_address
         if ":" in self.address and self.address != there:
             raise UserError(
-                "a process is in one cluster",
-                came=f"{self.address}, and this one is in that of {there}",
-                remedy="use a process of its own for the other one, or call `ray.shutdown()` first",
+                f"{self.address}, and this one is in that of {there}",
+                rule="a process is in one cluster",
+                hint="use a process of its own for the other one, or call `ray.shutdown()` first",
             )
 
     def connect(self) -> Any:
@@ -151,9 +151,7 @@ class Ray:
             import ray
         except ImportError:
             raise UserError(
-                "`--engine ray` wants ray",
-                came="it is not installed",
-                remedy="pip install 'asal[ray]', on every machine",
+                "it is not installed", rule="`--engine ray` wants ray", hint="pip install 'asal[ray]', on every machine"
             ) from None
         if ray.is_initialized():
             self._check_same(ray)
@@ -166,17 +164,17 @@ class Ray:
             ray.init(self.address, **options)
         except (OSError, RuntimeError, ValueError) as error:
             raise UserError(
-                "a cluster is running before work is given to it",
-                came=f"{self.address}: {_reason(error)}",
-                remedy="start it with `ray start --head`, and say its --address, or --address local",
+                f"{self.address}: {_reason(error)}",
+                rule="a cluster is running before work is given to it",
+                hint="start it with `ray start --head`, and say its --address, or --address local",
             ) from None
         return ray
 
 
-def _do(work: Work) -> tuple[Any, UserError | None, str]:
+def _do(work: Task) -> tuple[Any, UserError | None, str]:
     """Do a piece in a worker, and return what it returned, or refused, or the traceback of what else it raised."""
     try:
-        return work.do(unwatched), None, ""
+        return work.run(no_progress), None, ""
     except UserError as error:
         return None, error, ""
     except Exception:

@@ -32,9 +32,9 @@ class Stored:
         path = folder / pool.LABELS
         if pool.LABELS not in facts["files"]:
             raise UserError(
-                "stored labels answer where images came with labels",
-                came=f"those in {folder} came without",
-                remedy="name the classes and label them with a session, or take the images from a source with labels",
+                f"those in {folder} came without",
+                rule="stored labels answer where images came with labels",
+                hint="name the classes and label them with a session, or take the images from a source with labels",
             )
         try:
             labels = np.load(path, mmap_mode="r", allow_pickle=False)

@@ -44,7 +44,7 @@ class Teacher:
         model = self._cnn.fit(pool.read(known), labels[known], classes, stream(seed, "teacher"))
         save_weights(folder / "weights.safetensors", net=model.net)
 
-    def load(self, folder: Path, shape: Sequence[int], classes: int) -> Answering:
+    def load(self, folder: Path, shape: Sequence[int], classes: int) -> TeacherModel:
         """Open what `train` wrote."""
         import torch
 
@@ -52,7 +52,7 @@ class Teacher:
             net = self._cnn.network(shape, classes)
         load_weights(folder / "weights.safetensors", net=net)
         placed(net, here())
-        return Answering(NeuralModel(net.eval().requires_grad_(False)))
+        return TeacherModel(NeuralModel(net.eval().requires_grad_(False)))
 
     @property
     def _cnn(self) -> Cnn:
@@ -60,7 +60,7 @@ class Teacher:
 
 
 @dataclass(frozen=True)
-class Answering:
+class TeacherModel:
     """A trained teacher."""
 
     model: Model

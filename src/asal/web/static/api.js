@@ -2,18 +2,18 @@
 
 const PATIENCE = 20_000; // ms
 
-/** The server's no: the rule, what came, and the remedy. */
+/** The server's no: what happened, the rule, and a hint. */
 export class Refusal extends Error {
-  constructor(status, { rule, came, remedy }) {
+  constructor(status, { got, rule, hint }) {
     super(rule);
-    Object.assign(this, { status, rule, came, remedy });
+    Object.assign(this, { status, got, rule, hint });
   }
 }
 
 /** No answer, or one that says "later". */
 export class Away extends Error {}
 
-const NOBODY = { rule: "the server said no", came: "a reply without a reason", remedy: "look at the server's output" };
+const NOBODY = { got: "The server refused, without a reason", rule: "", hint: "look at the server's output" };
 
 const listeners = new Set();
 let away = false;

@@ -24,8 +24,8 @@ export function whyNothing(app, loading, node = $("empty")) {
   node.replaceChildren(...lines.filter(Boolean));
 }
 
-export function complaint({ rule, came, remedy }) {
-  const rows = [["error", rule], ["came", came], ["remedy", remedy]];
+export function complaint({ got, rule, hint }) {
+  const rows = [["error", got], ["rule", rule], ["hint", hint]].filter(([, text]) => text);
   return el("dl", { class: "complaint" }, ...rows.flatMap(([name, text]) => [el("dt", {}, name), el("dd", {}, text)]));
 }
 

@@ -197,7 +197,7 @@ export class Single {
         + "errors that it makes come back as labels; the record notes that you looked.");
       say($("bias").textContent);
     } catch (error) {
-      tell(error instanceof Refusal ? error.remedy : "The server is away: no guess now.");
+      tell(error instanceof Refusal ? error.hint : "The server is away: no guess now.");
     }
   }
 }

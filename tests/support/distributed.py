@@ -1,0 +1,40 @@
+"""What the processes of a training on several devices run in the tests: they import it by name."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from asal.core import Pool
+from asal.models import checkpoints
+from asal.models.checkpoints import save_state
+from asal.models.generators.adversarial import begin, finish
+from asal.runtime.artifacts import SCRATCH
+from asal.runtime.progress import no_progress
+from asal.testing.training import Cut
+
+
+def train_uncut_and_cut(fabric: Any, part: Any, pool: Pool, folder: Path) -> None:
+    """Train four steps, and again two and two in another folder; keep what each process ends with."""
+    checkpoints.CHECKPOINT_SECONDS = 0.0
+    for name, attempts in (("uncut", [part]), ("cut", [cut_before(2, part), part])):
+        (folder / name / SCRATCH).mkdir(parents=True, exist_ok=True)
+        for rules in attempts:
+            training = begin(fabric, rules, pool.shape, seed=0)
+            with suppress(Cut):
+                finish(fabric, rules, training, pool, folder / name, no_progress)
+            fabric.barrier()  # the first process may still be writing what all go on from
+        save_state(folder / name / f"rank-{fabric.global_rank}.safetensors", 4, training.parts(0))
+
+
+def cut_before(place: int, part: Any) -> Any:
+    """Return a generator whose training ends before a step, in all processes at once."""
+    kind = type(part)
+
+    def rate(self: Any, step: int) -> float:
+        if step == place:
+            raise Cut
+        return float(kind.rate(self, step))
+
+    return type("Twin", (kind,), {"rate": rate})(**vars(part))
