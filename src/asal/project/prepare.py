@@ -27,6 +27,7 @@ from asal.errors import UserError
 from asal.features.extract_shard import ExtractorRecipe, ExtractShardTask, halved, push
 from asal.features.pca import Pca, Reduced, fit_pca
 from asal.features.store import Compute, ConcatVectors, StoredVectors, begin, finish, missing, shard_path, write_vectors
+from asal.project.spec import FeatureTable
 from asal.runtime import artifacts
 from asal.runtime.devices import Device
 from asal.runtime.engine import Engine, InProcess
@@ -104,6 +105,11 @@ class Compression:
     dimensions: int
     fit_on: int | None
     half: bool = False
+
+    @classmethod
+    def of(cls, table: FeatureTable) -> Compression:
+        """Return what a spec's table asks for."""
+        return cls(table.dimensions, table.fit_on or None, table.storage == "float16")
 
     def fit(self, context: PrepareContext, raw: Compute, folder: Path, progress: Progress) -> None:
         """Fit it, unless that was done."""

@@ -29,19 +29,9 @@ from asal.index.sharded import Sharded
 from asal.models.generators import Adversary, generators
 from asal.models.generators.quality import judge
 from asal.models.learners import learners
+from asal.project import prepare as stages
 from asal.project import validate
-from asal.project.prepare import (
-    Compression,
-    CountingExtractor,
-    PrepareContext,
-    Space,
-    extended,
-    extracted,
-    indexed,
-    passing,
-    stage,
-    trained,
-)
+from asal.project.prepare import Compression, CountingExtractor, PrepareContext, Space
 from asal.project.resources import ProjectResources
 from asal.project.spec import FeatureTable, Spec, StrategyTable, load
 from asal.runtime import artifacts
@@ -241,7 +231,7 @@ class Project:
         def judged(folder: Path) -> None:
             judge(part.load(folder, self.pool.shape), self._yardstick, self.original, folder, self.spec.seed)
 
-        folder = trained(self._context, table.kind, part, validate.options_of(generators, table), also=judged)
+        folder = stages.trained(self._context, table.kind, part, validate.options_of(generators, table), also=judged)
         return folder, part.load(folder, self.pool.shape)
 
     @property
@@ -262,7 +252,7 @@ class Project:
         if "generator" in features[table.kind].needs:
             home, adversary = self._adversary
             options["generator"], given = home.name, ExtractorInputs(adversary)
-        folder = trained(self._context, table.kind, part, options)
+        folder = stages.trained(self._context, table.kind, part, options)
         return folder, part.load(folder, self.pool.shape, given)
 
     def _recipe(self, table: FeatureTable, folder: Path) -> ExtractorRecipe:
@@ -276,10 +266,6 @@ class Project:
             (self.root / "pool").absolute(), extractor, generator, None, half=table.storage == "float16"
         )
 
-    @staticmethod
-    def _compression(table: FeatureTable) -> Compression:
-        return Compression(table.dimensions, table.fit_on or None, table.storage == "float16")
-
     def space(self, name: str) -> Space:
         """Return a feature space of the spec."""
         if name not in self._spaces:
@@ -290,9 +276,9 @@ class Project:
                     Path(), self.pool.shape, ExtractorInputs()
                 )  # refuses: nothing is stored
             folder, extractor = self._trained_features(table)
-            compression, recipe = self._compression(table), self._recipe(table, folder)
-            space = extracted(self._context, name, extractor, folder, compression, recipe)
-            self._spaces[name] = extended(self._context, name, space, self._added, recipe)
+            compression, recipe = Compression.of(table), self._recipe(table, folder)
+            space = stages.extracted(self._context, name, extractor, folder, compression, recipe)
+            self._spaces[name] = stages.extended(self._context, name, space, self._added, recipe)
         return self._spaces[name]
 
     def index(self, name: str) -> Index:
@@ -304,7 +290,8 @@ class Project:
 
     def _indexed(self, context: PrepareContext, space: Space) -> Index:
         table = self.spec.index
-        return indexed(context, table.kind, validate.made(indexes, table), validate.options_of(indexes, table), space)
+        options = validate.options_of(indexes, table)
+        return stages.indexed(context, table.kind, validate.made(indexes, table), options, space)
 
     def _sharded(self, spread: Callable[[Indexer], Sharded], space: Space) -> Index:
         if space.more:
@@ -315,7 +302,7 @@ class Project:
             )
         table, indexer = self.spec.index, spread(validate.made(indexes, self.spec.index))
         options = {**validate.options_of(indexes, table), "parts": indexer.parts}
-        return indexed(self._context, f"{table.kind}-in-parts", indexer, options, space)
+        return stages.indexed(self._context, f"{table.kind}-in-parts", indexer, options, space)
 
     def passing(self, name: str, model: Model, meter: Meter, keeper: object) -> tuple[Space, Index]:
         """Return a space that hangs on the present classifier and its index; their files go when `keeper` does.
@@ -326,10 +313,10 @@ class Project:
         extractor = CountingExtractor(
             validate.made(features, table).load(Path(), self.pool.shape, ExtractorInputs(model=model))
         )
-        context = replace(passing(self._context, keeper), pool=self.pool)
+        context = replace(stages.passing(self._context, keeper), pool=self.pool)
         with meter.part("score"):
-            compression = self._compression(table)
-            space = extracted(context, name, extractor, Path("present"), compression)
+            compression = Compression.of(table)
+            space = stages.extracted(context, name, extractor, Path("present"), compression)
             index = self._indexed(context, space)
         meter.evaluations += extractor.images
         return replace(
@@ -342,7 +329,7 @@ class Project:
             table = validate.table_of(self.spec, name)
             part, options = strategies[table.kind].bind(table.options), validate.options_of(strategies, table)
             made_from = {key: options[key] for key in part.made_from}
-            self._own[name] = part.load(trained(self._context, table.kind, part, made_from), self.pool.shape)
+            self._own[name] = part.load(stages.trained(self._context, table.kind, part, made_from), self.pool.shape)
         return self._own[name]
 
     def oracle(self, part: str) -> Stored:
@@ -371,7 +358,7 @@ class Project:
             with listening(self.progress, "teacher"):
                 part.train(self.original, labels, len(oracle.classes), folder, self.spec.seed)
 
-        folder = stage(self._context, "parts", self.spec.annotator.kind, facts, fill)
+        folder = stages.stage(self._context, "parts", self.spec.annotator.kind, facts, fill)
         answering: TeacherModel = part.load(folder, self.pool.shape, len(oracle.classes))
         return answering
 
