@@ -76,10 +76,10 @@ def write_spec() -> Callable[..., Path]:
     """Return `write_spec(path, section={key: value})`, which writes the tiny spec, changed, as TOML."""
 
     def write(path: Path, **changes: Any) -> Path:
-        from asal.reports.experiment import toml
+        from asal.project.spec import to_toml
 
         file = path / "asal.toml" if path.is_dir() else path
-        file.write_text(toml(merged(TINY, changes)))
+        file.write_text(to_toml(merged(TINY, changes)))
         return path
 
     return write

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from asal.project.spec import load
-from asal.reports.experiment import toml
+from asal.project.spec import load, to_toml
 from asal.session.events import Event, Record
 from asal.session.oracles.stored import Stored
 from support.commands import merged
@@ -22,7 +21,7 @@ STRICT: Mapping[str, Any] = {"labelling": {"pace": "strict"}}  # as `asal run` d
 def settings(root: Path, changes: Mapping[str, Any]) -> None:
     """Change a project's spec where that changes nothing that is prepared."""
     given = merged(load(root).model_dump(mode="json", exclude_none=True), changes)
-    (root / "asal.toml").write_text(toml(given))
+    (root / "asal.toml").write_text(to_toml(given))
 
 
 def truth(root: Path) -> Label:

@@ -49,14 +49,13 @@ Label = Callable[[str, int], int | None]  # (name, image) → what they say
 def project(root: Path, images: int, **labelling: object) -> Path:
     """Prepare a project, and ask about that many of its images in one round."""
     from asal.project.project import Project
-    from asal.project.spec import load
-    from asal.reports.experiment import toml
+    from asal.project.spec import load, to_toml
 
     root.mkdir()
     rng, file, there = np.random.default_rng(0), root / "images.npz", images + 10
     pixels, labels = rng.integers(256, size=(there, 4, 4), dtype=np.uint8), rng.integers(CLASSES, size=there)
     np.savez(file, images=pixels, labels=labels)
-    (root / "asal.toml").write_text(SPEC.format(path=file, images=images) + toml(labelling))
+    (root / "asal.toml").write_text(SPEC.format(path=file, images=images) + to_toml(labelling))
     made = Project(root, load(root))
     made.prepare()
     session = made.session("random")

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from asal.project.spec import Spec, load, parse, shipped
-from asal.reports.experiment import toml
+from asal.project.spec import Spec, load, parse, shipped, to_toml
 from support import official_layouts as official
 from support.official_layouts import marks, pixels
 
@@ -40,7 +39,7 @@ def write(folder: Path, *specs: Spec) -> Path:
     """Write the specs as `asal reproduce --specs` looks for them."""
     folder.mkdir(parents=True, exist_ok=True)
     for spec in specs:
-        (folder / f"{spec.name}.toml").write_text(toml(spec.model_dump(mode="json")))
+        (folder / f"{spec.name}.toml").write_text(to_toml(spec.model_dump(mode="json")))
     return folder
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 from asal.paper import plots, setups
 from asal.paper.context import CheckedClaim, ExhibitContext, ExhibitResult, PagePart, table_of
@@ -15,6 +12,7 @@ from asal.paper.exhibits import Exhibit, exhibit
 from asal.paper.showcase import MADE, showcase
 from asal.reports.page import Paths, compose, publish, render_all
 from asal.runtime import artifacts, environment
+from asal.runtime.csv_rows import csv_bytes
 
 LABELS = 500  # that figure 2's classifier has seen, unless told otherwise
 SPACES = ("pixels", "autoencoder", "discriminator", "classifier")
@@ -92,14 +90,7 @@ def _published(it: Exhibit, done: ExhibitResult, order: ExhibitContext) -> Paths
     claims = ((part.title, it.says, it.where, it.finding.measured, it.finding.verdict)
               for part in done.parts for it in part.checked)  # fmt: skip
     sheets = {
-        f"{it.name}.csv": _csv(done.heads, ([row.get(head, "") for head in done.heads] for row in done.rows)),
-        "claims.csv": _csv(("panel", "says", "where", "measured", "verdict"), claims),
+        f"{it.name}.csv": csv_bytes(done.heads, done.rows),
+        "claims.csv": csv_bytes(("panel", "says", "where", "measured", "verdict"), claims),
     }
     return publish(order.out / it.name, f"{it.name}.html", page, drawn, sheets)
-
-
-def _csv(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
-    sheet = io.StringIO()
-    lines = csv.writer(sheet, lineterminator="\n")
-    lines.writerows([heads, *rows])
-    return sheet.getvalue().encode()

@@ -22,6 +22,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
+import tomli_w
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -231,6 +232,27 @@ def load(path: Path) -> Spec:
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{file}: {error}", rule="a spec is written in TOML", hint="mend that line") from None
+
+
+def to_toml(table: Mapping[str, Any]) -> str:
+    """Write a spec as it would stand in a TOML file; entries that are None are left out, since TOML has no null.
+
+    >>> print(to_toml({"name": "two", "pool": {"kind": "digits", "side": None}}))
+    name = "two"
+    <BLANKLINE>
+    [pool]
+    kind = "digits"
+    <BLANKLINE>
+    """
+    return tomli_w.dumps(_without_none(table))
+
+
+def _without_none(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: _without_none(value) if isinstance(value, Mapping) else value
+        for key, value in table.items()
+        if value is not None
+    }
 
 
 def _explained(error: ValidationError, place: str) -> UserError:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from asal.experiments.metrics import Needed, Paired, Summary
 from asal.experiments.pairwise import Matrix, Pairwise
 from asal.experiments.results import Reference, Results
 from asal.experiments.statistics import Estimate, estimate
+from asal.runtime.csv_rows import csv_bytes
 from asal.runtime.meter import Meter
 
 Line: TypeAlias = dict[str, Any]  # by column; what a line lacks stays empty
@@ -26,28 +25,18 @@ DUELS = (
 VERDICTS = {1: "beats", 0: "ties", -1: "loses"}  # by the sign of an interval
 
 
-def _csv(rows: Iterable[Sequence[object]]) -> bytes:
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows(rows)
-    return out.getvalue().encode()
-
-
-def _sheet(heads: Sequence[str], lines: Iterable[Line]) -> bytes:
-    return _csv([heads, *([line.get(head, "") for head in heads] for line in lines)])
-
-
 def rows_csv(results: Results) -> bytes:
     """Return every row of every run, one a line; empty where no picks followed, or made-up images were not counted."""
     heads = ["strategy", "seed", "round", "labels", "accuracy", "mean_score", "evaluations", "generated"]
     heads += [f"seconds_{part}" for part in Meter.PARTS] + [f"labelled_{name}" for name in results.facts["classes"]]
-    lines: list[Sequence[object]] = [heads]
+    lines: list[Sequence[object]] = []
     for run in results.runs:
         for i in range(len(run.labels)):
             score = "" if math.isnan(run.mean_score[i]) else run.mean_score[i]
             generated = run.generated[i] if run.told_generated else ""
             known = [run.strategy, run.seed, run.rounds[i], run.labels[i], run.accuracy[i], score]
             lines.append([*known, run.evaluations[i], generated, *run.seconds[i], *run.class_counts[i]])
-    return _csv(lines)
+    return csv_bytes(heads, lines)
 
 
 def summary_csv(summaries: Sequence[Summary], reference: Reference | None = None) -> bytes:
@@ -58,7 +47,7 @@ def summary_csv(summaries: Sequence[Summary], reference: Reference | None = None
     is empty where it lies beyond the budget. Shares are of the fully supervised accuracy, where it is known.
     """
     lines = ({"strategy": s.strategy} | line for s in summaries for line in _told(s, reference))
-    return _sheet(MEASURES, lines)
+    return csv_bytes(MEASURES, lines)
 
 
 def _told(s: Summary, reference: Reference | None) -> Iterator[Line]:
@@ -137,7 +126,7 @@ def _costs_md(s: Summary) -> list[str]:
 
 def pairwise_csv(fought: Mapping[str, Pairwise]) -> bytes:
     """Return every pair of strategies on every benchmark, both ways round: the row's area minus the column's."""
-    return _sheet(
+    return csv_bytes(
         DUELS,
         (
             {"benchmark": title, "row": row, "column": column, "verdict": VERDICTS[pair.estimate.sign], "p": pair.p}
@@ -152,4 +141,4 @@ def matrix_csv(matrix: Matrix) -> bytes:
     """Return on how many benchmarks the row's strategy beats, ties with and loses to the column's."""
     heads = ("row", "column", "benchmarks", "beats", "ties", "loses")
     tallies = matrix.cells.items()
-    return _csv([heads, *([*pair, tally.count, tally.wins, tally.ties, tally.losses] for pair, tally in tallies)])
+    return csv_bytes(heads, ([*pair, tally.count, tally.wins, tally.ties, tally.losses] for pair, tally in tallies))

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from asal.errors import UserError
 from asal.experiments.metrics import Cost, Curve, Summary, Target, cost, curve, quarters, summarise
 from asal.experiments.pairwise import Matrix, Pairwise, over_seeds, pairwise
 from asal.experiments.results import Results, load
+from asal.project.spec import to_toml
 from asal.reports import csv_files, plots, sentences, tables, theme
 from asal.reports.page import Paths, compose, publish, render_all
 from asal.reports.theme import Draw, Picture
@@ -135,26 +134,6 @@ def _drawings(found: _Findings) -> dict[str, Draw]:
     return drawings
 
 
-def toml(table: Mapping[str, Any], path: str = "") -> str:
-    """Write a spec as it would stand in a TOML file; entries that are None are left out.
-
-    >>> print(toml({"name": "two", "pool": {"keep": [5, 7], "side": None}}))
-    name = "two"
-    <BLANKLINE>
-    [pool]
-    keep = [5, 7]
-    """
-    plain = {key: value for key, value in table.items() if not isinstance(value, Mapping) and value is not None}
-    lines = [f"{key} = {json.dumps(value, ensure_ascii=False, default=str)}" for key, value in plain.items()]
-    parts = ["\n".join(lines)] if lines else []
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            inner = toml(value, f"{path}{key}.")
-            own_lines = any(not isinstance(v, Mapping) for v in value.values()) or not value
-            parts.append(f"[{path}{key}]\n{inner}".rstrip() if own_lines else inner)
-    return "\n\n".join(parts)
-
-
 def _page(found: _Findings, pictures: Mapping[str, Picture]) -> str:
     results, summaries = found.results, found.summaries
     return compose(
@@ -178,7 +157,7 @@ def _page(found: _Findings, pictures: Mapping[str, Picture]) -> str:
         times=tables.time_table(found.costs),
         watched=tables.watch_table(results),
         classes=tables.class_table(summaries, results.facts["classes"]) if summaries else None,
-        spec=toml(results.facts.get("spec") or {}),
+        spec=to_toml(results.facts.get("spec") or {}),
     )
 
 

@@ -19,8 +19,7 @@ from asal.labelling import worker
 from asal.labelling.scheduling import FIRST, BatchRequest, Throughput, wanted
 from asal.labelling.worker import WorkerConfig
 from asal.labelling.worker_session import WorkerSession
-from asal.project.spec import load
-from asal.reports.experiment import toml
+from asal.project.spec import load, to_toml
 from asal.session.oracles.stored import Stored
 from asal.web.project_info import ProjectInfo
 
@@ -112,7 +111,7 @@ def test_the_last_row_is_of_the_labels_that_there_are(tiny: Path) -> None:
     )
     assert after[-1]["class_counts"] != before[-1]["class_counts"]
     more = merged(TINY, {"protocol": {"budget": 60}})
-    (tiny / "asal.toml").write_text(toml(more))
+    (tiny / "asal.toml").write_text(to_toml(more))
     later, told = telling(tiny)
     work(later, labels(tiny))
     assert [(row["labels"], row["last"]) for row in told.told["rows"]] == [
@@ -123,7 +122,7 @@ def test_the_last_row_is_of_the_labels_that_there_are(tiny: Path) -> None:
 @pytest.mark.parametrize(("classes", "measured"), [([str(n) for n in range(10)], True), (list("abcdefghij"), False)])
 def test_accuracy_is_measured_on_labels_of_the_same_classes(tiny: Path, classes: list[str], measured: bool) -> None:
     """Where people have classes of their own, those that came with the test set are others under the same numbers."""
-    (tiny / "asal.toml").write_text(toml(merged(TINY, {"labelling": {"classes": classes}})))
+    (tiny / "asal.toml").write_text(to_toml(merged(TINY, {"labelling": {"classes": classes}})))
     at, line = telling(tiny)
     work(at, labels(tiny))
     assert [row["accuracy"] is not None for row in line.told["rows"]] == [measured] * 3

@@ -24,7 +24,8 @@ from asal.errors import DamageError, UserError
 from asal.experiments.metrics import Summary, summarise
 from asal.experiments.results import load
 from asal.experiments.statistics import Estimate
-from asal.reports.experiment import report, toml
+from asal.project.spec import to_toml
+from asal.reports.experiment import report
 from asal.reports.page import Paths
 from asal.reports.plots import spread
 from asal.reports.sentences import verdict
@@ -375,7 +376,7 @@ def test_an_inlined_picture_shares_no_id_with_another() -> None:
 
 def test_a_spec_reads_back() -> None:
     spec = {"name": "two", "pool": {"keep": [5, 7], "deep": {"x": 1e-4, "y": True}}, "none": None, "empty": {}}
-    assert tomllib.loads(toml(spec)) == {key: value for key, value in spec.items() if value is not None}
+    assert tomllib.loads(to_toml(spec)) == {key: value for key, value in spec.items() if value is not None}
 
 
 def test_bars_of_intervals_lie_inside_their_column(page: str) -> None:

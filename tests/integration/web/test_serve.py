@@ -18,9 +18,8 @@ from support.http_clients import free_port
 from asal.data.sources.folder import Folder
 from asal.errors import BusyError, DamageError, OutageError, UserError
 from asal.project.project import Project
-from asal.project.spec import load
+from asal.project.spec import load, to_toml
 from asal.project.status import damage
-from asal.reports.experiment import toml
 from asal.session.events import Event, Record
 from asal.session.state import State
 from asal.web import app, serve
@@ -109,7 +108,7 @@ def test_the_doctor_looks_at_a_record_that_lies_elsewhere(tiny: Path) -> None:
 
 
 def write(root: Path, changes: dict[str, Any]) -> None:
-    (root / "asal.toml").write_text(toml(merged(TINY, changes)))
+    (root / "asal.toml").write_text(to_toml(merged(TINY, changes)))
 
 
 @pytest.mark.parametrize(("command", "name"), [("export", "OUT"), ("import", "FILE")])

@@ -16,8 +16,7 @@ from support.label_project import STRICT, rows, settings, truth
 from asal.experiments.results import load as load_results
 from asal.experiments.run import RunTask, begin, run_one
 from asal.project.project import Project
-from asal.project.spec import Spec, load, parse
-from asal.reports.experiment import toml
+from asal.project.spec import Spec, load, parse, to_toml
 from asal.runtime.progress import no_progress
 
 MNIST_TWO = ROOT / "specs" / "mnist-two.toml"
@@ -80,7 +79,7 @@ def test_a_script_that_answers_over_http_reaches_the_rows_of_a_run(
     project: Project, small: Spec, tmp_path: Path
 ) -> None:
     root = Path(shutil.copytree(project.root, tmp_path / "mnist"))
-    (root / "asal.toml").write_text(toml(small.model_dump(mode="json", exclude_none=True)))
+    (root / "asal.toml").write_text(to_toml(small.model_dump(mode="json", exclude_none=True)))
     settings(root, STRICT)
     begin(Project.open(root), ["asal"], [0], tmp_path / "run")
     run_one(RunTask(root, load(root), "asal", 0, tmp_path / "run"), no_progress)

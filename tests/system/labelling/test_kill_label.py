@@ -24,8 +24,7 @@ from support.http_clients import Bot, Label, Served
 from support.label_project import events, settings, truth
 
 from asal.project.project import Project
-from asal.project.spec import parse
-from asal.reports.experiment import toml
+from asal.project.spec import parse, to_toml
 from asal.session.state import State, fold
 
 KILLS = int(os.environ.get("ASAL_KILLS", "12"))
@@ -39,7 +38,7 @@ def roomy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("roomy")
     only = {"generator": None, "features": None, "strategies": {"subset": None, "asal": None, "uncertainty": None}}
     (root / "asal.toml").write_text(
-        toml(parse(merged(merged(TINY, ROOMY), only)).model_dump(mode="json", exclude_none=True))
+        to_toml(parse(merged(merged(TINY, ROOMY), only)).model_dump(mode="json", exclude_none=True))
     )
     Project.open(root).prepare()
     return root

@@ -18,8 +18,7 @@ from support.label_project import STRICT, events, rows, settings, truth
 
 from asal.experiments.run import RunTask, begin, run_one
 from asal.project.project import Project
-from asal.project.spec import load, parse
-from asal.reports.experiment import toml
+from asal.project.spec import load, parse, to_toml
 from asal.runtime.progress import no_progress
 from asal.session.events import Record
 from asal.session.state import State, fold
@@ -46,7 +45,7 @@ def root(two: Path, tmp_path: Path) -> Path:
 
 def made(root: Path, given: Mapping[str, Any]) -> None:
     """Make a project of a plain spec."""
-    (root / "asal.toml").write_text(toml(parse(given).model_dump(mode="json", exclude_none=True)))
+    (root / "asal.toml").write_text(to_toml(parse(given).model_dump(mode="json", exclude_none=True)))
     Project.open(root).prepare()
 
 

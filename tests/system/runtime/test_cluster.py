@@ -17,8 +17,7 @@ from asal.core import as_ids
 from asal.index.sharded import Sharded
 from asal.project import prepare
 from asal.project.project import Project
-from asal.project.spec import parse
-from asal.reports.experiment import toml
+from asal.project.spec import parse, to_toml
 from asal.runtime.engine.ray import Ray
 from asal.testing.index import toy_queries
 
@@ -166,7 +165,7 @@ def test_the_command_gives_its_work_to_a_cluster(
     asal: Any, cluster: Any, local: Path, write_spec: Any, spec: Any, tmp_path: Path
 ) -> None:
     root = bare(local, tmp_path / "ray")
-    (root / "asal.toml").write_text(toml(table(spec, local)))
+    (root / "asal.toml").write_text(to_toml(table(spec, local)))
     said = asal(
         "prepare", root, "--engine", "ray", "--address", cluster.address, "--storage", f"file://{tmp_path}/storage"
     )
