@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 features = Registry("kind of features", "asal.features", group="asal.features")
 
 
-class CriticSource(Protocol):
+class GeneratorWithCritic(Protocol):
     """What features look at of a trained generator: what it draws, and its critic's last hidden layer."""
 
     @property
@@ -37,7 +37,7 @@ class CriticSource(Protocol):
 class ExtractorInputs:
     """What a kind of features may be made from besides the pool; it names in its `needs` what it looks at."""
 
-    adversary: CriticSource | None = None  # "generator"
+    adversary: GeneratorWithCritic | None = None  # "generator"
     model: Model | None = None  # "model": the present classifier; such features are found anew in every round
 
 

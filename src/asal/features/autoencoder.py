@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from asal.core import Features, Images, Pool
 from asal.features import ExtractorInputs, features
 from asal.models.checkpoints import Part, due, load_state, load_weights, save_state, save_weights
-from asal.models.networks import ConvDown, ConvUp, check_square, initialise, placed
+from asal.models.networks import ConvDown, ConvUp, check_square, initialise, move_to
 from asal.models.tensors import to_batch
 from asal.runtime import artifacts
 from asal.runtime.devices import Device, here
@@ -54,7 +54,7 @@ class Autoencoder:
         """Open a trained encoder."""
         encoder, decoder = self._networks(shape)
         load_weights(folder / "weights.safetensors", encoder=encoder, decoder=decoder)
-        placed(encoder, here())
+        move_to(encoder, here())
         return Encoder(self.code, encoder.eval().requires_grad_(False))
 
     def _networks(self, shape: tuple[int, int, int]) -> tuple[nn.Module, nn.Module]:
@@ -66,7 +66,7 @@ class Autoencoder:
         weights = torch_stream(stream(seed, "autoencoder", "weights"))
         for net in (encoder, decoder):
             initialise(net, weights)
-            placed(net, fabric.device)
+            move_to(net, fabric.device)
         draws = torch_stream(stream(seed, "autoencoder", "draws"))
         adam = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], self.learning_rate)
         state: dict[str, Part] = {"encoder": encoder, "decoder": decoder, "adam": adam, "draws": draws}

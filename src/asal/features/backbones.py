@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from asal.errors import UserError, unknown
 from asal.features.hub_files import CONFIG, PREPROCESSOR, Checkpoint
-from asal.models.networks import placed
+from asal.models.networks import move_to
 from asal.runtime.devices import here
 
 Output: TypeAlias = Literal["auto", "token", "mean"]
@@ -71,7 +71,7 @@ class Library:
         with torch.random.fork_rng(devices=[]):  # first weights are drawn, globally, before they are overwritten
             network = self.network(library, checkpoint, size, output)
         network.module.eval().requires_grad_(False)
-        placed(network.module, here())
+        move_to(network.module, here())
         return network.compute
 
 

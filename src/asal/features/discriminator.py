@@ -9,7 +9,7 @@ import torch
 
 from asal.core import Features, Images, Pool
 from asal.errors import UserError
-from asal.features import CriticSource, ExtractorInputs, features
+from asal.features import ExtractorInputs, GeneratorWithCritic, features
 from asal.models.tensors import to_batch
 from asal.runtime.devices import Device
 from asal.runtime.progress import Progress
@@ -38,7 +38,7 @@ class Discriminator:
 class HiddenLayer:
     """(n, h, w, c) → (n, hidden_dim)."""
 
-    adversary: CriticSource
+    adversary: GeneratorWithCritic
 
     @property
     def dim(self) -> int:

@@ -60,7 +60,7 @@ class ExtractorRecipe:
     digest: str = ""
     half: bool = False
 
-    def sealed(self) -> ExtractorRecipe:
+    def with_digest(self) -> ExtractorRecipe:
         """Return the recipe with its digest."""
         parts = [part.folder for part in (self.extractor, self.generator) if part]
         files = [folder / artifacts.MANIFEST for folder in parts] + ([self.pca / Pca.FILE] if self.pca else [])
@@ -98,12 +98,12 @@ def _compute(recipe: ExtractorRecipe) -> Compute:
 
     def compute(ids: Ids) -> Features:
         found = extract(pool.read(ids))
-        return halved(found) if recipe.half else found
+        return as_float16(found) if recipe.half else found
 
     return compute
 
 
-def halved(features: Features) -> Features:
+def as_float16(features: Features) -> Features:
     """Return features as float16; what is too large for it becomes infinite, and is refused when it is written."""
     with np.errstate(over="ignore"):
         return features.astype(np.float16)
@@ -150,7 +150,7 @@ class ExtractShardTask:
         shard: its number.
         images: in the whole pool.
         rows: vectors a shard.
-        shelf: where machines that see other files find the recipe's folders, and leave the shard.
+        remote: where machines that see other files find the recipe's folders, and leave the shard.
     """
 
     space: str
@@ -159,7 +159,7 @@ class ExtractShardTask:
     shard: int
     images: int
     rows: int
-    shelf: RemoteLayout | None = None
+    remote: RemoteLayout | None = None
     needs_torch: ClassVar[bool] = True
 
     @property
@@ -174,12 +174,12 @@ class ExtractShardTask:
 
     def run(self, progress: Progress) -> None:
         """Write the shard; one that is whole is kept."""
-        if self.shelf is None:
+        if self.remote is None:
             self._write(self.recipe, self.vectors, progress)
             return
-        storage, name = Storage(self.shelf.url), self.shelf.shard(self.shard, self.rows)
+        storage, name = Storage(self.remote.url), self.remote.shard(self.shard, self.rows)
         if storage.entry(name) is None:
-            recipe = fetched(self.recipe, self.shelf, ids_of(self.shard, self.images, self.rows))
+            recipe = fetched(self.recipe, self.remote, ids_of(self.shard, self.images, self.rows))
             with tempfile.TemporaryDirectory(dir=cache_folder()) as folder:
                 storage.offer(self._write(recipe, Path(folder), progress), name)
 
@@ -228,22 +228,22 @@ def push(recipe: ExtractorRecipe, url: str) -> RemoteLayout:
     return RemoteLayout(url, names[0], names[1], names[2], home)
 
 
-def fetched(recipe: ExtractorRecipe, shelf: RemoteLayout, ids: Ids) -> ExtractorRecipe:
+def fetched(recipe: ExtractorRecipe, remote: RemoteLayout, ids: Ids) -> ExtractorRecipe:
     """Bring here what the features of these images need, once a machine, and return the recipe with its paths here."""
-    storage, here = Storage(shelf.url), cache_folder()
-    for name in filter(None, (shelf.extractor, shelf.generator)):
+    storage, here = Storage(remote.url), cache_folder()
+    for name in filter(None, (remote.extractor, remote.generator)):
         storage.pull(name, here / name, storage.manifest(name, here / name))
-    pool, entries = here / shelf.pool, storage.manifest(shelf.pool, here / shelf.pool)
-    storage.pull(shelf.pool, pool, {FACTS: entries[FACTS]})
+    pool, entries = here / remote.pool, storage.manifest(remote.pool, here / remote.pool)
+    storage.pull(remote.pool, pool, {FACTS: entries[FACTS]})
     stored = _stored(pool)
     files = {shard_name(number) for number in np.unique(stored.shards_of(ids % len(stored))).tolist()}
-    storage.pull(shelf.pool, pool, {file: entries[file] for file in files})
+    storage.pull(remote.pool, pool, {file: entries[file] for file in files})
     if recipe.pca:
-        storage.fetch(f"{shelf.features}/{Pca.FILE}", here / shelf.features / Pca.FILE)
+        storage.fetch(f"{remote.features}/{Pca.FILE}", here / remote.features / Pca.FILE)
     return replace(
         recipe,
         pool=pool,
-        extractor=replace(recipe.extractor, folder=here / shelf.extractor),
-        generator=recipe.generator and replace(recipe.generator, folder=here / shelf.generator),
-        pca=recipe.pca and here / shelf.features,
+        extractor=replace(recipe.extractor, folder=here / remote.extractor),
+        generator=recipe.generator and replace(recipe.generator, folder=here / remote.generator),
+        pca=recipe.pca and here / remote.features,
     )

@@ -13,7 +13,7 @@ from annotated_types import Ge, Gt
 
 from asal.core import Features, Images, Pool
 from asal.errors import UserError
-from asal.features import CriticSource, ExtractorInputs, features
+from asal.features import ExtractorInputs, GeneratorWithCritic, features
 from asal.models.tensors import to_batch
 from asal.runtime.devices import Device, here
 from asal.runtime.progress import Progress, told
@@ -54,7 +54,7 @@ class Latent:
 class Inversion:
     """(n, h, w, c) → (n, z)."""
 
-    adversary: CriticSource
+    adversary: GeneratorWithCritic
     settings: Latent
 
     @property

@@ -225,15 +225,15 @@ def write_vectors(
     Raises:
         UserError: an empty pool, or a vector that is not finite.
     """
-    begin(folder, n)
+    start_shards(folder, n)
     for shard in range(-(-n // rows)):
         progress("features", shard * rows, n)
         write_shard(folder, shard, compute, (n, rows), batch)
     progress("features", n, n)
-    return finish(folder, n, rows)
+    return finish_shards(folder, n, rows)
 
 
-def begin(folder: Path, n: int) -> None:
+def start_shards(folder: Path, n: int) -> None:
     """Make a folder ready for shards, and drop what killed processes left half-written.
 
     Raises:
@@ -247,7 +247,7 @@ def begin(folder: Path, n: int) -> None:
         left.unlink()
 
 
-def missing(folder: Path, n: int, rows: int) -> list[int]:
+def missing_shards(folder: Path, n: int, rows: int) -> list[int]:
     """Return the numbers of the shards that are not there, or not whole."""
     there = (_finished(shard_path(folder, shard), len(ids_of(shard, n, rows))) for shard in range(-(-n // rows)))
     return [shard for shard, header in enumerate(there) if header is None]
@@ -276,7 +276,7 @@ def write_shard(folder: Path, shard: int, compute: Compute, size: tuple[int, int
     return path
 
 
-def finish(folder: Path, n: int, rows: int) -> StoredVectors:
+def finish_shards(folder: Path, n: int, rows: int) -> StoredVectors:
     """Say how many there are, now that every shard is there, and open them.
 
     Raises:

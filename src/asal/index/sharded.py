@@ -30,7 +30,7 @@ Ask = Callable[[Features, int, Sequence[Ids]], Sequence[NeighbourPairs]]  # quer
 
 
 @dataclass(frozen=True)
-class Stretch:
+class IdRange:
     """The ids first … last − 1 of stored vectors, as a store of its own that counts from 0.
 
     It travels between processes: it holds a folder's name, and opens it when it is first read.
@@ -71,14 +71,14 @@ class Stretch:
                 yield ids[low:high] - self.first, x[low:high]
 
 
-def stretches(folder: Path, n: int, parts: int) -> list[Stretch]:
-    """Cut n ids into so many stretches of about the same length, none of them empty.
+def id_ranges(folder: Path, n: int, parts: int) -> list[IdRange]:
+    """Cut n ids into so many id_ranges of about the same length, none of them empty.
 
-    >>> [(part.first, part.last) for part in stretches(Path("vectors"), 7, 3)]
+    >>> [(part.first, part.last) for part in id_ranges(Path("vectors"), 7, 3)]
     [(0, 2), (2, 4), (4, 7)]
     """
     ends = [part * n // min(parts, n) for part in range(min(parts, n) + 1)]
-    return [Stretch(folder, *ends[at : at + 2]) for at in range(len(ends) - 1)]
+    return [IdRange(folder, *ends[at : at + 2]) for at in range(len(ends) - 1)]
 
 
 class IndexPart:
@@ -120,7 +120,7 @@ class Built:
     """The index of one stretch, as a piece of work."""
 
     indexer: Indexer
-    stretch: Stretch
+    stretch: IdRange
     folder: Path
     needs_torch: ClassVar[bool] = True
 
@@ -192,14 +192,14 @@ class Sharded:
         return ShardedIndex([work.stretch for work in works], vectors.dim, ask)
 
     def _works(self, vectors: StoredVectors, folder: Path) -> list[Built]:
-        cut = stretches(vectors.folder.absolute(), len(vectors), self.parts)
+        cut = id_ranges(vectors.folder.absolute(), len(vectors), self.parts)
         return [Built(self.indexer, stretch, folder.absolute() / f"{at:05d}") for at, stretch in enumerate(cut)]
 
 
 class ShardedIndex:
     """An index whose parts are asked all at once."""
 
-    def __init__(self, parts: Sequence[Stretch], dim: int, ask: Ask) -> None:
+    def __init__(self, parts: Sequence[IdRange], dim: int, ask: Ask) -> None:
         self._parts, self._dim, self._ask = parts, dim, ask
 
     def search(self, queries: Features, k: int, *, without: Ids = NO_IDS) -> Neighbours:

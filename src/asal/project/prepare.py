@@ -24,9 +24,18 @@ from typing import Any
 from asal.core import Extractor, Features, Ids, Images, Index, Pool
 from asal.data.pool import StoredPool, images_fingerprint
 from asal.errors import UserError
-from asal.features.extract_shard import ExtractorRecipe, ExtractShardTask, halved, push
+from asal.features.extract_shard import ExtractorRecipe, ExtractShardTask, as_float16, push
 from asal.features.pca import Pca, Reduced, fit_pca
-from asal.features.store import Compute, ConcatVectors, StoredVectors, begin, finish, missing, shard_path, write_vectors
+from asal.features.store import (
+    Compute,
+    ConcatVectors,
+    StoredVectors,
+    finish_shards,
+    missing_shards,
+    shard_path,
+    start_shards,
+    write_vectors,
+)
 from asal.project.spec import FeatureTable
 from asal.runtime import artifacts
 from asal.runtime.devices import Device
@@ -155,14 +164,14 @@ def extracted(
         def compressed(ids: Ids) -> Features:
             progress("features", int(ids[0]), len(context.pool))
             found = reduced(folder).apply(raw(ids)) if dimensions else raw(ids)
-            return halved(found) if compression.half else found
+            return as_float16(found) if compression.half else found
 
         compression.fit(context, raw, folder, progress)
         if recipe is not None:
             pieces(
                 context,
                 name,
-                replace(recipe, pca=folder.absolute() if dimensions else None).sealed(),
+                replace(recipe, pca=folder.absolute() if dimensions else None).with_digest(),
                 folder / "vectors",
                 progress,
             )
@@ -185,7 +194,7 @@ def extended(context: PrepareContext, name: str, space: Space, added: Sequence[P
     for addition in added:
         facts = {"kind": name, "of": space.folder.name, "addition": images_fingerprint(addition)}
         pca = space.folder.absolute() if (space.folder / Pca.FILE).exists() else None
-        own = replace(recipe, pool=addition.absolute(), pca=pca).sealed()
+        own = replace(recipe, pool=addition.absolute(), pca=pca).with_digest()
         part = replace(context, pool=StoredPool.open(addition))
 
         def progress(stage: str, done: int, total: int, note: str = "", *, what: str = addition.name) -> None:
@@ -205,9 +214,12 @@ def extended(context: PrepareContext, name: str, space: Space, added: Sequence[P
 def pieces(context: PrepareContext, name: str, recipe: ExtractorRecipe, folder: Path, progress: Progress) -> None:
     """Have the shop's engine write the shards that are missing."""
     n, size, begun = len(context.pool), (len(context.pool), SHARD), time.monotonic()
-    begin(folder, n)
-    shelf = push(recipe, context.storage) if context.storage else None
-    works = [ExtractShardTask(name, recipe, folder.absolute(), shard, *size, shelf) for shard in missing(folder, *size)]
+    start_shards(folder, n)
+    remote = push(recipe, context.storage) if context.storage else None
+    works = [
+        ExtractShardTask(name, recipe, folder.absolute(), shard, *size, remote)
+        for shard in missing_shards(folder, *size)
+    ]
     images = dict.fromkeys((work.name for work in works), 0)
     there = n - sum(work.size for work in works)
 
@@ -218,10 +230,10 @@ def pieces(context: PrepareContext, name: str, recipe: ExtractorRecipe, folder: 
 
     progress("features", there, n)
     for work, _ in (context.engine if len(works) > 1 else InProcess()).map_unordered(works, hear):
-        if shelf:
-            Storage(shelf.url).fetch(shelf.shard(work.shard, SHARD), shard_path(folder, work.shard))
+        if remote:
+            Storage(remote.url).fetch(remote.shard(work.shard, SHARD), shard_path(folder, work.shard))
         hear(work.name, work.size, work.size)
-    finish(folder, *size)
+    finish_shards(folder, *size)
 
 
 class CountingExtractor:

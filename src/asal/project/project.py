@@ -26,8 +26,8 @@ from asal.features import ExtractorInputs, features
 from asal.features.extract_shard import ExtractorRecipe, TrainedPart
 from asal.index import Indexer, indexes
 from asal.index.sharded import Sharded
-from asal.models.generators import Adversary, generators
-from asal.models.generators.quality import judge
+from asal.models.generators import TrainedGenerator, generators
+from asal.models.generators.quality import write_quality
 from asal.models.learners import learners
 from asal.project import prepare as stages
 from asal.project import validate
@@ -223,21 +223,21 @@ class Project:
         )
 
     @cached_property
-    def _adversary(self) -> tuple[Path, Adversary]:
+    def _trained_generator(self) -> tuple[Path, TrainedGenerator]:
         if self.spec.generator is None:
             raise validate.unmet("this part", "a generator", "a [generator] section")
         table, part = self.spec.generator, validate.made(generators, self.spec.generator)
 
         def judged(folder: Path) -> None:
-            judge(part.load(folder, self.pool.shape), self._yardstick, self.original, folder, self.spec.seed)
+            write_quality(part.load(folder, self.pool.shape), self._yardstick, self.original, folder, self.spec.seed)
 
         folder = stages.trained(self._context, table.kind, part, validate.options_of(generators, table), also=judged)
         return folder, part.load(folder, self.pool.shape)
 
     @property
-    def generator(self) -> Adversary:
+    def generator(self) -> TrainedGenerator:
         """The trained generator, with its critic."""
-        return self._adversary[1]
+        return self._trained_generator[1]
 
     @property
     def _yardstick(self) -> Extractor:
@@ -250,8 +250,8 @@ class Project:
         part = validate.made(features, table)
         options, given = dict(validate.options_of(features, table)), ExtractorInputs()
         if "generator" in features[table.kind].needs:
-            home, adversary = self._adversary
-            options["generator"], given = home.name, ExtractorInputs(adversary)
+            home, generator = self._trained_generator
+            options["generator"], given = home.name, ExtractorInputs(generator)
         folder = stages.trained(self._context, table.kind, part, options)
         return folder, part.load(folder, self.pool.shape, given)
 
@@ -260,7 +260,7 @@ class Project:
         generator = None
         if self.spec.generator and "generator" in features[table.kind].needs:
             kind, options = self.spec.generator.kind, json.dumps(self.spec.generator.options, default=str)
-            generator = TrainedPart(kind, options, self._adversary[0].absolute())
+            generator = TrainedPart(kind, options, self._trained_generator[0].absolute())
         extractor = TrainedPart(table.kind, json.dumps(table.options, default=str), folder.absolute())
         return ExtractorRecipe(
             (self.root / "pool").absolute(), extractor, generator, None, half=table.storage == "float16"
@@ -378,7 +378,7 @@ class Project:
     def learner(self, needs: frozenset[str] = frozenset()) -> Learner:
         """Return the spec's learner, as a strategy with these needs wants it."""
         learner = validate.made(learners, self.spec.learner)
-        trained_by: Learner = learner.foretelling() if "loss" in needs else learner
+        trained_by: Learner = learner.loss_predicting() if "loss" in needs else learner
         return trained_by
 
     def _first(self, name: str, table: StrategyTable) -> Chooser | None:

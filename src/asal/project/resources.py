@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from asal.core import Extractor, Index, Model, Resources
 from asal.features import features
 from asal.features.store import ConcatVectors, StoredVectors
-from asal.models.generators import Adversary
+from asal.models.generators import TrainedGenerator
 from asal.project.prepare import Space
 from asal.runtime.meter import Meter
 
@@ -45,7 +45,7 @@ class ProjectResources:
         return RoundResources(self, model, meter) if self._passing else self
 
     @property
-    def generator(self) -> Adversary:
+    def generator(self) -> TrainedGenerator:
         return self.project.generator
 
     @property
@@ -76,7 +76,7 @@ class RoundResources:
         return self._tools.project.passing(self._tools.features, self._model, self._meter, self)
 
     @property
-    def generator(self) -> Adversary:
+    def generator(self) -> TrainedGenerator:
         return self._tools.generator
 
     @property

@@ -16,7 +16,7 @@ import numpy as np
 
 from asal.core import Extractor, Images
 from asal.features import ExtractorInputs, TrainableFeatures
-from asal.models.generators import Adversary
+from asal.models.generators import TrainedGenerator
 from asal.models.learners.linear import Linear
 from asal.models.networks import generator_and_critic, initialise
 from asal.runtime.devices import here
@@ -29,20 +29,20 @@ Shape: TypeAlias = tuple[int, int, int]
 
 
 @lru_cache(4)
-def toy_adversary(shape: Shape) -> Adversary:
+def toy_generator(shape: Shape) -> TrainedGenerator:
     """Return an untrained generator and its critic, the same each time."""
     drawer, critic = generator_and_critic(shape[0], shape[2], 4, 4)
     for net in (drawer, critic):
         initialise(net, torch_stream(stream(0, "toy critic")))
         net.to(here()).eval().requires_grad_(False)
-    return Adversary(4, drawer, critic.hidden, critic.trunk.dim, here())
+    return TrainedGenerator(4, drawer, critic.hidden, critic.trunk.dim, here())
 
 
-def toy_given(shape: Shape) -> ExtractorInputs:
+def toy_inputs(shape: Shape) -> ExtractorInputs:
     """Return all that a kind of features may name in its needs."""
     pool = toy_pool(shape)
     model = Linear(iterations=5).fit(pool.read(np.arange(40)), np.arange(40) % 3, 3, stream(0, "toy model"))
-    return ExtractorInputs(toy_adversary(shape), model)
+    return ExtractorInputs(toy_generator(shape), model)
 
 
 @contextmanager
@@ -50,7 +50,7 @@ def trained(make: Make, shape: Shape = (8, 8, 1)) -> Iterator[Extractor]:
     """Train it on toy images of this shape, and open it."""
     with workshop() as folder:
         train(make(), folder, pool=toy_pool(shape))
-        yield make().load(folder, shape, toy_given(shape))
+        yield make().load(folder, shape, toy_inputs(shape))
 
 
 def images(n: int, shape: Shape = (8, 8, 1)) -> Images:
@@ -93,7 +93,7 @@ def is_the_same_when_loaded_again(make: Make) -> None:
     shape = toy_pool().shape
     with workshop() as folder:
         train(make(), folder)
-        one, two = (make().load(folder, shape, toy_given(shape)) for _ in range(2))
+        one, two = (make().load(folder, shape, toy_inputs(shape)) for _ in range(2))
         first, again, other = one(images(9)), one(images(9)), two(images(9))
     assert np.array_equal(first, again), "the same images have other features the second time"
     assert np.array_equal(first, other), "opened twice, it gives different features"

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from asal.errors import UserError
-from asal.models.generators import Adversary, TrainableGenerator
+from asal.models.generators import TrainableGenerator, TrainedGenerator
 from asal.models.tensors import to_batch
 from asal.runtime.rng import stream, torch_stream
 from asal.testing import training
@@ -28,14 +28,14 @@ REFUSABLE = ((12, 10, 1), (5, 5, 1), (48, 48, 1))  # (h, w, c) that a generator 
 
 
 @contextmanager
-def trained(make: Make, shape: Shape = (8, 8, 1)) -> Iterator[Adversary]:
+def trained(make: Make, shape: Shape = (8, 8, 1)) -> Iterator[TrainedGenerator]:
     """Train it on toy images of this shape, and open it."""
     with workshop() as folder:
         train(make(), folder, pool=toy_pool(shape))
         yield make().load(folder, shape)
 
 
-def latents(generator: Adversary, n: int) -> Tensor:
+def latents(generator: TrainedGenerator, n: int) -> Tensor:
     """Return latents (n, z) of N(0, I), the same each time."""
     return torch.randn(n, generator.latent_dim, generator=torch_stream(stream(0, "toy latents")))
 
@@ -48,7 +48,7 @@ def draws_the_pools_shape(make: Make) -> None:
                 _drawn(generator, n, shape)
 
 
-def _drawn(generator: Adversary, n: int, shape: Shape) -> None:
+def _drawn(generator: TrainedGenerator, n: int, shape: Shape) -> None:
     height, width, channels = shape
     images = generator.decode(latents(generator, n)).detach()
     assert images.shape == (n, channels, height, width), f"{n} latents became {tuple(images.shape)} for images {shape}"

@@ -20,7 +20,7 @@ import torch
 from asal.errors import UserError
 from asal.features import extract_shard
 from asal.features.extract_shard import ExtractShardTask, one_thread, push
-from asal.features.store import missing
+from asal.features.store import missing_shards
 from asal.project import prepare
 from asal.project.project import Project
 from asal.project.spec import load
@@ -178,10 +178,12 @@ def pieces_of(root: Path, space: str, url: str = "") -> list[ExtractShardTask]:
     project = Project(root, load(root))
     table = project.spec.features[space]
     folder, _ = project._trained_features(table)
-    recipe = project._recipe(table, folder).sealed()
+    recipe = project._recipe(table, folder).with_digest()
     vectors, n = root / "vectors", len(project.pool)
-    shelf = push(recipe, url) if url else None
-    return [ExtractShardTask(space, recipe, vectors, shard, n, ROWS, shelf) for shard in missing(vectors, n, ROWS)]
+    remote = push(recipe, url) if url else None
+    return [
+        ExtractShardTask(space, recipe, vectors, shard, n, ROWS, remote) for shard in missing_shards(vectors, n, ROWS)
+    ]
 
 
 # Storages -------------------------------------------------------------------------------------------------------------
@@ -253,8 +255,8 @@ def test_a_machine_that_sees_no_project_fetches_what_its_piece_needs(
     root.rename(tmp_path / "elsewhere")
     for piece in pieces[2:4]:
         piece.run(lambda *said: None)
-        assert piece.shelf
-        name = piece.shelf.shard(piece.shard, ROWS)
+        assert piece.remote
+        name = piece.remote.shard(piece.shard, ROWS)
         Storage(url).fetch(name, tmp_path / "found" / f"{piece.shard:05d}.npy")
     for shard in ("00002.npy", "00003.npy"):
         (there,) = (name for name in expected if "/discriminator-" in name and name.endswith(shard))
@@ -271,8 +273,8 @@ def test_only_the_images_of_a_shard_are_fetched(trained: Path, tmp_path: Path) -
     artifacts.write_json(pool / "pool.json", {**facts, "shard": 128, "starts": [0, 128, 256, 384]})
     made = {key: value for key, value in artifacts.manifest(pool).items() if key not in ("format", "files")}
     artifacts.seal(pool, made)
-    recipe = piece.recipe.sealed()
-    piece = replace(piece, recipe=recipe, shelf=push(recipe, f"file://{tmp_path}/storage"))
+    recipe = piece.recipe.with_digest()
+    piece = replace(piece, recipe=recipe, remote=push(recipe, f"file://{tmp_path}/storage"))
     piece.run(lambda *said: None)
     found = sorted(path.name for path in (tmp_path / "cache").rglob("images/[0-9]*.npy"))
     assert found == ["00001.npy", "00002.npy"]

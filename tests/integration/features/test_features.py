@@ -22,7 +22,7 @@ from asal.models.checkpoints import load_weights
 from asal.models.tensors import to_batch, to_images
 from asal.runtime.devices import Device
 from asal.testing import training
-from asal.testing.extractor import CHECKS, Make, images, toy_adversary
+from asal.testing.extractor import CHECKS, Make, images, toy_generator
 from asal.testing.training import toy_pool, train, workshop
 
 TINY = {"steps": 21, "code": 5, "width": 2, "batch": 4}
@@ -140,7 +140,7 @@ def test_discriminator_features_need_a_generator() -> None:
 
 
 def test_discriminator_features_are_the_critics_hidden_layer() -> None:
-    adversary = toy_adversary((8, 8, 1))
+    adversary = toy_generator((8, 8, 1))
     with workshop() as folder:
         found = features["discriminator"].make().load(folder, (8, 8, 1), ExtractorInputs(adversary))(images(5))
     np.testing.assert_allclose(found, adversary.hidden(to_batch(images(5))).numpy(), atol=1e-5)

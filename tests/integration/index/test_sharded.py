@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from asal.index.exact import Exact
 from asal.index.kdtree import KdTree
-from asal.index.sharded import Sharded, Stretch, stretches
+from asal.index.sharded import IdRange, Sharded, id_ranges
 from asal.project.project import Project
 from asal.project.spec import load
 from asal.testing.index import CHECKS, opened, stored, toy_features, toy_queries
@@ -57,7 +57,7 @@ def test_any_kind_of_index_can_be_in_parts() -> None:
 def test_stretches_take_each_id_once() -> None:
     for n in range(1, 40):
         for parts in (1, 2, 7, 60):
-            cut = stretches(Path("nowhere"), n, parts)
+            cut = id_ranges(Path("nowhere"), n, parts)
             assert len(cut) == min(n, parts)
             assert [i for part in cut for i in range(part.first, part.last)] == list(range(n))
 
@@ -65,7 +65,7 @@ def test_stretches_take_each_id_once() -> None:
 def test_a_stretch_is_a_store_of_its_own() -> None:
     features = toy_features(100)
     with stored(features, rows=16) as vectors:
-        part = Stretch(vectors.folder, 10, 75)
+        part = IdRange(vectors.folder, 10, 75)
         ids, x = zip(*part.shards(), strict=True)
         assert np.array_equal(np.concatenate(ids), np.arange(65)) and len(part) == 65
         assert np.array_equal(np.concatenate(x), features[10:75])

@@ -18,7 +18,7 @@ from support.training_twins import training_twins
 
 from asal.errors import DamageError, UserError
 from asal.models.checkpoints import load_state
-from asal.models.generators import Adversary, generators, wgan_gp
+from asal.models.generators import TrainedGenerator, generators, wgan_gp
 from asal.models.generators.adversarial import Losses, begin
 from asal.models.generators.quality import draw, frechet
 from asal.models.generators.wgan_gp import WganGp
@@ -54,41 +54,41 @@ def spoilt(**parts: Any) -> Make:
     return lambda: type("Twin", (WganGp,), parts)(**{**TINY, "steps": 1})
 
 
-def loaded(self: Any, folder: Path, shape: Any, **parts: Any) -> Adversary:
+def loaded(self: Any, folder: Path, shape: Any, **parts: Any) -> TrainedGenerator:
     right = WganGp.load(self, folder, shape)
-    return Adversary(**{**vars(right), **parts})
+    return TrainedGenerator(**{**vars(right), **parts})
 
 
-def draws_up_to_255(self: Any, folder: Path, shape: Any) -> Adversary:
+def draws_up_to_255(self: Any, folder: Path, shape: Any) -> TrainedGenerator:
     right = WganGp.load(self, folder, shape)
     return loaded(self, folder, shape, drawer=lambda z: (right.drawer(z) + 1) * 127.5)
 
 
-def draws_the_mean(self: Any, folder: Path, shape: Any) -> Adversary:
+def draws_the_mean(self: Any, folder: Path, shape: Any) -> TrainedGenerator:
     right = WganGp.load(self, folder, shape)
     return loaded(self, folder, shape, drawer=lambda z: right.drawer(0 * z))
 
 
-def draws_without_gradient(self: Any, folder: Path, shape: Any) -> Adversary:
+def draws_without_gradient(self: Any, folder: Path, shape: Any) -> TrainedGenerator:
     right = WganGp.load(self, folder, shape)
     return loaded(self, folder, shape, drawer=torch.no_grad()(right.drawer))
 
 
-def normalises_the_batch(self: Any, folder: Path, shape: Any) -> Adversary:
+def normalises_the_batch(self: Any, folder: Path, shape: Any) -> TrainedGenerator:
     right = WganGp.load(self, folder, shape)
     return loaded(self, folder, shape, drawer=lambda z: right.drawer(z - z.mean(0)))
 
 
-def initialises_when_loaded(self: Any, folder: Path, shape: Any) -> Adversary:
+def initialises_when_loaded(self: Any, folder: Path, shape: Any) -> TrainedGenerator:
     drawer, critic = self.networks(shape)
-    return Adversary(self.latent_dim, drawer, critic.hidden, critic.trunk.dim, torch.device("cpu"))
+    return TrainedGenerator(self.latent_dim, drawer, critic.hidden, critic.trunk.dim, torch.device("cpu"))
 
 
-def hides_its_hidden_layer(self: Any, folder: Path, shape: Any) -> Adversary:
+def hides_its_hidden_layer(self: Any, folder: Path, shape: Any) -> TrainedGenerator:
     return loaded(self, folder, shape, hidden_dim=1)
 
 
-def draws_eight_by_eight(self: Any, folder: Path, shape: Any) -> Adversary:
+def draws_eight_by_eight(self: Any, folder: Path, shape: Any) -> TrainedGenerator:
     return WganGp.load(self, folder, (8, 8, 1))
 
 

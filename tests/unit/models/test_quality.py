@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy import linalg
 
-from asal.models.generators.quality import FEWEST, GRID, draw, frechet, judge, save_grid
+from asal.models.generators.quality import FEWEST, GRID, draw, frechet, save_grid, write_quality
 from asal.runtime.rng import stream
 from asal.testing.toys import toy_world
 
@@ -71,7 +71,7 @@ def test_the_grid_is_read_like_a_page(channels: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize("images", [2, 3, 60, 300])
 def test_a_generator_is_judged_on_any_pool(images: int, tmp_path: Path) -> None:
     world = toy_world(images=images)
-    judge(world.tools.generator, world.tools.extractor, world.pool, tmp_path, seed=0)
+    write_quality(world.tools.generator, world.tools.extractor, world.pool, tmp_path, seed=0)
     said = json.loads((tmp_path / "quality.json").read_text())
     assert said["images"] == images // 2
     if images // 2 < FEWEST:
@@ -89,7 +89,7 @@ def test_the_judgement_is_the_same_each_time(tmp_path: Path) -> None:
     found = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        judge(world.tools.generator, world.tools.extractor, world.pool, tmp_path / name, seed=3)
+        write_quality(world.tools.generator, world.tools.extractor, world.pool, tmp_path / name, seed=3)
         found.append([(tmp_path / name / file).read_bytes() for file in ("quality.json", "samples.png")])
     assert found[0] == found[1]
 

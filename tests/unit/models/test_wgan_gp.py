@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from asal.models.generators.wgan_gp import WganGp, gradient_penalty
-from asal.models.networks import ConvDown, Critic, generator_and_critic, initialise, placed
+from asal.models.networks import ConvDown, Critic, generator_and_critic, initialise, move_to
 from asal.models.tensors import to_batch
 from asal.runtime.rng import stream, torch_stream
 from asal.testing.training import toy_pool, train, workshop
@@ -77,7 +77,7 @@ def written_out(part: WganGp, shape: tuple[int, int, int], seed: int = 0) -> tup
     weights, draws = (torch_stream(stream(seed, "generator", *path)) for path in (("weights",), ("draws", 0)))
     for net in (generator, critic):
         initialise(net, weights)
-        placed(net, device)
+        move_to(net, device)
     averaged = AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(part.average), use_buffers=True)
     betas = (0.5 if shape[0] <= 32 else 0.0, 0.9)
     adams = [torch.optim.Adam(net.parameters(), part.learning_rate, betas) for net in (generator, critic)]

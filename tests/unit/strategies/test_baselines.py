@@ -19,7 +19,7 @@ from asal.core import Candidates, Images, Round, as_ids
 from asal.errors import UserError
 from asal.models.learners import learning_loss
 from asal.models.learners.cnn import Cnn
-from asal.models.learners.learning_loss import LossModule, maps, pair_loss
+from asal.models.learners.learning_loss import LossModule, forward_with_hidden, pair_loss
 from asal.models.learners.linear import Linear
 from asal.models.tensors import to_batch
 from asal.registry import Part
@@ -241,7 +241,7 @@ def fitted(detached_from: float, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, 
     images, labels = toy_set(60)
     learner = Cnn(width=2, hidden=6, steps=20, batch=8)
     plain = learner.fit(images, labels, CLASSES, stream(0, "toy"))
-    return plain, learner.foretelling().fit(images, labels, CLASSES, stream(0, "toy"))
+    return plain, learner.loss_predicting().fit(images, labels, CLASSES, stream(0, "toy"))
 
 
 def same_weights(a: nn.Module, b: nn.Module) -> bool:
@@ -265,7 +265,7 @@ def test_the_module_is_cut_off_after_so_many_steps(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(learning_loss, "LossModule", Watched)
     images, labels = toy_set(30)
-    Cnn(width=2, hidden=6, steps=10, batch=8).foretelling().fit(images, labels, CLASSES, stream(0, "toy"))
+    Cnn(width=2, hidden=6, steps=10, batch=8).loss_predicting().fit(images, labels, CLASSES, stream(0, "toy"))
     assert attached == [True] * 6 + [False] * 4
 
 
@@ -273,13 +273,13 @@ def test_foretold_losses_rank_images_as_true_ones_do() -> None:
     images, labels = toy_set(120)
     noisy = np.where(stream(0, "noise").random(120) < 0.3, (labels + 1) % CLASSES, labels)
     learner = Cnn(width=8, hidden=16, steps=150, batch=30, dropout=0.0, learning_rate=3e-3)
-    model = learner.foretelling().fit(images, noisy, CLASSES, stream(1, "toy"))
+    model = learner.loss_predicting().fit(images, noisy, CLASSES, stream(1, "toy"))
     told = model.losses(images)
     true = -np.log(np.maximum(model.predict(images)[np.arange(120), noisy], 1e-12))
     better = np.sign(true[:60] - true[60:]) == np.sign(told[:60] - told[60:])
     assert better.mean() > 0.6
     np.testing.assert_allclose(model.loss(to_batch(images)).detach().numpy(), told, atol=1e-5)
-    assert len(maps(model.net, to_batch(images[:2]))[1]) == 3, "what leaves each ReLU"
+    assert len(forward_with_hidden(model.net, to_batch(images[:2]))[1]) == 3, "what leaves each ReLU"
 
 
 # BADGE --------------------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ generators = Registry("generator", "asal.models.generators", group="asal.generat
 
 
 @dataclass(frozen=True)
-class Adversary:
+class TrainedGenerator:
     """A trained generator, with the last hidden layer of the critic that it was trained against."""
 
     latent_dim: int
@@ -47,4 +47,4 @@ class TrainableGenerator(Protocol):
     """What every registered generator can do."""
 
     def train(self, pool: Pool, folder: Path, seed: int, device: Device, progress: Progress) -> None: ...
-    def load(self, folder: Path, shape: tuple[int, int, int]) -> Adversary: ...
+    def load(self, folder: Path, shape: tuple[int, int, int]) -> TrainedGenerator: ...

@@ -23,8 +23,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from asal.core import Pool
 from asal.errors import UserError
 from asal.models.checkpoints import Part, due, load_state, load_weights, save_state, save_weights
-from asal.models.generators import Adversary
-from asal.models.networks import Critic, placed
+from asal.models.generators import TrainedGenerator
+from asal.models.networks import Critic, move_to
 from asal.models.tensors import to_batch
 from asal.runtime import artifacts
 from asal.runtime.devices import Device, Precision, here
@@ -115,14 +115,14 @@ def train_adversarial(
         fabric.launch(partial(_train, rules=rules, pool=pool, folder=folder, seed=seed, progress=near))
 
 
-def load_adversary(rules: GeneratorDefinition, folder: Path, shape: Shape) -> Adversary:
+def load_generator(rules: GeneratorDefinition, folder: Path, shape: Shape) -> TrainedGenerator:
     """Open a trained pair; the generator is the averaged one."""
     drawer, critic = rules.networks(shape)
     load_weights(folder / "weights.safetensors", generator=drawer, critic=critic)
     for net in (drawer, critic):
-        placed(net, here())
+        move_to(net, here())
         net.eval().requires_grad_(False)
-    return Adversary(rules.latent_dim, drawer, critic.hidden, critic.trunk.dim, here())
+    return TrainedGenerator(rules.latent_dim, drawer, critic.hidden, critic.trunk.dim, here())
 
 
 def begin(fabric: Fabric, rules: GeneratorDefinition, shape: Shape, seed: int) -> AdversarialTraining:
@@ -131,7 +131,7 @@ def begin(fabric: Fabric, rules: GeneratorDefinition, shape: Shape, seed: int) -
     weights = torch_stream(stream(seed, "generator", "weights"))
     for net in (generator, critic):
         rules.initialise(net, weights)
-        placed(net, fabric.device)
+        move_to(net, fabric.device)
     return AdversarialTraining(
         generator, critic,
         AveragedModel(generator, multi_avg_fn=get_ema_multi_avg_fn(rules.average), use_buffers=True),

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from asal.core import Pool
 from asal.errors import UserError
-from asal.models.generators import Adversary, generators
+from asal.models.generators import TrainedGenerator, generators
 from asal.models.generators.adversarial import (
     AdversarialTraining,
     Count,
     Shape,
     Terms,
-    load_adversary,
+    load_generator,
     train_adversarial,
 )
 from asal.models.generators.wgan_gp import gradient_penalty
@@ -76,9 +76,9 @@ class CtGan:
             check_doubling(pool.shape)
         train_adversarial(self, pool, folder, seed, device, progress)
 
-    def load(self, folder: Path, shape: Shape) -> Adversary:
+    def load(self, folder: Path, shape: Shape) -> TrainedGenerator:
         """Open a trained pair; its critic has no dropout."""
-        return load_adversary(self, folder, shape)
+        return load_generator(self, folder, shape)
 
     def networks(self, shape: Shape) -> tuple[nn.Module, Critic]:
         """Return an untrained pair."""

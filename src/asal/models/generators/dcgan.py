@@ -12,13 +12,13 @@ from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 
 from asal.core import Pool
-from asal.models.generators import Adversary, generators
+from asal.models.generators import TrainedGenerator, generators
 from asal.models.generators.adversarial import (
     AdversarialTraining,
     Count,
     Shape,
     Terms,
-    load_adversary,
+    load_generator,
     train_adversarial,
 )
 from asal.models.networks import ConvDown, ConvUp, Critic, check_square
@@ -56,9 +56,9 @@ class Dcgan:
         check_square(pool.shape, "dcgan")
         train_adversarial(self, pool, folder, seed, device, progress)
 
-    def load(self, folder: Path, shape: Shape) -> Adversary:
+    def load(self, folder: Path, shape: Shape) -> TrainedGenerator:
         """Open a trained pair, both with the running statistics of the training."""
-        return load_adversary(self, folder, shape)
+        return load_generator(self, folder, shape)
 
     @property
     def critic_steps(self) -> int:

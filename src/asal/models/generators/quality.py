@@ -17,7 +17,7 @@ FEWEST = 50  # with fewer the distance says nothing
 GRID = 10  # images in a row and in a column of the picture
 
 
-def judge(generator: Generator, encoder: Extractor, pool: Pool, folder: Path, seed: int) -> None:
+def write_quality(generator: Generator, encoder: Extractor, pool: Pool, folder: Path, seed: int) -> None:
     """Write `samples.png` and `quality.json` into the folder.
 
     `frechet` compares made images with real ones, and `frechet_real` two halves of real ones: what a perfect

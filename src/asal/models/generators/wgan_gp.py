@@ -12,13 +12,13 @@ from annotated_types import Ge, Gt, Lt
 from torch import Tensor, nn
 
 from asal.core import Pool
-from asal.models.generators import Adversary, generators
+from asal.models.generators import TrainedGenerator, generators
 from asal.models.generators.adversarial import (
     AdversarialTraining,
     Count,
     Shape,
     Terms,
-    load_adversary,
+    load_generator,
     train_adversarial,
 )
 from asal.models.networks import Critic, check_square, generator_and_critic, initialise
@@ -51,9 +51,9 @@ class WganGp:
         check_square(pool.shape, "wgan-gp")
         train_adversarial(self, pool, folder, seed, device, progress)
 
-    def load(self, folder: Path, shape: Shape) -> Adversary:
+    def load(self, folder: Path, shape: Shape) -> TrainedGenerator:
         """Open a trained pair."""
-        return load_adversary(self, folder, shape)
+        return load_generator(self, folder, shape)
 
     def networks(self, shape: Shape) -> tuple[nn.Module, Critic]:
         """Return an untrained pair."""

@@ -40,7 +40,7 @@ class Cnn:
         """Fit to uint8 images (n, h, w, c) and labels (n,) in 0 … classes − 1."""
         return train(partial(self.network, images.shape[1:], classes), self._recipe, images, labels, classes, rng)
 
-    def foretelling(self) -> LossPredictingLearner:
+    def loss_predicting(self) -> LossPredictingLearner:
         """Return the learner that trains the same network with a module that foretells its loss."""
         return LossPredictingLearner(self.network, self._recipe)
 

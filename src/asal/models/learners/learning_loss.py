@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from asal.core import Features, Images, Labels, Probs, Scores
 from asal.models.learners.neural import NeuralModel, TrainingRecipe, augmented, batches, blocks_of, shaped
-from asal.models.networks import placed
+from asal.models.networks import move_to
 from asal.models.tensors import to_batch
 from asal.runtime.devices import here
 from asal.runtime.progress import told
@@ -40,15 +40,19 @@ class LossPredictingLearner:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(rng.integers(2**63 - 1)))
             net = self.network(images.shape[1:], classes).train()
-            placed(net, here())
+            move_to(net, here())
             with torch.random.fork_rng(devices=[]):  # so that what the module draws moves nothing of the network's
-                module = LossModule([part.shape[1] for part in maps(net, to_batch(images[:1]).to(here()))[1]])
-            placed(module, here())
+                module = LossModule(
+                    [part.shape[1] for part in forward_with_hidden(net, to_batch(images[:1]).to(here()))[1]]
+                )
+            move_to(module, here())
             parameters = [*net.parameters(), *module.parameters()]
             adam = torch.optim.Adam(parameters, self.recipe.learning_rate, weight_decay=self.recipe.weight_decay)
             schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, self.recipe.steps)
             for step, rows in enumerate(told(batches(len(images), self.recipe), self.recipe.steps, "steps")):
-                logits, seen = maps(net, augmented(to_batch(images[rows]), self.recipe.augment).to(here()))
+                logits, seen = forward_with_hidden(
+                    net, augmented(to_batch(images[rows]), self.recipe.augment).to(here())
+                )
                 losses = F.cross_entropy(shaped(logits, classes), y[rows], reduction="none")
                 foretold = module([part.detach() for part in seen] if step >= CUT * self.recipe.steps else seen)
                 adam.zero_grad()
@@ -73,7 +77,7 @@ class LossModule(nn.Module):
         return told.flatten()
 
 
-def maps(net: nn.Sequential, batch: Tensor) -> tuple[Tensor, list[Tensor]]:
+def forward_with_hidden(net: nn.Sequential, batch: Tensor) -> tuple[Tensor, list[Tensor]]:
     """Return the network's output for a batch (n, c, h, w), and what leaves each of its ReLUs: the hidden layers."""
     seen = []
     for layer in net:
@@ -125,7 +129,7 @@ class LossPredictingModel:
 
     def loss(self, batch: Tensor) -> Tensor:
         """Map (n, c, h, w), wherever it is, to the loss foretold (n,), differentiably; its scale means nothing."""
-        told: Tensor = self.module(maps(self.net, batch.to(here()))[1])
+        told: Tensor = self.module(forward_with_hidden(self.net, batch.to(here()))[1])
         return told
 
     @torch.inference_mode()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from asal.core import Features, Images, Labels, Probs
 from asal.errors import UserError
-from asal.models.networks import placed
+from asal.models.networks import move_to
 from asal.models.tensors import to_batch
 from asal.runtime.devices import here
 from asal.runtime.progress import told
@@ -93,7 +93,7 @@ def train(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(rng.integers(2**63 - 1)))
         net = make().train()
-        placed(net, here())
+        move_to(net, here())
         optimizer = torch.optim.Adam(net.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.steps)
         for rows in told(batches(len(images), recipe), recipe.steps, "steps"):

@@ -14,7 +14,7 @@ from asal.core import Images, Labels, Model, Pool
 from asal.models.checkpoints import load_weights, save_weights
 from asal.models.learners.cnn import Cnn
 from asal.models.learners.neural import NeuralModel
-from asal.models.networks import placed
+from asal.models.networks import move_to
 from asal.runtime.devices import here
 from asal.runtime.rng import stream
 from asal.session.oracles import oracles
@@ -51,7 +51,7 @@ class Teacher:
         with torch.random.fork_rng(devices=[]):  # the weights that it draws are thrown away
             net = self._cnn.network(shape, classes)
         load_weights(folder / "weights.safetensors", net=net)
-        placed(net, here())
+        move_to(net, here())
         return TeacherModel(NeuralModel(net.eval().requires_grad_(False)))
 
     @property
