@@ -34,7 +34,7 @@ from asal.session.events import Record
 from asal.session.plan import Chooser, Plan
 from asal.session.session import Session
 from asal.strategies import strategies
-from asal.strategies._class_balance import balanced
+from asal.strategies.class_balance import balanced
 
 
 @dataclass(frozen=True)

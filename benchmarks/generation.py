@@ -30,11 +30,11 @@ from asal.project.spec import load
 from asal.runtime import environment
 from asal.runtime.meter import Meter
 from asal.runtime.rng import stream
-from asal.strategies import _latent_ascent
-from asal.strategies._latent_ascent import LatentOptimisation
-from asal.strategies._scoring import highest, rated
-from asal.strategies._synthesis import enough_of, of_score, synthesise
+from asal.strategies import latent_optimisation
 from asal.strategies.asal import PATIENCE, RAW_SAMPLES, SCORE_TOLERANCE, STEP_SIZE, nearest_untaken
+from asal.strategies.latent_optimisation import LatentOptimisation
+from asal.strategies.scoring import highest, rated
+from asal.strategies.synthesis import enough_of, of_score, synthesise
 
 PAPER = LatentOptimisation(steps=100, step_size=0.05)
 OURS = replace(
@@ -77,7 +77,7 @@ def found(project: Project, now: Round, n: int, name: str, seed: int) -> Found:
     now = replace(now, meter=Meter())
     way = WAYS[name]
     way = replace(way, enough=enough_of(now, "entropy", way.enough if np.isfinite(way.enough) else 0.0))
-    with patch.object(_latent_ascent, "AT_ONCE", n if name == ONE_PASS else _latent_ascent.AT_ONCE):
+    with patch.object(latent_optimisation, "AT_ONCE", n if name == ONE_PASS else latent_optimisation.AT_ONCE):
         start = time.process_time()  # which other processes do not move, as they do a clock on the wall
         made = synthesise(now, n, of_score(now.model, "entropy"), way, stream(seed, "generation"))
         seconds = time.process_time() - start

@@ -115,14 +115,14 @@ class Part:
 
 
 def explain(place: str, error: Any) -> UserError:
-    """Turn a pydantic error into the rule, what came and the remedy."""
+    """Turn a pydantic error about "options of …" or "settings in …" into one that names the value and the rule."""
     first = error.errors()[0]
     where = ".".join(str(step) for step in first["loc"]) or place
     if first["type"] == "missing":
-        return UserError("it is not there", rule=f"the {place} need '{where}'", hint=f"add `{where} = …`")
+        return UserError(f"'{where}' is missing from the {place}", hint=f"add `{where} = …`")
     return UserError(
-        f"{where} = {first['input']!r}",
-        rule=f"the {place}: {first['msg'][0].lower()}{first['msg'][1:]}",
+        f"{where} = {first['input']!r} does not fit the {place}",
+        rule=f"{where}: {first['msg'][0].lower()}{first['msg'][1:]}",
         hint=f"change '{where}'",
     )
 

@@ -11,7 +11,7 @@ import numpy as np
 from asal.experiments.results import Reference, Results, Run
 from asal.paper.showcase import MADE, Matched, Showcase
 from asal.runtime.meter import Meter
-from asal.strategies._synthesis import Synthetic
+from asal.strategies.synthesis import Synthetic
 
 Curves = dict[str, Sequence[Sequence[float]]]  # strategy → seeds → accuracies
 FIXED_SPACES = {"pixels": True, "classifier": False}

@@ -22,10 +22,10 @@ from asal.project.resources import ProjectResources
 from asal.runtime.meter import Meter
 from asal.runtime.rng import stream
 from asal.session.missing import NO_MODEL
-from asal.strategies._latent_ascent import LatentOptimisation
-from asal.strategies._synthesis import Synthetic, of_score, synthesise
 from asal.strategies.asal import nearest_untaken
+from asal.strategies.latent_optimisation import LatentOptimisation
 from asal.strategies.scores.entropy import entropy
+from asal.strategies.synthesis import Synthetic, of_score, synthesise
 
 SHOWN = 10  # columns of the picture
 MADE = 100  # synthetic images that the figures beside it are taken over

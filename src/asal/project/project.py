@@ -47,7 +47,7 @@ from asal.session.oracles.teacher import TeacherModel
 from asal.session.plan import Chooser, Plan, draw
 from asal.session.session import Session
 from asal.strategies import strategies
-from asal.strategies._class_balance import balanced
+from asal.strategies.class_balance import balanced
 
 
 class Project:

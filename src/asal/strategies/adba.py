@@ -27,8 +27,8 @@ from asal.core import (
 from asal.errors import UserError
 from asal.models.tensors import to_images
 from asal.strategies import strategies
-from asal.strategies._scoring import highest
-from asal.strategies._synthesis import rounded
+from asal.strategies.scoring import highest
+from asal.strategies.synthesis import rounded
 
 Floats = npt.NDArray[np.float64]
 BEND = 0.1  # of the hinge: quadratic within, so that a solver by gradients comes to an end

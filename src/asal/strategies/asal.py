@@ -10,9 +10,9 @@ from annotated_types import Ge, Gt, Lt
 from asal.core import Ids, Neighbours, Round, Scores, Selection, not_enough
 from asal.runtime.devices import Precision
 from asal.strategies import strategies
-from asal.strategies._latent_ascent import Backend, LatentOptimisation
-from asal.strategies._scoring import highest, rated
-from asal.strategies._synthesis import Synthetic, enough_of, of_score, rounded, synthesise
+from asal.strategies.latent_optimisation import Backend, LatentOptimisation
+from asal.strategies.scoring import highest, rated
+from asal.strategies.synthesis import Synthetic, enough_of, of_score, rounded, synthesise
 
 Count = Annotated[int, Ge(1)]
 # Unless it is the paper's way; measured in docs/results/generation.md.

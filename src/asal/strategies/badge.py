@@ -11,7 +11,7 @@ from annotated_types import Ge
 
 from asal.core import Features, Probs, Round, Scores, Selection
 from asal.strategies import strategies
-from asal.strategies._scoring import shortlist
+from asal.strategies.scoring import shortlist
 
 
 @strategies.register("badge")

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from asal.core import Model, Round, Selection
 from asal.strategies import strategies
-from asal.strategies._latent_ascent import LatentOptimisation
-from asal.strategies._synthesis import Objective, rounded, synthesise
+from asal.strategies.latent_optimisation import LatentOptimisation
+from asal.strategies.synthesis import Objective, rounded, synthesise
 
 
 @strategies.register("gaal", needs=("generator", "gradient"), provides=("images",))

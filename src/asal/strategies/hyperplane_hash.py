@@ -19,8 +19,8 @@ from asal.runtime import artifacts
 from asal.runtime.progress import Progress
 from asal.runtime.rng import stream
 from asal.strategies import strategies
-from asal.strategies._hyperplanes import Planes
-from asal.strategies._scoring import highest
+from asal.strategies.hyperplanes import Planes
+from asal.strategies.scoring import highest
 
 Count = Annotated[int, Ge(1)]
 Floats = npt.NDArray[np.float32]

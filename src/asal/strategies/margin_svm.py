@@ -9,8 +9,8 @@ from annotated_types import Gt
 
 from asal.core import NO_IDS, Features, Labels, Round, Selection, not_enough
 from asal.strategies import strategies
-from asal.strategies._hyperplanes import Planes
-from asal.strategies._scoring import highest
+from asal.strategies.hyperplanes import Planes
+from asal.strategies.scoring import highest
 
 
 @strategies.register("margin-svm", cost="linear")

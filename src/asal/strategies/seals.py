@@ -9,7 +9,7 @@ from annotated_types import Ge
 
 from asal.core import Ids, Round, Selection, not_enough
 from asal.strategies import strategies
-from asal.strategies._scoring import best
+from asal.strategies.scoring import best
 
 
 @strategies.register("seals", needs=("features", "index"))

@@ -10,7 +10,7 @@ from annotated_types import Ge
 
 from asal.core import Features, Round, Scores, Selection
 from asal.strategies import strategies
-from asal.strategies._scoring import shortlist
+from asal.strategies.scoring import shortlist
 
 LEAST = 5  # images in a cluster that is asked about; the authors leave smaller ones out
 

@@ -9,7 +9,7 @@ from annotated_types import Ge
 
 from asal.core import Round, Selection
 from asal.strategies import strategies
-from asal.strategies._scoring import best, shortlist
+from asal.strategies.scoring import best, shortlist
 
 
 @strategies.register("uncertainty", cost="linear")

@@ -22,7 +22,7 @@ from asal.registry import Part
 from asal.runtime.progress import no_progress
 from asal.runtime.rng import stream
 from asal.strategies import strategies
-from asal.strategies._class_balance import balanced, rarest_first
+from asal.strategies.class_balance import balanced, rarest_first
 from asal.testing.rounds import setting
 from asal.testing.strategy import CHECKS, LABELLED, choose
 

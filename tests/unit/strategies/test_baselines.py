@@ -27,12 +27,12 @@ from asal.runtime.devices import Device
 from asal.runtime.progress import no_progress
 from asal.runtime.rng import stream
 from asal.strategies import coreset, strategies
-from asal.strategies._hyperplanes import Planes
 from asal.strategies.adba import Adba, LatentSvm, _minimum, marked
 from asal.strategies.badge import Gradients, seeded
 from asal.strategies.coreset import farthest_first, squared_gaps
 from asal.strategies.gaal import at_the_boundary
 from asal.strategies.hyperplane_hash import Hashing, HyperplaneHash, Tables, pixels
+from asal.strategies.hyperplanes import Planes
 from asal.strategies.typiclust import typicality
 from asal.testing.learner import CLASSES, toy_set
 from asal.testing.rounds import Setting, setting

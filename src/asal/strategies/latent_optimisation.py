@@ -152,7 +152,7 @@ def _compiled(value: Value) -> Step:
             raise UserError(
                 f"{type(error).__name__}: {str(error).partition(chr(10))[0]}",
                 rule="compiled steps need what torch.compile needs: a C++ compiler, and Triton on a GPU",
-                hint="install one (g++ or clang++), or leave `stepper` out",
+                hint="install one (g++ or clang++), or leave `backend` out",
             ) from error
 
     return compiling
@@ -168,7 +168,7 @@ def _captured(value: Value, shape: tuple[int, int]) -> Step:
         raise UserError(
             f"networks on '{here()}'",
             rule="steps are captured as CUDA graphs, on a CUDA device",
-            hint="leave `stepper` out",
+            hint="leave `backend` out",
         )
     step, given = _eager(value), torch.zeros(shape, device=here())
     side = torch.cuda.Stream()

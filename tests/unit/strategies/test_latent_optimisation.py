@@ -15,9 +15,9 @@ from asal.core import Round
 from asal.errors import UserError
 from asal.runtime.rng import stream, torch_stream
 from asal.strategies import strategies
-from asal.strategies._latent_ascent import AT_ONCE, RISE, Backend, LatentOptimisation, ValueAndGrad, optimised
-from asal.strategies._synthesis import Objective, Synthetic, enough_of, of_score, synthesise
+from asal.strategies.latent_optimisation import AT_ONCE, RISE, Backend, LatentOptimisation, ValueAndGrad, optimised
 from asal.strategies.scores import scores
+from asal.strategies.synthesis import Objective, Synthetic, enough_of, of_score, synthesise
 from asal.testing.rounds import Setting, setting
 from asal.testing.strategy import LABELLED
 

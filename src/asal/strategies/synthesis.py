@@ -15,7 +15,7 @@ from asal.core import Features, Images, LossModel, Model, Round, Scores
 from asal.models.tensors import to_images
 from asal.runtime.devices import here
 from asal.runtime.rng import torch_stream
-from asal.strategies._latent_ascent import AT_ONCE, LatentOptimisation, ValueAndGrad, optimised
+from asal.strategies.latent_optimisation import AT_ONCE, LatentOptimisation, ValueAndGrad, optimised
 from asal.strategies.scores import scores
 
 Objective: TypeAlias = Callable[[Tensor], Tensor]  # float images (n, c, h, w) in [−1, 1] → (n,), higher = better
