@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from support import ROOT
+from support import ROOT, layers
+from support.layers import upward
 
 SOURCE = ROOT / "src" / "asal"
 
@@ -43,62 +44,39 @@ HEAVY = (
 )
 
 
-def modules() -> list[Path]:
-    return sorted(path for path in SOURCE.rglob("*.py") if "templates" not in path.parts)
+MODULES = layers.modules(SOURCE)
 
 
-def room(path: Path) -> str:
-    first = path.relative_to(SOURCE).parts[0]
-    return first.removesuffix(".py")
-
-
-def imported(path: Path) -> set[str]:
-    """Return the rooms of asal that a module imports, wherever in the file, but not those only for types."""
-    tree = ast.parse(path.read_text())
-    for node in ast.walk(tree):  # what is under TYPE_CHECKING is not imported
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            node.body = []
-    found = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "asal":
-            steps = node.module.split(".")
-            found |= {steps[1]} if len(steps) > 1 else {alias.name for alias in node.names}
-        elif isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("asal.")}
-    return found
-
-
-def level(name: str) -> int:
-    return next(i for i, layer in enumerate(LAYERS) if name in layer)
-
-
-def violations(name: str, seen: set[str]) -> list[str]:
-    """Say what a room may not import."""
-    if name == "testing":
-        return [f"testing → {other}" for other in sorted(seen & {"cli", "web"})]
-    wrong = []
-    for other in sorted(seen - {name}):
-        if other == "testing":
-            wrong.append(f"{name} → testing: only tests use it")
-        elif level(other) >= level(name):
-            wrong.append(f"{name} → {other}")
-    return wrong
-
-
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(SOURCE)))
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
 def test_a_module_knows_nothing_above_it(path: Path) -> None:
-    assert not violations(room(path), imported(path))
+    assert not upward(layers.package(path, SOURCE), layers.imported(path), LAYERS)
 
 
 def test_the_layer_check_can_fail() -> None:
-    assert violations("core", {"session"})
-    assert violations("data", {"models"})
-    assert violations("features", {"index"})
-    assert violations("testing", {"cli"})
-    assert not violations("strategies", {"core", "features", "runtime"})
+    assert upward("core", {"session"}, LAYERS)
+    assert upward("data", {"models"}, LAYERS)
+    assert upward("features", {"index"}, LAYERS)
+    assert upward("testing", {"cli"}, LAYERS)
+    assert not upward("strategies", {"core", "features", "runtime"}, LAYERS)
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_few_packages_stand_at_the_root_and_few_imports_join_them() -> None:
+    edges = layers.package_edges(SOURCE)
+    assert len(edges.keys() - {"__init__", "__main__"}) <= 18
+    assert sum(map(len, edges.values())) <= 110
+
+
+def test_no_package_and_no_file_imports_itself_by_way_of_others() -> None:
+    assert layers.circles(layers.package_edges(SOURCE)) == []
+    assert layers.circles(layers.file_edges(SOURCE)) == []
+
+
+def test_the_check_for_circles_can_fail() -> None:
+    edges = {"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": {"d"}, "e": {"a"}}
+    assert layers.circles(edges) == [["a", "b", "c"], ["d"]]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
 def test_files_and_functions_stay_readable(path: Path) -> None:
     text = path.read_text()
     assert len(text.splitlines()) <= 400
@@ -113,7 +91,7 @@ def test_files_and_functions_stay_readable(path: Path) -> None:
             assert body <= 50, f"{node.name} has {body} lines"
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(SOURCE)))
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
 def test_every_public_name_says_what_it_is(path: Path) -> None:
     tree = ast.parse(path.read_text())
     assert ast.get_docstring(tree)
@@ -139,7 +117,7 @@ def test_the_help_loads_nothing_heavy() -> None:
 
 
 def test_no_pickle_is_read() -> None:
-    for path in modules():
+    for path in MODULES:
         text = path.read_text()
         assert "pickle.load" not in text
         assert "allow_pickle=True" not in text
