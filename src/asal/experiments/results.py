@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asal.errors import UserError, unknown
+from asal.experiments.round_row import RoundRow
 from asal.runtime.artifacts import damaged, read_json
 from asal.runtime.meter import Meter
 
@@ -190,17 +191,17 @@ def _run(strategy: str, seed: int, path: Path, facts: Mapping[str, Any]) -> Run 
         run = Run(
             strategy=strategy,
             seed=seed,
-            rounds=np.array([row["round"] for row in rows], np.int64),
-            labels=np.array([row["labels"] for row in rows], np.int64),
-            accuracy=np.array([row["accuracy"] for row in rows], np.float64),
-            mean_score=np.array([row["mean_score"] for row in rows], np.float64),  # None becomes NaN
-            class_counts=np.array([row["class_counts"] for row in rows], np.int64),
-            evaluations=np.array([row["evaluations"] for row in rows], np.int64),
-            generated=np.array([row.get("generated", 0) for row in rows], np.int64),
-            seconds=np.array([[row["seconds"][part] for part in Meter.PARTS] for row in rows], np.float64),
-            watched=tuple(row["index"] for row in rows if row.get("index")),
+            rounds=np.array([row.round for row in rows], np.int64),
+            labels=np.array([row.labels for row in rows], np.int64),
+            accuracy=np.array([row.accuracy for row in rows], np.float64),
+            mean_score=np.array([row.mean_score for row in rows], np.float64),  # None becomes NaN
+            class_counts=np.array([row.class_counts for row in rows], np.int64),
+            evaluations=np.array([row.evaluations for row in rows], np.int64),
+            generated=np.array([row.generated or 0 for row in rows], np.int64),
+            seconds=np.array([[row.seconds[part] for part in Meter.PARTS] for row in rows], np.float64),
+            watched=tuple(row.index for row in rows if row.index),
             finished=_finished(rows, facts["protocol"]),
-            told_generated=all("generated" in row for row in rows),
+            told_generated=all(row.generated is not None for row in rows),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise damaged(path, f"a row is not as it was written ({error!r})") from None
@@ -211,19 +212,21 @@ def _run(strategy: str, seed: int, path: Path, facts: Mapping[str, Any]) -> Run 
     return run
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
+def _rows(path: Path) -> list[RoundRow]:
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     rows = []
     for number, line in enumerate(lines, start=1):
         try:
-            rows.append(json.loads(line))
-        except ValueError:
+            rows.append(RoundRow.from_json(json.loads(line)))
+        except json.JSONDecodeError:
             if number < len(lines):  # only the last line can have been cut off by a kill
                 raise damaged(path, f"line {number} is not readable JSON") from None
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise damaged(path, f"line {number} is not a row ({error!r})") from None
     return rows
 
 
-def _finished(rows: Sequence[Mapping[str, Any]], protocol: Mapping[str, Any]) -> bool:
-    labels, budget = rows[-1]["labels"], protocol["budget"]
-    out_of_room = rows[-1]["mean_score"] is None and labels + protocol["batch"] > budget  # a whole batch no longer fits
-    return bool(rows[-1].get("last") or labels >= budget or out_of_room)
+def _finished(rows: Sequence[RoundRow], protocol: Mapping[str, Any]) -> bool:
+    labels, budget = rows[-1].labels, protocol["budget"]
+    out_of_room = rows[-1].mean_score is None and labels + protocol["batch"] > budget  # a whole batch no longer fits
+    return bool(rows[-1].last or labels >= budget or out_of_room)

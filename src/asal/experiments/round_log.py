@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from asal.experiments.evaluation import Evaluation
+from asal.experiments.round_row import RoundRow
 from asal.project.spec import Spec
 from asal.runtime import artifacts
 from asal.runtime.meter import Meter
@@ -18,7 +18,7 @@ from asal.strategies.scores import scores
 
 
 class RunIdentity(Protocol):
-    """What a row says of its run: a `Job`."""
+    """What a row says of its run: a `RunTask`."""
 
     @property
     def strategy(self) -> str: ...
@@ -30,8 +30,8 @@ class RunIdentity(Protocol):
     def commit(self) -> str | None: ...
 
 
-def row(job: RunIdentity, session: Session, batch: Batch | None, test_set: Evaluation | None) -> dict[str, Any]:
-    """Return what is written of a round; without a batch it is the last one, which asks nothing."""
+def round_row(job: RunIdentity, session: Session, batch: Batch | None, test_set: Evaluation | None) -> RoundRow:
+    """Measure a round's classifier and return its row; without a batch it is the last one, which asks nothing."""
     meter, number = Meter(), session.state.number if batch is None else batch.round
     with meter.part("train"):
         model = session.model(number)
@@ -43,22 +43,22 @@ def row(job: RunIdentity, session: Session, batch: Batch | None, test_set: Evalu
     if batch is not None and not session.plan.from_lines:  # ADBA's classifier would first have to find their latents
         measure = scores[job.spec.protocol.score].make
         mean_score = round(float(measure(model.predict(session.images(batch.ids))).mean()), 6)
-    return {
-        "strategy": job.strategy,
-        "seed": job.seed,
-        "round": number,
-        "labels": session.state.spent,
-        "accuracy": None if test_set is None else round(test_set.accuracy(model), 6),
-        "mean_score": mean_score,
-        "class_counts": list(session.counts.values()),
-        "evaluations": evaluations,
-        "generated": generated,
-        "seconds": seconds,
-        **({"index": index} if index else {}),
-        "last": batch is None,
-        "spec_hash": job.spec.hash,
-        "commit": job.commit,
-    }
+    return RoundRow(
+        strategy=job.strategy,
+        seed=job.seed,
+        round=number,
+        labels=session.state.spent,
+        accuracy=None if test_set is None else round(test_set.accuracy(model), 6),
+        mean_score=mean_score,
+        class_counts=tuple(session.counts.values()),
+        evaluations=evaluations,
+        generated=generated,
+        seconds=seconds,
+        index=index,
+        last=batch is None,
+        spec_hash=job.spec.hash,
+        commit=job.commit,
+    )
 
 
 class RoundLog:
@@ -68,8 +68,8 @@ class RoundLog:
         self.path = path
         whole = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
         try:
-            self._rows = {row["round"]: row for row in map(json.loads, whole)}
-        except (ValueError, TypeError, KeyError) as error:
+            self._rows = {row.round: row for row in map(RoundRow.from_json, map(json.loads, whole))}
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise artifacts.damaged(path, f"it holds a line that is no row ({error})") from None
         artifacts.write(path, b"".join(line + b"\n" for line in whole))
 
@@ -87,15 +87,15 @@ class RoundLog:
         if missing := [past for past in chosen if not self.has(past)]:
             raise artifacts.damaged(self.path, f"the rows of rounds {missing} are missing")
 
-    def add(self, row: Mapping[str, Any]) -> None:
+    def add(self, row: RoundRow) -> None:
         """Append a row; when this returns it is on the disk."""
         with artifacts.telling_of_disk(self.path), self.path.open("ab") as file:
-            file.write(json.dumps(row).encode() + b"\n")
+            file.write(json.dumps(row.to_json()).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
-        self._rows[row["round"]] = dict(row)
+        self._rows[row.round] = row
 
     @property
     def note(self) -> str:
         """The latest accuracy, in words."""
-        return f"accuracy {self._rows[max(self._rows)]['accuracy']:.3f}" if self._rows else ""
+        return f"accuracy {self._rows[max(self._rows)].accuracy:.3f}" if self._rows else ""

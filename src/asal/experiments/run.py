@@ -22,7 +22,7 @@ from asal.core import Labels, Round, Selection
 from asal.errors import UserError
 from asal.experiments.evaluation import Evaluation
 from asal.experiments.results import FACTS, read_facts
-from asal.experiments.round_log import RoundLog, row
+from asal.experiments.round_log import RoundLog, round_row
 from asal.project.project import Project
 from asal.project.spec import Spec
 from asal.project.validate import needs_of, table_of
@@ -195,11 +195,11 @@ def run_one(job: RunTask, progress: Progress) -> str:
             wanted = protocol.batch if session.state.number or session.state.waiting else protocol.initial
             batch = session.ask(min(wanted, protocol.budget - spent, session.left or wanted))
             if session.state.rounds[-1].because is None and not rows.has(batch.round):
-                rows.add(row(job, session, batch, test_set))
+                rows.add(round_row(job, session, batch, test_set))
             session.tell(_answers(project, job, session, batch))
             progress(job.name, spent, protocol.budget, rows.note)
         if not rows.has(session.state.number):
-            rows.add(row(job, session, None, test_set))
+            rows.add(round_row(job, session, None, test_set))
         progress(job.name, protocol.budget, protocol.budget, rows.note)
         save_pairs(project, record, job)
         return rows.note

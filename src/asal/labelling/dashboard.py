@@ -66,9 +66,9 @@ class Dashboard:
         """Return the accuracy of each classifier so far: on the validation set, or the test set where there is none."""
         found = []
         for row in self.supervisor.rows:
-            accuracy = row.get("validation", row["accuracy"])
+            accuracy = row.accuracy if row.validation is None else row.validation
             if accuracy is not None:
-                found.append({"labels": row["labels"], "accuracy": accuracy, "round": row["round"]})
+                found.append({"labels": row.labels, "accuracy": accuracy, "round": row.round})
         return found
 
     def stopping(self) -> dict[str, Any]:

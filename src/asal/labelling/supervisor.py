@@ -12,6 +12,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Any, TypeAlias, TypeVar
 
 from asal.errors import UserError
+from asal.experiments.round_row import RoundRow
 from asal.labelling.worker import WorkerConfig, work
 
 AGAIN = 1.0  # seconds until a worker that died is started again, twice as many each time
@@ -65,10 +66,10 @@ class WorkerSupervisor:
             return {"error": None, **self._doing, "since": round(time.time() - self._doing["since"], 1)}
 
     @property
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[RoundRow]:
         """A row for each classifier so far."""
-        found: list[dict[str, Any]] = self._told["rows"]
-        return found
+        rows: list[RoundRow] = self._told["rows"]
+        return rows
 
     @property
     def stopping(self) -> dict[str, Any]:

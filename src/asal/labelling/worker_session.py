@@ -8,7 +8,7 @@ import json
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -20,7 +20,8 @@ from asal.core import Ids, Model
 from asal.data.png import png
 from asal.errors import UserError
 from asal.experiments.evaluation import Evaluation
-from asal.experiments.round_log import row
+from asal.experiments.round_log import round_row
+from asal.experiments.round_row import RoundRow
 from asal.labelling.scheduling import BatchRequest
 from asal.labelling.stopping import Look, advice, look, stop_set, verdicts
 from asal.project.project import Project
@@ -84,7 +85,7 @@ class WorkerSession:
         """Tell that there is nothing to do now; at the budget's end, do the last row."""
         budget, over = self._order.spec.protocol.budget, not state.waiting
         if over and (state.spent >= budget or self.session.left == 0):
-            known = any(one["last"] and one["look"].get("answers") == _digest(state) for one in self._rows)
+            known = any(row.last and (row.look or {}).get("answers") == _digest(state) for row in self._rows)
             if not known and len(np.unique(state.labels)) > 1:
                 self._last(state)
             self.doing("finished", note="the budget is spent" if state.spent >= budget else "the pool is labelled")
@@ -99,7 +100,7 @@ class WorkerSession:
 
     def _look_back(self, batch: Batch) -> None:
         """Add the row of a round whose batch was just chosen, by the classifier that chose it."""
-        if any(one["round"] == batch.round and not one["last"] for one in self._rows):
+        if any(row.round == batch.round and not row.last for row in self._rows):
             return
         past = self.session.then(batch.asked.seen)
         with listening(self._progress, "evaluating"):
@@ -107,25 +108,25 @@ class WorkerSession:
             self._line.send(("guesses", self._guesses(model, batch.ids)))
             self._add(self._row(past, batch), model, past.state)
 
-    def _row(self, session: Session, batch: Batch | None) -> dict[str, Any]:
-        found = row(self._order, session, batch, self._test_sets.get("test"))
+    def _row(self, session: Session, batch: Batch | None) -> RoundRow:
+        row = round_row(self._order, session, batch, self._test_sets.get("test"))
         number = session.state.number if batch is None else batch.round
-        if "validation" in self._test_sets:
-            found["validation"] = round(self._test_sets["validation"].accuracy(session.model(number)), 6)
-        return found
+        if "validation" not in self._test_sets:
+            return row
+        return replace(row, validation=round(self._test_sets["validation"].accuracy(session.model(number)), 6))
 
-    def _add(self, found: dict[str, Any], model: Model, state: State) -> None:
+    def _add(self, row: RoundRow, model: Model, state: State) -> None:
         seen = look(model.predict(self.project.pool.read(self._stop_set)), len(state.answers))
-        found = {**found, "look": {**seen.told(), "answers": _digest(state)}}
+        row = replace(row, look={**seen.told(), "answers": _digest(state)})
         # A last row goes when labels change or the budget grows: two classifiers of the same labels would agree.
-        self._rows[:] = [*(one for one in self._rows if not one["last"]), found]
+        self._rows[:] = [*(past for past in self._rows if not past.last), row]
         with artifacts.telling_of_disk(self._path):
-            artifacts.write(self._path, b"".join(json.dumps(one).encode() + b"\n" for one in self._rows))
+            artifacts.write(self._path, b"".join(json.dumps(past.to_json()).encode() + b"\n" for past in self._rows))
         self._tell(self._rows)
 
-    def _tell(self, rows: list[dict[str, Any]]) -> None:
+    def _tell(self, rows: list[RoundRow]) -> None:
         self._line.send(("rows", rows))
-        found = verdicts([Look.of(one["look"]) for one in rows])
+        found = verdicts([Look.of(row.look or {}) for row in rows])
         self._line.send(("stopping", {"criteria": [asdict(one) for one in found], "advice": advice(found)}))
 
     @cached_property
@@ -151,10 +152,10 @@ class WorkerSession:
         return self._order.root / "labelling" / f"rows-{name}.jsonl"
 
     @cached_property
-    def _rows(self) -> list[dict[str, Any]]:
+    def _rows(self) -> list[RoundRow]:
         if not self._path.exists():
             return []
-        return [json.loads(one) for one in self._path.read_text().splitlines()]
+        return [RoundRow.from_json(json.loads(line)) for line in self._path.read_text().splitlines()]
 
     def _explain(self, ids: Ids) -> None:
         """Tell of each image why it was chosen, with the synthetic image that led to it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ import pytest
 
 from asal.errors import BusyError, DamageError, UserError
 from asal.experiments.evaluation import Evaluation
-from asal.experiments.run import RoundLog, RunTask, begin, run_one
+from asal.experiments.round_log import RoundLog
+from asal.experiments.round_row import RoundRow
+from asal.experiments.run import RunTask, begin, run_one
 from asal.project.project import Project
 from asal.project.spec import Spec, load, parse
 from asal.runtime.meter import Meter
@@ -285,13 +288,14 @@ def test_a_record_of_another_pool_is_refused(
 
 def test_rows_are_on_the_disk_when_they_are_added(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
+    first = RoundRow("random", 0, 1, 10, 0.5, None, (5, 5), 0, 0, dict.fromkeys(Meter.PARTS, 0.0))
     written = RoundLog(path)
-    written.add({"round": 1, "accuracy": 0.5})
+    written.add(first)
     assert written.has(1) and not written.has(2) and written.note == "accuracy 0.500"
     path.write_bytes(path.read_bytes() + b'{"round": 2, "accu')
     again = RoundLog(path)
     assert again.has(1) and not again.has(2)
-    again.add({"round": 2, "accuracy": 0.25})
+    again.add(replace(first, round=2, accuracy=0.25))
     assert [json.loads(line)["round"] for line in path.read_text().splitlines()] == [1, 2]
 
 

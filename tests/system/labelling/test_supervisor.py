@@ -66,8 +66,8 @@ def test_a_worker_that_is_killed_is_started_again_and_its_rows_come_once(tiny: P
         until(lambda: supervisor.pid not in (None, first))
         answer(service, tiny, 20)
         until(lambda: supervisor.doing["stage"] == "finished")
-        assert [row["labels"] for row in supervisor.rows] == sorted({row["labels"] for row in supervisor.rows})
-        assert supervisor.rows[-1]["last"] and supervisor.rows[-1]["labels"] == 40
+        assert [row.labels for row in supervisor.rows] == sorted({row.labels for row in supervisor.rows})
+        assert supervisor.rows[-1].last and supervisor.rows[-1].labels == 40
         assert len(supervisor.stopping["criteria"]) >= 2 and supervisor.stopping["advice"]
         open_once = service.state.rounds[-1].ids[0]
         assert sum(supervisor.guess(open_once) or [0.0]) > 0.99 and supervisor.reason(open_once) is not None
