@@ -43,6 +43,23 @@ def as_ids(ids: npt.ArrayLike) -> Ids:
     return given.astype(np.int64, copy=False).reshape(-1)
 
 
+def check_ids(ids: npt.ArrayLike, size: int) -> Ids:
+    """Return ids that are all of a pool of this size: NumPy would count a negative one from the end.
+
+    >>> check_ids([0, 7], 8).tolist()
+    [0, 7]
+
+    Raises:
+        UserError: one is not.
+    """
+    ids = as_ids(ids)
+    outside = ids[(ids < 0) | (ids >= size)]
+    if outside.size:
+        known = f"is outside 0 … {size - 1}" if size else "is not in the pool, which is empty"
+        raise UserError(f"image id {outside[0]} {known}", hint="pass ids of this pool")
+    return ids
+
+
 class Pool(Protocol):
     """Images that can be read by id, in any order, for ever under the same number."""
 
@@ -192,13 +209,7 @@ class Candidates:
 
     def __post_init__(self) -> None:
         excluded = np.unique(as_ids(self.excluded))
-        if excluded.size and (excluded[0] < 0 or excluded[-1] >= self.size):
-            raise UserError(
-                f"{excluded[0]} … {excluded[-1]} among the excluded ids",
-                rule=f"an image's id is between 0 and {self.size - 1}",
-                hint="pass ids of this pool",
-            )
-        object.__setattr__(self, "excluded", excluded)
+        object.__setattr__(self, "excluded", check_ids(excluded, self.size))
 
     def __len__(self) -> int:
         return self.size - len(self.excluded)

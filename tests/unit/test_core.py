@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asal.core import NO_IDS, Candidates, Selection, as_ids, not_enough
+from asal.core import NO_IDS, Candidates, Selection, as_ids, check_ids, not_enough
 from asal.errors import BusyError, DamageError, UserError, unknown
 from asal.runtime.rng import stream
 from asal.testing.toys import toy_world
@@ -91,8 +91,18 @@ def test_closed_ids_are_sorted_and_distinct_whatever_came() -> None:
 
 @pytest.mark.parametrize("excluded", [[-1], [5], [0, 99]])
 def test_closed_ids_are_of_the_pool(excluded: list[int]) -> None:
-    with pytest.raises(UserError, match="between 0 and 4"):
+    with pytest.raises(UserError, match=r"image id (-1|5|99) is outside 0 … 4"):
         Candidates(5, as_ids(excluded))
+
+
+@pytest.mark.parametrize("ids", [[-1], [5], [0, 99]])
+def test_ids_are_of_the_pool(ids: list[int]) -> None:
+    assert check_ids([4, 0, 4], 5).tolist() == [4, 0, 4]
+    assert check_ids([], 0).tolist() == []
+    with pytest.raises(UserError, match=r"image id (-1|5|99) is outside 0 … 4"):
+        check_ids(ids, 5)
+    with pytest.raises(UserError, match="is not in the pool, which is empty"):
+        check_ids(ids, 0)
 
 
 def test_more_than_are_left_are_refused() -> None:
@@ -172,15 +182,10 @@ def test_an_error_travels_between_processes(kind: type[UserError]) -> None:
 @pytest.mark.parametrize(
     ("name", "known", "said"),
     [
-        (
-            "corset",
-            ["asal", "coreset"],
-            "a part goes by one of these names: asal, coreset: 'corset' is none; did you mean",
-        ),
+        ("corset", ["asal", "coreset"], "no part is called 'corset'; the parts are asal, coreset; did you mean"),
         ("zzz", ["asal", "coreset"], "choose one of them"),
-        ("zzz", [], "there is no part: 'zzz' is none; leave it out"),
+        ("zzz", [], "no part is called 'zzz'; there are no parts; leave it out"),
     ],
 )
 def test_an_unknown_name_comes_with_the_likeliest_one(name: str, known: list[str], said: str) -> None:
     assert said in str(unknown("part", name, known))
-    assert str(unknown("index", name, ["exact"])).startswith("an index")

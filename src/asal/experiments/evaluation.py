@@ -14,7 +14,7 @@ from asal.project.project import Project
 from asal.project.spec import Spec
 from asal.project.validate import supervised
 from asal.runtime import artifacts
-from asal.runtime.progress import Progress, listening
+from asal.runtime.progress import Progress, report_to
 from asal.runtime.rng import stream
 
 SUPERVISED = "fully-supervised"  # where in a run folder the accuracies of such classifiers lie
@@ -85,7 +85,7 @@ class Supervised:
             labels = oracle.answer(np.arange(len(project.pool)))
             known = np.flatnonzero(labels >= 0)
             rng = stream(self.seed, "fully supervised")
-            with listening(progress, self.name):
+            with report_to(progress, self.name):
                 model = learner.fit(project.pool.read(known), labels[known], len(oracle.classes), rng)
             self.path.parent.mkdir(parents=True, exist_ok=True)
             found = {

@@ -27,7 +27,7 @@ from asal.project.project import Project
 from asal.project.spec import Spec
 from asal.project.validate import needs_of, table_of
 from asal.runtime import artifacts, environment
-from asal.runtime.progress import Progress, listening
+from asal.runtime.progress import Progress, report_to
 from asal.session.events import Record
 from asal.session.oracles.stored import Stored
 from asal.session.session import Batch, Session
@@ -183,7 +183,7 @@ def run_one(job: RunTask, progress: Progress) -> str:
     with (
         artifacts.alone(job.folder),
         artifacts.telling_of_disk(job.folder),
-        listening(progress, f"{job.name}: within a round"),
+        report_to(progress, f"{job.name}: within a round"),
         Record.open(job.folder / "labels.db") as record,
     ):
         session = Session(project.pool, record, plan, tools)

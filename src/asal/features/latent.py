@@ -16,7 +16,7 @@ from asal.errors import UserError
 from asal.features import ExtractorInputs, GeneratorWithCritic, features
 from asal.models.tensors import to_batch
 from asal.runtime.devices import Device, here
-from asal.runtime.progress import Progress, told
+from asal.runtime.progress import Progress, track
 from asal.runtime.rng import stream, torch_stream
 
 AT_ONCE = 256  # images inverted together
@@ -65,7 +65,7 @@ class Inversion:
     def __call__(self, images: Images) -> Features:
         starts = range(0, max(len(images), 1), AT_ONCE)
         return np.concatenate(
-            [self._inverted(images[at : at + AT_ONCE]) for at in told(starts, len(starts), "latents")]
+            [self._inverted(images[at : at + AT_ONCE]) for at in track(starts, len(starts), "latents")]
         )
 
     def _inverted(self, images: Images) -> Features:

@@ -26,7 +26,7 @@ from asal.labelling.scheduling import BatchRequest
 from asal.labelling.stopping import Look, advice, look, stop_set, verdicts
 from asal.project.project import Project
 from asal.runtime import artifacts
-from asal.runtime.progress import listening
+from asal.runtime.progress import report_to
 from asal.session.session import Batch, Session
 from asal.session.state import State
 
@@ -43,7 +43,7 @@ class WorkerSession:
         self.doing("starting")
         self.project = Project(order.root, order.spec)
         self.session: Session = self.project.session(order.strategy, seed=order.seed)
-        with listening(self._progress, "starting"):
+        with report_to(self._progress, "starting"):
             self.project.tools(order.strategy).open()
 
     def _progress(self, stage: str, done: int, total: int, note: str = "") -> None:
@@ -69,7 +69,7 @@ class WorkerSession:
         state = self.session.state
         if not due.topped and len(np.unique(state.labels)) > 1:
             self.doing("training", note=f"on {len(state.answers):,} labels")
-            with listening(self._progress, "training"):
+            with report_to(self._progress, "training"):
                 self.session.model(len(state.rounds))
         self.doing("generating and matching", note=f"{due.n} more")
 
@@ -94,7 +94,7 @@ class WorkerSession:
 
     def _last(self, state: State) -> None:
         self.doing("training", note=f"on {len(state.answers):,} labels, for the last time")
-        with listening(self._progress, "training"):
+        with report_to(self._progress, "training"):
             self.session.model()
         self._add(self._row(self.session, None), self.session.model(), state)
 
@@ -103,7 +103,7 @@ class WorkerSession:
         if any(row.round == batch.round and not row.last for row in self._rows):
             return
         past = self.session.then(batch.asked.seen)
-        with listening(self._progress, "evaluating"):
+        with report_to(self._progress, "evaluating"):
             model = past.model(batch.round)
             self._line.send(("guesses", self._guesses(model, batch.ids)))
             self._add(self._row(past, batch), model, past.state)

@@ -38,7 +38,7 @@ from asal.runtime import artifacts
 from asal.runtime.devices import Device
 from asal.runtime.engine import Engine, InProcess
 from asal.runtime.meter import Meter
-from asal.runtime.progress import Progress, listening, no_progress
+from asal.runtime.progress import Progress, no_progress, report_to
 from asal.runtime.remote_files import Storage
 from asal.session.events import Record
 from asal.session.oracles import oracles
@@ -355,7 +355,7 @@ class Project:
         }
 
         def fill(folder: Path) -> None:
-            with listening(self.progress, "teacher"):
+            with report_to(self.progress, "teacher"):
                 part.train(self.original, labels, len(oracle.classes), folder, self.spec.seed)
 
         folder = stages.stage(self._context, "parts", self.spec.annotator.kind, facts, fill)

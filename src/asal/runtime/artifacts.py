@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from shlex import quote
-from typing import Any
+from typing import Any, BinaryIO
 
 from asal.errors import BusyError, DamageError, UserError
 
@@ -24,6 +24,7 @@ MANIFEST = "part.json"
 ADDITIONS = "additions"  # in a project: what `asal add` took in
 WAS = "was.json"  # in a scratch: the sha256 of what `mend` took away
 MADE_FROM = "facts.json"  # in the scratch
+UNFINISHED = ".partial"  # ends the name of a file or folder that is being written
 OLD = "old"  # in the scratch: the folder that this one replaces, on its way out
 SCRATCH = ".scratch"  # inside a folder under construction: checkpoints, dropped when it is whole
 
@@ -44,18 +45,41 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write(path: Path, data: bytes) -> None:
-    """Write a file so that a reader sees the old bytes or the new ones, never a half; and so does a crash."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")  # nobody else's, on any machine
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Yield an open file that takes the place of `path` when the block ends well.
+
+    A reader sees the old bytes or the new ones, never a part of them, and so does a crash. Processes that write the
+    same path at once do not meet. What a killed process leaves is hidden and ends in `UNFINISHED`.
+    """
+    scratch = unfinished(path)
     try:
         with scratch.open("wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         scratch.replace(path)
         sync(path.parent)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def unfinished(path: Path) -> Path:
+    """Return a hidden name beside `path` that no other process uses, on any machine."""
+    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{UNFINISHED}")
+
+
+def move_into_place(scratch: Path, path: Path) -> None:
+    """Rename a finished file, or a folder whose files are synced, so that it survives a power cut."""
+    sync(scratch)
+    scratch.replace(path)
+    sync(path.parent)
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a file so that a reader sees the old bytes or the new ones, and so does a crash."""
+    with replacing(path) as file:
+        file.write(data)
 
 
 def write_json(path: Path, facts: Mapping[str, Any]) -> None:
@@ -73,9 +97,9 @@ def expect(path: Path) -> None:
             os.close(handle)
 
 
-def sync(folder: Path) -> None:
-    """Make a folder's list of names survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Make the bytes of a file, or the list of names of a folder, survive a power cut."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
@@ -195,8 +219,7 @@ def seal(folder: Path, facts: Mapping[str, Any]) -> None:
     everything = (p for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST)
     files = sorted(p for p in everything if not any(step.startswith(".") for step in p.relative_to(folder).parts))
     for path in files:
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
+        sync(path)
     listing = {str(p.relative_to(folder)): {"sha256": sha256(p), "bytes": p.stat().st_size} for p in files}
     write_json(folder / MANIFEST, {"format": FORMAT, **facts, "files": listing})
     for sub in {p.parent for p in files} | {folder}:

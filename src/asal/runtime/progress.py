@@ -1,4 +1,4 @@
-"""How long work tells how far it is, without knowing who looks."""
+"""How long work reports how far it is, without knowing who listens."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from typing import Any, Protocol, TypeVar
 
 
 class Progress(Protocol):
-    """Is told of progress. Called often: it must be cheap, and it must not raise."""
+    """Takes reports of progress. Called often: it must be cheap, and it must not raise."""
 
     def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
-        """Take notice: so many of so many are done."""
+        """Take a report: so many of so many are done."""
 
 
 def no_progress(stage: str, done: int, total: int, note: str = "") -> None:
-    """Look away: the watch of a library call."""
+    """Ignore the report: the default of library calls."""
 
 
-PATIENCE = 2.0  # seconds that a loop goes on before it is told of
+PATIENCE = 2.0  # seconds that a loop runs before it reports
 _listener: ContextVar[tuple[Progress, str] | None] = ContextVar("listener", default=None)
 T = TypeVar("T")
 
 
 @contextmanager
-def listening(progress: Progress, stage: str) -> Iterator[None]:
-    """Let long loops inside the block, wherever they are, tell `watch` how far they are, under this stage's name."""
+def report_to(progress: Progress, stage: str) -> Iterator[None]:
+    """Let every loop inside the block that uses `track` report to `progress`, under this stage's name."""
     before = _listener.set((progress, stage))
     try:
         yield
@@ -38,49 +38,63 @@ def listening(progress: Progress, stage: str) -> Iterator[None]:
         _listener.reset(before)
 
 
-def told(items: Iterable[T], total: int, what: str) -> Iterator[T]:
-    """Yield the items, and tell whoever listens of them once they have taken a while.
+def track(items: Iterable[T], total: int, what: str) -> Iterator[T]:
+    """Yield the items, and once they have taken a while report how many are done.
 
-    >>> with listening(unwatched, "training"):
-    ...     list(told([4, 5], 2, "steps"))
+    >>> with report_to(no_progress, "training"):
+    ...     list(track([4, 5], 2, "steps"))
     [4, 5]
     """
-    begun = spoken = time.monotonic()
+    begun = reported = time.monotonic()
     for done, item in enumerate(items):
         listener, now = _listener.get(), time.monotonic()
-        if listener is not None and now - begun > PATIENCE and now - spoken > PATIENCE / 4:
+        if listener is not None and now - begun > PATIENCE and now - reported > PATIENCE / 4:
             listener[0](listener[1], done, total, what)
-            spoken = now
+            reported = now
         yield item
-    if (listener := _listener.get()) is not None and spoken > begun:
+    if (listener := _listener.get()) is not None and reported > begun:
         listener[0](listener[1], total, total, what)
 
 
 @dataclass(frozen=True)
-class _Sender:
-    told: Any  # a queue that travels between processes
+class Sender:
+    """Puts reports into a queue that another process, or another thread, reads with `relay`."""
+
+    queue: Any
 
     def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
-        self.told.put((stage, done, total, note))
+        self.queue.put((stage, done, total, note))
 
 
 @contextmanager
-def relayed(progress: Progress, *, across: bool) -> Iterator[Progress]:
-    """Give a watch that may be called in other processes; itself where nothing goes `across`."""
-    if not across:
+def relay(queue: Any, progress: Progress, *, patience: float | None = None) -> Iterator[None]:
+    """Pass on what a queue's `Sender`s report while the block runs, in a thread.
+
+    Args:
+        patience: seconds to wait at the end for what is still in the queue; None waits until all is passed on. A worker
+            that was killed while it wrote to the queue leaves it locked for ever.
+    """
+
+    def pass_on() -> None:
+        while (report := queue.get()) is not None:
+            progress(*report)
+
+    thread = threading.Thread(target=pass_on, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        queue.put(None)
+        thread.join(patience)
+
+
+@contextmanager
+def across_processes(progress: Progress, *, needed: bool = True) -> Iterator[Progress]:
+    """Yield a `Progress` that other processes may be given and call; the same one where that is not `needed`."""
+    if not needed:
         yield progress
         return
     with multiprocessing.Manager() as manager:
-        told = manager.Queue()
-
-        def listen() -> None:
-            while (said := told.get()) is not None:
-                progress(*said)
-
-        listener = threading.Thread(target=listen, daemon=True)
-        listener.start()
-        try:
-            yield _Sender(told)
-        finally:
-            told.put(None)
-            listener.join()
+        queue = manager.Queue()
+        with relay(queue, progress):
+            yield Sender(queue)

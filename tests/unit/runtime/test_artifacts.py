@@ -267,7 +267,7 @@ def test_a_folder_of_another_format_is_refused(tmp_path: Path) -> None:
     folder = fill(tmp_path / "part")
     said = json.loads((folder / MANIFEST).read_text())
     (folder / MANIFEST).write_text(json.dumps({**said, "format": 99}))
-    with pytest.raises(UserError, match=r"reads folders of format 1: .* has format 99"):
+    with pytest.raises(UserError, match=r"has format 99; .* reads folders of format 1"):
         verify(folder)
 
 
@@ -312,7 +312,7 @@ def full_disk(path: Path) -> Iterator[None]:
     """Let what is about to be written to this path go to a device that is always full."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("asal.runtime.artifacts.secrets.token_hex", lambda n: "0" * 2 * n)
-        scratch = path.with_name(f".{path.name}.{os.getpid()}-00000000")
+        scratch = artifacts.unfinished(path)
         scratch.symlink_to(FULL)
         yield
     assert not scratch.is_symlink(), "the scratch file is cleared away"

@@ -28,7 +28,7 @@ from asal.models.networks import Critic, move_to
 from asal.models.tensors import to_batch
 from asal.runtime import artifacts
 from asal.runtime.devices import Device, Precision, here
-from asal.runtime.progress import Progress, relayed
+from asal.runtime.progress import Progress, across_processes
 from asal.runtime.rng import stream, torch_stream
 
 Count: TypeAlias = Annotated[int, Ge(1)]
@@ -110,7 +110,7 @@ def train_adversarial(
     same: every draw comes from one stream whose state is part of the checkpoint.
     """
     fabric = device.fabric(rules.precision)
-    with relayed(progress, across=device.count > 1) as near:
+    with across_processes(progress, needed=device.count > 1) as near:
         # Bound to the function, because Fabric looks into arguments and refuses frozen dataclasses among them.
         fabric.launch(partial(_train, rules=rules, pool=pool, folder=folder, seed=seed, progress=near))
 

@@ -15,7 +15,7 @@ from asal.models.learners.neural import NeuralModel, TrainingRecipe, augmented, 
 from asal.models.networks import move_to
 from asal.models.tensors import to_batch
 from asal.runtime.devices import here
-from asal.runtime.progress import told
+from asal.runtime.progress import track
 
 Network = Callable[[Sequence[int], int], nn.Sequential]  # of an image's (h, w, c) and the number of classes
 
@@ -49,7 +49,7 @@ class LossPredictingLearner:
             parameters = [*net.parameters(), *module.parameters()]
             adam = torch.optim.Adam(parameters, self.recipe.learning_rate, weight_decay=self.recipe.weight_decay)
             schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, self.recipe.steps)
-            for step, rows in enumerate(told(batches(len(images), self.recipe), self.recipe.steps, "steps")):
+            for step, rows in enumerate(track(batches(len(images), self.recipe), self.recipe.steps, "steps")):
                 logits, seen = forward_with_hidden(
                     net, augmented(to_batch(images[rows]), self.recipe.augment).to(here())
                 )

@@ -15,7 +15,7 @@ from asal.errors import UserError
 from asal.models.networks import move_to
 from asal.models.tensors import to_batch
 from asal.runtime.devices import here
-from asal.runtime.progress import told
+from asal.runtime.progress import track
 
 AT_ONCE = 256  # images a forward pass on a CPU: what it needs stays in the caches
 AT_ONCE_ON_A_GPU = 4096  # which wants to be filled
@@ -96,7 +96,7 @@ def train(
         move_to(net, here())
         optimizer = torch.optim.Adam(net.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.steps)
-        for rows in told(batches(len(images), recipe), recipe.steps, "steps"):
+        for rows in track(batches(len(images), recipe), recipe.steps, "steps"):
             batch = augmented(to_batch(images[rows]), recipe.augment).to(here())
             loss = F.cross_entropy(shaped(net(batch), classes), y[rows])
             optimizer.zero_grad()

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
 from asal.errors import unknown
 from asal.runtime.devices import here
 from asal.runtime.engine import Engine, InProcess
 from asal.runtime.engine.local import Local
 from asal.runtime.engine.ray import Ray
-
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+from asal.runtime.environment import cores
 
 
 def chosen(
@@ -31,5 +28,5 @@ def chosen(
         return cluster
     if name != "local":
         raise unknown("engine", name, ["local", "ray"])
-    workers = workers or (CORES if here().type == "cpu" else 1)
+    workers = workers or (cores() if here().type == "cpu" else 1)
     return Local(workers, option=option) if workers > 1 else InProcess()

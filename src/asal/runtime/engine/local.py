@@ -18,12 +18,12 @@ from typing import Any
 
 from asal.errors import UserError
 from asal.runtime.engine import Task, W
-from asal.runtime.progress import Progress, no_progress
+from asal.runtime.progress import Progress, Sender, no_progress, relay
 
 LOOK = 10.0  # seconds between looks at whether all processes live, while none of them ends a piece
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
-_told: Queue[Any] | None = None  # in a worker: where its progress goes
+_progress: Progress = no_progress  # in a worker: where its tasks report
 _threads = 0  # in a worker, until torch is held to them
 
 
@@ -48,14 +48,14 @@ class Local:
             UserError: the first one that a piece raised, or that a process was killed, with the pieces in hand.
         """
         context = multiprocessing.get_context("spawn")
-        told: Queue[Any] = context.Queue()
+        queue: Queue[Any] = context.Queue()
         before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
         os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(self.threads)))  # read when a worker loads a library
         others = multiprocessing.active_children()
         try:
             with (
-                ProcessPoolExecutor(self.workers, context, _settle, (self.threads, told)) as pool,
-                _listening(told, progress),
+                ProcessPoolExecutor(self.workers, context, _settle, (self.threads, queue)) as pool,
+                relay(queue, progress, patience=1),
             ):
                 try:
                     with _deaf():
@@ -73,6 +73,7 @@ class Local:
                     pool.shutdown(wait=False)
                     _see_off(born)
         finally:
+            queue.cancel_join_thread()  # nothing reads it any more
             for name, value in before.items():
                 os.environ.pop(name) if value is None else os.environ.update({name: value})
 
@@ -142,28 +143,10 @@ def _deaf() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-@contextmanager
-def _listening(told: Queue[Any], progress: Progress) -> Iterator[None]:
-    """Pass on what workers tell, in a thread of its own: one killed in the middle of a word must not hold us up."""
-
-    def listen() -> None:
-        while (said := told.get()) is not None:
-            progress(*said)
-
-    listener = threading.Thread(target=listen, daemon=True)
-    listener.start()
-    try:
-        yield
-    finally:
-        told.put(None)
-        listener.join(timeout=1)
-        told.cancel_join_thread()
-
-
-def _settle(threads: int, told: Queue[Any]) -> None:
-    """Make a worker ready: its threads, its way to tell, and its end when its parent ends."""
-    global _told, _threads
-    _told, _threads = told, threads
+def _settle(threads: int, queue: Queue[Any]) -> None:
+    """Make a worker ready: its threads, where it reports, and its end when its parent ends."""
+    global _progress, _threads
+    _progress, _threads = Sender(queue), threads
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
 
@@ -188,13 +171,8 @@ def _work(work: Task) -> Any:
     if _threads and work.needs_torch:
         settle_threads(_threads)
         _threads = 0
-
-    def tell(stage: str, done: int, total: int, note: str = "") -> None:
-        if _told is not None:
-            _told.put((stage, done, total, note))
-
     try:
-        return work.run(tell)
+        return work.run(_progress)
     except UserError:
         raise
     except Exception as error:  # its traceback does not travel otherwise
