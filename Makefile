@@ -4,10 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEV_READY := $(VENV)/.ready-dev
+DOCS_READY := $(VENV)/.ready-docs
 STUDIO := $(VENV)/label-studio
 STUDIO_READY := $(STUDIO)/.ready
 
-.PHONY: demo test check clean help
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+
+.PHONY: demo test quick check docs clean help
 
 help:  ## List what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -16,16 +19,23 @@ demo: $(READY)  ## Compare four strategies on hand-written digits; ends in demo/
 	$(BIN)/asal demo demo
 
 test: $(DEV_READY) $(STUDIO_READY)  ## Run all tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
+	$(PYTEST)
 
-check: $(DEV_READY)  ## Lint, check the types and the layers
+quick: $(DEV_READY)  ## Lint, and run the tests that need no service: a minute, for every change
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(PYTEST) -q -m "not slow and not postgres and not gpu" tests/unit
+
+check: $(DEV_READY)  ## Lint and check the types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -n 0 tests/unit/test_house.py
+
+docs: $(DOCS_READY)  ## Build the documentation site into site/; a broken link is an error
+	$(BIN)/mkdocs build --strict
 
 clean:  ## Remove what these commands made
-	rm -rf $(VENV) demo .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	rm -rf $(VENV) demo site .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
 
 # torch comes first and alone, exactly pinned: pip then takes a CPU build that is at hand, and nothing later replaces it.
 $(VENV)/.torch: constraints.txt
@@ -42,6 +52,10 @@ $(DEV_READY): $(VENV)/.torch pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(VENV)/vision \
 		$$(grep -E '^(timm|torchvision)==' constraints.txt)  # beside the rest: see docs/how-to/pretrained-features.md
 	touch $@ $(READY)
+
+$(DOCS_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[web,docs]'
+	touch $@
 
 # A Label Studio server for the tests, in an environment of its own: it pins some 150 packages. Its database is made here,
 # with nobody in it, as that takes half a minute.

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,56 @@ from support.commands import TINY, Command, Said, Starter, merged
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # networks are tiny here: threads cost more than they bring
 # The processes that tests start shall find what pyproject.toml tells pytest alone.
 os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
+
+SERVICES = {  # what some tests need besides the package: files whose tests need it, or the fixture that starts it
+    "postgres": (),
+    "chromium": ("system/web/test_page.py",),
+    "labelstudio": (),
+    "ray": ("system/runtime/test_ray_engine.py", "system/runtime/test_cluster.py"),
+    "gpu": (),
+}
+LEVELS = ("system", "integration", "unit")  # what takes longest begins first, so that no worker is left with it alone
+SLOWEST = ("test_ray_engine", "test_people_at_once", "test_label", "test_kill_label", "test_label_studio")
+
+
+def services_of(item: pytest.Item) -> set[str]:
+    """Return the services that a test needs: by its file, its fixtures, and the databases it is parametrized over."""
+    place = item.path.as_posix()
+    needed = {name for name, files in SERVICES.items() if place.endswith(files)} if "/tests/" in place else set()
+    fixtures = set(getattr(item, "fixturenames", ()))
+    needed |= {"postgres"} if "postgres" in fixtures else set()
+    needed |= {"labelstudio"} if "studio" in fixtures else set()
+    parameters = getattr(item, "callspec", None)
+    if parameters is not None and {"postgresql", "postgres"} & {str(value) for value in parameters.params.values()}:
+        needed.add("postgres")
+    return needed
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test by its folder and by the services it needs, and begin with what takes longest."""
+    order = {name: number for number, name in enumerate((*SLOWEST, *LEVELS))}
+
+    def rank(item: pytest.Item) -> int:
+        return min((order[part] for part in (item.path.stem, *item.path.parts) if part in order), default=len(order))
+
+    for item in items:
+        level = next((name for name in LEVELS if name in item.path.parts), None)
+        for name in {*services_of(item), *({level} if level else ())}:
+            item.add_marker(name)
+    items.sort(key=rank)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fail a test that was skipped for want of a service that ASAL_REQUIRE names: a run that lacks it is not green."""
+    report = yield
+    required = {name for name in os.environ.get("ASAL_REQUIRE", "").split(",") if name}
+    missing = sorted(required & {mark.name for mark in item.iter_markers()})
+    if missing and report.skipped and not hasattr(report, "wasxfail"):
+        why = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"ASAL_REQUIRE asks for {', '.join(missing)}, and this test was skipped: {why}"
+    return report
 
 
 @pytest.fixture(scope="session")

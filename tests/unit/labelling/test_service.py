@@ -425,7 +425,7 @@ QUIET = settings(
     derandomize=MANY is None,
     suppress_health_check=list(HealthCheck),
 )
-TestModel = Model.TestCase
+TestModel = pytest.mark.slow(Model.TestCase)
 TestModel.settings = QUIET
-TestModelOfTwo = ModelOfTwo.TestCase
+TestModelOfTwo = pytest.mark.slow(ModelOfTwo.TestCase)
 TestModelOfTwo.settings = QUIET

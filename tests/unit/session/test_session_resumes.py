@@ -138,7 +138,7 @@ class AnyStory(RuleBasedStateMachine):
             self.folder.cleanup()
 
 
-TestAnyStory = AnyStory.TestCase
+TestAnyStory = pytest.mark.slow(AnyStory.TestCase)
 TestAnyStory.settings = settings(
     max_examples=12, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
 )

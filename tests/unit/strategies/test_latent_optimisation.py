@@ -178,6 +178,7 @@ def test_half_precision_climbs_nearly_as_high(now: Round) -> None:
     np.testing.assert_allclose(half.scores, again.numpy(), rtol=1e-5), "what is told was computed in whole"
 
 
+@pytest.mark.slow
 def test_compiled_steps_lead_where_eager_ones_do(now: Round) -> None:
     how = replace(PLAIN, steps=5, patience=2)  # some leave, so that the last block is filled up
     plain, compiled = made(now, how, 7), made(now, replace(how, backend="compiled"), 7)
