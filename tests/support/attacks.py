@@ -14,7 +14,7 @@ from PIL import Image
 
 from asal.labelling.annotators import Annotators
 from asal.session.events import Record
-from support.http_clients import Served
+from support.http_clients import PATIENCE, Served
 
 CLASSES = ("<img src=x onerror=alert(1)>", "cat & dog")
 FILE = '"><svg onload=alert(1)>{}.png'
@@ -59,7 +59,7 @@ class Reply:
 
 def spoken(port: int, data: bytes, *, end: bool = False) -> Reply:
     """Send bytes and read the reply to its end. `end`: the client sends no more and says so."""
-    with socket.create_connection(("127.0.0.1", port), timeout=8) as line:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as line:
         try:
             line.sendall(data)
             if end:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect
 
 CHROMIUM = Path("/usr/bin/chromium")  # Debian's
+PATIENCE = 60_000  # ms: on a busy machine the first image, which waits for a process to start, takes a while
 SHOWN = "#frame:not([hidden]) img"
 WATCH = """
 window.violations = [];
@@ -20,6 +22,7 @@ AWAY = "Failed to load resource"  # what Chromium itself says of a server that w
 
 def launch(playwright: Playwright) -> Browser:
     """Start Chromium."""
+    expect.set_options(timeout=PATIENCE)
     return playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
 
 
@@ -34,7 +37,7 @@ class Visit:
     def to(cls, browser: Browser, **options: Any) -> Visit:
         visit = cls(browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options}))
         visit.context.add_init_script(WATCH)
-        visit.context.set_default_timeout(15_000)
+        visit.context.set_default_timeout(PATIENCE)
         visit.context.on("console", lambda said: visit.hear(said.type, said.text))
         visit.context.on("weberror", lambda failed: visit.complaints.append(str(failed.error)))
         return visit
@@ -103,14 +106,15 @@ class Hand:
 
     def saved(self) -> None:
         """Wait until the page says that all is saved."""
-        expect(self.page.locator("#saved-text")).to_have_text("Saved", timeout=20_000)
+        expect(self.page.locator("#saved-text")).to_have_text("Saved")
         while self.page.evaluate("Object.keys(localStorage).some((key) => key.startsWith('asal.outbox'))"):
             self.page.wait_for_timeout(20)
 
 
 def first_of(*hands: Hand) -> Hand:
     """Wait until one of them has an image, and return it: what one tab has is not in another."""
-    for _ in range(1_500):
+    end = time.monotonic() + PATIENCE / 1000
+    while time.monotonic() < end:
         for hand in hands:
             if hand.page.locator(SHOWN).count():
                 return hand

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,7 @@ asal.runtime.engine.local.multiprocessing = types.SimpleNamespace(
     active_children=multiprocessing.active_children,
 )
 signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever a shell has made of it
+{extra}
 print("ready", flush=True)
 for line in sys.stdin:
     job = json.loads(line)
@@ -109,10 +111,11 @@ for line in sys.stdin:
 class Starter:
     """Starts commands in processes of their own: forks of one that has imported all of asal, which takes seconds."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.started = folder, 0
+    def __init__(self, folder: Path, extra: str = "") -> None:
+        """Import asal; `extra` is Python that prepares what the commands need beside it."""
+        self.folder, self.started, self.lock = folder, 0, threading.Lock()
         pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        self.server = subprocess.Popen([sys.executable, "-c", SERVER], **pipes)
+        self.server = subprocess.Popen([sys.executable, "-c", SERVER.replace("{extra}", extra)], **pipes)
         assert self.server.stdout and self.server.stdout.readline() == "ready\n"
 
     def __call__(self, *words: object, first: str = "") -> Running:
@@ -125,9 +128,10 @@ class Starter:
     def ask(self, job: Mapping[str, Any]) -> Any:
         """Send the server a line and return its answer."""
         assert self.server.stdin and self.server.stdout
-        self.server.stdin.write(json.dumps(job) + "\n")
-        self.server.stdin.flush()
-        return json.loads(self.server.stdout.readline())
+        with self.lock:
+            self.server.stdin.write(json.dumps(job) + "\n")
+            self.server.stdin.flush()
+            return json.loads(self.server.stdout.readline())
 
     def end(self) -> None:
         """End the server."""
@@ -143,14 +147,21 @@ class Running:
     pid: int
     out: Path
     err: Path
+    codes: list[int] = field(default_factory=list)  # its exit code, once it has ended
+
+    def ended(self) -> bool:
+        """Say whether it has ended."""
+        if not self.codes and (code := self.starter.ask({"wait": self.pid})) is not None:
+            self.codes.append(code)
+        return bool(self.codes)
 
     def wait(self, seconds: float = 120) -> Said:
         """Return what it said when it has ended, however it did."""
         end = time.monotonic() + seconds
-        while (code := self.starter.ask({"wait": self.pid})) is None:
+        while not self.ended():
             assert time.monotonic() < end, f"still at work after {seconds} s: {self.out.read_text()}"
             time.sleep(0.01)
-        return Said(code, self.out.read_text(), self.err.read_text())
+        return Said(self.codes[0], self.out.read_text(), self.err.read_text())
 
     def alive(self) -> list[int]:
         """Return the processes of its group, but those that have ended and wait to be counted."""

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from support.commands import Starter
+
 Label = Callable[[int], int | None]
+PATIENCE = 120.0  # seconds: a busy machine starts a server ten times slower than an idle one
 
 
 def free_port() -> int:
@@ -37,7 +44,7 @@ class Served:
     options: Sequence[str] = ()
     threads: int | None = 1  # that its worker trains with
     port: int = field(default_factory=free_port)
-    process: subprocess.Popen[str] | None = None
+    process: Process | None = None
     token: str = ""
 
     @property
@@ -46,53 +53,129 @@ class Served:
 
     def start(self) -> str:
         """Start it; return the token of the link that it prints, when it answers."""
-        command = [sys.executable, "-m", "asal", "label", str(self.root), "--no-browser", "--port", str(self.port)]
-        environment = {**os.environ, "OMP_NUM_THREADS": str(self.threads or os.cpu_count())}
-        pipe, threads = subprocess.PIPE, [] if self.threads is None else ["--threads", str(self.threads)]
-        self.process = subprocess.Popen(
-            [*command, *threads, *self.options], stdout=pipe, stderr=subprocess.STDOUT, text=True, env=environment
-        )
-        assert self.process.stdout is not None
-        said = ""
-        while not (found := re.search(r"#token=(\S+)|Serving", said)):
-            line = self.process.stdout.readline()
-            assert line, f"it ended: {said}"
-            said += line
-        self.token = found[1] or self.token
-        for _ in range(400):
+        words = ["label", str(self.root), "--no-browser", "--port", str(self.port), *self.options]
+        if self.threads is None:
+            self.process = Process.fresh(words)
+        else:
+            self.process = Process.forked([*words, "--threads", str(self.threads)])
+        end = time.monotonic() + PATIENCE
+        while not (link := re.search(r"#token=(\S+)\n|Serving.*\n", self.process.output())):
+            assert time.monotonic() < end and self.process.running(), f"it ended: {self.process.output()}"
+            time.sleep(0.02)
+        self.token = link[1] or self.token
+        while time.monotonic() < end:
             try:
                 httpx.get(f"{self.url}/healthz")
                 return self.token
             except httpx.TransportError:
-                time.sleep(0.05)
+                time.sleep(0.02)
         raise AssertionError("it does not answer")
 
     def kill(self) -> None:
         """Kill it as a power cut would; its worker ends by itself."""
         assert self.process is not None
-        self.process.kill()
+        os.kill(self.process.pid, signal.SIGKILL)
         self.process.wait()
-        if self.process.stdout:
-            self.process.stdout.close()
 
     def stop(self) -> str:
-        """Press Ctrl-C; return what it said last."""
+        """Press Ctrl-C; return all that it printed."""
         assert self.process is not None
-        self.process.send_signal(signal.SIGINT)
-        said, _ = self.process.communicate(timeout=30)
-        return said
+        os.kill(self.process.pid, signal.SIGINT)
+        self.process.wait()
+        return self.process.output()
+
+    def workers(self) -> list[int]:
+        """Return the processes that train for it, or did before it was killed; the newest last."""
+        assert self.process is not None
+        return self.process.workers()
 
     def __enter__(self) -> Served:
         self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.process.terminate()
+        if self.process is not None and self.process.running():
+            os.kill(self.process.pid, signal.SIGTERM)
             try:
-                self.process.communicate(timeout=20)
-            except subprocess.TimeoutExpired:
+                self.process.wait()
+            except AssertionError:
                 self.kill()
+
+
+WARM = """
+import multiprocessing.forkserver, multiprocessing.resource_tracker
+import uvicorn, uvicorn.protocols.http.h11_impl, uvicorn.loops.auto, fastapi, sqlalchemy.dialects.sqlite
+import asal.cli.label, asal.web.serve, asal.labelling.supervisor
+
+# A worker is not forked from the server, whose threads and sockets it would inherit, but from a process of its own.
+worker = ["torch._dynamo", "scipy.special", "sklearn.metrics", "asal.labelling.worker_session"]
+multiprocessing.set_forkserver_preload(worker)
+multiprocessing.forkserver.ensure_running()
+multiprocessing.forkserver._forkserver.ensure_running = multiprocessing.resource_tracker.ensure_running  # in forks, too
+asal.labelling.supervisor.multiprocessing = types.SimpleNamespace(
+    get_context=lambda _: multiprocessing.get_context("forkserver")
+)
+"""
+
+
+@cache
+def warm_starter() -> Starter:
+    """Return what forks servers from a process that has imported all that they need, which takes seconds."""
+    folder = Path(tempfile.mkdtemp(prefix="asal-label-"))
+    starter = Starter(folder, WARM)
+    atexit.register(lambda: (starter.end(), shutil.rmtree(folder, ignore_errors=True)))
+    return starter
+
+
+@dataclass(frozen=True)
+class Process:
+    """A server under way, whose output goes to a file."""
+
+    pid: int
+    log: Path
+    ended: Callable[[], bool]
+
+    @classmethod
+    def fresh(cls, words: Sequence[str]) -> Process:
+        """Start it as a user does: all is imported anew."""
+        log = Path(tempfile.mkdtemp(prefix="asal-label-")) / "output"
+        with log.open("w") as file:
+            command = [sys.executable, "-m", "asal", *words]
+            running = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT)
+        return cls(running.pid, log, lambda: running.poll() is not None)
+
+    @classmethod
+    def forked(cls, words: Sequence[str]) -> Process:
+        """Fork it from a process that has imported everything."""
+        running = warm_starter()(*words, first="os.dup2(1, 2)")
+        return cls(running.pid, running.out, running.ended)
+
+    def output(self) -> str:
+        return self.log.read_text() if self.log.exists() else ""
+
+    def running(self) -> bool:
+        return not self.ended()
+
+    def wait(self) -> None:
+        """Wait until it has ended."""
+        end = time.monotonic() + PATIENCE
+        while self.running():
+            assert time.monotonic() < end, f"it does not end: {self.output()}"
+            time.sleep(0.01)
+
+    def workers(self) -> list[int]:
+        """Return the processes that its fork server has started, the newest last."""
+        parents: dict[int, tuple[int, int]] = {}  # process → its parent, and when it was started
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                fields = path.read_text().rpartition(")")[2].split()
+            except OSError:  # it has ended meanwhile
+                continue
+            if fields[0] != "Z":
+                parents[int(path.parent.name)] = (int(fields[1]), int(fields[19]))
+        starter = warm_starter().server.pid
+        found = [pid for pid, (parent, _) in parents.items() if parents.get(parent, (0, 0))[0] == starter]
+        return sorted(found, key=lambda pid: parents[pid][1])
 
 
 @dataclass(eq=False)
@@ -102,10 +185,10 @@ class Bot:
     url: str
     token: str
     tab: str = field(default_factory=lambda: uuid.uuid4().hex)
-    patience: float = 60.0  # seconds that it calls again while nobody answers
+    patience: float = PATIENCE  # seconds that it calls again while nobody answers
 
     def __post_init__(self) -> None:
-        self.http = httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {self.token}"}, timeout=60)
+        self.http = httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {self.token}"}, timeout=PATIENCE)
         weakref.finalize(self, self.http.close)
 
     def get(self, path: str) -> Any:

@@ -16,7 +16,7 @@ import numpy as np
 
 from asal.labelling.annotators import Annotators
 from asal.session.events import Record
-from support.http_clients import Served
+from support.http_clients import PATIENCE, Served
 
 HELD = 20  # images that a tab has before it, as the page's queue
 CLASSES = 4
@@ -86,7 +86,7 @@ class Member:
     outcomes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.line = HTTPConnection("127.0.0.1", self.served.port, timeout=60)  # an eighth of httpx's time
+        self.line = HTTPConnection("127.0.0.1", self.served.port, timeout=PATIENCE)  # an eighth of httpx's time
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
         return self.ask("POST", path, json.dumps(body))

@@ -58,6 +58,7 @@ class Leases:
 
     def __init__(self, record: Record, seconds: float = 120.0, clock: Callable[[], float] = time.time) -> None:
         self._record, self._seconds, self._clock = record, seconds, clock
+        self._began = clock()
 
     def grant(
         self, person: str, tab: str, n: int, have: Sequence[int], look: Callable[[sa.Connection], Assignable]
@@ -74,12 +75,14 @@ class Leases:
         with self._record.transaction() as connection:
             room = look(connection)
             held, over = _live(connection, room, now)
-            kept = [image for image in have if _free(held, room, mine, image)]
+            # No tab could renew its leases while the server was away: after a restart each gets that long to call.
+            silent = now - STALE if now - STALE >= self._began else 0.0
+            kept = [image for image in have if _free(held, room, mine, image, silent)]
             wanted = dict.fromkeys(kept)
             for image in room.images:
                 if len(wanted) >= len(kept) + n:
                     break
-                if image not in wanted and _free(held, room, mine, image):
+                if image not in wanted and _free(held, room, mine, image, silent):
                     wanted[image] = None
             _write(connection, held, over, [replace(mine, image=image) for image in wanted])
         others = sum(1 for image in held if room.places(image) and _full(held, room, mine, image))
@@ -104,9 +107,10 @@ def _full(held: Held, room: Assignable, mine: Lease, image: int) -> bool:
     return len(others) >= room.places(image)
 
 
-def _free(held: Held, room: Assignable, mine: Lease, image: int) -> bool:
+def _free(held: Held, room: Assignable, mine: Lease, image: int, silent: float) -> bool:
+    """Say whether a tab may have an image; another tab of the same person keeps it if it called after `silent`."""
     own = held.get(image, {}).get(mine.person)
-    if own is not None and own.tab != mine.tab and own.renewed > mine.renewed - STALE:
+    if own is not None and own.tab != mine.tab and own.renewed > silent:
         return False  # it is in another tab of theirs
     return not _full(held, room, mine, image)
 

@@ -20,7 +20,7 @@ import httpx
 import pytest
 from support.commands import TINY, merged
 from support.databases import fresh
-from support.http_clients import Bot, Label, Served
+from support.http_clients import PATIENCE, Bot, Label, Served
 from support.label_project import events, settings, truth
 
 from asal.project.project import Project
@@ -28,7 +28,11 @@ from asal.project.spec import parse, to_toml
 from asal.session.state import State, fold
 
 KILLS = int(os.environ.get("ASAL_KILLS", "12"))
-ROOMY = {"pool": {"split": {"train": 1500, "test": 100}}, "protocol": {"initial": 1400, "batch": 50, "budget": 1500}}
+ROOMY = {
+    "pool": {"split": {"train": 1500, "test": 100}},
+    "protocol": {"initial": 1400, "batch": 50, "budget": 1500},
+    "labelling": {"lease": 3600.0},  # that a lease ends is not what is tried here
+}
 CROWD = 4
 
 
@@ -75,25 +79,12 @@ class Worker(threading.Thread):
     __hash__ = threading.Thread.__hash__
 
 
-def workers_of(server: int) -> list[int]:
-    """Return the processes that a server has started to train."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parent = int(path.read_text().rpartition(")")[2].split()[1])
-            if parent == server and b"spawn_main" in (path.parent / "cmdline").read_bytes():
-                found.append(int(path.parent.name))
-        except OSError:  # it has ended meanwhile
-            continue
-    return found
-
-
 def kill_one(served: Served, rng: random.Random) -> str:
     """Kill the worker, or the server, which is then started again; say which."""
-    assert served.process is not None
-    workers = workers_of(served.process.pid)
+    workers = served.workers()
     if workers and rng.random() < 0.5:
-        os.kill(workers[0], signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(workers[-1], signal.SIGKILL)
         return "worker"
     served.kill()
     served.start()
@@ -120,7 +111,7 @@ def test_whatever_is_killed_what_was_acknowledged_is_there_once(
             killed[kill_one(served, rng)] += 1
         over.set()
         for one in crowd:
-            one.join(60)
+            one.join(2 * PATIENCE)
             assert not one.failed and not one.is_alive(), one.failed
     told = [entry for one in crowd for entry in one.acknowledged]
     written = events(root)

@@ -122,6 +122,7 @@ def wait_for(bot: Bot, n: int) -> list[dict[str, Any]]:
 
 
 def test_undo_correction_and_cannot_tell_end_as_they_were_pressed(root: Path) -> None:
+    settings(root, STRICT)  # else the next batch may be chosen in the middle of it
     with Served(root, ["--strategy", "uncertainty"]) as served:
         bot = Bot(served.url, served.token)
         a, b, c = (task["image"] for task in wait_for(bot, 3))
@@ -134,7 +135,7 @@ def test_undo_correction_and_cannot_tell_end_as_they_were_pressed(root: Path) ->
         bot.post("/api/corrections", {"key": "correction", "tab": bot.tab, "answers": [correction]})
         history = bot.get("/api/history")["answers"]
         assert [(entry["image"], entry["label"]) for entry in history] == [(c, None), (b, 1), (a, 1)]
-        assert bot.get("/api/status")["progress"] | {"open": 7} == {
+        assert bot.get("/api/status")["progress"] == {
             "answers": 2, "skipped": 1, "spent": 2, "budget": 40, "open": 7, "round": 0,
         }  # fmt: skip
     state = fold(State(), events(root))

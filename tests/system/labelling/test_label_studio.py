@@ -369,7 +369,7 @@ def test_in_label_studios_own_page_a_key_chooses_a_class(studio: Server, bridged
             page.wait_for_timeout(1_500)  # the page listens to keys a moment after it shows
             for key in keys:
                 page.keyboard.press(key)
-            end = time.monotonic() + 20
+            end = time.monotonic() + 120
             while annotated() == done and time.monotonic() < end:
                 time.sleep(0.1)
         browser.close()
@@ -473,16 +473,15 @@ def test_a_webhook_wakes_the_loop_and_its_body_is_not_read(studio: Server, bridg
         assert len(studio.ask("GET", "/api/webhooks/", params={"project": bridge.project})) == 1
         loop = threading.Thread(
             target=bridge.progress,
-            args=(lambda _: next(sizes), lambda *found: seen.append(found), 60.0, hint, troubles.append),
+            args=(lambda _: next(sizes), lambda *found: seen.append(found), 3600.0, hint, troubles.append),
         )
-        begun = time.monotonic()
         loop.start()
         while not seen:
             time.sleep(0.02)
         for image in list(session.state.waiting):
             studio.answer(studio.tasks(bridge.project)[image]["id"], "two")
-        loop.join(30)
-        assert not loop.is_alive() and time.monotonic() - begun < 30  # and not sixty
+        loop.join(120)
+        assert not loop.is_alive(), "the webhook did not wake it: it waits for an hour"
         hint.clear()
         assert httpx.post(f"http://127.0.0.1:{port}/x", content=b"{" * 100_000, trust_env=False).status_code == 204
         assert hint.is_set()

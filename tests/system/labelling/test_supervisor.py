@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from support.http_clients import PATIENCE
 
 from asal.errors import UserError
 from asal.labelling.annotators import Annotator
@@ -38,7 +39,7 @@ def opened(
             supervisor.close()
 
 
-def until(what: Callable[[], Any], seconds: float = 60) -> Any:
+def until(what: Callable[[], Any], seconds: float = PATIENCE) -> Any:
     """Return what is found, as soon as it is."""
     end = time.monotonic() + seconds
     while not (found := what()):

@@ -6,6 +6,7 @@ import csv
 import random
 import re
 import shutil
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from playwright.sync_api import Error as PlaywrightError
-from support.browser import CHROMIUM, SHOWN, Hand, Visit, first_of, launch
+from support.browser import CHROMIUM, PATIENCE, SHOWN, Hand, Visit, first_of, launch
 from support.commands import Command
 from support.http_clients import Served
 
@@ -93,6 +94,12 @@ def overflow(page: Page) -> int:
     return wide
 
 
+def filled(page: Page, key: str) -> None:
+    """Wait until the panel of a key shows what the server says."""
+    expect(page.locator(f"#{PANELS[key]}")).to_be_visible()
+    expect(page.locator(f"#{PANELS[key]} [aria-busy]")).to_have_count(0)
+
+
 def check_what_is_kept(root: Path, pressed: dict[int, int | None]) -> None:
     """Check the export and the record against what was pressed: nothing lost, nothing doubled, nothing else."""
     with (root / "labels" / "labels.csv").open(newline="") as table:
@@ -151,7 +158,7 @@ def test_what_is_pressed_is_what_is_exported(
         with pytest.raises(PlaywrightError, match="ERR_CONNECTION_REFUSED"):
             page.reload()
         other.label(5)
-        with other.page.expect_response("**/api/next", timeout=60_000):
+        with other.page.expect_response("**/api/next", timeout=PATIENCE):
             served.start()
         page.goto(served.url)
         hand.saved()
@@ -272,7 +279,7 @@ def test_a_script_in_a_name_is_text(served: Served, visit: Callable[..., Visit])
     page.keyboard.press("Escape")
     for key in PANELS:
         page.keyboard.press(key)
-        page.wait_for_timeout(200)
+        filled(page, key)
         page.keyboard.press("Escape")
     assert page.evaluate("window.hacked") is None
     assert page.locator("img[onerror]").count() == 0
@@ -284,7 +291,10 @@ def test_every_control_has_a_name(served: Served, visit: Callable[..., Visit]) -
     tools = page.context.new_cdp_session(page)
     for before in ("s", "g", *PANELS):
         page.keyboard.press(before)
-        page.wait_for_timeout(300)
+        if before in PANELS:
+            filled(page, before)
+        else:
+            expect(page.locator("#grid" if before == "g" else "#single")).to_be_visible()
         tree = tools.send("Accessibility.getFullAXTree")["nodes"]
         roles = {"button", "link", "checkbox", "combobox", "textbox", "progressbar", "dialog", "img", "image", "region"}
         nodes = [node for node in tree if not node["ignored"] and node["role"]["value"] in roles]
@@ -373,7 +383,8 @@ def test_what_is_pressed_is_kept_while_the_record_cannot_be_written(
     writing = re.compile(r"/api/(next|answers)$")
     page.route(writing, lambda route: route.fulfill(status=503, json=full))
     pressed = []
-    for _ in range(100):  # what the page holds ready can be answered all the same
+    end = time.monotonic() + PATIENCE / 1000
+    while time.monotonic() < end:  # what the page holds ready can be answered all the same
         if page.locator(SHOWN).count():
             pressed.append(Hand(page, {}).image)
             page.keyboard.press("2")

@@ -88,6 +88,21 @@ def test_another_tab_takes_over_when_the_first_is_silent(leases: Leases, clock: 
     assert leases.grant("Ada", "a", 0, [11, 12], room()).gone == [12]
 
 
+def test_a_tab_that_could_not_call_while_the_server_was_away_keeps_its_images(
+    leases: Leases, record: Record, clock: Clock
+) -> None:
+    """On a busy machine a restart takes longer than `STALE`: another tab of the same person was given the images."""
+    assert leases.grant("Ada", "a", 2, [], room()).new == [11, 12]
+    clock.now += STALE + 5  # in which nobody could reach the server
+    restarted = Leases(record, 120.0, clock)
+    assert restarted.grant("Ada", "second", 4, [], room()).new == [13, 14]
+    clock.now += STALE / 2
+    assert restarted.grant("Ada", "a", 0, [11], room()) == Granted([], [], 0)
+    clock.now += STALE / 2
+    assert restarted.grant("Ada", "second", 0, [13, 14], room()) == Granted([], [], 0)
+    assert restarted.grant("Ada", "second", 1, [13, 14], room()).new == [12], "it called, but not for this one"
+
+
 def test_two_have_an_image_where_two_opinions_are_wanted(leases: Leases) -> None:
     two = room((11,), {11: 2})
     assert leases.grant("Ada", "a", 1, [], two).new == [11]
