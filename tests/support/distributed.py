@@ -9,7 +9,7 @@ from typing import Any
 from asal.core import Pool
 from asal.models import checkpoints
 from asal.models.checkpoints import save_state
-from asal.models.generators.adversarial import begin, finish
+from asal.models.generators.adversarial import resume_training, start_training
 from asal.runtime.artifacts import SCRATCH
 from asal.runtime.progress import no_progress
 from asal.testing.training import Cut
@@ -20,10 +20,10 @@ def train_uncut_and_cut(fabric: Any, part: Any, pool: Pool, folder: Path) -> Non
     checkpoints.CHECKPOINT_SECONDS = 0.0
     for name, attempts in (("uncut", [part]), ("cut", [cut_before(2, part), part])):
         (folder / name / SCRATCH).mkdir(parents=True, exist_ok=True)
-        for rules in attempts:
-            training = begin(fabric, rules, pool.shape, seed=0)
+        for definition in attempts:
+            training = start_training(fabric, definition, pool.shape, seed=0)
             with suppress(Cut):
-                finish(fabric, rules, training, pool, folder / name, no_progress)
+                resume_training(fabric, definition, training, pool, folder / name, no_progress)
             fabric.barrier()  # the first process may still be writing what all go on from
         save_state(folder / name / f"rank-{fabric.global_rank}.safetensors", 4, training.parts(0))
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from asal.core import Features, Images, Pool
 from asal.features import ExtractorInputs, features
-from asal.models.checkpoints import Part, due, load_state, load_weights, save_state, save_weights
+from asal.models.checkpoints import Stateful, due, load_state, load_weights, save_state, save_weights
 from asal.models.networks import ConvDown, ConvUp, check_square, initialise, move_to
 from asal.models.tensors import to_batch
 from asal.runtime import artifacts
@@ -69,7 +69,7 @@ class Autoencoder:
             move_to(net, fabric.device)
         draws = torch_stream(stream(seed, "autoencoder", "draws"))
         adam = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], self.learning_rate)
-        state: dict[str, Part] = {"encoder": encoder, "decoder": decoder, "adam": adam, "draws": draws}
+        state: dict[str, Stateful] = {"encoder": encoder, "decoder": decoder, "adam": adam, "draws": draws}
         checkpoint = folder / artifacts.SCRATCH / "checkpoint.safetensors"
         start, saved = load_state(checkpoint, state), time.monotonic()
 

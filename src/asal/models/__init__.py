@@ -1,1 +1,1 @@
-"""Networks and what is trained: generators and classifiers, with their checkpoints."""
+"""Neural networks, generators and learners, with their checkpoints."""

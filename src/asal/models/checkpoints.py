@@ -1,4 +1,4 @@
-"""Weights and training states as safetensors files: no pickle is written, and none is ever read."""
+"""Weights and training states as safetensors files. No pickle is written or read."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from torch import Tensor, nn
 
 from asal.runtime import artifacts
 
-Part = nn.Module | torch.optim.Optimizer | torch.Generator
-CHECKPOINT_SECONDS = 30.0  # how long a training goes without saving: what a kill may cost
+Stateful = nn.Module | torch.optim.Optimizer | torch.Generator
+CHECKPOINT_SECONDS = 30.0  # between checkpoints: what a kill may cost
 
 
 def due(saved: float) -> bool:
-    """Say whether a training that last saved its state at `saved` (of `time.monotonic`, in seconds) has to again."""
+    """Return whether a training that last saved its state at `saved` (`time.monotonic()`) has to save again."""
     return time.monotonic() - saved > CHECKPOINT_SECONDS
 
 
 def save_weights(path: Path, **nets: nn.Module) -> None:
-    """Write the networks' weights into one file, whole or not at all."""
+    """Write the networks' weights into one file, atomically."""
     artifacts.write(
         path,
         save({f"{name}.{key}": t.contiguous() for name, net in nets.items() for key, t in net.state_dict().items()}),
@@ -32,32 +32,32 @@ def save_weights(path: Path, **nets: nn.Module) -> None:
 
 
 def load_weights(path: Path, **nets: nn.Module) -> None:
-    """Fill the networks from a file that `save_weights` wrote.
+    """Load the networks from a file that `save_weights` wrote.
 
     Raises:
-        DamageError: the file is missing, cut short, or of other networks.
+        DamageError: the file is missing, truncated, or of other networks.
     """
     tensors = _read(path)
     for name, net in nets.items():
-        mine = {key.removeprefix(f"{name}."): t for key, t in tensors.items() if key.startswith(f"{name}.")}
+        weights = {key.removeprefix(f"{name}."): t for key, t in tensors.items() if key.startswith(f"{name}.")}
         try:
-            net.load_state_dict(mine)
+            net.load_state_dict(weights)
         except RuntimeError as error:
             raise artifacts.damaged(
                 path, f"it does not fit the network ({str(error).splitlines()[-1].strip()})"
             ) from None
 
 
-def save_state(path: Path, step: int, parts: Mapping[str, Part]) -> None:
-    """Write all that a training loop needs to go on from `step` as if it had never stopped."""
+def save_state(path: Path, step: int, parts: Mapping[str, Stateful]) -> None:
+    """Write everything that a training loop needs to resume from `step` as if it had never stopped."""
     tensors = {"step": torch.tensor(step)}
     for name, part in parts.items():
         tensors |= {f"{name}/{key}": t.contiguous().cpu() for key, t in _tensors(part).items()}
     artifacts.write(path, save(tensors))
 
 
-def load_state(path: Path, parts: Mapping[str, Part]) -> int:
-    """Put the parts back to where `save_state` found them and return the step; 0 where there is no file."""
+def load_state(path: Path, parts: Mapping[str, Stateful]) -> int:
+    """Restore the parts from what `save_state` wrote and return the step; 0 where there is no file."""
     if not path.exists():
         return 0
     tensors = _read(path)
@@ -72,10 +72,10 @@ def _read(path: Path) -> dict[str, Tensor]:
     except FileNotFoundError:
         raise artifacts.damaged(path, "it is missing") from None
     except (SafetensorError, OSError) as error:
-        raise artifacts.damaged(path, f"it is not a whole safetensors file ({error})") from None
+        raise artifacts.damaged(path, f"it is not a complete safetensors file ({error})") from None
 
 
-def _tensors(part: Part) -> dict[str, Tensor]:
+def _tensors(part: Stateful) -> dict[str, Tensor]:
     if isinstance(part, torch.Generator):
         return {"state": part.get_state()}
     if isinstance(part, torch.optim.Optimizer):
@@ -83,7 +83,7 @@ def _tensors(part: Part) -> dict[str, Tensor]:
     return part.state_dict()
 
 
-def _restore(part: Part, tensors: dict[str, Tensor]) -> None:
+def _restore(part: Stateful, tensors: dict[str, Tensor]) -> None:
     if isinstance(part, torch.Generator):
         part.set_state(tensors["state"].clone())  # torch 2.13 crashes on a view into a larger tensor
     elif isinstance(part, torch.optim.Optimizer):

@@ -1,4 +1,4 @@
-"""The networks that generators and encoders are made of. Sizes are pixels, widths are channels."""
+"""The networks that generators and encoders consist of. Sizes are in pixels, widths in channels."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from asal.errors import UserError
 
 
-def halvings(size: int) -> list[int]:
-    """Return the resolutions of a strided stack, largest first, down to 4 × 4 or less (two steps at the least).
+def resolutions(size: int) -> list[int]:
+    """Return the resolutions of a strided stack, largest first, down to 4 × 4 or less (at least two steps).
 
-    >>> halvings(28), halvings(32), halvings(8)
+    >>> resolutions(28), resolutions(32), resolutions(8)
     ([28, 14, 7, 3], [32, 16, 8, 4], [8, 4, 2])
     """
     sizes = [size]
@@ -24,11 +24,11 @@ def halvings(size: int) -> list[int]:
     return sizes
 
 
-def dropped(batch: Tensor, keep: float, draws: torch.Generator | None) -> Tensor:
-    """Keep each number of a batch (n, c, h, w) with this probability, divided by it, and zero the others.
+def dropout(batch: Tensor, keep: float, draws: torch.Generator | None) -> Tensor:
+    """Keep each number of a batch (n, c, h, w) with probability `keep`, divided by it, and set the others to zero.
 
-    Without a stream, all are kept as they are. The mask comes from a stream of the training's own, so that the training
-    can be cut: torch's dropout draws from the global one.
+    Without a random stream the batch is returned unchanged. The mask is drawn from the training's stream, so that the
+    training can be resumed: torch's own dropout draws from the global one.
     """
     if draws is None or keep == 1:
         return batch
@@ -38,10 +38,10 @@ def dropped(batch: Tensor, keep: float, draws: torch.Generator | None) -> Tensor
     return batch * scale.permute(0, 3, 1, 2).to(batch.device)
 
 
-def keeps(rates: tuple[float, ...], blocks: int) -> tuple[float, ...]:
-    """Return what each block keeps: the rates are those of the last blocks, in order, and the ones before keep all.
+def keep_per_block(rates: tuple[float, ...], blocks: int) -> tuple[float, ...]:
+    """Return what dropout keeps after each block: `rates` for the last blocks, everything for those before.
 
-    >>> keeps((0.8, 0.5, 0.5), 4), keeps((0.8, 0.5, 0.5), 2)
+    >>> keep_per_block((0.8, 0.5, 0.5), 4), keep_per_block((0.8, 0.5, 0.5), 2)
     ((1.0, 0.8, 0.5, 0.5), (0.8, 0.5))
     """
     return (*(1.0 for _ in range(blocks - len(rates))), *rates[:blocks])
@@ -54,7 +54,7 @@ class ConvDown(nn.Module):
     half the arithmetic on 28 pixels, and every output of the mirrored stack sees equally many inputs.
 
     Args:
-        keep: what dropout keeps after the last blocks, where `forward` is given a stream.
+        keep: what dropout keeps after the last blocks, where `forward` gets a random stream.
         norm: batch norm after every convolution but the first (Radford et al. 2016, section 3).
     """
 
@@ -62,22 +62,22 @@ class ConvDown(nn.Module):
         self, size: int, channels: int, width: int, *, keep: tuple[float, ...] = (), norm: bool = False
     ) -> None:
         super().__init__()
-        sizes = halvings(size)
+        sizes = resolutions(size)
         widths = [channels] + [width * 2**i for i in range(len(sizes) - 1)]
         self.convs = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in pairwise(widths))
-        self.norms = nn.ModuleList(norm_of(width, norm and i > 0) for i, width in enumerate(widths[1:]))
-        self.keep = keeps(keep, len(self.convs))
+        self.norms = nn.ModuleList(batch_norm(width, norm and i > 0) for i, width in enumerate(widths[1:]))
+        self.keep = keep_per_block(keep, len(self.convs))
         self.dim = widths[-1] * sizes[-1] ** 2
 
     def forward(self, batch: Tensor, draws: torch.Generator | None = None) -> Tensor:
         for conv, norm, keep in zip(self.convs, self.norms, self.keep, strict=True):
-            batch = dropped(F.leaky_relu(norm(conv(batch)), 0.2), keep, draws)
+            batch = dropout(F.leaky_relu(norm(conv(batch)), 0.2), keep, draws)
         return batch.flatten(1)
 
 
-def norm_of(width: int, wanted: bool) -> nn.Module:
-    """Return a batch norm, or what does nothing."""
-    return nn.BatchNorm2d(width) if wanted else nn.Identity()
+def batch_norm(width: int, enabled: bool) -> nn.Module:
+    """Return a batch norm layer, or the identity."""
+    return nn.BatchNorm2d(width) if enabled else nn.Identity()
 
 
 class ConvUp(nn.Module):
@@ -89,7 +89,7 @@ class ConvUp(nn.Module):
 
     def __init__(self, latent_dim: int, size: int, channels: int, width: int, *, norm: bool = False) -> None:
         super().__init__()
-        sizes = halvings(size)[::-1]
+        sizes = resolutions(size)[::-1]
         widths = [width * 2**i for i in reversed(range(len(sizes) - 1))] + [channels]
         self.start = (widths[0], sizes[0], sizes[0])
         self.dense = nn.Linear(latent_dim, math.prod(self.start))
@@ -98,7 +98,7 @@ class ConvUp(nn.Module):
             nn.ConvTranspose2d(a, b, 4, 2, 1, output_padding=big - 2 * small)
             for a, b, small, big in zip(widths, widths[1:], sizes, sizes[1:], strict=False)
         )
-        self.norms = nn.ModuleList(norm_of(width, norm) for width in widths[:-1])
+        self.norms = nn.ModuleList(batch_norm(width, norm) for width in widths[:-1])
 
     def forward(self, latents: Tensor) -> Tensor:
         batch = self.dense(latents).unflatten(1, self.start)
@@ -111,7 +111,7 @@ class ConvUp(nn.Module):
 class DownBlock(nn.Module):
     """Two 3 × 3 convolutions beside a shortcut, to half the resolution (Gulrajani et al. 2017, appendix).
 
-    Normalised image by image: the critic's penalty is one for each image, and batch norm would mix them.
+    Normalised image by image, because the critic's gradient penalty is per image and batch norm would mix images.
     """
 
     def __init__(self, before: int, after: int) -> None:
@@ -149,22 +149,22 @@ class ResNetDown(nn.Module):
     """Images (n, c, s, s) → flat features (n, dim), for s = 4 · 2^i: the residual critic without its last layer.
 
     Args:
-        keep: what dropout keeps after the last blocks, where `forward` is given a stream.
+        keep: what dropout keeps after the last blocks, where `forward` gets a random stream.
     """
 
     def __init__(self, size: int, channels: int, width: int, *, keep: tuple[float, ...] = ()) -> None:
         super().__init__()
-        steps = len(halvings(size)) - 1
+        steps = len(resolutions(size)) - 1
         widths = [width * min(2**i, 8) for i in range(steps + 1)]
         self.entry = nn.Conv2d(channels, width, 3, padding=1)
         self.blocks = nn.Sequential(*(DownBlock(a, b) for a, b in pairwise(widths)))
-        self.keep = keeps(keep, steps)
+        self.keep = keep_per_block(keep, steps)
         self.dim = widths[-1] * 16
 
     def forward(self, batch: Tensor, draws: torch.Generator | None = None) -> Tensor:
         batch = self.entry(batch)
         for block, keep in zip(self.blocks, self.keep, strict=True):
-            batch = dropped(block(batch), keep, draws)
+            batch = dropout(block(batch), keep, draws)
         return F.relu(batch).flatten(1)
 
 
@@ -173,7 +173,7 @@ class ResNetUp(nn.Module):
 
     def __init__(self, latent_dim: int, size: int, channels: int, width: int) -> None:
         super().__init__()
-        steps = len(halvings(size)) - 1
+        steps = len(resolutions(size)) - 1
         widths = [width * min(2**i, 8) for i in reversed(range(steps + 1))]
         self.dense = nn.Linear(latent_dim, widths[0] * 16)
         self.start = (widths[0], 4, 4)
@@ -185,7 +185,7 @@ class ResNetUp(nn.Module):
 
 
 class Critic(nn.Module):
-    """Images → one number each; `hidden` is the layer before it. With a stream, its dropout is drawn from there."""
+    """Images → one score each; `hidden` is the layer before it. With a random stream, dropout is applied."""
 
     def __init__(self, trunk: ConvDown | ResNetDown) -> None:
         super().__init__()
@@ -197,31 +197,31 @@ class Critic(nn.Module):
         features: Tensor = self.trunk(batch, draws)
         return features
 
-    def judge(self, hidden: Tensor) -> Tensor:
-        """Return the numbers (n,) that belong to a last hidden layer (n, dim)."""
-        verdicts: Tensor = self.head(hidden)
-        return verdicts.flatten()
+    def score(self, hidden: Tensor) -> Tensor:
+        """Return the scores (n,) of a last hidden layer (n, dim)."""
+        scores: Tensor = self.head(hidden)
+        return scores.flatten()
 
     def forward(self, batch: Tensor, draws: torch.Generator | None = None) -> Tensor:
-        return self.judge(self.hidden(batch, draws))
+        return self.score(self.hidden(batch, draws))
 
 
 def generator_and_critic(
     size: int, channels: int, width: int, latent_dim: int, *, residual: bool | None = None, keep: tuple[float, ...] = ()
 ) -> tuple[nn.Module, Critic]:
-    """Return an untrained pair. Where it is not said: plain convolutions up to 32 pixels, residual blocks above."""
+    """Return an untrained pair; by default plain convolutions up to 32 pixels and residual blocks above."""
     if size > 32 if residual is None else residual:
         return ResNetUp(latent_dim, size, channels, width), Critic(ResNetDown(size, channels, width, keep=keep))
     return ConvUp(latent_dim, size, channels, width), Critic(ConvDown(size, channels, width, keep=keep))
 
 
 def move_to(net: nn.Module, device: torch.device) -> None:
-    """Move a network, its convolutions' weights laid out with channels last: twice as fast on a CPU in bf16."""
+    """Move a network to a device, with channels last in memory: twice as fast on a CPU in bf16."""
     net.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
 
 
-def check_square(shape: tuple[int, int, int], who: str) -> None:
-    """Refuse images (h, w, c) that these stacks cannot halve and double.
+def check_square(shape: tuple[int, int, int], part: str) -> None:
+    """Check that these networks can halve and double images of this shape (h, w, c).
 
     Raises:
         UserError: they are not squares of 8 to 32 pixels, or of 64, 128 …
@@ -229,14 +229,14 @@ def check_square(shape: tuple[int, int, int], who: str) -> None:
     height, width, _ = shape
     if height != width or height < 8 or (height > 32 and height & (height - 1)):
         raise UserError(
-            f"a pool of {height} × {width}",
-            rule=f"{who} works on square images of 8 to 32 pixels, or of 64, 128 …",
-            hint="set `size` under [pool], for example 64: in a new project folder",
+            f"the pool's images have {height} × {width} pixels",
+            rule=f"{part} needs square images of 8 to 32 pixels, or of 64, 128 …",
+            hint="set `size` under [pool], for example size = 64, in a new project folder",
         )
 
 
 def initialise(net: nn.Module, generator: torch.Generator) -> None:
-    """Draw every weight from a stream of one's own (He et al. 2015), biases zero: torch's default draws are global."""
+    """Draw every weight from a given stream (He et al. 2015) and set biases to zero."""
     for module in net.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             nn.init.kaiming_normal_(module.weight, a=0.2, generator=generator)

@@ -1,4 +1,4 @@
-"""Between stored images and the float batches that networks see."""
+"""Conversion between stored images and the float batches that networks take."""
 
 from __future__ import annotations
 

@@ -31,11 +31,11 @@ Shape: TypeAlias = tuple[int, int, int]
 @lru_cache(4)
 def toy_generator(shape: Shape) -> TrainedGenerator:
     """Return an untrained generator and its critic, the same each time."""
-    drawer, critic = generator_and_critic(shape[0], shape[2], 4, 4)
-    for net in (drawer, critic):
+    generator, critic = generator_and_critic(shape[0], shape[2], 4, 4)
+    for net in (generator, critic):
         initialise(net, torch_stream(stream(0, "toy critic")))
         net.to(here()).eval().requires_grad_(False)
-    return TrainedGenerator(4, drawer, critic.hidden, critic.trunk.dim, here())
+    return TrainedGenerator(4, generator, critic.hidden, critic.trunk.dim, here())
 
 
 def toy_inputs(shape: Shape) -> ExtractorInputs:

@@ -19,7 +19,7 @@ from support.training_twins import training_twins
 from asal.errors import DamageError, UserError
 from asal.models.checkpoints import load_state
 from asal.models.generators import TrainedGenerator, generators, wgan_gp
-from asal.models.generators.adversarial import Losses, begin
+from asal.models.generators.adversarial import Losses, start_training
 from asal.models.generators.quality import draw, frechet
 from asal.models.generators.wgan_gp import WganGp
 from asal.models.networks import ConvDown, ConvUp, ResNetDown, ResNetUp
@@ -61,27 +61,27 @@ def loaded(self: Any, folder: Path, shape: Any, **parts: Any) -> TrainedGenerato
 
 def draws_up_to_255(self: Any, folder: Path, shape: Any) -> TrainedGenerator:
     right = WganGp.load(self, folder, shape)
-    return loaded(self, folder, shape, drawer=lambda z: (right.drawer(z) + 1) * 127.5)
+    return loaded(self, folder, shape, generator=lambda z: (right.generator(z) + 1) * 127.5)
 
 
 def draws_the_mean(self: Any, folder: Path, shape: Any) -> TrainedGenerator:
     right = WganGp.load(self, folder, shape)
-    return loaded(self, folder, shape, drawer=lambda z: right.drawer(0 * z))
+    return loaded(self, folder, shape, generator=lambda z: right.generator(0 * z))
 
 
 def draws_without_gradient(self: Any, folder: Path, shape: Any) -> TrainedGenerator:
     right = WganGp.load(self, folder, shape)
-    return loaded(self, folder, shape, drawer=torch.no_grad()(right.drawer))
+    return loaded(self, folder, shape, generator=torch.no_grad()(right.generator))
 
 
 def normalises_the_batch(self: Any, folder: Path, shape: Any) -> TrainedGenerator:
     right = WganGp.load(self, folder, shape)
-    return loaded(self, folder, shape, drawer=lambda z: right.drawer(z - z.mean(0)))
+    return loaded(self, folder, shape, generator=lambda z: right.generator(z - z.mean(0)))
 
 
 def initialises_when_loaded(self: Any, folder: Path, shape: Any) -> TrainedGenerator:
-    drawer, critic = self.networks(shape)
-    return TrainedGenerator(self.latent_dim, drawer, critic.hidden, critic.trunk.dim, torch.device("cpu"))
+    generator, critic = self.networks(shape)
+    return TrainedGenerator(self.latent_dim, generator, critic.hidden, critic.trunk.dim, torch.device("cpu"))
 
 
 def hides_its_hidden_layer(self: Any, folder: Path, shape: Any) -> TrainedGenerator:
@@ -139,7 +139,7 @@ def test_every_size_is_built_and_trained(name: str, size: int, channels: int) ->
         assert together.shape == (2, channels, size, size)
         alone = adversary.decode(latents(adversary, 2)[:1])
         torch.testing.assert_close(alone, together[:1], atol=1e-4, rtol=0)  # batch norm is that of the training
-        assert isinstance(adversary.drawer, ResNetUp if residual else ConvUp)
+        assert isinstance(adversary.generator, ResNetUp if residual else ConvUp)
         trunk = adversary.critic.__self__.trunk  # type: ignore[attr-defined]
         assert isinstance(trunk, ResNetDown if residual else ConvDown)
 
@@ -255,9 +255,9 @@ def test_two_processes_train_one_generator_and_go_on_after_a_cut(name: str) -> N
         for which in ("uncut", "cut"):
             assert part.load(folder / which, (8, 8, 1)).latent_dim == 4
             for rank in (0, 1):
-                ends[which, rank] = begin(fabric, part, (8, 8, 1), seed=9)
+                ends[which, rank] = start_training(fabric, part, (8, 8, 1), seed=9)
                 load_state(folder / which / f"rank-{rank}.safetensors", ends[which, rank].parts(0))
-        alone = begin(fabric, part, (8, 8, 1), seed=0)
+        alone = start_training(fabric, part, (8, 8, 1), seed=0)
     first = ends["uncut", 0]
     for where, training in ends.items():
         for net in ("generator", "critic", "averaged"):

@@ -123,7 +123,7 @@ def test_the_same_spec_gives_the_same_bytes(
 def test_losses_that_are_not_finite_are_said(start: Any, write_spec: Callable[..., Path], tiny: Path) -> None:
     before = bytes_of(tiny / "pool")
     said = start("prepare", write_spec(tiny, generator={"learning_rate": 1e30})).wait()
-    said.refused("a generator's losses stay finite", "at step", "lower `learning_rate`")
+    said.refused("the losses must stay finite", "at step", "lower `learning_rate`")
     assert bytes_of(tiny / "pool") == before
 
 

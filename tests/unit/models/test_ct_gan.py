@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from asal.errors import UserError
 from asal.models.generators import generators
-from asal.models.generators.adversarial import AdversarialTraining, begin, set_rate
+from asal.models.generators.adversarial import AdversarialTraining, set_rate, start_training
 from asal.models.generators.ct_gan import CtGan, consistency_term
-from asal.models.networks import ConvDown, Critic, ResNetDown, ResNetUp, dropped, generator_and_critic, initialise
+from asal.models.networks import ConvDown, Critic, ResNetDown, ResNetUp, dropout, generator_and_critic, initialise
 from asal.models.tensors import to_batch
 from asal.runtime.devices import Device
 from asal.runtime.rng import stream, torch_stream
@@ -48,7 +48,7 @@ class Pixels(nn.Module):
     dim = 4
 
     def forward(self, batch: Tensor, draws: torch.Generator | None = None) -> Tensor:
-        return dropped(batch, 0.5, draws).flatten(1)
+        return dropout(batch, 0.5, draws).flatten(1)
 
 
 def linear_duel(part: CtGan, fakes: Tensor) -> AdversarialTraining:
@@ -95,12 +95,12 @@ def test_the_losses_of_a_linear_critic_from_its_masks() -> None:
 
 def test_dropout_keeps_its_share_and_the_mean() -> None:
     batch = torch.ones(50, 4, 10, 10)
-    seen = dropped(batch, 0.8, draws())
+    seen = dropout(batch, 0.8, draws())
     assert set(seen.unique().tolist()) == {0.0, 1.25}
     assert float((seen > 0).float().mean()) == pytest.approx(0.8, abs=0.01)
-    assert torch.equal(seen, dropped(batch, 0.8, draws())), "the same stream, another mask"
-    assert not torch.equal(seen, dropped(batch, 0.8, draws(1)))
-    assert dropped(batch, 0.8, None) is batch and dropped(batch, 1.0, draws()) is batch
+    assert torch.equal(seen, dropout(batch, 0.8, draws())), "the same stream, another mask"
+    assert not torch.equal(seen, dropout(batch, 0.8, draws(1)))
+    assert dropout(batch, 0.8, None) is batch and dropout(batch, 1.0, draws()) is batch
 
 
 @pytest.mark.parametrize(("size", "blocks"), [(8, 2), (32, 3), (64, 4)])
@@ -136,7 +136,7 @@ def test_the_rate_falls_to_zero_along_a_line() -> None:
     part = CtGan(**{**TINY, "learning_rate": 0.4})
     assert [part.rate(step) for step in range(8)] == pytest.approx([0.4, 0.35, 0.3, 0.25, 0.2, 0.15, 0.1, 0.05])
     fabric = Device("cpu").fabric("float32")
-    training = begin(fabric, part, (8, 8, 1), seed=0)
+    training = start_training(fabric, part, (8, 8, 1), seed=0)
     set_rate(training, part.rate(6))
     rates = [group["lr"] for adam in (training.generator_adam, training.critic_adam) for group in adam.param_groups]
     assert rates == pytest.approx([0.1, 0.1])
@@ -164,7 +164,7 @@ def test_residual_blocks_draw_small_images_too(size: int) -> None:
         train(part, folder, pool=toy_pool(shape))
         adversary = part.load(folder, shape)
         assert adversary.decode(latents(adversary, 2)).shape == (2, 3, size, size)
-        assert isinstance(adversary.drawer, ResNetUp)
+        assert isinstance(adversary.generator, ResNetUp)
         trunk: Any = adversary.critic.__self__.trunk  # type: ignore[attr-defined]
         assert isinstance(trunk, ResNetDown) and trunk.keep[-3:] == (0.8, 0.5, 0.5)[: len(trunk.keep)]
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from asal.models.generators.adversarial import AdversarialTraining, begin
+from asal.models.generators.adversarial import AdversarialTraining, start_training
 from asal.models.generators.dcgan import Dcgan
 from asal.models.tensors import to_batch
 from asal.runtime.devices import Device
@@ -81,7 +81,7 @@ def test_batch_norm_is_everywhere_but_at_the_images(size: int) -> None:
 
 def test_the_first_weights_are_those_of_the_paper() -> None:
     fabric = Device("cpu").fabric("float32")
-    training = begin(fabric, Dcgan(**{**TINY, "width": 32, "latent_dim": 100}), (32, 32, 3), seed=0)
+    training = start_training(fabric, Dcgan(**{**TINY, "width": 32, "latent_dim": 100}), (32, 32, 3), seed=0)
     for net in (training.generator, training.critic):
         for name, weight in net.state_dict().items():
             if name.split(".")[-1] not in ("weight", "bias"):

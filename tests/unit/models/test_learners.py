@@ -19,7 +19,7 @@ from asal.errors import UserError
 from asal.models.learners import learners
 from asal.models.learners.cnn import Cnn
 from asal.models.learners.linear import Linear
-from asal.models.learners.neural import AT_ONCE, NeuralModel, TrainingRecipe, augmented, train
+from asal.models.learners.neural import BATCH_ON_CPU, NeuralModel, TrainingRecipe, augment, train
 from asal.models.tensors import to_batch
 from asal.registry import Part
 from asal.runtime.rng import stream
@@ -306,10 +306,10 @@ def test_the_linear_model_is_at_its_minimum() -> None:
 
 def test_many_images_are_judged_in_blocks() -> None:
     model = fit("linear")
-    images = np.resize(toy_set()[0], (AT_ONCE + 7, 8, 8, 1))
-    assert model.predict(images).shape == (AT_ONCE + 7, CLASSES)
-    assert model.embed(images).shape == (AT_ONCE + 7, 64)
-    np.testing.assert_allclose(model.predict(images)[AT_ONCE:], model.predict(images[AT_ONCE:]), atol=1e-6)
+    images = np.resize(toy_set()[0], (BATCH_ON_CPU + 7, 8, 8, 1))
+    assert model.predict(images).shape == (BATCH_ON_CPU + 7, CLASSES)
+    assert model.embed(images).shape == (BATCH_ON_CPU + 7, 64)
+    np.testing.assert_allclose(model.predict(images)[BATCH_ON_CPU:], model.predict(images[BATCH_ON_CPU:]), atol=1e-6)
     assert model.predict(images[:0]).shape == (0, CLASSES)
     assert model.embed(images[:0]).shape == (0, 64)
 
@@ -343,10 +343,10 @@ def test_each_image_is_seen_once_before_any_twice() -> None:
 
 def test_augmented_images_are_shifts_and_mirrors_of_their_own() -> None:
     batch = torch.arange(2 * 36, dtype=torch.float32).reshape(2, 1, 6, 6)
-    assert augmented(batch, 0) is batch
+    assert augment(batch, 0) is batch
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        seen = [augmented(batch, 2) for _ in range(200)]
+        seen = [augment(batch, 2) for _ in range(200)]
     padded = F.pad(batch, (2,) * 4, mode="reflect")
     for number in range(2):
         allowed = [padded[number, :, y : y + 6, x : x + 6] for y in range(5) for x in range(5)]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy import linalg
 
-from asal.models.generators.quality import FEWEST, GRID, draw, frechet, save_grid, write_quality
+from asal.models.generators.quality import GRID, MIN_IMAGES, draw, frechet, save_grid, write_quality
 from asal.runtime.rng import stream
 from asal.testing.toys import toy_world
 
@@ -74,7 +74,7 @@ def test_a_generator_is_judged_on_any_pool(images: int, tmp_path: Path) -> None:
     write_quality(world.tools.generator, world.tools.extractor, world.pool, tmp_path, seed=0)
     said = json.loads((tmp_path / "quality.json").read_text())
     assert said["images"] == images // 2
-    if images // 2 < FEWEST:
+    if images // 2 < MIN_IMAGES:
         assert said["frechet"] is None
         assert said["frechet_real"] is None
     else:

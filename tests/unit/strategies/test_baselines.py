@@ -237,7 +237,7 @@ def test_the_module_averages_each_layer_and_joins_them() -> None:
 
 
 def fitted(detached_from: float, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Any]:
-    monkeypatch.setattr(learning_loss, "CUT", detached_from)
+    monkeypatch.setattr(learning_loss, "JOINT_SHARE", detached_from)
     images, labels = toy_set(60)
     learner = Cnn(width=2, hidden=6, steps=20, batch=8)
     plain = learner.fit(images, labels, CLASSES, stream(0, "toy"))

@@ -1,7 +1,7 @@
-"""What learns to draw the pool: trained once, on its images alone, and never on a label or a test image.
+"""Generators: trained once on the pool's images, never on a label or a test image.
 
 A generator is a frozen dataclass: its fields are the options of a spec, `train` fills a folder and can be
-cut at any moment, `load` opens that folder.
+interrupted at any moment, `load` opens that folder.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ class TrainedGenerator:
     """A trained generator, with the last hidden layer of the critic that it was trained against."""
 
     latent_dim: int
-    drawer: Callable[[Tensor], Tensor]  # (n, z) → (n, c, h, w) in [−1, 1]
+    generator: Callable[[Tensor], Tensor]  # (n, z) → (n, c, h, w) in [−1, 1]
     critic: Callable[[Tensor], Tensor]  # (n, c, h, w) → (n, hidden_dim)
     hidden_dim: int
     device: torch.device
 
     def decode(self, latents: Tensor) -> Tensor:
         """Map latents (n, z), wherever they are, to images (n, c, h, w) in [−1, 1] on this device."""
-        return self.drawer(latents.to(self.device))
+        return self.generator(latents.to(self.device))
 
     def hidden(self, batch: Tensor) -> Tensor:
         """Map images (n, c, h, w) to the critic's last hidden layer, (n, hidden_dim)."""

@@ -16,8 +16,8 @@ from asal.models.generators import TrainedGenerator, generators
 from asal.models.generators.adversarial import (
     AdversarialTraining,
     Count,
+    LossTerms,
     Shape,
-    Terms,
     load_generator,
     train_adversarial,
 )
@@ -33,14 +33,14 @@ class Dcgan:
 
     One step each, Adam at 2e-4 with β = (0.5, 0.999), batches of 128, 100 latents, first weights from N(0, 0.02²), and
     no batch norm in the generator's last layer and the critic's first are those of Radford et al. 2016 (sections 3
-    and 4); kernels of 4 × 4, the scales of batch norm from N(1, 0.02²), and a generator's step that draws images of its
-    own are those of their public code in torch (github.com/soumith/dcgan.torch). Plain convolutions at every size.
+    and 4); kernels of 4 × 4, the scales of batch norm from N(1, 0.02²), and a generator step that draws new
+    images are those of their public code in torch (github.com/soumith/dcgan.torch). Plain convolutions at every size.
 
-    Latents are N(0, I), where Radford et al. and GAAL have uniform ones: what climbs a score through the generator
-    starts from N(0, I), and a prior on ‖z‖ means N(0, I) too.
+    Latents are N(0, I), where Radford et al. and GAAL use uniform ones: latent optimisation starts from N(0, I), and a
+    prior on ‖z‖ assumes N(0, I) too.
 
-    Others see the last hidden layer with batch norm's running statistics, which are those of one batch of real images
-    to two of made ones: the critic's own step sees both, and the generator's step a made one.
+    The last hidden layer is computed with batch norm's running statistics, which come from one batch of real images per
+    two of synthetic ones: a critic step uses one of each, and a generator step a synthetic one.
     """
 
     steps: Count = 20_000  # of the generator; our choice
@@ -52,7 +52,7 @@ class Dcgan:
     precision: Precision = "bf16"
 
     def train(self, pool: Pool, folder: Path, seed: int, device: Device, progress: Progress) -> None:
-        """Train on the pool's images; see `train_duel`."""
+        """Train on the pool's images; see `train_adversarial`."""
         check_square(pool.shape, "dcgan")
         train_adversarial(self, pool, folder, seed, device, progress)
 
@@ -74,7 +74,7 @@ class Dcgan:
         )
 
     def initialise(self, net: nn.Module, draws: torch.Generator) -> None:
-        """Draw the weights from N(0, 0.02²) (section 4), and batch norm's from N(1, 0.02²), as the public code does."""
+        """Draw weights from N(0, 0.02²) (section 4), and batch norm's from N(1, 0.02²), as the public code does."""
         for name, weight in net.named_parameters():
             centre = 1.0 if ".norms." in f".{name}" else 0.0
             if name.endswith("bias"):
@@ -83,14 +83,14 @@ class Dcgan:
                 nn.init.normal_(weight, centre, 0.02, generator=draws)
 
     def betas(self, shape: Shape) -> tuple[float, float]:
-        """Return Adam's."""
+        """Return Adam's β."""
         return (0.5, 0.999)
 
     def rate(self, step: int) -> float:
         """Return the learning rate, the same in every step."""
         return self.learning_rate
 
-    def critic_loss(self, training: AdversarialTraining, real: Tensor) -> tuple[Tensor, Terms]:
+    def critic_loss(self, training: AdversarialTraining, real: Tensor) -> tuple[Tensor, LossTerms]:
         """L_D = −E log σ(D(x)) − E log(1 − σ(D(x̃))) (Goodfellow et al. 2014, eq. 1), each batch normalised alone."""
         terms = {
             "real": F.softplus(-training.critic(real).float()).mean(),

@@ -1,4 +1,4 @@
-"""How good a generator is: a grid of its images, and how far their features are from the pool's."""
+"""How good a generator is: a grid of its images, and the Fréchet distance of their features from the pool's."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from asal.runtime import artifacts
 from asal.runtime.rng import stream, torch_stream
 
 SAMPLE = 2_048  # images on each side of the distance
-FEWEST = 50  # with fewer the distance says nothing
+MIN_IMAGES = 50  # below, the distance means nothing
 GRID = 10  # images in a row and in a column of the picture
 
 
 def write_quality(generator: Generator, encoder: Extractor, pool: Pool, folder: Path, seed: int) -> None:
     """Write `samples.png` and `quality.json` into the folder.
 
-    `frechet` compares made images with real ones, and `frechet_real` two halves of real ones: what a perfect
-    generator would get. Both are in the encoder's feature space, so they compare generators of one pool only.
+    `frechet` compares synthetic images with real ones, and `frechet_real` two halves of real ones, as a perfect
+    generator would score. Both are in the encoder's feature space, so they compare generators of one pool only.
     """
     rng = stream(seed, "quality")
     n = min(SAMPLE, len(pool) // 2)
@@ -32,23 +32,23 @@ def write_quality(generator: Generator, encoder: Extractor, pool: Pool, folder: 
     )
     rng.shuffle(ids)
     real = _features(pool.read(ids), encoder)
-    made = draw(generator, n, rng)
-    one, other = np.array_split(real, 2)
-    enough = n >= FEWEST
+    synthetic = draw(generator, n, rng)
+    first, second = np.array_split(real, 2)
+    enough = n >= MIN_IMAGES
     artifacts.write_json(
         folder / "quality.json",
         {
-            "frechet": round(frechet(one, _features(made, encoder)), 4) if enough else None,
-            "frechet_real": round(frechet(one, other), 4) if enough else None,
+            "frechet": round(frechet(first, _features(synthetic, encoder)), 4) if enough else None,
+            "frechet_real": round(frechet(first, second), 4) if enough else None,
             "images": n,
             "space": "auto-encoder code, trained on the same pool",
         },
     )
-    save_grid(made[: GRID * GRID], folder / "samples.png")
+    save_grid(synthetic[: GRID * GRID], folder / "samples.png")
 
 
 def draw(generator: Generator, n: int, rng: np.random.Generator) -> Images:
-    """Return n made images from latents of N(0, I)."""
+    """Return n synthetic images from latents of N(0, I)."""
     import torch
 
     latents = torch.randn(n, generator.latent_dim, generator=torch_stream(rng))
@@ -57,7 +57,7 @@ def draw(generator: Generator, n: int, rng: np.random.Generator) -> Images:
 
 
 def frechet(a: Features, b: Features) -> float:
-    """Return the Fréchet distance of two samples (n, d), (m, d), each seen as a Gaussian (Heusel et al. 2017, eq. 6).
+    """Return the Fréchet distance of two samples (n, d), (m, d), each taken as a Gaussian (Heusel et al. 2017, eq. 6).
 
     ‖μ_a − μ_b‖² + tr(Σ_a + Σ_b − 2 (Σ_a Σ_b)^½), the last trace by the square roots of Σ_a Σ_b's eigenvalues.
     """

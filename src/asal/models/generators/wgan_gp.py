@@ -16,8 +16,8 @@ from asal.models.generators import TrainedGenerator, generators
 from asal.models.generators.adversarial import (
     AdversarialTraining,
     Count,
+    LossTerms,
     Shape,
-    Terms,
     load_generator,
     train_adversarial,
 )
@@ -29,11 +29,11 @@ from asal.runtime.progress import Progress
 @generators.register("wgan-gp")
 @dataclass(frozen=True)
 class WganGp:
-    """Wasserstein generator with a gradient penalty; plain convolutions up to 32 pixels, residual above.
+    """Wasserstein GAN with a gradient penalty; plain convolutions up to 32 pixels, residual blocks above.
 
     λ = 10, five critic steps, Adam with β = (0.5, 0.9) for plain convolutions and (0, 0.9) for residual ones,
     128 latents and the layers are Gulrajani's. The number of steps, the running average of the weights and
-    a width that fits the machine are our choice: the paper's supplement, which has its own, is not public.
+    a width that fits the machine are our choice: the values in the supplement of the ASAL paper are not public.
     """
 
     steps: Count = 20_000  # of the generator; our choice
@@ -47,7 +47,7 @@ class WganGp:
     precision: Precision = "bf16"
 
     def train(self, pool: Pool, folder: Path, seed: int, device: Device, progress: Progress) -> None:
-        """Train on the pool's images; see `train_duel`."""
+        """Train on the pool's images; see `train_adversarial`."""
         check_square(pool.shape, "wgan-gp")
         train_adversarial(self, pool, folder, seed, device, progress)
 
@@ -60,18 +60,18 @@ class WganGp:
         return generator_and_critic(shape[0], shape[2], self.width, self.latent_dim)
 
     def initialise(self, net: nn.Module, draws: torch.Generator) -> None:
-        """Draw the first weights (He et al. 2015)."""
+        """Draw the initial weights (He et al. 2015)."""
         initialise(net, draws)
 
     def betas(self, shape: Shape) -> tuple[float, float]:
-        """Return Adam's."""
+        """Return Adam's β."""
         return (0.5 if shape[0] <= 32 else 0.0, 0.9)
 
     def rate(self, step: int) -> float:
         """Return the learning rate, the same in every step."""
         return self.learning_rate
 
-    def critic_loss(self, training: AdversarialTraining, real: Tensor) -> tuple[Tensor, Terms]:
+    def critic_loss(self, training: AdversarialTraining, real: Tensor) -> tuple[Tensor, LossTerms]:
         """L_D = E D(x̃) − E D(x) + λ E (‖∇D(x̂)‖₂ − 1)² (Gulrajani et al. 2017, eq. 3)."""
         share = torch.rand(self.batch, generator=training.draws)
         fake = training.fake()
@@ -81,18 +81,18 @@ class WganGp:
 
     def generator_loss(self, training: AdversarialTraining) -> Tensor:
         """L_G = −E D(x̃)."""
-        worth: Tensor = training.critic(training.fake()).mean()
-        return -worth
+        score: Tensor = training.critic(training.fake()).mean()
+        return -score
 
 
 def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, share: Tensor) -> Tensor:
     """Return E (‖∇D(x̂)‖₂ − 1)², x̂ = share · real + (1 − share) · fake (Gulrajani et al. 2017, eq. 3).
 
     Args:
-        share: (n,) uniform in [0, 1], one for each image.
+        share: (n,) uniform in [0, 1], one per image.
     """
     share = share.to(real).view(-1, 1, 1, 1)
     between = (share * real + (1 - share) * fake).requires_grad_()
-    (slope,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
-    steepness: Tensor = slope.float().flatten(1).norm(dim=1)
-    return (steepness - 1).square().mean()
+    (gradient,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
+    norms: Tensor = gradient.float().flatten(1).norm(dim=1)
+    return (norms - 1).square().mean()

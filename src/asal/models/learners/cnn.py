@@ -24,7 +24,7 @@ Count = Annotated[int, Ge(1)]
 class Cnn:
     """Two 3 × 3 convolutions with pooling and one hidden layer; trained from scratch in a fixed number of steps.
 
-    Our choice throughout: the paper's networks are in its supplement, which is not public.
+    All values are our choice: the paper's networks are in its supplement, which is not public.
     """
 
     width: Count = 32
@@ -34,14 +34,14 @@ class Cnn:
     batch: Count = 64
     learning_rate: Annotated[float, Gt(0)] = 3e-3
     weight_decay: Annotated[float, Ge(0)] = 0.0
-    augment: Annotated[int, Ge(0)] = 0  # pixels; see `asal.models.learners.neural.augmented`
+    augment: Annotated[int, Ge(0)] = 0  # pixels; see `asal.models.learners.neural.augment`
 
     def fit(self, images: Images, labels: Labels, classes: int, rng: np.random.Generator) -> NeuralModel:
         """Fit to uint8 images (n, h, w, c) and labels (n,) in 0 … classes − 1."""
         return train(partial(self.network, images.shape[1:], classes), self._recipe, images, labels, classes, rng)
 
     def loss_predicting(self) -> LossPredictingLearner:
-        """Return the learner that trains the same network with a module that foretells its loss."""
+        """Return the learner that trains the same network together with a module that predicts its loss."""
         return LossPredictingLearner(self.network, self._recipe)
 
     @property

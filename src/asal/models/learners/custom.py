@@ -1,4 +1,4 @@
-"""One's own classifier, named by a dotted path."""
+"""Custom classifiers, named by a dotted path."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class TorchFactory:
     weight_decay: Annotated[float, Ge(0)] = 0.0
 
     def __post_init__(self) -> None:
-        resolve(self.factory)  # a misspelt one is said before anything is trained
+        resolve(self.factory)  # report a misspelt path before anything is trained
 
     def fit(self, images: Images, labels: Labels, classes: int, rng: np.random.Generator) -> NeuralModel:
-        """Make a fresh module and train it on uint8 images (n, h, w, c) and labels (n,)."""
+        """Create a module and train it on uint8 images (n, h, w, c) and labels (n,)."""
         recipe = TrainingRecipe(self.steps, self.batch, self.learning_rate, self.weight_decay)
 
         def make() -> Any:
-            return made(self.factory, shape=images.shape[1:], classes=classes, **self.options)
+            return call_factory(self.factory, shape=images.shape[1:], classes=classes, **self.options)
 
         return train(make, recipe, images, labels, classes, rng)
 
@@ -53,8 +53,8 @@ class TorchFactory:
 class SklearnFactory:
     """Your own scikit-learn style classifier: `factory = "sklearn.ensemble:RandomForestClassifier"`; has no gradient.
 
-    It is made with `options` (and `random_state` where it takes one), sees pixels as rows in [0, 1], and needs `fit`
-    and `predict_proba`. Strategies that climb a score by gradient, such as `asal`, cannot use it.
+    It is created with `options` (and `random_state` where it takes one), gets pixels as rows in [0, 1], and needs `fit`
+    and `predict_proba`. Strategies that follow a gradient, such as `asal`, cannot use it.
     """
 
     factory: str
@@ -65,12 +65,12 @@ class SklearnFactory:
 
     def fit(self, images: Images, labels: Labels, classes: int, rng: np.random.Generator) -> SklearnModel:
         """Fit to uint8 images (n, h, w, c) and labels (n,); classes without a label get probability zero."""
-        estimator = made(self.factory, **self.options)
+        estimator = call_factory(self.factory, **self.options)
         if not hasattr(estimator, "predict_proba"):
             raise UserError(
                 f"{self.factory} has no predict_proba",
-                rule="a classifier has `fit` and `predict_proba`",
-                hint="choose another, or wrap it in sklearn.calibration:CalibratedClassifierCV",
+                rule="a classifier needs `fit` and `predict_proba`",
+                hint="choose another classifier, or wrap it in sklearn.calibration:CalibratedClassifierCV",
             )
         if "random_state" in getattr(estimator, "get_params", dict)():
             estimator.set_params(random_state=int(rng.integers(2**31)))
@@ -78,16 +78,15 @@ class SklearnFactory:
             estimator.fit(_rows(images), labels)
         except ValueError as error:  # many classifiers refuse labels of one class
             raise UserError(
-                f"{self.factory}: {error}",
-                rule="your classifier can be fitted to the labels that there are",
-                hint="label images of other classes first, or choose another classifier",
+                f"{self.factory} cannot be fitted to these labels: {error}",
+                hint="label images of more classes first, or choose another classifier",
             ) from error
         return SklearnModel(estimator, classes)
 
 
 @dataclass(frozen=True)
 class SklearnModel:
-    """A fitted estimator; its columns are put where their classes belong."""
+    """A fitted estimator; its columns are moved to the places of their classes."""
 
     estimator: Any
     classes: int
@@ -99,44 +98,43 @@ class SklearnModel:
         return probs
 
     def embed(self, images: Images) -> Features:
-        """Return the pixels: such a classifier has no layer below its last."""
+        """Return the pixels: such a classifier has no hidden layer."""
         return _rows(images)
 
     def logits(self, batch: Any) -> Any:
-        """Refuse: there is no gradient. A spec that needs one is refused long before this is called."""
+        """Raise an error: there is no gradient. Validation refuses a spec that needs one before this is called."""
         raise UserError(
-            f"{type(self.estimator).__name__}, which has none",
-            rule="a strategy that climbs a score needs a classifier with a gradient",
+            f"{type(self.estimator).__name__} has no gradient",
+            rule="latent optimisation needs a classifier with a gradient",
             hint="use the learner linear, cnn or torch",
         )
 
 
-def made(factory: str, **arguments: Any) -> Any:
+def call_factory(factory: str, **arguments: Any) -> Any:
     """Call what a dotted path names."""
     try:
         return resolve(factory)(**arguments)
     except TypeError as error:
         raise UserError(
-            f"{factory}({', '.join(arguments)}): {error}",
-            rule="a factory takes what it is called with",
+            f"{factory} cannot be called with {', '.join(arguments) or 'no arguments'}: {error}",
             hint="change its signature, or `options` under [learner]",
         ) from error
 
 
 def resolve(path: str) -> Callable[..., Any]:
-    """Return what `package.module:name` names; modules in the working directory are found too."""
+    """Import what `package.module:name` names; modules in the working directory are found too."""
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     module, _, name = path.partition(":")
     try:
-        found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+        target: Callable[..., Any] = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise UserError(
-            f"'{path}' ({error})",
+            f"the factory '{path}' cannot be imported: {error}",
             rule="a factory is named as 'package.module:function'",
             hint="check the spelling, and that the package is installed in this environment",
         ) from None
-    return found
+    return target
 
 
 def _rows(images: Images) -> Features:

@@ -21,18 +21,18 @@ from asal.runtime.devices import here
 @learners.register("linear", provides=("gradient", "linear"))
 @dataclass(frozen=True)
 class Linear:
-    """Softmax regression on raw pixels, fitted to the end by L-BFGS.
+    """Softmax regression on raw pixels, fitted to convergence by L-BFGS.
 
     The objective is the mean cross entropy + l2/2 ‖W‖² (b is free). With l2 > 0 it has one minimum, so that the
-    result hangs on no initial weights. How the paper regularises is unknown: l2 is our choice.
+    result does not depend on initial weights. How the paper regularises is unknown: l2 is our choice.
     """
 
     l2: Annotated[float, Ge(0), Le(1e6)] = 0.1
     iterations: Annotated[int, Ge(1)] = 200
 
     def fit(self, images: Images, labels: Labels, classes: int, rng: np.random.Generator) -> NeuralModel:
-        """Fit to uint8 images (n, h, w, c) and labels (n,) in 0 … classes − 1; `rng` is not drawn from."""
-        x = to_batch(images).flatten(1)  # on the CPU: a few hundred rows are fitted there before a GPU has woken up
+        """Fit to uint8 images (n, h, w, c) and labels (n,) in 0 … classes − 1; `rng` is not used."""
+        x = to_batch(images).flatten(1)  # on the CPU: a few hundred rows are fitted before a GPU has started
         y = torch.tensor(labels)
         weight = torch.zeros(classes, x.shape[1], requires_grad=True)
         bias = torch.zeros(classes, requires_grad=True)
@@ -47,6 +47,6 @@ class Linear:
             return loss.detach()
 
         optimizer.step(objective)
-        head = nn.utils.skip_init(nn.Linear, x.shape[1], classes)  # the usual weights are drawn from a global stream
+        head = nn.utils.skip_init(nn.Linear, x.shape[1], classes)  # torch draws weights from its global stream
         head.weight.data, head.bias.data = weight.detach(), bias.detach()
         return NeuralModel(nn.Sequential(nn.Flatten(), head).to(here()).eval().requires_grad_(False))

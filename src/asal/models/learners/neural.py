@@ -1,4 +1,4 @@
-"""What every learner made of a torch module shares: the trained model, and one training loop."""
+"""What all learners that train a torch module share: the trained model and the training loop."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from asal.models.tensors import to_batch
 from asal.runtime.devices import here
 from asal.runtime.progress import track
 
-AT_ONCE = 256  # images a forward pass on a CPU: what it needs stays in the caches
-AT_ONCE_ON_A_GPU = 4096  # which wants to be filled
+BATCH_ON_CPU = 256  # images per forward pass: activations stay in the caches
+BATCH_ON_GPU = 4096  # images per forward pass: a GPU needs large batches
 
 
 @dataclass(frozen=True)
@@ -35,22 +35,22 @@ class NeuralModel:
     @torch.inference_mode()
     def predict(self, images: Images) -> Probs:
         """Return the softmax of the logits."""
-        # (k, n) in memory: a pass over ten classes image by image takes several times as long as one along the images.
-        rows = [self.logits(to_batch(block)).cpu().T.contiguous() for block in blocks_of(images)]
+        # (k, n) in memory: the softmax over a few classes is several times faster along the images.
+        rows = [self.logits(to_batch(block)).cpu().T.contiguous() for block in in_batches(images)]
         return np.concatenate([block.double().softmax(0).numpy() for block in rows], axis=1).T
 
     @torch.inference_mode()
     def embed(self, images: Images) -> Features:
         """Return what goes into the last linear layer, flat."""
-        caught: list[Tensor] = []
+        inputs: list[Tensor] = []
         last = [m for m in self.net.modules() if isinstance(m, nn.Linear)][-1]
-        hook = last.register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0].flatten(1)))
+        hook = last.register_forward_pre_hook(lambda _, args: inputs.append(args[0].flatten(1)))
         try:
-            for block in blocks_of(images):
+            for block in in_batches(images):
                 self.logits(to_batch(block))
         finally:
             hook.remove()
-        return torch.cat(caught).float().cpu().numpy()
+        return torch.cat(inputs).float().cpu().numpy()
 
     def head(self) -> tuple[Features, Features]:
         """Return the last linear layer's weights (k, d) and biases (k,)."""
@@ -59,9 +59,9 @@ class NeuralModel:
         return last.weight.detach().cpu().numpy(), bias.detach().cpu().numpy()
 
 
-def blocks_of(images: Images) -> list[Images]:
-    """Cut images into as many as a forward pass takes, one block at the least."""
-    size = AT_ONCE if here().type == "cpu" else AT_ONCE_ON_A_GPU
+def in_batches(images: Images) -> list[Images]:
+    """Split images into batches for a forward pass; there is at least one, which may be empty."""
+    size = BATCH_ON_CPU if here().type == "cpu" else BATCH_ON_GPU
     return [images[start : start + size] for start in range(0, max(len(images), 1), size)]
 
 
@@ -73,7 +73,7 @@ class TrainingRecipe:
     batch: int
     learning_rate: float
     weight_decay: float
-    augment: int = 0  # pixels that an image is shifted by at most, beside being turned left to right; 0 leaves it alone
+    augment: int = 0  # images are mirrored at random and shifted by up to this many pixels; 0: neither
 
 
 def train(
@@ -84,10 +84,10 @@ def train(
     classes: int,
     rng: np.random.Generator,
 ) -> NeuralModel:
-    """Make a fresh module and train it by Adam on the cross entropy, with a cosine-shaped learning rate.
+    """Create a module and train it by Adam on the cross entropy, with a cosine schedule of the learning rate.
 
-    Modules and dropout draw from torch's global stream; it is seeded from `rng` for the time of the training and
-    put back as it was, so that nothing outside is moved and nothing outside moves the result.
+    Modules and dropout draw from torch's global stream: it is seeded from `rng` for the time of the training and
+    restored afterwards, so that the training and the rest of the program do not influence each other.
     """
     y = torch.tensor(labels).to(here())
     with torch.random.fork_rng(devices=[]):
@@ -96,9 +96,9 @@ def train(
         move_to(net, here())
         optimizer = torch.optim.Adam(net.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.steps)
-        for rows in track(batches(len(images), recipe), recipe.steps, "steps"):
-            batch = augmented(to_batch(images[rows]), recipe.augment).to(here())
-            loss = F.cross_entropy(shaped(net(batch), classes), y[rows])
+        for rows in track(batch_rows(len(images), recipe), recipe.steps, "steps"):
+            batch = augment(to_batch(images[rows]), recipe.augment).to(here())
+            loss = F.cross_entropy(check_logits(net(batch), classes), y[rows])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -106,23 +106,23 @@ def train(
     return NeuralModel(net.eval().requires_grad_(False))
 
 
-def augmented(batch: Tensor, pixels: int) -> Tensor:
-    """Return the batch (n, c, h, w), each image shifted by up to so many pixels, half of them mirrored; itself for 0.
+def augment(batch: Tensor, pixels: int) -> Tensor:
+    """Return the batch (n, c, h, w), each image shifted by up to `pixels`, half of them mirrored; unchanged for 0.
 
-    Draws from torch's global stream. Edges are mirrored into what a shift uncovers.
+    Draws from torch's global stream. What a shift uncovers is filled by reflection at the edge.
     """
     if pixels == 0:
         return batch
     height, width = batch.shape[2:]
     padded = F.pad(batch, (pixels,) * 4, mode="reflect")
-    places = torch.randint(2 * pixels + 1, (len(batch), 2)).tolist()
-    moved = [image[:, y : y + height, x : x + width] for image, (y, x) in zip(padded, places, strict=True)]
+    offsets = torch.randint(2 * pixels + 1, (len(batch), 2)).tolist()
+    shifted = [image[:, y : y + height, x : x + width] for image, (y, x) in zip(padded, offsets, strict=True)]
     mirrored = torch.rand(len(batch), 1, 1, 1) < 0.5
-    return torch.where(mirrored, torch.stack(moved).flip(3), torch.stack(moved))
+    return torch.where(mirrored, torch.stack(shifted).flip(3), torch.stack(shifted))
 
 
-def batches(n: int, recipe: TrainingRecipe) -> Iterator[Tensor]:
-    """Yield the rows of every step's batch: every image once before any twice. Draws from torch's global stream."""
+def batch_rows(n: int, recipe: TrainingRecipe) -> Iterator[Tensor]:
+    """Yield the rows of each step's batch, epoch by epoch. Draws from torch's global stream."""
     order = torch.empty(0, dtype=torch.int64)
     for _ in range(recipe.steps):
         if len(order) < min(recipe.batch, n):
@@ -131,16 +131,16 @@ def batches(n: int, recipe: TrainingRecipe) -> Iterator[Tensor]:
         yield rows
 
 
-def shaped(logits: Tensor, classes: int) -> Tensor:
-    """Return logits (n, classes).
+def check_logits(logits: Tensor, classes: int) -> Tensor:
+    """Return the logits unchanged.
 
     Raises:
-        UserError: they have another shape.
+        UserError: their shape is not (n, classes).
     """
     if logits.ndim != 2 or logits.shape[1] != classes:
         raise UserError(
-            f"an output of shape {tuple(logits.shape)}",
-            rule=f"a classifier gives one logit for each of {classes} classes",
-            hint="let the factory use its argument `classes`",
+            f"the classifier's output has shape {tuple(logits.shape)}, not (n, {classes})",
+            rule=f"a classifier returns one logit for each of {classes} classes",
+            hint="use the argument `classes` in the factory",
         )
     return logits
