@@ -102,6 +102,8 @@ def upward(name: str, others: Iterable[str], layers: Sequence[set[str]]) -> list
     """Return the imports of a package that the layers forbid."""
     if name == "testing":
         return [f"testing → {other}" for other in sorted(FACES & set(others))]
+    if name == "__main__":  # `python -m asal` starts the command line, and is on no layer
+        return [f"__main__ → {other}" for other in sorted(set(others) - {"cli"})]
     wrong = []
     for other in sorted(set(others) - {name}):
         if other == "testing":

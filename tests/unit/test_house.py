@@ -24,10 +24,8 @@ LAYERS = [
     {"project"},
     {"experiments"},
     {"reports", "labelling"},
-    {"paper"},
-    {"web"},
+    {"paper", "web"},
     {"cli", "__init__"},
-    {"__main__"},
 ]
 HEAVY = (
     "torch",
