@@ -1,4 +1,4 @@
-"""What holds of every page that asal writes."""
+"""Checks of every page that asal writes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ VOID = {"meta", "link", "br", "img", "input", "hr"}
 
 
 class Outline(HTMLParser):
-    """What a page holds; refuses tags that do not close."""
+    """The tags of a page; refuses tags that do not close."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class Outline(HTMLParser):
 
 
 def check_alone(page: str) -> None:
-    """It needs no other file, and no script."""
+    """Check that a page needs no other file, and no script."""
     for tag, attrs in Outline(page).tags:
         assert tag not in {"script", "link", "iframe", "object"}
         links = [attrs.get(name) or "" for name in ("src", "href", "xlink:href")]
@@ -41,7 +41,7 @@ def check_alone(page: str) -> None:
 
 
 def check_readable(page: str, pictures: int, tables: int) -> None:
-    """It can be read without seeing it, and on a phone."""
+    """Check that a page can be read by a screen reader, and on a phone."""
     tags = Outline(page).tags
     ids = [attrs["id"] for _, attrs in tags if "id" in attrs]
     assert len(ids) == len(set(ids))

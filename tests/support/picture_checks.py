@@ -1,4 +1,4 @@
-"""What holds of every picture: it can be read."""
+"""Checks of every picture: its text can be read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.transforms import Bbox
 
 
 def texts(figure: Figure) -> list[tuple[str, Bbox]]:
-    """Return what is written in a picture, and where it came to lie."""
+    """Return the texts of a picture and their boxes."""
     renderer = FigureCanvasAgg(figure).get_renderer()
     figure.draw(renderer)
     axis = [axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]
@@ -19,8 +19,8 @@ def texts(figure: Figure) -> list[tuple[str, Bbox]]:
         (tick, sorted(it.get_view_interval())) for it in axis for tick in (*it.get_major_ticks(), *it.get_minor_ticks())
     ]
     beyond = {tick.label1 for tick, (low, high) in views if not low <= tick.get_loc() <= high}  # they are not drawn
-    found = [it for it in figure.findobj(matplotlib.text.Text) if it.get_text() and it.get_visible()]
-    return [(it.get_text(), it.get_window_extent(renderer)) for it in found if it not in beyond]
+    drawn = [it for it in figure.findobj(matplotlib.text.Text) if it.get_text() and it.get_visible()]
+    return [(it.get_text(), it.get_window_extent(renderer)) for it in drawn if it not in beyond]
 
 
 def overlap(one: Bbox, other: Bbox) -> bool:
@@ -29,10 +29,10 @@ def overlap(one: Bbox, other: Bbox) -> bool:
 
 
 def check(figure: Figure) -> None:
-    """No two texts lie on each other, and none is cut off by the picture's edge."""
+    """Check that no two texts overlap, and that the edge of the picture cuts none off."""
     written, edge = texts(figure), figure.bbox
     for text, box in written:
         assert box.x0 >= edge.x0 - 1 and box.x1 <= edge.x1 + 1, f"{text} is cut off"
         assert box.y0 >= edge.y0 - 1 and box.y1 <= edge.y1 + 1, f"{text} is cut off"
-    for (text, box), (other, there) in itertools.combinations(written, 2):
-        assert not overlap(box, there), f"{text} lies on {other}"
+    for (text, box), (other, other_box) in itertools.combinations(written, 2):
+        assert not overlap(box, other_box), f"{text} overlaps {other}"

@@ -1,4 +1,4 @@
-"""Run folders with made-up rows, as `asal run` writes them."""
+"""Run folders with synthetic rows, as `asal run` writes them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ INITIAL, BATCH = 10, 10
 
 
 def write_run(folder: Path, strategy: str, seed: int, accuracy: Sequence[float], **more: Any) -> Path:
-    """Write one run's rows: one a value of `accuracy`, the last without picks unless `finished` says otherwise."""
-    rng = stream(seed, "made up", strategy)
+    """Write one run's rows: one per value of `accuracy`, the last without picks unless `finished` says otherwise."""
+    rng = stream(seed, "made up", strategy)  # the path decides what is drawn
     classes, initial = more.get("classes", 2), more.get("initial", INITIAL)
     counts = np.full(classes, initial // classes)
     lines = []
@@ -51,8 +51,8 @@ def write_run(folder: Path, strategy: str, seed: int, accuracy: Sequence[float],
 
 def write_facts(folder: Path, strategies: Sequence[str], seeds: int, rounds: int, **facts: Any) -> None:
     description = {
-        "name": "made-up",
-        "spec": {"name": "made-up", "pool": {"source": "digits", "keep": [5, 7]}, "protocol": {"batch": BATCH}},
+        "name": "synthetic",
+        "spec": {"name": "synthetic", "pool": {"source": "digits", "keep": [5, 7]}, "protocol": {"batch": BATCH}},
         "spec_hash": "0123456789ab",
         "versions": {"asal": "0.1.0", "torch": "2.13.0"},
         "commit": "0" * 40,
@@ -62,7 +62,7 @@ def write_facts(folder: Path, strategies: Sequence[str], seeds: int, rounds: int
         "seeds": list(range(seeds)),
         "protocol": {"initial": INITIAL, "batch": BATCH, "budget": INITIAL + BATCH * (rounds - 1), "score": "entropy"},
         "reference": {"accuracy": 0.989},
-        "project": "made-up",
+        "project": "synthetic",
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "run.json").write_text(json.dumps(description | facts))
@@ -71,9 +71,9 @@ def write_facts(folder: Path, strategies: Sequence[str], seeds: int, rounds: int
 def write_experiment(
     folder: Path, saved: Mapping[str, float], *, seeds: int = 5, rounds: int = 20, counted: bool = False, **facts: Any
 ) -> Path:
-    """Write an experiment of made-up curves: `saved` says what share of the labels each strategy saves.
+    """Write an experiment of synthetic curves: `saved` says what share of the labels each strategy saves.
 
-    `counted` says whether the rows tell how many images were made up.
+    `counted` says whether the rows hold the number of synthetic images.
     """
     write_facts(folder, list(saved), seeds, rounds, **facts)
     classes = len(facts.get("classes", "57"))

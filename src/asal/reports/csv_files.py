@@ -1,4 +1,4 @@
-"""The CSV files, every row of the runs and every number of the tables; and a summary to be pasted as Markdown."""
+"""The CSV files: every row of the runs and every number of the tables; and a summary in Markdown."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ MEASURES = (
     "strategy", "measure", "mean", "low", "high", "interval", "seeds", "wins", "ties", "losses",
     "p", "p_holm", "median", "reached",
 )  # fmt: skip
-DUELS = (
+PAIRS = (
     "benchmark", "row", "column", "seeds", "wins", "ties", "losses", "mean", "low", "high", "interval", "verdict", "p",
 )  # fmt: skip
 VERDICTS = {1: "beats", 0: "ties", -1: "loses"}  # by the sign of an interval
 
 
 def rows_csv(results: Results) -> bytes:
-    """Return every row of every run, one a line; empty where no picks followed, or made-up images were not counted."""
+    """Return every row of every run, one per line; cells without a value stay empty."""
     heads = ["strategy", "seed", "round", "labels", "accuracy", "mean_score", "evaluations", "generated"]
     heads += [f"seconds_{part}" for part in Meter.PARTS] + [f"labelled_{name}" for name in results.facts["classes"]]
     lines: list[Sequence[object]] = []
@@ -40,19 +40,19 @@ def rows_csv(results: Results) -> bytes:
 
 
 def summary_csv(summaries: Sequence[Summary], reference: Reference | None = None) -> bytes:
-    """Return the tables' numbers, one a line.
+    """Return the tables' numbers, one per line.
 
-    A mean, its limits and how they were made; seeds won, tied and lost; p of Wilcoxon's test, alone and after Holm's
-    correction. Of labels needed: the mean over the seeds that `reached` the accuracy, and the median over all, which
-    is empty where it lies beyond the budget. Shares are of the fully supervised accuracy, where it is known.
+    A mean, its limits and how they were computed; seeds won, tied and lost; p of Wilcoxon's test, before and after
+    Holm's correction. Of labels needed: the mean over the seeds that `reached` the accuracy, and the median over all,
+    which is empty where it lies beyond the budget. Shares are of the fully supervised accuracy, where it is known.
     """
-    lines = ({"strategy": s.strategy} | line for s in summaries for line in _told(s, reference))
+    lines = ({"strategy": s.strategy} | line for s in summaries for line in _lines(s, reference))
     return csv_bytes(MEASURES, lines)
 
 
-def _told(s: Summary, reference: Reference | None) -> Iterator[Line]:
+def _lines(s: Summary, reference: Reference | None) -> Iterator[Line]:
     estimates = {"area": s.aubc} | {f"accuracy_at_{n}": e for n, e in s.accuracy.items()}
-    estimates |= {f"accuracy_within_{n}_evaluations": there.accuracy for n, there in s.within.items()}
+    estimates |= {f"accuracy_within_{n}_evaluations": within.accuracy for n, within in s.within.items()}
     for measure, e in estimates.items():
         yield {"measure": measure} | _limits(e)
     if s.gain:
@@ -83,20 +83,20 @@ def _pair(pair: Paired) -> Line:
 
 def _needed(needed: Needed) -> Line:
     seeds = len(needed.labels)
-    told: Line = {"reached": needed.reached, "seeds": seeds}
+    line: Line = {"reached": needed.reached, "seeds": seeds}
     if math.isfinite(needed.median):
-        told["median"] = needed.median
+        line["median"] = needed.median
     if needed.reached == seeds:
-        return _limits(estimate(needed.labels)) | told
-    return told | {"interval": "none: some never got there"} | ({"mean": needed.mean} if needed.reached else {})
+        return _limits(estimate(needed.labels)) | line
+    return line | {"interval": "none: some seeds did not reach it"} | ({"mean": needed.mean} if needed.reached else {})
 
 
 def summary_md(summaries: Sequence[Summary], baseline: str) -> bytes:
-    """Return the main numbers as a table in Markdown, one row a strategy, for a document."""
+    """Return the main numbers as a table in Markdown, one row per strategy, to paste into a document."""
     budgets, targets = list(summaries[0].accuracy), list(summaries[0].needed)
     heads = ["strategy", "area", f"minus {baseline} (95% CI)", "p, Holm", "won–tied–lost"]
     heads += [f"at {n:,}" for n in budgets] + [f"labels to {target.accuracy:.1%}" for target in targets]
-    heads += ["score of picks", f"× {baseline}", "evaluations a round", "seconds a round"]
+    heads += ["score of picks", f"× {baseline}", "evaluations per round", "seconds per round"]
     lines = [[s.strategy, f"{s.aubc.mean:.4f}", *_gain_md(s), *_costs_md(s)] for s in summaries]
     rows = ["| " + " | ".join(line) + " |" for line in (heads, *lines)]
     return "\n".join([rows[0], "|---" * len(heads) + "|", *rows[1:], ""]).encode()
@@ -114,7 +114,7 @@ def _gain_md(s: Summary) -> list[str]:
 def _costs_md(s: Summary) -> list[str]:
     labels = [f"> {it.budget:,.0f}" if math.isinf(it.median) else f"{it.median:,.0f}" for it in s.needed.values()]
     score = ["–" if math.isnan(s.score) else f"{s.score:.3f}", "–" if s.score_ratio is None else f"{s.score_ratio:.2f}"]
-    spent = f"{s.cost.evaluations:,.0f}" + (f" + {s.cost.generated:,.0f} made up" if s.cost.generated else "")
+    spent = f"{s.cost.evaluations:,.0f}" + (f" + {s.cost.generated:,.0f} synthetic" if s.cost.generated else "")
     return [
         *(f"{e.mean:.2%}" for e in s.accuracy.values()),
         *labels,
@@ -124,14 +124,14 @@ def _costs_md(s: Summary) -> list[str]:
     ]
 
 
-def pairwise_csv(fought: Mapping[str, Pairwise]) -> bytes:
-    """Return every pair of strategies on every benchmark, both ways round: the row's area minus the column's."""
+def pairwise_csv(compared: Mapping[str, Pairwise]) -> bytes:
+    """Return every pair of strategies on every benchmark, in both directions: the row's area minus the column's."""
     return csv_bytes(
-        DUELS,
+        PAIRS,
         (
             {"benchmark": title, "row": row, "column": column, "verdict": VERDICTS[pair.estimate.sign], "p": pair.p}
             | _pair(pair)
-            for title, pairs in fought.items()
+            for title, pairs in compared.items()
             for (row, column), pair in pairs.items()
         ),
     )
@@ -140,5 +140,6 @@ def pairwise_csv(fought: Mapping[str, Pairwise]) -> bytes:
 def matrix_csv(matrix: Matrix) -> bytes:
     """Return on how many benchmarks the row's strategy beats, ties with and loses to the column's."""
     heads = ("row", "column", "benchmarks", "beats", "ties", "loses")
-    tallies = matrix.cells.items()
-    return csv_bytes(heads, ([*pair, tally.count, tally.wins, tally.ties, tally.losses] for pair, tally in tallies))
+    return csv_bytes(
+        heads, ([*pair, cell.count, cell.wins, cell.ties, cell.losses] for pair, cell in matrix.cells.items())
+    )

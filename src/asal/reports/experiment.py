@@ -1,4 +1,4 @@
-"""The report of an experiment: one page that needs no other file, the pictures and the tables beside it."""
+"""The report of an experiment: one self-contained page, with its pictures and tables beside it."""
 
 from __future__ import annotations
 
@@ -31,32 +31,32 @@ def report(
 
     Args:
         folder: what `asal run` wrote, finished or not.
-        budgets: numbers of labels at which accuracies are told; by default the quarter points of the budget.
-        targets: accuracies, 0 … 1, for which the labels needed are told; by default 90, 95 and 99% of the fully
+        budgets: numbers of labels at which accuracies are reported; by default the quarter points of the budget.
+        targets: accuracies, 0 … 1, for which the labels needed are reported; by default 90, 95 and 99% of the fully
             supervised accuracy, where it is known, and what the baseline ends with.
         baseline: the strategy that the others are compared with; by default "random", else the first one.
-        watch: is told of each picture.
+        progress: is called after each picture.
 
     Raises:
-        UserError: no round is there yet, a budget that the curves do not reach, or a target that is no accuracy.
+        UserError: there is no row yet, a budget lies outside of a curve, or a target is not an accuracy.
     """
     results = load(folder)
     if not results.runs:
         raise UserError(
-            f"{folder} holds no whole row yet",
+            f"{folder} holds no complete row yet",
             rule="a report needs at least one trained classifier",
             hint="let `asal run` finish its first round",
         )
-    found = _findings(results, budgets, _checked(targets), results.baseline(baseline))
-    pictures = render_all(_drawings(found), progress, "report")
+    findings = _findings(results, budgets, _checked(targets), results.baseline(baseline))
+    pictures = render_all(_drawings(findings), progress, "report")
     csvs = {
         "rows.csv": csv_files.rows_csv(results),
-        "summary.csv": csv_files.summary_csv(found.summaries, results.reference),
-        "matrix.csv": csv_files.pairwise_csv({str(results.facts["name"]): found.pairwise}),
+        "summary.csv": csv_files.summary_csv(findings.summaries, results.reference),
+        "matrix.csv": csv_files.pairwise_csv({str(results.facts["name"]): findings.pairwise}),
     }
-    if found.summaries:
-        csvs["summary.md"] = csv_files.summary_md(found.summaries, found.baseline)
-    return publish(results.folder, "report.html", _page(found, pictures), pictures, csvs)
+    if findings.summaries:
+        csvs["summary.md"] = csv_files.summary_md(findings.summaries, findings.baseline)
+    return publish(results.folder, "report.html", _page(findings, pictures), pictures, csvs)
 
 
 def _checked(targets: Sequence[float] | None) -> list[Target] | None:
@@ -64,7 +64,7 @@ def _checked(targets: Sequence[float] | None) -> list[Target] | None:
         return None
     if wrong := [target for target in targets if not 0 < target <= 1]:
         raise UserError(
-            f"{wrong[0]:g}",
+            f"the target {wrong[0]:g} is not an accuracy",
             rule="a target is an accuracy above 0 and up to 1",
             hint=f"write {wrong[0] / 100:g} for {wrong[0]:g}%" if 1 < wrong[0] <= 100 else "write, for example, 0.95",
         )
@@ -73,7 +73,7 @@ def _checked(targets: Sequence[float] | None) -> list[Target] | None:
 
 @dataclass(frozen=True)
 class _Findings:
-    """All that the page tells of, computed once."""
+    """All that the page shows, computed once."""
 
     results: Results
     baseline: str
@@ -97,7 +97,7 @@ class _Findings:
 def _findings(
     results: Results, budgets: Sequence[int] | None, targets: Sequence[Target] | None, baseline: str
 ) -> _Findings:
-    names, fought = results.strategies, pairwise(results)
+    names, compared = results.strategies, pairwise(results)
     return _Findings(
         results,
         baseline,
@@ -106,8 +106,8 @@ def _findings(
         accuracy=[line for name in names if (line := curve(results, name))],
         scores=[line for name in names if (line := curve(results, name, scores=True))],
         pairs=[block for name in names if (block := _pairs(results, name))],
-        pairwise=fought,
-        matrix=over_seeds(fought),
+        pairwise=compared,
+        matrix=over_seeds(compared),
     )
 
 
@@ -119,59 +119,60 @@ def _pairs(results: Results, strategy: str) -> plots.MatchedPairs | None:
     return None
 
 
-def _drawings(found: _Findings) -> dict[str, Draw]:
-    picked, reference = f"mean {tables.with_unit(found.score)} of new picks", found.results.reference
-    drawings = {"curves": plots.draw_curves(found.accuracy, found.pens, "test accuracy", reference=reference)}
-    if any(line.spent[-1] > 0 for line in found.accuracy):
-        drawings["evaluations"] = plots.draw_spent(found.accuracy, found.pens, reference)
-    if found.matrix.cells:
-        drawings["matrix"] = plots.draw_matrix(found.matrix, SHADED)
-    if found.scores:
-        drawings["entropy"] = plots.draw_curves(found.scores, found.pens, picked, percent=False)
-    drawings["times"] = plots.draw_times(found.costs)
-    if found.pairs:
-        drawings["pairs"] = plots.draw_pairs(found.pairs, found.score)
+def _drawings(findings: _Findings) -> dict[str, Draw]:
+    picked, reference = f"mean {tables.with_unit(findings.score)} of new picks", findings.results.reference
+    drawings = {"curves": plots.draw_curves(findings.accuracy, findings.pens, "test accuracy", reference=reference)}
+    if any(line.spent[-1] > 0 for line in findings.accuracy):
+        drawings["evaluations"] = plots.draw_spent(findings.accuracy, findings.pens, reference)
+    if findings.matrix.cells:
+        drawings["matrix"] = plots.draw_matrix(findings.matrix, SHADED)
+    if findings.scores:
+        drawings["entropy"] = plots.draw_curves(findings.scores, findings.pens, picked, percent=False)
+    drawings["times"] = plots.draw_times(findings.costs)
+    if findings.pairs:
+        drawings["pairs"] = plots.draw_pairs(findings.pairs, findings.score)
     return drawings
 
 
-def _page(found: _Findings, pictures: Mapping[str, Picture]) -> str:
-    results, summaries = found.results, found.summaries
+def _page(findings: _Findings, pictures: Mapping[str, Picture]) -> str:
+    results, summaries = findings.results, findings.summaries
     return compose(
         "report.html.j2",
         pictures,
-        _alts(found),
+        _alts(findings),
         title=f"{results.facts['name']} · asal report",
         results=results,
         facts=results.facts,
-        verdict=sentences.verdict(summaries, found.baseline),
+        verdict=sentences.verdict(summaries, findings.baseline),
         unfinished=results.unfinished,
-        floor=plots.axis_floor(found.accuracy),
-        swatches={name: pen.swatch() for name, pen in found.pens.items()},
+        floor=plots.axis_floor(findings.accuracy),
+        swatches={name: pen.swatch() for name, pen in findings.pens.items()},
         summary=tables.summary_table(summaries) if summaries else None,
-        paired=tables.paired_table(summaries, found.baseline, results.facts.get("unlike")),
-        needed=tables.needed_table(summaries, found.baseline),
+        paired=tables.paired_table(summaries, findings.baseline, results.facts.get("unlike")),
+        needed=tables.needed_table(summaries, findings.baseline),
         spent=tables.spent_table(summaries),
-        compared=found.matrix.pairs,
-        scores=tables.score_table(summaries, found.baseline, found.score) if summaries else None,
-        score=found.score,
-        times=tables.time_table(found.costs),
-        watched=tables.watch_table(results),
+        compared=findings.matrix.pairs,
+        scores=tables.score_table(summaries, findings.baseline, findings.score) if summaries else None,
+        score=findings.score,
+        times=tables.time_table(findings.costs),
+        index=tables.index_table(results),
         classes=tables.class_table(summaries, results.facts["classes"]) if summaries else None,
         spec=to_toml(results.facts.get("spec") or {}),
     )
 
 
-def _alts(found: _Findings) -> dict[str, str]:
-    """Put each picture into words, for those who do not see it."""
-    ends = [f"{line.strategy} {100 * line.mean[-1]:.1f}% at {line.labels[-1]:,.0f}" for line in found.accuracy]
-    spent = [f"{line.strategy} {100 * line.mean[-1]:.1f}% at {line.spent[-1]:,.0f}" for line in found.accuracy]
-    means = [f"{line.strategy} {line.mean.mean():.3g}" for line in found.scores]
-    totals = [f"{name} {sum(it.seconds.values()):.3g}" for name, it in found.costs.items()]
+def _alts(findings: _Findings) -> dict[str, str]:
+    """Describe each picture in words, for those who do not see it."""
+    ends = [f"{line.strategy} {100 * line.mean[-1]:.1f}% at {line.labels[-1]:,.0f}" for line in findings.accuracy]
+    spent = [f"{line.strategy} {100 * line.mean[-1]:.1f}% at {line.spent[-1]:,.0f}" for line in findings.accuracy]
+    means = [f"{line.strategy} {line.mean.mean():.3g}" for line in findings.scores]
+    generators = ", ".join(block.strategy for block in findings.pairs)
+    totals = [f"{name} {sum(cost.seconds.values()):.3g}" for name, cost in findings.costs.items()]
     return {
         "curves": f"Test accuracy against labelled images. Ends: {', '.join(ends)}.",
         "evaluations": f"Test accuracy against images put through the classifier. Ends: {', '.join(spent)}.",
-        "matrix": f"Seeds won, tied and lost by each pair of strategies. {sentences.tallied(found.matrix)}",
-        "entropy": f"Mean {found.score} of new picks against labelled images. Means: {', '.join(means)}.",
-        "times": f"Seconds a round by kind of work. Totals: {', '.join(totals)}.",
-        "pairs": f"Made-up images, each above its match, for {', '.join(block.strategy for block in found.pairs)}.",
+        "matrix": f"Seeds won, tied and lost by each pair of strategies. {sentences.totals(findings.matrix)}",
+        "entropy": f"Mean {findings.score} of new picks against labelled images. Means: {', '.join(means)}.",
+        "times": f"Seconds per round by kind of work. Totals: {', '.join(totals)}.",
+        "pairs": f"Synthetic images, each above its match, for {generators}.",
     }

@@ -1,4 +1,4 @@
-"""How pages are made: a template, pictures inline, and every file written whole."""
+"""Writes pages: a template with the pictures inline, and every file replaced in one step."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ class Paths:
 
 
 def render_all(drawings: Mapping[str, Draw], progress: Progress, task: str) -> dict[str, Picture]:
-    """Draw every picture, telling `watch` of each."""
+    """Draw every picture, and report progress after each."""
     pictures = {}
-    for done, (name, draw) in enumerate(drawings.items(), start=1):
+    for number, (name, draw) in enumerate(drawings.items(), start=1):
         pictures[name] = theme.render(name, draw)
-        progress(task, done, len(drawings), name)
+        progress(task, number, len(drawings), name)
     return pictures
 
 
-def compose(template: str, pictures: Mapping[str, Picture], alts: Mapping[str, str], **told: Any) -> str:
-    """Return the page: the template filled with what is told, and with the pictures, each put into words by `alts`."""
+def compose(template: str, pictures: Mapping[str, Picture], alts: Mapping[str, str], **values: Any) -> str:
+    """Return the page: the template filled with the values and the pictures, each described in words by `alts`."""
     import jinja2
 
-    house = jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.PackageLoader("asal.reports"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    house.filters["thousands"] = "{:,}".format
+    environment.filters["thousands"] = "{:,}".format
     forms = {
         name: [
             ("wide", theme.inline(it.wide, f"{name}-wide", alts[name])),
@@ -53,8 +53,8 @@ def compose(template: str, pictures: Mapping[str, Picture], alts: Mapping[str, s
         ]
         for name, it in pictures.items()
     }
-    sheet = {"dark_sheet": theme.dark_sheet(), "paper": theme.PAPER, "night": theme.NIGHT}
-    return house.get_template(template).render(pictures=forms, **sheet, **told)
+    colours = {"dark_sheet": theme.dark_sheet(), "paper": theme.PAPER, "night": theme.NIGHT}
+    return environment.get_template(template).render(pictures=forms, **colours, **values)
 
 
 def publish(folder: Path, name: str, page: str, pictures: Mapping[str, Picture], sheets: Mapping[str, bytes]) -> Paths:

@@ -1,4 +1,4 @@
-"""The report's pictures: curves over labels and over evaluations, seconds, the matrix, and made-up images."""
+"""The report's pictures: curves over labels and over evaluations, seconds, the matrix, and synthetic images."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from asal.reports.theme import GREY, HUES, INK, LETTER, NARROW, SHADES, SIZE, SM
 from asal.runtime.artifacts import damaged
 from asal.runtime.meter import Meter
 
-CRUSHED = 10  # times more errors at the axis's foot than in the best curve: then errors are drawn by their logarithm
+LOG_FROM = 10  # times more errors at the bottom of the axis than in the best curve: then the axis is logarithmic
 TICKS = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.997, 0.998, 0.999)  # of that axis
 DIGIT = 0.64 / 72  # inches that a digit takes, for each point of its size
-PASSES = "images put through the classifier to choose what was asked, all rounds together"
+PASSES = "images put through the classifier to choose what to label, all rounds together"
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 
@@ -67,10 +67,10 @@ def draw_curves(
 
 
 def draw_spent(curves: Sequence[Curve], looks: Mapping[str, Pen], reference: Reference | None = None) -> Draw:
-    """Draw accuracy against all images that had gone through the classifier: from zero, then their logarithm.
+    """Draw accuracy against the number of images put through the classifier, on a log scale that begins at zero.
 
-    A step holds until the next training is paid for. What asks without the classifier stands at zero, a vertical
-    line; dots mark the quarters of the labels on every line.
+    A step holds until the next training's evaluations are paid for. A strategy that does not use the classifier is a
+    vertical line at zero; dots mark the quarters of the labels on every line.
     """
 
     def draw(narrow: bool) -> Figure:
@@ -122,11 +122,11 @@ def _accuracies(axes: Axes, curves: Sequence[Curve], reference: Reference | None
     top = max(curve.high.max() for curve in curves)
     top = max(top, reference.high) if reference else top
     full = [reference.accuracy, reference.high] if reference else []
-    if max([best, *full[:1]]) < 1 and 1 - floor > CRUSHED * (1 - best):
+    if max([best, *full[:1]]) < 1 and 1 - floor > LOG_FROM * (1 - best):
         _by_errors(axes, floor, (1 - max(level for level in (best, *full) if level < 1)) / 2)
     else:
-        air = max(0.04 * (top - floor), 1e-3)
-        axes.set_ylim(floor - air, top + air)
+        margin = max(0.04 * (top - floor), 1e-3)
+        axes.set_ylim(floor - margin, top + margin)
         axes.yaxis.set_major_formatter(PercentFormatter(1, symbol="%"))
     if reference:
         axes.axhspan(reference.low, reference.high, color=INK, alpha=0.1, linewidth=0)
@@ -138,7 +138,7 @@ def _accuracies(axes: Axes, curves: Sequence[Curve], reference: Reference | None
 
 
 def _by_errors(axes: Axes, floor: float, least: float) -> None:
-    """Space accuracies by the logarithm of the errors, up to `least`: else one bad strategy crushes all good ones."""
+    """Space accuracies by the logarithm of the errors, down to `least`: else one bad strategy flattens the rest."""
     axes.set_yscale("function", functions=(lambda y: -np.log(np.maximum(1 - y, least / 2)), lambda v: 1 - np.exp(-v)))
     axes.set_ylim(floor - 0.04 * (1 - floor), 1 - least)
     axes.set_yticks([tick for tick in TICKS if floor <= tick <= 1 - least] or [floor, 1 - 2 * least])
@@ -183,7 +183,7 @@ def _legend(axes: Axes, curves: Sequence[Curve], looks: Mapping[str, Pen]) -> No
 
 
 def draw_times(costs: Mapping[str, Cost]) -> Draw:
-    """Draw the mean seconds a round, one bar a strategy, split by kind of work."""
+    """Draw the mean seconds per round, one bar per strategy, split by kind of work."""
 
     def draw(narrow: bool) -> Figure:
         width, height = NARROW if narrow else WIDE, 0.46 * len(costs) + 0.95
@@ -197,7 +197,7 @@ def draw_times(costs: Mapping[str, Cost]) -> Draw:
         for row, (name, total) in enumerate(zip(costs, left, strict=True)):
             axes.annotate(name, (0, row - 0.24), (1, 1), textcoords="offset points", va="bottom")
             axes.annotate(f"{total:#,.3g} s", (total, row), (4, 0), textcoords="offset points", va="center", color=SOFT)
-        axes.set(ylim=(len(costs) - 0.6, -0.75), xlim=(0, max(left.max(), 1e-9)), yticks=[], xlabel="seconds a round")
+        axes.set(ylim=(len(costs) - 0.6, -0.75), xlim=(0, max(left.max(), 1e-9)), yticks=[], xlabel="seconds per round")
         axes.spines["left"].set_color(SOFT)
         axes.locator_params(axis="x", nbins=4 if narrow else 7)
         figure.legend(
@@ -211,7 +211,7 @@ def draw_times(costs: Mapping[str, Cost]) -> Draw:
 
 @dataclass(frozen=True)
 class MatchedPairs:
-    """Made-up images and the real ones that they led to; m of each."""
+    """Synthetic images and the real ones that were matched to them; m of each."""
 
     strategy: str
     synthetic: Pixels  # (m, h, w, c)
@@ -221,7 +221,7 @@ class MatchedPairs:
 
 
 def read_pairs(path: Path, strategy: str, classes: Sequence[str]) -> MatchedPairs:
-    """Read what a generating strategy left beside its rows."""
+    """Read the pairs that a generating strategy wrote beside its rows."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             named = [_short(str(classes[label])) if label >= 0 else "?" for label in stored["labels"]]
@@ -229,7 +229,7 @@ def read_pairs(path: Path, strategy: str, classes: Sequence[str]) -> MatchedPair
             scores = float(np.mean(stored["scores"])), float(np.mean(stored["match_scores"]))
             return MatchedPairs(strategy, stored["synthetic"], stored["matched"], captions, scores)
     except (OSError, ValueError, LookupError, zipfile.BadZipFile) as error:
-        raise damaged(path, f"it is not the pairs of a run ({error!r})") from None
+        raise damaged(path, f"it does not hold the pairs of a run ({error!r})") from None
 
 
 def _short(name: str, longest: int = 11) -> str:
@@ -237,7 +237,7 @@ def _short(name: str, longest: int = 11) -> str:
 
 
 def draw_pairs(blocks: Sequence[MatchedPairs], score: str) -> Draw:
-    """Draw the paper's Fig. 2: for each strategy a row of made-up images above the row of their matches."""
+    """Draw the paper's Fig. 2: for each strategy a row of synthetic images above the row of their matches."""
 
     def draw(narrow: bool) -> Figure:
         width, columns = (NARROW, 5) if narrow else (WIDE, 10)
@@ -261,9 +261,9 @@ def _aspect(block: MatchedPairs) -> float:
 
 
 def _block(axes: Axes, block: MatchedPairs, score: str, top: float, cell: float, gap: float, columns: int) -> None:
-    made, found = block.scores
+    synthetic, matched = block.scores
     axes.text(0.05, top + 0.18, block.strategy, weight="bold")
-    means = f"above made up, mean {score} {made:.3f}; below matched, {found:.3f}"
+    means = f"above: synthetic, mean {score} {synthetic:.3f}; below: matched, {matched:.3f}"
     axes.text(0.05, top + 0.35, means, color=SOFT, size=SMALL)
     tall = (cell - gap) * _aspect(block)
     for column in range(min(columns, len(block.captions))):
@@ -278,10 +278,10 @@ def _block(axes: Axes, block: MatchedPairs, score: str, top: float, cell: float,
 
 
 def draw_matrix(matrix: Matrix, words: tuple[str, str, str]) -> Draw:
-    """Draw each row's wins – ties – losses against each column; `words` tell the dark, middle and light shades.
+    """Draw each row's wins – ties – losses against each column; `words` explain the dark, middle and light shades.
 
-    Columns bear names where all have room, else the numbers of the rows. Where three numbers have no room a cell
-    tells the wins alone: the losses are the wins of the cell across the diagonal.
+    Columns show names where all fit, else the numbers of the rows. Where three numbers do not fit, a cell shows
+    the wins alone: the losses are the wins of the cell across the diagonal.
     """
 
     def draw(narrow: bool) -> Figure:
@@ -321,7 +321,7 @@ class _Grid:
     tall: float  # its height
     names_left: bool
     names_above: bool
-    full: bool  # cells tell wins, ties and losses
+    full: bool  # cells show wins, ties and losses
     size: float  # of the letters in a cell, in points
 
     @classmethod
@@ -330,7 +330,7 @@ class _Grid:
         names_left = (width - longest - 0.5) / n >= 0.34
         left = longest + 0.5 if names_left else 0.36
         cell = min(1.15, (width - left - 0.05) / n)
-        letters = max(len(_tally(tally)) for tally in matrix.cells.values())
+        letters = max(len(_counts(cell)) for cell in matrix.cells.values())
         size = next((size for size in (SIZE, SMALL) if letters * DIGIT * size + 0.06 <= cell), None)
         tall, top = min(0.36, max(cell, 0.26)), 0.34
         height = top + tall * n + 0.42 + (0 if names_left else 0.188 * n + 0.12)
@@ -338,18 +338,18 @@ class _Grid:
         return cls(width, height, left, top, cell, tall, names_left, longest <= cell, full, size or SMALL)
 
 
-def _tally(tally: WinTieLoss) -> str:
-    return f"{tally.wins}–{tally.ties}–{tally.losses}"
+def _counts(cell: WinTieLoss) -> str:
+    return f"{cell.wins}–{cell.ties}–{cell.losses}"
 
 
 def _cell(axes: Axes, grid: _Grid, matrix: Matrix, row: str, column: str) -> None:
-    tally = matrix.cells[row, column]
+    cell = matrix.cells[row, column]
     left = grid.left + matrix.strategies.index(column) * grid.cell
     upper = grid.top + matrix.strategies.index(row) * grid.tall
     middle = len(SHADES) // 2
-    shade = SHADES[middle + math.ceil(abs(tally.lead) * middle - 1e-9) * int(np.sign(tally.lead))]
+    shade = SHADES[middle + math.ceil(abs(cell.lead) * middle - 1e-9) * int(np.sign(cell.lead))]
     axes.add_patch(Rectangle((left, upper), grid.cell - 0.02, grid.tall - 0.02, facecolor=shade, linewidth=0))
-    text = _tally(tally) if grid.full else str(tally.wins)
+    text = _counts(cell) if grid.full else str(cell.wins)
     centre = left + grid.cell / 2 - 0.01, upper + grid.tall / 2 - 0.01
     axes.text(*centre, text, ha="center", va="center_baseline", size=grid.size)
 

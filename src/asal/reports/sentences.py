@@ -1,4 +1,4 @@
-"""What the numbers say, in sentences that claim no more than they do."""
+"""The results in sentences, which claim no more than the intervals and tests support."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ def verdict(summaries: Sequence[Summary], baseline: str) -> str:
     if worse:
         parts.append(f"{joined(worse)} {_s(worse, 'does', 'do')} worse than {baseline}")
     if undecided:
-        parts.append(f"{joined(undecided)} cannot be told apart from {baseline}")
+        parts.append(f"{joined(undecided)} cannot be distinguished from {baseline}")
     seeds = sorted({len(gain.seeds) for _, gain in compared})
     if seeds == [1]:
-        return f"One paired seed allows no interval, so nothing is said to differ from {baseline}: run more seeds."
+        return f"One paired seed gives no interval, so no difference from {baseline} can be claimed: run more seeds."
     span = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     measure = "in area under the budget curve, by the 95% intervals of the paired differences"
     return f"Over {span} paired seeds, {'; '.join(parts)} ({measure}). {_tested(summaries, better + worse)}"
 
 
 def _tested(summaries: Sequence[Summary], differing: Sequence[str]) -> str:
-    """Say what a test makes of it that answers for all comparisons together."""
+    """Say what a test finds that is corrected for all comparisons together."""
     compared = [s for s in summaries if s.gain]
     corrected = f", corrected for {len(compared)} comparisons (Holm)" if len(compared) > 1 else ""
     test = f"Wilcoxon’s signed-rank test{corrected}"
-    if hopeless(compared):
-        return f"So few seeds cannot be significant in {test}."
+    if underpowered(compared):
+        return f"With so few seeds no difference can be significant in {test}."
     names = [s.strategy for s in compared if s.holm <= SIGNIFICANT]
     if set(names) == set(differing):
         return f"{test}, finds the same at 5%." if corrected else f"{test} finds the same at 5%."
     return f"Significant at 5% in {test}: {joined(names) if names else 'none'}."
 
 
-def hopeless(compared: Sequence[Summary]) -> bool:
-    """Say whether not even seeds that all agree would be significant, after the correction."""
+def underpowered(compared: Sequence[Summary]) -> bool:
+    """Say whether no difference can be significant after the correction, even if all seeds agree."""
     return min(holm([smallest_p(len(s.gain.seeds)) for s in compared if s.gain])) > SIGNIFICANT
 
 
@@ -55,8 +55,8 @@ def standing(matrix: Matrix, baseline: str, benchmarks: int) -> str:
     """Say on how many benchmarks each strategy beats the baseline, those that do on as many together."""
     groups: dict[tuple[int, int, int], list[str]] = {}
     for name in matrix.strategies:
-        if tally := matrix.cells.get((name, baseline)):
-            groups.setdefault((tally.wins, tally.losses, tally.count), []).append(name)
+        if cell := matrix.cells.get((name, baseline)):
+            groups.setdefault((cell.wins, cell.losses, cell.count), []).append(name)
     if not groups:
         return f"No strategy has two finished seeds in common with {baseline}."
     ranked = sorted(groups.items(), key=lambda group: ((group[0][1] - group[0][0]) / group[0][2], -group[0][2]))
@@ -67,19 +67,19 @@ def standing(matrix: Matrix, baseline: str, benchmarks: int) -> str:
 def _outcome(wins: int, losses: int, count: int, many: bool) -> str:
     parts = [f"{'beat' if many else 'beats'} it on {wins}"] if wins else []
     parts += [f"{'lose' if many else 'loses'} to it on {losses}"] if losses else []
-    parts = parts or ["cannot be told apart from it on any"]
+    parts = parts or ["cannot be distinguished from it on any"]
     return f"{' and '.join(parts)} of {count}"
 
 
-def tallied(matrix: Matrix) -> str:
-    """Put a matrix into words: each strategy's sums over all opponents, the most ahead first."""
-    rows = {name: [tally for (row, _), tally in matrix.cells.items() if row == name] for name in matrix.strategies}
+def totals(matrix: Matrix) -> str:
+    """Describe a matrix in words: each strategy's wins, ties and losses against all others, the best first."""
+    rows = {name: [cell for (row, _), cell in matrix.cells.items() if row == name] for name in matrix.strategies}
     sums = {n: [sum(t.wins for t in of), sum(t.ties for t in of), sum(t.losses for t in of)] for n, of in rows.items()}
-    return f"In all: {'; '.join(f'{name} {won}–{tied}–{lost}' for name, (won, tied, lost) in sums.items())}."
+    return f"Totals: {'; '.join(f'{name} {won}–{tied}–{lost}' for name, (won, tied, lost) in sums.items())}."
 
 
 def joined(names: Sequence[str]) -> str:
-    """Return the names as one says them: a, b and c."""
+    """Return the names as part of a sentence: a, b and c."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 

@@ -11,10 +11,10 @@ from asal.experiments.metrics import Cost, Needed, Paired, Summary, Within
 from asal.experiments.pairwise import Pairwise
 from asal.experiments.results import Results
 from asal.experiments.statistics import Estimate, smallest_p
-from asal.reports.sentences import hopeless, joined
+from asal.reports.sentences import joined, underpowered
 from asal.runtime.meter import Meter
 
-MANY_CLASSES = 20  # a table with more columns than this says nothing
+MANY_CLASSES = 20  # a table with more columns than this cannot be read
 MINUS = "\N{MINUS SIGN}"
 
 
@@ -23,7 +23,7 @@ Bar: TypeAlias = tuple[float, float, float, float]  # low, mean, high, zero: pla
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of a table: what it says, a note beneath, and an interval to be drawn."""
+    """One cell of a table: its text, a note beneath, and an interval to draw."""
 
     text: str
     note: str = ""  # may have several lines
@@ -55,7 +55,7 @@ def _signed(x: float, scale: float = 1.0, digits: int = 4) -> str:
 
 
 def _number(x: float) -> str:
-    """Write a cost with three digits, and thousands apart."""
+    """Write a cost with three digits, and a comma after the thousands."""
     return "–" if math.isnan(x) else f"{x:,.0f}" if x >= 100 or x == round(x) else f"{x:#.3g}"
 
 
@@ -67,7 +67,7 @@ def _interval(estimate: Estimate, scale: float = 1.0, digits: int = 4, *, signed
 
 
 def summary_table(summaries: Sequence[Summary]) -> Table:
-    """Return accuracy and cost, one row a strategy."""
+    """Return accuracy and cost, one row per strategy."""
     budgets = list(summaries[0].accuracy)
     rows = [
         (
@@ -82,27 +82,27 @@ def summary_table(summaries: Sequence[Summary]) -> Table:
         )
         for s in summaries
     ]
-    heads = ["seeds", "area", *(f"at {n:,} labels" for n in budgets), "evaluations a round", "seconds a round"]
+    heads = ["seeds", "area", *(f"at {n:,} labels" for n in budgets), "evaluations per round", "seconds per round"]
     caption = (
         f"Means over finished seeds, 95% confidence intervals beneath{_methods([s.aubc for s in summaries])}. Area is "
-        "that under the budget curve divided by the range of budgets: the mean accuracy on the way, between 0 and 1. "
+        "the area under the budget curve divided by the range of budgets: the mean accuracy along it, between 0 and 1. "
         "Accuracies between two trainings are interpolated linearly. Evaluations are images put through the classifier "
-        "to choose what is asked; costs are means over the rounds that asked for labels."
+        "to choose what to label; costs are means over the rounds that asked for labels."
     )
     return Table("Results", caption, heads, rows)
 
 
 def _split(cost: Cost) -> str:
-    return f"{_number(cost.evaluations)} pool\n{_number(cost.generated)} made up" if cost.generated else ""
+    return f"{_number(cost.evaluations)} pool\n{_number(cost.generated)} synthetic" if cost.generated else ""
 
 
 def paired_table(
     summaries: Sequence[Summary], baseline: str, unlike: Mapping[str, Sequence[str]] | None = None
 ) -> Table | None:
-    """Return each strategy less the baseline, seed by seed; None where nothing can be paired.
+    """Return each strategy minus the baseline, seed by seed; None where nothing can be paired.
 
     Args:
-        unlike: strategies that differ from the others in more than their choice, by what they have of their own.
+        unlike: strategies with a part of their own, such as another learner, by the name of that part.
     """
     gains = [(s, s.gain) for s in summaries if s.gain]
     if not gains:
@@ -114,7 +114,7 @@ def paired_table(
             [
                 Cell(f"{g.wins} – {g.ties} – {g.losses}"),
                 Cell(_signed(g.estimate.mean), _interval(g.estimate, signed=True), bar(g.estimate)),
-                Cell(_p(s.holm), f"alone {_p(g.p)}"),
+                Cell(_p(s.holm), f"uncorrected {_p(g.p)}"),
                 *(_points(pair) for pair in s.gain_at.values()),
             ],
         )
@@ -126,7 +126,7 @@ def paired_table(
 
 
 def _bars(estimates: Sequence[Estimate]) -> Callable[[Estimate], Bar]:
-    """Return what places an interval on the common scale of these, zero included."""
+    """Return a function that places an interval on the common scale of these, which includes zero."""
     ends = [x for e in estimates for x in (e.low, e.high, e.mean) if not math.isnan(x)]
     low, high = min([*ends, 0.0]), max([*ends, 0.0])
     span = max(high - low, 1e-9)
@@ -147,40 +147,44 @@ def _points(pair: Paired) -> Cell:
 
 
 def _methods(estimates: Sequence[Estimate]) -> str:
-    made = sorted({e.method for e in estimates if not math.isnan(e.low)})
-    return f" ({' or '.join(made)})" if made else ""
+    methods = sorted({e.method for e in estimates if not math.isnan(e.low)})
+    return f" ({' or '.join(methods)})" if methods else ""
 
 
 def _paired_caption(compared: Sequence[Summary], baseline: str) -> str:
     gains = [s.gain for s in compared if s.gain]
     methods = _methods([gain.estimate for gain in gains])
-    corrected = "corrected by Holm’s method for all rows" if len(gains) > 1 else "and there is one row to correct for"
+    corrected = (
+        "corrected by Holm’s method for all rows" if len(gains) > 1 else "with one row there is nothing to correct"
+    )
     return (
         f"Each strategy minus {baseline} under the same seed: same initial labels, same initial weights. Area as "
         f"above, accuracies in percentage points, 95% confidence intervals beneath{methods}; "
-        "seeds won, tied and lost by area. Each interval stands for itself: it is not widened for the number of "
-        f"comparisons. p is that of Wilcoxon’s signed-rank test over the seeds’ areas, two-sided, {corrected} "
-        f"(uncorrected beneath).{_floor(compared)}"
+        "seeds won, tied and lost by area. Intervals are not widened for the number of comparisons. p is from a "
+        f"two-sided Wilcoxon signed-rank test over the seeds’ areas, {corrected} (uncorrected beneath)."
+        f"{_floor(compared)}"
     )
 
 
 def _own(names: Set[str], unlike: Mapping[str, Sequence[str]]) -> str:
-    """Say which rows differ from the others in more than their choice."""
-    told = [(what, [name for name in some if name in names]) for what, some in unlike.items()]
+    """Say which strategies differ from the others in more than what they select."""
+    shown = [(part, [name for name in holders if name in names]) for part, holders in unlike.items()]
     return "".join(
-        f" With a {what} of their own, and so not paired in all: {joined(some)}." for what, some in told if some
+        f" Not only the selection differs: {joined(holders)} {'has' if len(holders) == 1 else 'have'} another {part}."
+        for part, holders in shown
+        if holders
     )
 
 
 def _floor(compared: Sequence[Summary]) -> str:
-    """Say how small p can be with so few seeds, where that makes significance impossible."""
+    """Say how small p can be with so few seeds, if that makes significance impossible."""
     seeds = max(len(s.gain.seeds) for s in compared if s.gain)
-    if not hopeless(compared):
+    if not underpowered(compared):
         return ""
     rows = f", and the correction for {len(compared)} rows multiplies it" if len(compared) > 1 else ""
     return (
-        f" With {seeds} seeds it is {_p(smallest_p(seeds))} or more even where all of them agree{rows}: no difference "
-        "can come out below 0.05 here. Run more seeds."
+        f" With {seeds} seeds p is at least {_p(smallest_p(seeds))}, even if all of them agree{rows}: no difference "
+        "can be significant at 0.05 here. Run more seeds."
     )
 
 
@@ -199,11 +203,11 @@ def needed_table(summaries: Sequence[Summary], baseline: str) -> Table | None:
     ]
     heads = [f"{100 * t.accuracy:.2f}%{f' ({t.origin})' if t.origin else ''}" for t in targets]
     caption = (
-        "Median over finished seeds of the labels at which a run first reaches the accuracy, linear between trainings. "
-        "A run that ends before counts as needing more than any that got there, so that a median beyond the budget is "
-        "only known to be larger; beneath, how many seeds got there, and the mean over those alone, which is too small "
-        f"where some did not. The last line compares the medians with {baseline}’s. “≤” stands where the first "
-        "training was there already. A curve that goes up and down arrives a little earlier for it."
+        "Median over finished seeds of the labels at which a run first reaches the accuracy, interpolated linearly "
+        "between trainings. A run that does not reach it counts as needing more labels than all that do, so a median "
+        "beyond the budget is only known to be larger. Beneath stand the seeds that reached it and the mean over "
+        f"those, which is too small where some did not. The last line compares the median with {baseline}’s. “≤” "
+        "means that the first training reached it already. A noisy curve reaches an accuracy a little earlier."
     )
     return Table("Labels needed", caption, heads, rows)
 
@@ -223,23 +227,23 @@ def _needed(needed: Needed, theirs: Needed | None, baseline: str) -> Cell:
 
 
 def spent_table(summaries: Sequence[Summary]) -> Table | None:
-    """Return accuracies at equal numbers of evaluations; None where no strategy asked the classifier."""
+    """Return accuracies at equal numbers of evaluations; None where no strategy used the classifier."""
     steps = list(summaries[0].within) if summaries else []
     if not steps:
         return None
     rows = [(s.strategy, [_spent(s), *(_within(s.within[step]) for step in steps)]) for s in summaries]
     caption = (
-        "Accuracy of the last classifier whose labels so many evaluations had paid for, and how many labels it had. "
-        "Nothing is interpolated: half of a round’s evaluations choose nothing. An evaluation is one image put through "
-        "the classifier to choose what is asked, of the pool or made up; a made-up one counts once a step, without the "
-        "way back of its gradient. Training and the test set are not counted."
+        "Accuracy of the last classifier whose labels could be chosen with so many evaluations, and its number of "
+        "labels. Nothing is interpolated: half of a round’s evaluations choose nothing. An evaluation is one image, of "
+        "the pool or synthetic, put through the classifier to choose what to label; a synthetic image counts once per "
+        "optimisation step, without the backward pass. Training and the test set are not counted."
     )
     if hiding := [s.strategy for s in summaries if s.hides_generated]:
         caption += (
-            f" The made-up images of {joined(hiding)} were not counted when these runs were made: there were more "
-            "evaluations than are told."
+            f" The synthetic images of {joined(hiding)} were not counted when these runs were made: the true number "
+            "of evaluations is higher."
         )
-    heads = ["in all", *(f"within {step:,}" for step in steps)]
+    heads = ["total", *(f"within {step:,}" for step in steps)]
     return Table("Accuracy at equal evaluations", caption, heads, rows)
 
 
@@ -247,42 +251,45 @@ def _spent(s: Summary) -> Cell:
     return Cell(f"{'> ' if s.hides_generated else ''}{_number(s.spent.mean)}")
 
 
-def _within(there: Within) -> Cell:
-    return Cell(_percent(there.accuracy.mean), f"{there.labels:,.0f} labels{', the end' if there.ended else ''}")
+def _within(within: Within) -> Cell:
+    return Cell(_percent(within.accuracy.mean), f"{within.labels:,.0f} labels{' (all)' if within.ended else ''}")
 
 
-def difference_table(fought: Mapping[str, Pairwise], strategies: Sequence[str], baseline: str) -> Table:
-    """Return the differences in area to the baseline, one column a benchmark; strategies in the order of a matrix."""
+def difference_table(compared: Mapping[str, Pairwise], strategies: Sequence[str], baseline: str) -> Table:
+    """Return the differences in area to the baseline, one column per benchmark; strategies in the order of a matrix."""
     others = [name for name in strategies if name != baseline]
-    found = {
+    columns = {
         title: {name: pairs[name, baseline].estimate for name in others if (name, baseline) in pairs}
-        for title, pairs in fought.items()
+        for title, pairs in compared.items()
     }
-    bars = {title: _bars(list(estimates.values())) for title, estimates in found.items()}
+    bars = {title: _bars(list(estimates.values())) for title, estimates in columns.items()}
 
     def cell(title: str, name: str) -> Cell:
-        e = found[title].get(name)
+        e = columns[title].get(name)
         return Cell(_signed(e.mean), _interval(e, signed=True), bars[title](e)) if e else Cell("–")
 
-    rows = [(name, [cell(title, name) for title in found]) for name in others]
-    made = [e for estimates in found.values() for e in estimates.values()]
+    rows = [(name, [cell(title, name) for title in columns]) for name in others]
+    shown = [e for estimates in columns.values() for e in estimates.values()]
     caption = (
         f"Area under the budget curve, each strategy minus {baseline} over their common seeds; 95% confidence "
-        f"intervals beneath{_methods(made)}, drawn to the scale of each column with a line at zero. Areas of two "
-        "benchmarks are not comparable, their signs are. A dash: fewer than two common finished seeds there."
+        f"intervals beneath{_methods(shown)}, drawn to the scale of each column with a line at zero. Areas of two "
+        "benchmarks are not comparable, their signs are. A dash stands for fewer than two common finished seeds."
     )
-    return Table(f"Difference to {baseline}", caption, list(found), rows)
+    return Table(f"Difference to {baseline}", caption, list(columns), rows)
 
 
 def benchmark_table(benchmarks: Mapping[str, Results]) -> Table:
-    """Return what each benchmark was."""
+    """Return the set-up of each benchmark."""
 
     def cells(results: Results) -> list[Cell]:
         protocol, full = results.facts["protocol"], results.reference
         missing = len(results.unfinished)
         return [
-            Cell(f"{protocol['initial']:,} … {protocol['budget']:,}", f"{protocol['batch']:,} a round"),
-            Cell(str(len(results.facts["seeds"])), f"runs unfinished: {missing}" if missing else ""),
+            Cell(f"{protocol['initial']:,} … {protocol['budget']:,}", f"{protocol['batch']:,} per round"),
+            Cell(
+                str(len(results.facts["seeds"])),
+                f"{missing} unfinished {'run' if missing == 1 else 'runs'}" if missing else "",
+            ),
             Cell(str(len(results.strategies))),
             Cell(str(len(results.facts["classes"]))),
             Cell(_percent(full.accuracy) if full else "–"),
@@ -291,18 +298,18 @@ def benchmark_table(benchmarks: Mapping[str, Results]) -> Table:
 
     rows = [(title, cells(results)) for title, results in benchmarks.items()]
     heads = ["labels", "seeds", "strategies", "classes", "fully supervised", "folder"]
-    return Table("What was run", "The report of each folder tells the rest.", heads, rows, "benchmark")
+    return Table("Set-ups", "The report in each folder has the details.", heads, rows, "benchmark")
 
 
 def score_table(summaries: Sequence[Summary], baseline: str, score: str) -> Table:
-    """Return how unsure the classifier was of the picks."""
+    """Return the mean score of the picks, and its ratio to the baseline's."""
 
     def ratio(s: Summary) -> str:
         return "1" if s.strategy == baseline else "–" if s.score_ratio is None else f"{s.score_ratio:.2f} ×"
 
     rows = [(s.strategy, [Cell("–" if math.isnan(s.score) else f"{s.score:.4f}"), Cell(ratio(s))]) for s in summaries]
     caption = "Mean over rounds and finished seeds; the ratio is over the seeds that both have finished."
-    return Table(f"Mean {with_unit(score)} of new picks", caption, ["mean", f"to {baseline}’s"], rows)
+    return Table(f"Mean {with_unit(score)} of new picks", caption, ["mean", f"ratio to {baseline}’s"], rows)
 
 
 def time_table(costs: Mapping[str, Cost]) -> Table:
@@ -311,37 +318,37 @@ def time_table(costs: Mapping[str, Cost]) -> Table:
         (name, [*(Cell(_number(c.seconds[part])) for part in Meter.PARTS), Cell(_number(sum(c.seconds.values())))])
         for name, c in costs.items()
     ]
-    return Table("Seconds a round", "Means over the rounds that asked for labels.", [*Meter.PARTS, "total"], rows)
+    return Table("Seconds per round", "Means over the rounds that asked for labels.", [*Meter.PARTS, "total"], rows)
 
 
-def watch_table(results: Results) -> Table | None:
-    """Return how well approximate indexes kept their promise; None where none was searched."""
+def index_table(results: Results) -> Table | None:
+    """Return the measured recall of approximate indexes; None where none was searched."""
     rows = []
     for name in results.strategies:
-        told = [round_ for run in results.begun(name) for round_ in run.watched]
-        if told:
-            total = {key: sum(round_[key] for round_ in told) for key in told[0]}
+        rounds = [checks for run in results.begun(name) for checks in run.watched]
+        if rounds:
+            total = {key: sum(checks[key] for checks in rounds) for key in rounds[0]}
             checked, missed = total["checked"], total["missed"]
             recall = f"{1 - missed / checked:.3f}" if checked else "–"
-            cells = (len(told), total["queries"], checked, missed, recall, total["exact"],
-                     max(round_["probes"] for round_ in told), f"{total['seconds'] / len(told):.3f}")  # fmt: skip
+            cells = (len(rounds), total["queries"], checked, missed, recall, total["exact"],
+                     max(checks["probes"] for checks in rounds), f"{total['seconds'] / len(rounds):.3f}")  # fmt: skip
             rows.append((name, [Cell(cell if isinstance(cell, str) else f"{cell:,.0f}") for cell in cells]))
     if not rows:
         return None
-    heads = ["rounds", "queries", "checked", "missed", "recall", "answered exactly", "most lists", "seconds a round"]
+    heads = ["rounds", "queries", "checked", "missed", "recall", "answered exactly", "most lists", "seconds per round"]
     caption = (
-        "In each search some queries, drawn anew, are looked up by the exact scan as well: their recall of the nearest "
-        "image stands here as the approximate index had it at first. With one miss the search is done again in four "
-        "times as many lists, and in the end by the exact scan, so that what was asked is better than this. Queries "
-        "whose near images had been removed are answered exactly at once. The seconds are those of checking and of "
+        "In each search some queries, drawn at random, are answered by the exact scan as well. Recall is the share of "
+        "them for which the approximate index had found the nearest image at first. After one miss the search is "
+        "repeated in four times as many lists, and finally by the exact scan: the picks are better than that. Queries "
+        "whose near images had been removed are answered exactly at once. Seconds are those of checking and of "
         "searching again."
     )
-    return Table("How the index was watched", caption, heads, rows)
+    return Table("Recall of the approximate index", caption, heads, rows)
 
 
 def class_table(summaries: Sequence[Summary], classes: Sequence[str]) -> Table:
-    """Return how many labels of each class a run ended with."""
-    caption = "Images labelled at the end of a run, in the mean over finished seeds."
+    """Return the number of labels of each class at the end of a run."""
+    caption = "Images labelled at the end of a run, mean over finished seeds."
     if len(classes) <= MANY_CLASSES:
         rows = [(s.strategy, [Cell(f"{x:,.1f}") for x in s.class_counts.tolist()]) for s in summaries]
         return Table("Labels by class", caption, classes, rows)

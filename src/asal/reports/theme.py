@@ -1,8 +1,8 @@
-"""How every picture looks: colours, pens, letters; SVG that follows the reader's light or dark, and PNG on white.
+"""The style of every picture: colours, lines, fonts; SVG for light and dark pages, and PNG on white.
 
-Every colour has a twin for dark pages. An SVG names the light ones, so that any program can draw
-it, and a style sheet swaps them where the reader prefers dark. Each picture comes wide and narrow
-(for a phone), and no global setting of matplotlib is touched.
+Every colour has a counterpart for dark pages. An SVG uses the light ones, so that any program can draw
+it, and a style sheet swaps them where the reader prefers dark. Each picture is drawn wide and narrow
+(for a phone), and no global setting of matplotlib is changed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,13 @@ from matplotlib.figure import Figure
 
 PAPER, NIGHT = "#ffffff", "#14171c"
 INK, SOFT, FAINT, GREY = "#1f2328", "#59636e", "#d8dee4", "#6e7681"
-HUES = ("#1b479c", "#9c3208", "#14a06a", "#d24be0", "#ad8700")  # told apart by the colour-blind too, and ≥ 3:1 on white
+HUES = (
+    "#1b479c",
+    "#9c3208",
+    "#14a06a",
+    "#d24be0",
+    "#ad8700",
+)  # the colour-blind can distinguish them, and contrast is ≥ 3:1 on white
 SHADES = ("#e8935f", "#f3bd98", "#fae0cf", "#eef1f4", "#dbe7fb", "#aecaf5", "#7fabee")  # far behind … far ahead
 DARK = {
     INK: "#e6e9ed",
@@ -34,20 +40,20 @@ DARK = {
 DASHES: tuple[Any, ...] = ("solid", (0, (5, 1.6)), (0, (1.2, 1.2)))
 WIDE, NARROW = 8.2, 3.9  # inches
 SIZE, SMALL = 9.0, 7.5  # points
-LETTER = 0.6 * SIZE / 72  # inches that a letter takes, on the safe side
+LETTER = 0.6 * SIZE / 72  # inches that a letter takes at most
 
 Draw: TypeAlias = Callable[[bool], Figure]  # narrow or wide
 
 
 @dataclass(frozen=True)
 class Pen:
-    """How a strategy looks in every picture."""
+    """A strategy's colour and dashes in every picture."""
 
     colour: str
     dashes: Any = "solid"
 
     def swatch(self) -> str:
-        """Return a short line of it, as SVG for a table."""
+        """Return a short sample line, as SVG for a table."""
         gaps = "" if self.dashes == "solid" else f' stroke-dasharray="{" ".join(str(2 * x) for x in self.dashes[1])}"'
         line = f'<line x1="0" x2="26" y1="5" y2="5" stroke-width="3.5" style="stroke: {self.colour}"{gaps}/>'
         return f'<svg class="swatch" viewBox="0 0 26 10" aria-hidden="true">{line}</svg>'
@@ -62,7 +68,7 @@ def pens(strategies: Sequence[str], baseline: str) -> dict[str, Pen]:
 
 @contextmanager
 def styled(name: str) -> Iterator[None]:
-    """Draw in the house's way inside the block; `name` goes into the ids of an SVG."""
+    """Use this style inside the block; `name` goes into the ids of an SVG."""
     settings: dict[Any, Any] = {
         "font.family": "DejaVu Sans",  # ships with matplotlib: the same letters on every machine
         "font.size": SIZE,
@@ -94,7 +100,7 @@ class Picture:
     png: bytes
 
     def files(self) -> dict[str, bytes]:
-        """Return what is kept beside the page, by the ending of its name."""
+        """Return the files beside the page, by their suffix."""
         return {"svg": self.wide.encode(), "png": self.png}
 
 
@@ -109,23 +115,25 @@ def render(name: str, draw: Draw) -> Picture:
 
 def _svg(figure: Figure) -> str:
     out = io.BytesIO()
-    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))  # neither the day nor the version changes the file
-    figure.savefig(out, format="svg", transparent=True, metadata=nothing)
-    # Both papers are painted: a picture may be shown on a page that does not go along with the reader's preference.
-    papers = f"svg{{background:{PAPER}}} @media (prefers-color-scheme: dark) {{svg{{background:{NIGHT}}}}}"
-    svg = re.sub(r'(<image [^>]*?) id="image[^"]*"', r"\1", out.getvalue().decode())  # two of one image have one id
-    return svg.replace("</style>", f"\n{papers}\n{dark_sheet()}</style>", 1)
+    metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))  # the day and the version do not change the file
+    figure.savefig(out, format="svg", transparent=True, metadata=metadata)
+    # Both backgrounds are painted: a picture may stand on a page that does not follow the reader's preference.
+    backgrounds = f"svg{{background:{PAPER}}} @media (prefers-color-scheme: dark) {{svg{{background:{NIGHT}}}}}"
+    svg = re.sub(
+        r'(<image [^>]*?) id="image[^"]*"', r"\1", out.getvalue().decode()
+    )  # the same image twice has the same id
+    return svg.replace("</style>", f"\n{backgrounds}\n{dark_sheet()}</style>", 1)
 
 
 def dark_sheet() -> str:
-    """Return the style sheet that swaps each light colour for its twin where the reader prefers dark."""
+    """Return the style sheet that swaps each light colour for its counterpart where the reader prefers dark."""
     swap = '[style*="{what}: {light}"]{{{what}:{dark} !important}}'
     swaps = [swap.format(what=w, light=light, dark=dark) for light, dark in DARK.items() for w in ("fill", "stroke")]
     return f"@media (prefers-color-scheme: dark) {{{' '.join(swaps)}}}"
 
 
 def inline(svg: str, prefix: str, alt: str) -> str:
-    """Make an SVG file fit for a page that has the dark sheet: ids of its own, a text for the blind, no fixed size."""
+    """Prepare an SVG file for a page that has the dark style sheet: unique ids, an alt text, no fixed size."""
     body = re.sub("<style.*?</style>", "", svg[svg.index("<svg") :], count=1, flags=re.DOTALL)
     body = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{prefix}-", body)
     head, rest = body.split(">", 1)

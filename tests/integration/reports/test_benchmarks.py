@@ -34,7 +34,7 @@ def paths(folders: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path
     return compare(folders, tmp_path_factory.mktemp("out") / "deep" / "all")
 
 
-def told(path: Path) -> list[dict[str, str]]:
+def csv_lines(path: Path) -> list[dict[str, str]]:
     with path.open() as file:
         return list(csv.DictReader(file))
 
@@ -47,7 +47,7 @@ def test_every_file_is_written_and_named(paths: Paths, folders: list[Path]) -> N
     }
 
 
-def test_the_page_stands_alone_and_can_be_read(paths: Paths) -> None:
+def test_the_page_is_self_contained_and_readable(paths: Paths) -> None:
     page = paths.page.read_text()
     check_alone(page)
     check_readable(page, pictures=2, tables=2)
@@ -55,7 +55,7 @@ def test_the_page_stands_alone_and_can_be_read(paths: Paths) -> None:
 
 
 def test_the_matrix_counts_what_the_pairs_say(paths: Paths) -> None:
-    pairs, matrix = told(paths.page.parent / "pairs.csv"), told(paths.page.parent / "matrix.csv")
+    pairs, matrix = csv_lines(paths.page.parent / "pairs.csv"), csv_lines(paths.page.parent / "matrix.csv")
     for cell in matrix:
         verdicts = [p["verdict"] for p in pairs if (p["row"], p["column"]) == (cell["row"], cell["column"])]
         assert len(verdicts) == int(cell["benchmarks"])
@@ -77,9 +77,9 @@ def test_the_verdict_counts_benchmarks(paths: Paths) -> None:
     assert "1 runs" not in page and "1 run is not finished" in page
 
 
-def test_benchmarks_of_one_name_are_told_apart_by_their_folders(paths: Paths, folders: list[Path]) -> None:
-    titles = {pair["benchmark"] for pair in told(paths.page.parent / "pairs.csv")}
-    assert titles == {f"twins ({folders[0]})", f"twins ({folders[1]})", "made-up"}
+def test_benchmarks_of_one_name_are_shown_with_their_folders(paths: Paths, folders: list[Path]) -> None:
+    titles = {pair["benchmark"] for pair in csv_lines(paths.page.parent / "pairs.csv")}
+    assert titles == {f"twins ({folders[0]})", f"twins ({folders[1]})", "synthetic"}
 
 
 def test_another_baseline_can_be_chosen(folders: list[Path], tmp_path: Path) -> None:
@@ -89,14 +89,14 @@ def test_another_baseline_can_be_chosen(folders: list[Path], tmp_path: Path) -> 
         compare(folders, tmp_path / "out", baseline="randon")
 
 
-def test_what_makes_no_comparison_is_refused(folders: list[Path], tmp_path: Path) -> None:
+def test_folders_that_cannot_be_compared_are_refused(folders: list[Path], tmp_path: Path) -> None:
     other = write_experiment(tmp_path / "other", {"x": 0.0, "y": 0.5}, seeds=2, rounds=3)
     out = tmp_path / "out"
-    with pytest.raises(UserError, match=r"two run folders or more.*alone"):
+    with pytest.raises(UserError, match=r"is the only run folder named.*two run folders or more"):
         compare(folders[:1], out)
-    with pytest.raises(UserError, match=r"counts once.*named twice"):
+    with pytest.raises(UserError, match=r"named twice.*counts once"):
         compare([folders[0], folders[0].parent / "two" / ".." / "one"], out)
-    with pytest.raises(UserError, match=r"has x, y, and no other folder has one of these"):
+    with pytest.raises(UserError, match=r"shares no strategy with another folder: it has x, y"):
         compare([*folders, other], out)
     with pytest.raises(UserError, match=r"holds a run\.json"):
         compare([*folders, tmp_path], out)
@@ -105,7 +105,7 @@ def test_what_makes_no_comparison_is_refused(folders: list[Path], tmp_path: Path
     assert not out.exists()
 
 
-def test_nothing_finished_twice_is_refused(folders: list[Path], tmp_path: Path) -> None:
+def test_fewer_than_two_finished_seeds_are_refused(folders: list[Path], tmp_path: Path) -> None:
     copies = [Path(shutil.copytree(folder, tmp_path / folder.name)) for folder in folders[:2]]
     for copy, name in itertools.product(copies, ["random", "asal", "subset"]):
         for seed in range(1, 5):
@@ -114,13 +114,13 @@ def test_nothing_finished_twice_is_refused(folders: list[Path], tmp_path: Path) 
         compare(copies, tmp_path / "out")
 
 
-def test_one_benchmark_counts_once_in_whatever_folders(folders: list[Path], tmp_path: Path) -> None:
+def test_one_benchmark_in_two_folders_is_refused(folders: list[Path], tmp_path: Path) -> None:
     one = write_experiment(tmp_path / "one", {"random": 0.0, "asal": 0.5}, name="same", pool="abc")
     again = write_experiment(tmp_path / "again", {"random": 0.0, "asal": 0.5}, rounds=6, name="same", pool="abc")
-    with pytest.raises(UserError, match="both same, of the same images"):
+    with pytest.raises(UserError, match="both same, with the same images"):
         compare([one, again], tmp_path / "out")
 
 
-def test_a_comparison_does_not_lie_below_a_run_folder_either(folders: list[Path]) -> None:
+def test_a_comparison_below_a_run_folder_is_refused(folders: list[Path]) -> None:
     with pytest.raises(UserError, match="is a run folder"):
         compare(folders, folders[0] / "deep" / "out")

@@ -1,4 +1,4 @@
-"""The report: that it is whole, says what the numbers say, and can be read by everyone."""
+"""The report: it is complete, agrees with the numbers, and everyone can read it."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_unfinished_runs_are_named_and_count_in_no_table(folder: Path, page: str
     assert seeds == {"random": "5", LONG: "5", "subset <M=100>": "4"}
 
 
-def test_the_tables_beside_the_page_hold_every_number(folder: Path) -> None:
+def test_the_csv_files_hold_every_number(folder: Path) -> None:
     results = load(folder)
     with (folder / "rows.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -112,24 +112,24 @@ def test_the_tables_beside_the_page_hold_every_number(folder: Path) -> None:
     assert rows[7]["mean_score"] == ""
     assert float(rows[0]["labelled_5"]) == 5
     with (folder / "summary.csv").open() as file:
-        told = {(row["strategy"], row["measure"]): row for row in csv.DictReader(file)}
+        lines = {(row["strategy"], row["measure"]): row for row in csv.DictReader(file)}
     summary = summarise(results, [20, 40, 60, 80], "random")[1]
     assert summary.gain is not None
-    found = told[LONG, "area_difference"]
-    assert float(found["mean"]) == summary.gain.estimate.mean
-    assert float(found["low"]) == summary.gain.estimate.low
-    assert (found["interval"], found["wins"]) == ("t-interval", "5")
-    assert float(told[LONG, "accuracy_at_40"]["mean"]) == summary.accuracy[40].mean
+    gain = lines[LONG, "area_difference"]
+    assert float(gain["mean"]) == summary.gain.estimate.mean
+    assert float(gain["low"]) == summary.gain.estimate.low
+    assert (gain["interval"], gain["wins"]) == ("t-interval", "5")
+    assert float(lines[LONG, "accuracy_at_40"]["mean"]) == summary.accuracy[40].mean
 
 
-def told(folder: Path, name: str) -> list[dict[str, str]]:
+def csv_lines(folder: Path, name: str) -> list[dict[str, str]]:
     """Return the lines of a CSV file."""
     with (folder / name).open() as file:
         return list(csv.DictReader(file))
 
 
 def test_the_summary_holds_tests_and_labels_needed(folder: Path) -> None:
-    lines = {(row["strategy"], row["measure"]): row for row in told(folder, "summary.csv")}
+    lines = {(row["strategy"], row["measure"]): row for row in csv_lines(folder, "summary.csv")}
     summary = summarise(load(folder), [20, 40, 60, 80], "random")[1]
     assert summary.gain is not None
     gain = lines[LONG, "area_difference"]
@@ -141,8 +141,8 @@ def test_the_summary_holds_tests_and_labels_needed(folder: Path) -> None:
     assert float(lines[LONG, "evaluations"]["mean"]) == summary.spent.mean
 
 
-def test_the_matrix_file_holds_every_pair_both_ways_round(folder: Path) -> None:
-    rows = {(row["row"], row["column"]): row for row in told(folder, "matrix.csv")}
+def test_the_matrix_file_holds_every_pair_in_both_directions(folder: Path) -> None:
+    rows = {(row["row"], row["column"]): row for row in csv_lines(folder, "matrix.csv")}
     assert len(rows) == 6
     for (one, other), row in rows.items():
         back = rows[other, one]
@@ -152,20 +152,23 @@ def test_the_matrix_file_holds_every_pair_both_ways_round(folder: Path) -> None:
         assert (row["verdict"] == "beats") == (float(row["low"]) > 0)
 
 
-def test_few_seeds_are_said_to_be_too_few(page: str) -> None:
-    assert "With 5 seeds it is 0.0625 or more even where all of them agree" in page
-    assert "no difference can come out below 0.05 here" in page
-    assert "So few seeds cannot be significant in Wilcoxon’s signed-rank test, corrected for 2 comparisons" in page
+def test_the_page_says_when_seeds_are_too_few(page: str) -> None:
+    assert "With 5 seeds p is at least 0.0625, even if all of them agree" in page
+    assert "no difference can be significant at 0.05 here" in page
+    assert (
+        "With so few seeds no difference can be significant in Wilcoxon’s signed-rank test, corrected for 2 comparisons"
+        in page
+    )
 
 
-def test_seeds_enough_are_not_told_that_they_are_too_few(tmp_path: Path) -> None:
+def test_the_page_asks_for_no_more_seeds_than_are_needed(tmp_path: Path) -> None:
     write_experiment(tmp_path, {"random": 0.0, "a": 0.9, "b": 0.8}, seeds=8, rounds=6)
     text = report(tmp_path).page.read_text()
     assert "Wilcoxon’s signed-rank test, corrected for 2 comparisons (Holm), finds the same at 5%" in text
     assert "Run more seeds" not in text
 
 
-def test_a_run_that_never_gets_there_is_told(tmp_path: Path) -> None:
+def test_a_run_that_does_not_reach_a_target_is_reported(tmp_path: Path) -> None:
     write_facts(tmp_path, ["random", "asal"], seeds=3, rounds=3)
     for seed, last in enumerate([0.7, 0.7, 0.9]):
         write_run(tmp_path, "random", seed, [0.5, 0.6, last])
@@ -177,45 +180,49 @@ def test_a_run_that_never_gets_there_is_told(tmp_path: Path) -> None:
         ("≤ 10", "3 of 3 seeds, mean 10"), ("18", "3 of 3 seeds, mean 18\n0.70 × random’s"),
         ("> 30", "1 of 3 seeds, their mean 25"),
     ]  # fmt: skip
-    line = next(row for row in told(tmp_path, "summary.csv") if row["measure"] == "labels_to_0.8000")
+    line = next(row for row in csv_lines(tmp_path, "summary.csv") if row["measure"] == "labels_to_0.8000")
     assert (line["median"], line["reached"], line["low"]) == ("", "1", "")
-    assert line["interval"] == "none: some never got there"
+    assert line["interval"] == "none: some seeds did not reach it"
 
 
-def test_made_up_images_count_as_evaluations_where_rows_tell_of_them(folder: Path, page: str, tmp_path: Path) -> None:
-    assert f"The made-up images of {LONG} were not counted when these runs were made" in page
+def test_synthetic_images_count_as_evaluations_where_rows_have_their_number(
+    folder: Path, page: str, tmp_path: Path
+) -> None:
+    assert f"The synthetic images of {LONG} were not counted when these runs were made" in page
     assert "&gt; 70,000" in page  # seven rounds of 10,000 and of what nobody counted
-    assert told(folder, "rows.csv")[0]["generated"] == ""
+    assert csv_lines(folder, "rows.csv")[0]["generated"] == ""
     write_experiment(tmp_path, {"random": 0.0, "asal": 0.6}, seeds=2, rounds=3, counted=True)
     text = report(tmp_path).page.read_text()
     assert "were not counted" not in text
-    assert "11,000<small>10,000 pool\n1,000 made up</small>" in text
+    assert "11,000<small>10,000 pool\n1,000 synthetic</small>" in text
     assert "22,000" in text
-    assert [row["generated"] for row in told(tmp_path, "rows.csv") if row["strategy"] == "asal"][:2] == ["1000"] * 2
+    assert [row["generated"] for row in csv_lines(tmp_path, "rows.csv") if row["strategy"] == "asal"][:2] == [
+        "1000"
+    ] * 2
 
 
-def test_where_nothing_asked_the_classifier_there_is_nothing_to_draw(tmp_path: Path) -> None:
+def test_evaluations_are_not_drawn_where_no_strategy_used_the_classifier(tmp_path: Path) -> None:
     write_experiment(tmp_path, {"random": 0.0}, seeds=2, rounds=3)
     names = {path.name for path in report(tmp_path)}
     assert names.isdisjoint({"evaluations.png", "matrix.png"})
 
 
-def test_a_watched_index_is_told_of(tmp_path: Path) -> None:
+def test_the_recall_of_an_approximate_index_is_reported(tmp_path: Path) -> None:
     write_experiment(tmp_path, {"random": 0.0, "asal": 0.5}, seeds=2, rounds=4)
-    assert "How the index was watched" not in report(tmp_path).page.read_text()
-    watched = {"queries": 10, "checked": 5, "missed": 1, "probes": 2048, "exact": 3, "seconds": 0.25}
-    write_run(tmp_path, "asal", 1, [0.5, 0.6, 0.7, 0.8], index=watched)
+    assert "Recall of the approximate index" not in report(tmp_path).page.read_text()
+    checks = {"queries": 10, "checked": 5, "missed": 1, "probes": 2048, "exact": 3, "seconds": 0.25}
+    write_run(tmp_path, "asal", 1, [0.5, 0.6, 0.7, 0.8], index=checks)
     text = " ".join(report(tmp_path).page.read_text().split())
-    table = text[text.index("How the index was watched") :]
+    table = text[text.index("Recall of the approximate index") :]
     for cell in ("3", "30", "15", "0.800", "9", "2,048", "0.250"):  # three rounds that asked
         assert f">{cell}<" in table, cell
 
 
-def test_full_supervision_is_told_with_its_seeds(tmp_path: Path) -> None:
+def test_full_supervision_is_reported_with_its_seeds(tmp_path: Path) -> None:
     full = {"accuracy": 0.99, "accuracies": [0.985, 0.995], "labels": 9444, "settings": {"l2": 0.125}}
     write_experiment(tmp_path, {"random": 0.0, "asal": 0.5}, seeds=2, rounds=4, reference=full)
     text = " ".join(report(tmp_path).page.read_text().split())
-    assert "trained on every label (9,444), in the mean over 2 seeds, of which the worst had 98.50%" in text
+    assert "trained on every label (9,444): the mean of 2 seeds, which range from 98.50% to 99.50%" in text
     assert "94.05% (95% of fully supervised)" in text
     assert "<dt>l2</dt><dd>0.125</dd>" in text
 
@@ -234,7 +241,7 @@ def test_chosen_budgets_and_baseline_are_used_and_checked(tmp_path: Path) -> Non
     assert "Difference to asal" in text
     with pytest.raises(UserError, match="10 to 40 labels"):
         report(tmp_path, budgets=[5])
-    with pytest.raises(UserError, match="'rando' is none"):
+    with pytest.raises(UserError, match="is called 'rando'"):
         report(tmp_path, baseline="rando")
 
 
@@ -249,7 +256,7 @@ def test_a_first_round_alone_makes_a_report(tmp_path: Path) -> None:
     write_run(tmp_path, "random", 0, [0.5], finished=False)
     text = report(tmp_path).page.read_text()
     assert "nothing to compare yet" in text
-    assert "asal, seed 1: not begun" in text
+    assert "asal, seed 1: not started" in text
     assert "Results" not in text
 
 
@@ -286,33 +293,35 @@ def differing(summary: Summary, low: float, high: float) -> Summary:
 
 def test_the_verdict_claims_what_the_intervals_show(summaries: list[Summary]) -> None:
     random, a, b, c = summaries
-    told = verdict([random, differing(a, 0.1, 0.2), differing(b, 0.2, 0.4), differing(c, -0.1, 0.3)], "random")
-    assert told.startswith("Over 5 paired seeds, b and a beat random; c cannot be told apart from random (in area")
+    sentence = verdict([random, differing(a, 0.1, 0.2), differing(b, 0.2, 0.4), differing(c, -0.1, 0.3)], "random")
+    assert sentence.startswith(
+        "Over 5 paired seeds, b and a beat random; c cannot be distinguished from random (in area"
+    )
     assert "a does worse than random" in verdict([random, differing(a, -0.2, -0.1)], "random")
-    assert verdict([random, differing(a, 0.0, 0.1)], "random").count("cannot be told apart") == 1  # it touches zero
+    assert verdict([random, differing(a, 0.0, 0.1)], "random").count("cannot be distinguished") == 1  # it touches zero
     assert "nothing to compare" in verdict([random], "random")
     assert "nothing to compare" in verdict([], "random")
 
 
-def test_the_verdict_tells_what_a_test_of_all_comparisons_says(summaries: list[Summary]) -> None:
+def test_the_verdict_includes_a_test_over_all_comparisons(summaries: list[Summary]) -> None:
     def with_p(summary: Summary, p: float) -> Summary:
         assert summary.gain is not None
         return replace(summary, gain=replace(summary.gain, seeds=tuple(range(10))), holm=p)
 
     random, *three = summaries
     a, b, c = (differing(summary, 0.1, 0.2) for summary in three)
-    told = verdict([random, with_p(a, 0.01), with_p(b, 0.2), with_p(c, 0.04)], "random")
+    sentence = verdict([random, with_p(a, 0.01), with_p(b, 0.2), with_p(c, 0.04)], "random")
     test = "Wilcoxon’s signed-rank test"
-    assert told.endswith(f"Significant at 5% in {test}, corrected for 3 comparisons (Holm): a and c.")
+    assert sentence.endswith(f"Significant at 5% in {test}, corrected for 3 comparisons (Holm): a and c.")
     assert verdict([random, with_p(a, 0.3)], "random").endswith(f"in {test}: none.")
     assert verdict([random, with_p(a, 0.01)], "random").endswith(f"{test} finds the same at 5%.")
 
 
 def test_one_seed_supports_no_claim(tmp_path: Path) -> None:
     write_experiment(tmp_path, {"random": 0.0, "asal": 0.9}, seeds=1, rounds=4)
-    told = verdict(summarise(load(tmp_path), [], "random"), "random")
-    assert "no interval" in told
-    assert "beat" not in told
+    sentence = verdict(summarise(load(tmp_path), [], "random"), "random")
+    assert "no interval" in sentence
+    assert "beat" not in sentence
 
 
 @pytest.mark.parametrize("name", PICTURES)

@@ -1,4 +1,4 @@
-"""Pictures in which nothing lies on top of anything else, with two strategies as with fourteen."""
+"""No text of a picture overlaps another, with two strategies as with fourteen."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_fourteen_lines_can_be_read(many: Path, narrow: bool) -> None:
 
 
 @pytest.mark.parametrize("narrow", [False, True])
-def test_one_bad_strategy_does_not_press_the_good_ones_into_a_line(tmp_path: Path, narrow: bool) -> None:
+def test_one_bad_strategy_does_not_flatten_the_good_ones(tmp_path: Path, narrow: bool) -> None:
     good = {f"good-{i}": [[0.9, 0.97 + i / 500, 0.98 + i / 500]] for i in range(5)}
     results = results_of(tmp_path, good | {"bad": [[0.5, 0.6, 0.7]], "lucky": [[0.9, 0.96, 0.97], [0.9, 0.97, 1.0]]})
     lines = [line for name in results.strategies if (line := curve(results, name))]
@@ -105,7 +105,7 @@ def test_a_strategy_without_errors_is_drawn_too(tmp_path: Path) -> None:
     assert axes.get_ylim()[1] > 1
 
 
-def test_what_asks_without_the_classifier_stands_at_zero(tmp_path: Path) -> None:
+def test_a_strategy_without_classifier_is_drawn_at_zero(tmp_path: Path) -> None:
     results_of(tmp_path / "a", {"random": [[0.5, 0.6, 0.7]]}, evaluations=0)
     results_of(tmp_path / "b", {"uncertainty": [[0.5, 0.7, 0.8]]}, evaluations=9_000)
     lines = [curve(load(tmp_path / "a"), "random"), curve(load(tmp_path / "b"), "uncertainty")]
