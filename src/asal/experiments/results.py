@@ -6,12 +6,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from shlex import quote
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from asal.errors import UserError, unknown
+from asal.errors import DamageError, UserError, unknown
 from asal.experiments.round_row import RoundRow
 from asal.runtime.artifacts import damaged, read_json
 from asal.runtime.meter import Meter
@@ -144,11 +145,11 @@ class Results:
 def load(folder: Path | str) -> Results:
     """Read an experiment's folder, finished or not.
 
-    A last line that a kill cut off is left out; so are runs that have no whole line yet.
+    A last line that a kill cut off is left out; so are runs that have no complete line yet.
 
     Raises:
         UserError: the folder holds no experiment, or its reference is no accuracy.
-        DamageError: names the file, the line and what is wrong with it.
+        DamageError: names the file, the line and what is wrong with it. `asal run` makes such a file again.
     """
     folder = Path(folder)
     if not (folder / FACTS).is_file():
@@ -179,6 +180,12 @@ def read_facts(folder: Path) -> dict[str, Any]:
     return read_json(folder / FACTS, hint=_mend(folder))
 
 
+def rebuild_hint(path: Path) -> str:
+    """Return what to do about a damaged file beside a run's record, DIR/<strategy>/seed-<s>/labels.db."""
+    out = quote(str(path.parents[2]))
+    return f"delete nothing; run the `asal run … --out {out}` that made it again: it makes {path.name} from labels.db"
+
+
 def _mend(folder: Path) -> str:
     return f"delete {folder / FACTS} alone, and call the `asal run` that filled {folder} again: its runs are kept"
 
@@ -204,11 +211,11 @@ def _run(strategy: str, seed: int, path: Path, facts: Mapping[str, Any]) -> Run 
             told_generated=all(row.generated is not None for row in rows),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise damaged(path, f"a row is not as it was written ({error!r})") from None
+        raise _damaged(path, f"a row is not as it was written ({error!r})") from None
     if (np.diff(run.rounds) != 1).any() or (np.diff(run.labels) < 0).any():
-        raise damaged(path, "its rounds do not follow one another")
+        raise _damaged(path, "its rounds do not follow one another")
     if not ((run.accuracy >= 0) & (run.accuracy <= 1)).all():
-        raise damaged(path, "an accuracy is not between 0 and 1")
+        raise _damaged(path, "an accuracy is not between 0 and 1")
     return run
 
 
@@ -220,9 +227,9 @@ def _rows(path: Path) -> list[RoundRow]:
             rows.append(RoundRow.from_json(json.loads(line)))
         except json.JSONDecodeError:
             if number < len(lines):  # only the last line can have been cut off by a kill
-                raise damaged(path, f"line {number} is not readable JSON") from None
+                raise _damaged(path, f"line {number} is not readable JSON") from None
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise damaged(path, f"line {number} is not a row ({error!r})") from None
+            raise _damaged(path, f"line {number} is not a row ({error!r})") from None
     return rows
 
 
@@ -230,3 +237,7 @@ def _finished(rows: Sequence[RoundRow], protocol: Mapping[str, Any]) -> bool:
     labels, budget = rows[-1].labels, protocol["budget"]
     out_of_room = rows[-1].mean_score is None and labels + protocol["batch"] > budget  # a whole batch no longer fits
     return bool(rows[-1].last or labels >= budget or out_of_room)
+
+
+def _damaged(path: Path, what: str) -> DamageError:
+    return damaged(path, what, hint=rebuild_hint(path))

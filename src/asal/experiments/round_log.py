@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -13,7 +14,6 @@ from asal.project.spec import Spec
 from asal.runtime import artifacts
 from asal.runtime.meter import Meter
 from asal.session.session import Batch, Session
-from asal.session.state import State
 from asal.strategies.scores import scores
 
 
@@ -62,40 +62,59 @@ def round_row(job: RunIdentity, session: Session, batch: Batch | None, test_set:
 
 
 class RoundLog:
-    """The rows of one run, one JSON object a line; a line that a crash cut short is dropped."""
+    """The rows of one run, one JSON object a line, by ascending round.
 
-    def __init__(self, path: Path) -> None:
+    Lines that were cut short, are damaged or do not belong are dropped: a run makes them again from its record.
+    """
+
+    def __init__(self, path: Path, belongs: Callable[[RoundRow], bool] = lambda row: True) -> None:
+        """Read what is there.
+
+        Args:
+            belongs: says whether a row is one of this run.
+        """
         self.path = path
-        whole = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
-        try:
-            self._rows = {row.round: row for row in map(RoundRow.from_json, map(json.loads, whole))}
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise artifacts.damaged(path, f"it holds a line that is no row ({error})") from None
-        artifacts.write(path, b"".join(line + b"\n" for line in whole))
+        self._rows: dict[int, RoundRow] = {}
+        self._lines: dict[int, bytes] = {}
+        content = path.read_bytes() if path.exists() else None
+        for line in (content or b"").split(b"\n")[:-1]:
+            row = _parsed(line)
+            if row is not None and belongs(row):
+                self._keep(row, line)
+        if content != self._content():
+            artifacts.write(path, self._content())
+
+    def _keep(self, row: RoundRow, line: bytes) -> None:
+        self._rows[row.round], self._lines[row.round] = row, line
+
+    def _content(self) -> bytes:
+        return b"".join(self._lines[number] + b"\n" for number in sorted(self._lines))
 
     def has(self, number: int) -> bool:
         """Say whether this round's row is written."""
         return number in self._rows
 
-    def check(self, state: State) -> None:
-        """Refuse rows with gaps: every round before this one has its row, but those that no classifier chose.
-
-        Raises:
-            DamageError: one is missing; a row is written before its round's answers are, so it was there.
-        """
-        chosen = [asked.round for asked in state.rounds if asked.because is None and asked.round < state.number]
-        if missing := [past for past in chosen if not self.has(past)]:
-            raise artifacts.damaged(self.path, f"the rows of rounds {missing} are missing")
-
     def add(self, row: RoundRow) -> None:
-        """Append a row; when this returns it is on the disk."""
-        with artifacts.telling_of_disk(self.path), self.path.open("ab") as file:
-            file.write(json.dumps(row.to_json()).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        self._rows[row.round] = row
+        """Write a row in its place; when this returns it is on the disk."""
+        appends, line = row.round > max(self._rows, default=-1), json.dumps(row.to_json()).encode()
+        self._keep(row, line)
+        with artifacts.telling_of_disk(self.path):
+            if not appends:
+                artifacts.write(self.path, self._content())
+                return
+            with self.path.open("ab") as file:
+                file.write(line + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
 
     @property
     def note(self) -> str:
         """The latest accuracy, in words."""
         return f"accuracy {self._rows[max(self._rows)].accuracy:.3f}" if self._rows else ""
+
+
+def _parsed(line: bytes) -> RoundRow | None:
+    try:
+        return RoundRow.from_json(json.loads(line))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None

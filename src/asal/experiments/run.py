@@ -1,7 +1,7 @@
 """Sessions whose answers are already known: strategies × seeds, paired, resumable at any point.
 
     DIR/run.json                        what is compared, on what, and where
-    DIR/<strategy>/seed-<s>/labels.db   that run's record: from it, everything below can be made again
+    DIR/<strategy>/seed-<s>/labels.db   that run's record: from it, `run` makes the next two again where they are lost
     DIR/<strategy>/seed-<s>/rows.jsonl  one row a round
     DIR/<strategy>/seed-<s>/pairs.npz   synthetic images and their matches, where the strategy makes any
     DIR/fully-supervised/seed-<s>.json  the accuracy that all labels bring, where the spec asks for it
@@ -20,7 +20,9 @@ import numpy as np
 
 from asal.core import Labels, Round, Selection
 from asal.errors import UserError
+from asal.experiments import pairs
 from asal.experiments.evaluation import Evaluation
+from asal.experiments.replay import Replay
 from asal.experiments.results import FACTS, read_facts
 from asal.experiments.round_log import RoundLog, round_row
 from asal.project.project import Project
@@ -34,7 +36,6 @@ from asal.session.session import Batch, Session
 from asal.strategies import strategies
 
 TRIES = 1_000  # draws of the initial images before a class is called too rare
-PAIRS = 10  # columns of the picture of synthetic images and their matches
 
 
 def begin(project: Project, chosen: Sequence[str], seeds: Sequence[int], out: Path, threads: int = 1) -> None:
@@ -170,8 +171,9 @@ class RunTask:
 def run_one(job: RunTask, progress: Progress) -> str:
     """Do one run to its end, from wherever it stands, and return its last accuracy in words.
 
-    A row is written between asking and answering. Whatever dies in between, the record's open batch is asked again,
-    the classifier is trained again to the same weights, and the rows come out the same.
+    A row is written between asking and answering. Whatever dies in between, and whatever happens to the rows, the
+    record's open batch is asked again, a classifier is trained again to the same weights, and the rows come out the
+    same.
     """
     project = Project(job.root, job.spec)
     _check_size(project, job)
@@ -187,11 +189,10 @@ def run_one(job: RunTask, progress: Progress) -> str:
         Record.open(job.folder / "labels.db") as record,
     ):
         session = Session(project.pool, record, plan, tools)
-        rows = RoundLog(job.folder / "rows.jsonl")
-        rows.check(session.state)
+        rows = _recovered_rows(job, session, test_set, progress)
         while (spent := session.state.spent) < protocol.budget:
             if session.left == 0 and not session.state.waiting:
-                break  # the rest of the pool could not be told
+                break  # the oracle has no label for the rest of the pool
             wanted = protocol.batch if session.state.number or session.state.waiting else protocol.initial
             batch = session.ask(min(wanted, protocol.budget - spent, session.left or wanted))
             if session.state.rounds[-1].because is None and not rows.has(batch.round):
@@ -201,8 +202,20 @@ def run_one(job: RunTask, progress: Progress) -> str:
         if not rows.has(session.state.number):
             rows.add(round_row(job, session, None, test_set))
         progress(job.name, protocol.budget, protocol.budget, rows.note)
-        save_pairs(project, record, job)
+        pairs.save(project, record.read(), job.folder)
         return rows.note
+
+
+def _recovered_rows(job: RunTask, session: Session, test_set: Evaluation, progress: Progress) -> RoundLog:
+    """Open the rows of a run, and make those again that are lost, damaged, or do not agree with the record."""
+    replay = Replay(job, session)
+    rows = RoundLog(job.folder / "rows.jsonl", replay.belongs)
+
+    def report(labels: int, note: str) -> None:
+        progress(job.name, labels, job.size, note)
+
+    replay.rebuild(rows, test_set, report)
+    return rows
 
 
 def _check_size(project: Project, job: RunTask) -> None:
@@ -249,32 +262,3 @@ class Initial:
             rule="the initial images hold every class, or a classifier could not learn it",
             hint="raise `initial`, set draw = 'covering', or keep fewer classes, under [protocol] and [pool]",
         )
-
-
-def save_pairs(project: Project, record: Record, job: RunTask) -> None:
-    """Write `pairs.npz`: the first pick of each of a few rounds, beside the synthetic image that led to it."""
-    path = job.folder / "pairs.npz"
-    firsts = [(e.body["ids"][0], e.body["notes"][0]) for e in record.read() if e.kind == "asked" and e.body["notes"]]
-    picks = [(image, note) for image, note in firsts if "latent" in note and image < len(project.pool)]
-    if path.exists() or not picks:
-        return
-    import torch
-
-    from asal.models.tensors import to_images
-
-    places = np.linspace(0, len(picks) - 1, min(PAIRS, len(picks))).round().astype(int)
-    ids = np.array([picks[place][0] for place in places], np.int64)
-    notes = [picks[place][1] for place in places]
-    with torch.inference_mode():
-        synthetic = to_images(project.generator.decode(torch.tensor([note["latent"] for note in notes])))
-    arrays: dict[str, Any] = {
-        "synthetic": synthetic,
-        "matched": project.pool.read(ids),
-        "ids": ids,
-        "labels": project.oracle("pool").answer(ids),
-        "scores": np.array([note["synthetic_score"] for note in notes]),
-        "match_scores": np.array([note["score"] for note in notes]),
-    }
-    scratch = path.with_suffix(".part.npz")
-    np.savez_compressed(scratch, **arrays)
-    scratch.replace(path)

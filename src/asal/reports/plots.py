@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +16,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import EngFormatter, MaxNLocator, NullLocator, PercentFormatter, StrMethodFormatter
 
+from asal.experiments import pairs
 from asal.experiments.metrics import Cost, Curve
 from asal.experiments.pairwise import Matrix, WinTieLoss
 from asal.experiments.results import Reference
 from asal.reports.theme import GREY, HUES, INK, LETTER, NARROW, SHADES, SIZE, SMALL, SOFT, WIDE, Draw, Pen, axes_in
-from asal.runtime.artifacts import damaged
 from asal.runtime.meter import Meter
 
 LOG_FROM = 10  # times more errors at the bottom of the axis than in the best curve: then the axis is logarithmic
@@ -222,14 +221,11 @@ class MatchedPairs:
 
 def read_pairs(path: Path, strategy: str, classes: Sequence[str]) -> MatchedPairs:
     """Read the pairs that a generating strategy wrote beside its rows."""
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            named = [_short(str(classes[label])) if label >= 0 else "?" for label in stored["labels"]]
-            captions = [f"{name}\n{number}" for name, number in zip(named, stored["ids"], strict=True)]
-            scores = float(np.mean(stored["scores"])), float(np.mean(stored["match_scores"]))
-            return MatchedPairs(strategy, stored["synthetic"], stored["matched"], captions, scores)
-    except (OSError, ValueError, LookupError, zipfile.BadZipFile) as error:
-        raise damaged(path, f"it does not hold the pairs of a run ({error!r})") from None
+    stored = pairs.read(path, len(classes))
+    named = [_short(str(classes[label])) if label >= 0 else "?" for label in stored["labels"]]
+    captions = [f"{name}\n{number}" for name, number in zip(named, stored["ids"], strict=True)]
+    scores = float(np.mean(stored["scores"])), float(np.mean(stored["match_scores"]))
+    return MatchedPairs(strategy, stored["synthetic"], stored["matched"], captions, scores)
 
 
 def _short(name: str, longest: int = 11) -> str:

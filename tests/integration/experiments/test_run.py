@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 
 from asal.errors import BusyError, DamageError, UserError
+from asal.experiments import pairs
 from asal.experiments.evaluation import Evaluation
+from asal.experiments.results import load as load_results
 from asal.experiments.round_log import RoundLog
 from asal.experiments.round_row import RoundRow
 from asal.experiments.run import RunTask, begin, run_one
@@ -240,26 +242,123 @@ def test_one_run_is_done_by_one_process(prepared: Path, own: Path) -> None:
 # Damage --------------------------------------------------------------------------------------------------------------
 
 
-def test_a_row_that_was_cut_short_is_written_again(prepared: Path, own: Path) -> None:
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def delete(path: Path) -> None:
+    path.unlink()
+
+
+def overwrite(path: Path) -> None:
+    path.write_bytes(b"{}\n" * 3000)
+
+
+def flip(path: Path) -> None:
+    """Change bytes in the middle."""
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 40] = bytes(byte ^ 0x55 for byte in content[middle : middle + 40])
+    path.write_bytes(content)
+
+
+HARMS: list[Callable[[Path], None]] = [delete, cut, overwrite, flip]
+
+
+def pairs_of(out: Path) -> dict[str, list[Any]]:
+    with np.load(out / "asal" / "seed-0" / "pairs.npz") as stored:
+        return {key: stored[key].tolist() for key in stored.files}
+
+
+def read_all(out: Path) -> None:
+    """Read all that a report reads of a folder."""
+    assert not load_results(out).unfinished
+    pairs.read(out / "asal" / "seed-0" / "pairs.npz", classes=10)
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "pairs.npz"])
+@pytest.mark.parametrize("harm", HARMS)
+def test_what_is_lost_beside_the_record_is_made_again(
+    harm: Callable[[Path], None], name: str, prepared: Path, own: Path
+) -> None:
+    job = RunTask(prepared, load(prepared), "asal", 0, own)
+    expected, expected_pairs = timeless(own, "asal"), pairs_of(own)
+    record = (job.folder / "labels.db").read_bytes()
+    harm(job.folder / name)
+    if harm is not delete and (harm, name) != (cut, "rows.jsonl"):  # those look like a run that is not finished
+        with pytest.raises(DamageError) as refused:
+            read_all(own)
+        assert str(job.folder / name) in refused.value.got
+        assert f"asal run … --out {own}" in refused.value.hint and "delete nothing" in refused.value.hint
+    run_one(job, no_progress)
+    assert timeless(own, "asal") == expected and pairs_of(own) == expected_pairs
+    assert (job.folder / "labels.db").read_bytes() == record
+    read_all(own)
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_lost_rows_of_an_unfinished_run_are_made_again(
+    harm: Callable[[Path], None], prepared: Path, done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = RunTask(prepared, load(prepared), "asal", 0, tmp_path)
+    begin(Project(prepared, job.spec), ["asal"], [0], tmp_path)
+
+    def killed(self: RoundLog, row: RoundRow) -> None:
+        if row.round == 2:
+            raise KeyboardInterrupt
+        add(self, row)
+
+    add = RoundLog.add
+    with monkeypatch.context() as patch:
+        patch.setattr(RoundLog, "add", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run_one(job, no_progress)
+    assert len(rows(tmp_path, "asal")) == 1 and len(asked(tmp_path, "asal")) == 3
+    harm(job.folder / "rows.jsonl")
+    run_one(job, no_progress)
+    assert timeless(tmp_path, "asal") == timeless(done, "asal") and pairs_of(tmp_path) == pairs_of(done)
+
+
+def test_seconds_of_rows_that_are_made_again_are_the_records(prepared: Path, own: Path) -> None:
+    path, before = own / "asal" / "seed-0" / "rows.jsonl", rows(own, "asal")
+    path.unlink()
+    told: list[tuple[Any, ...]] = []
+    run_one(RunTask(prepared, load(prepared), "asal", 0, own), lambda *said: told.append(said))  # type: ignore[arg-type]
+    assert [row["seconds"] for row in rows(own, "asal")[:-1]] == [row["seconds"] for row in before[:-1]]
+    assert "making the row of round 1 again" in told[0]
+
+
+ROW_DAMAGES: dict[str, Callable[[list[str]], list[str]]] = {
+    "a row that was cut short": lambda lines: [*lines[:-1], lines[-1][:-30]],
+    "no JSON": lambda lines: ["{" + lines[0], *lines[1:]],
+    "no row": lambda lines: ["[3]\n", *lines],
+    "a round is gone": lambda lines: lines[1:],
+    "a round in the middle is gone": lambda lines: [lines[0], lines[2]],
+    "a round is there twice": lambda lines: [lines[0], *lines],
+    "rounds out of order": lambda lines: lines[::-1],
+    "all is gone": lambda lines: [],
+    "a row of another seed": lambda lines: [lines[0].replace('"seed": 0', '"seed": 1'), *lines[1:]],
+    "labels are lost": lambda lines: [line.replace('"labels": 30', '"labels": 5') for line in lines],
+    "a key is lost": lambda lines: [line.replace('"accuracy"', '"acuracy"') for line in lines],
+    "an accuracy above one": lambda lines: [line.replace('"accuracy": 0', '"accuracy": 50') for line in lines],
+}
+
+
+@pytest.mark.parametrize("damage", ROW_DAMAGES)
+def test_damaged_rows_are_made_again(damage: str, prepared: Path, own: Path) -> None:
     path, expected = own / "subset" / "seed-0" / "rows.jsonl", timeless(own, "subset")
-    path.write_bytes(path.read_bytes()[:-30])  # of the last row
+    path.write_text("".join(ROW_DAMAGES[damage](path.read_text().splitlines(keepends=True))))
     run_one(RunTask(prepared, load(prepared), "subset", 0, own), no_progress)
     assert timeless(own, "subset") == expected
 
 
-@pytest.mark.parametrize("harm", ["no JSON", "no row", "a round is gone", "all is gone"])
-def test_damaged_rows_are_named_and_the_remedy_mends_them(harm: str, prepared: Path, own: Path) -> None:
-    path, expected = own / "subset" / "seed-0" / "rows.jsonl", timeless(own, "subset")
-    lines = path.read_text().splitlines(keepends=True)
-    bad = {"no JSON": ["{" + lines[0], *lines[1:]], "no row": ["[3]\n", *lines], "a round is gone": lines[1:]}
-    path.write_text("".join(bad.get(harm, [])))
-    job = RunTask(prepared, load(prepared), "subset", 0, own)
-    with pytest.raises(DamageError) as refused:
-        run_one(job, no_progress)
-    assert str(path) in refused.value.got and f"delete {job.folder} and run" in refused.value.hint
-    shutil.rmtree(job.folder)
-    run_one(job, no_progress)
-    assert timeless(own, "subset") == expected
+def test_rows_that_are_not_damaged_are_not_touched(prepared: Path, own: Path) -> None:
+    path = own / "subset" / "seed-0" / "rows.jsonl"
+    before = path.read_text().splitlines()
+    path.write_text("\n".join(before[:1] + before[2:]) + "\n")
+    run_one(RunTask(prepared, load(prepared), "subset", 0, own), no_progress)
+    after = path.read_text().splitlines()
+    assert (after[0], after[2]) == (before[0], before[2])
 
 
 def test_a_damaged_record_is_named_and_nothing_is_written_over_it(prepared: Path, own: Path) -> None:

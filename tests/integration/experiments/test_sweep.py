@@ -110,12 +110,11 @@ def test_nobody_is_left_when_a_command_has_ended(prepared: Path, start: Any, tmp
     assert not running.alive()
 
 
-@pytest.mark.parametrize("name", ["rows.jsonl", "labels.db"])
 def test_damage_that_a_worker_meets_is_told_by_the_command(
-    name: str, prepared: Path, start: Any, in_line: Path, tmp_path: Path
+    prepared: Path, start: Any, in_line: Path, tmp_path: Path
 ) -> None:
     out = Path(shutil.copytree(in_line, tmp_path / "out"))
-    path = out / "subset" / "seed-1" / name
+    path = out / "subset" / "seed-1" / "labels.db"
     path.write_bytes(b"{}\n" * 3000)
     words = ("run", prepared, "--out", out, "--seeds", 2, "--jobs", 1)
     start(*words).wait().refused(str(path))
@@ -123,6 +122,16 @@ def test_damage_that_a_worker_meets_is_told_by_the_command(
     shutil.rmtree(path.parent)
     assert start(*words).wait().code == 0
     assert rows(out) == rows(in_line)
+
+
+def test_the_command_makes_damaged_rows_again(prepared: Path, start: Any, in_line: Path, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(in_line, tmp_path / "out"))
+    (out / "subset" / "seed-1" / "rows.jsonl").write_bytes(b"{}\n" * 3000)
+    (out / "asal" / "seed-1" / "pairs.npz").write_bytes(b"PK")
+    start("report", out).wait().refused(f"run the `asal run … --out {out}`")
+    assert start("run", prepared, "--out", out, "--seeds", 2, "--jobs", 1).wait().code == 0
+    assert rows(out) == rows(in_line)
+    assert start("report", out).wait().code == 0
 
 
 def test_a_runs_folder_is_not_its_projects(prepared: Path, start: Any) -> None:
