@@ -16,10 +16,13 @@ import dataclasses
 import functools
 import importlib
 import inspect
+import os
 import pkgutil
+import sys
 import typing
+import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import metadata
 from typing import Any, TypeVar
@@ -30,18 +33,26 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 WORDS = {  # what parts need and provide
     "generator": "a trained generator with its critic",
-    "features": "a feature space, every image's place in it stored",
+    "features": "a feature space, with the features of every image stored",
     "index": "an index over that space",
-    "model": "the present classifier: such features are found anew in every round",
+    "model": "the present classifier: such features are computed again in every round",
     "gradient": "a classifier whose logits can be differentiated",
-    "linear": "a classifier that is linear in features that stand still",
-    "loss": "a classifier that foretells its loss",
-    "latents": "features that are whole latents of the generator",
+    "linear": "a classifier that is linear in features that do not change from round to round",
+    "loss": "a classifier that predicts its loss",
+    "latents": "features that are complete latents of the generator",
     "own": "what the strategy prepares for itself, once, by its `train`, and opens by its `load`",
     "two classes": "no more and no fewer",
     "first": "a strategy that needs no classifier, and so can choose a first batch",
-    "images": "a strategy that makes images up, to be labelled in place of the pool's; an oracle that answers for them",
+    "images": "a strategy that asks about synthetic images in place of the pool's; an oracle that answers for them",
     "lines": "a strategy that brings its own classifier, by its `learner`, which learns from how images were made",
+}
+COSTS = {
+    "constant": "a batch costs the same whatever the pool's size",
+    "linear": "a batch costs work for every image of the pool",
+}
+ROLES = {  # what an option means to others: declared with the option's name
+    "score": "names a score, whose needs the part has too",
+    "subset": "how many random images a batch is chosen from: more than the batch",
 }
 
 
@@ -52,9 +63,11 @@ class Part:
     kind: str
     name: str
     make: Callable[..., Any]
-    needs: frozenset[str]  # of a project: generator, features, index, gradient …
-    provides: frozenset[str]
-    cost: str  # in the pool's size: "constant" or "linear"
+    needs: frozenset[str]  # of WORDS
+    provides: frozenset[str]  # of WORDS
+    cost: str  # in the pool's size: of COSTS
+    renamed: Mapping[str, str] = field(default_factory=dict, hash=False)  # an option's former name → its present one
+    roles: Mapping[str, str] = field(default_factory=dict, hash=False)  # of ROLES → the option's name
 
     @property
     def summary(self) -> str:
@@ -71,13 +84,19 @@ class Part:
     def options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return every option with its value, checked against the signature; defaults where none was given.
 
+        An option may be given under its former name.
+
         Raises:
-            UserError: an option that the part does not have, or a value that does not fit its type.
+            UserError: an option that the part does not have, one under both its names, or a value of a wrong type.
         """
-        for name in given:
+        for old, new in self.renamed.items():
+            if old in given and new in given:
+                raise UserError(f"'{old}' is the former name of '{new}', and both are given", hint=f"drop '{old}'")
+        present = {self.renamed.get(name, name): value for name, value in given.items()}
+        for name in present:
             if name not in self.parameters:
                 raise unknown(f"option of {self.kind} '{self.name}'", name, self.parameters)
-        return dict(self._schema(given))
+        return dict(self._schema(present))
 
     def bind(self, given: Mapping[str, Any]) -> Any:
         """Return the part with its options, ready to be called: an instance of a class, or a function with them bound.
@@ -88,6 +107,15 @@ class Part:
         if inspect.isclass(self.make):
             return self.make(**self.options(given))
         return functools.partial(self.make, **self.options(given))
+
+    def value_of(self, role: str, given: Mapping[str, Any]) -> Any:
+        """Return the value of the option that is declared to play a role, of ROLES; None where no option does.
+
+        Raises:
+            UserError: as `options`.
+        """
+        options = self.options(given)
+        return options[self.roles[role]] if role in self.roles else None
 
     def _schema(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
         import pydantic  # here, because the command line's help must not wait for it
@@ -100,9 +128,9 @@ class Part:
             for name, p in self.parameters.items()
         }
         if dataclasses.is_dataclass(self.make):
-            for made in dataclasses.fields(self.make):
-                if made.default_factory is not dataclasses.MISSING:
-                    fields[made.name] = (hints[made.name], pydantic.Field(default_factory=made.default_factory))
+            for one in dataclasses.fields(self.make):
+                if one.default_factory is not dataclasses.MISSING:
+                    fields[one.name] = (hints[one.name], pydantic.Field(default_factory=one.default_factory))
         config = pydantic.ConfigDict(
             extra="forbid", protected_namespaces=(), arbitrary_types_allowed=True, allow_inf_nan=False
         )
@@ -127,27 +155,74 @@ def explain(place: str, error: Any) -> UserError:
     )
 
 
-class Registry(Mapping[str, Part]):
-    """The parts of one kind. Reading it imports every module of the kind's folder, once."""
+@dataclass(frozen=True)
+class FailedPlugin:
+    """An entry point of another distribution that could not be imported."""
 
-    def __init__(self, kind: str, package: str | None, group: str | None = None) -> None:
-        self.kind, self.package = kind, package
+    entry: str
+    distribution: str  # its name and version
+    error: str
+
+    def __str__(self) -> str:
+        return f"the plug-in '{self.entry}' of {self.distribution} cannot be imported: {self.error}"
+
+
+class Registry(Mapping[str, Part]):
+    """The parts of one kind. Reading it imports every module of the kind's folder, once, and then the plug-ins.
+
+    A plug-in that cannot be imported is left out with a warning, and stands in `failed`.
+
+    Args:
+        dotted: `registry["package.module:name"]` finds a function or class that need not be registered.
+    """
+
+    def __init__(self, kind: str, package: str | None, group: str | None = None, *, dotted: bool = False) -> None:
+        self.kind, self.package, self.dotted = kind, package, dotted
         self.group = group or package  # of entry points: a contract, wherever the package lies
         self._parts: dict[str, Part] = {}
+        self._failed: list[FailedPlugin] = []
         self._loaded = package is None
 
     def register(
-        self, name: str, *, needs: tuple[str, ...] = (), provides: tuple[str, ...] = (), cost: str = "constant"
+        self,
+        name: str,
+        *,
+        needs: tuple[str, ...] = (),
+        provides: tuple[str, ...] = (),
+        cost: str = "constant",
+        renamed: Mapping[str, str] | None = None,
+        roles: Mapping[str, str] | None = None,
     ) -> Callable[[F], F]:
-        """Enter the decorated function or class under `name`."""
+        """Enter the decorated function or class under `name`.
+
+        Args:
+            needs: what has to be there before it can run, in WORDS.
+            provides: what it offers to other parts, in WORDS.
+            cost: "constant" or "linear" in the pool's size.
+            renamed: former names of options, which specs may still use, and their present names.
+            roles: options that mean something to others: ROLES → the option's name.
+
+        Raises:
+            UserError: a word or an option that does not exist.
+            ValueError: another part of this kind has the name.
+        """
 
         def enter(make: F) -> F:
             if name in self._parts and self._parts[name].make is not make:
                 raise ValueError(f"two parts want to be the {self.kind} called '{name}'")
-            self._parts[name] = Part(self.kind, name, make, frozenset(needs), frozenset(provides), cost)
+            declared = frozenset(needs), frozenset(provides), cost, dict(renamed or {}), dict(roles or {})
+            part = Part(self.kind, name, make, *declared)
+            _check_declarations(part)
+            self._parts[name] = part
             return make
 
         return enter
+
+    @property
+    def failed(self) -> tuple[FailedPlugin, ...]:
+        """The plug-ins that could not be imported."""
+        self._load()
+        return tuple(self._failed)
 
     def _load(self) -> dict[str, Part]:
         if not self._loaded and self.package is not None:
@@ -163,14 +238,32 @@ class Registry(Mapping[str, Part]):
         package = importlib.import_module(name)
         for module in pkgutil.iter_modules(package.__path__):
             importlib.import_module(f"{name}.{module.name}")
+        self._failed.clear()
         for entry in metadata.entry_points(group=self.group or name):  # parts of other distributions
-            entry.load()
+            try:
+                entry.load()
+            except Exception as error:
+                self._failed.append(_failed(entry, error))
+        for plugin in self._failed:
+            warnings.warn(f"{plugin}; its {self.kind} is left out", RuntimeWarning, stacklevel=2)
 
     def __getitem__(self, name: str) -> Part:
         parts = self._load()
-        if name not in parts:
-            raise unknown(self.kind, name, parts)
-        return parts[name]
+        if name in parts:
+            return parts[name]
+        if self.dotted and ":" in name:
+            return self._by_path(name)
+        error = unknown(self.kind, name, parts)
+        if self._failed:
+            raise UserError(error.got, rule="; ".join(map(str, [error.rule, *self._failed])), hint=error.hint)
+        raise error
+
+    def _by_path(self, path: str) -> Part:
+        make = resolve(path, self.kind)
+        for part in self._parts.values():  # importing its module may have registered it
+            if part.make is make:
+                return part
+        return Part(self.kind, path, make, frozenset(), frozenset(), "constant")
 
     def __contains__(self, name: object) -> bool:  # a mapping's own would have to catch a KeyError
         return name in self._load()
@@ -180,3 +273,47 @@ class Registry(Mapping[str, Part]):
 
     def __len__(self) -> int:
         return len(self._load())
+
+
+def _check_declarations(part: Part) -> None:
+    what = f"{part.kind} '{part.name}'"
+    declared = (("need", part.needs, WORDS), ("provision", part.provides, WORDS), ("role", part.roles, ROLES))
+    for kind, words, known in (*declared, ("cost", (part.cost,), COSTS)):
+        for word in words:
+            if word not in known:
+                raise unknown(f"{kind} of {what}", word, known)
+    for option in (*part.renamed.values(), *part.roles.values()):
+        if option not in part.parameters:
+            raise unknown(f"option of {what}", option, part.parameters)
+
+
+def _failed(entry: metadata.EntryPoint, error: Exception) -> FailedPlugin:
+    distribution = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "an unknown distribution"
+    return FailedPlugin(entry.name, distribution, f"{type(error).__name__}: {error}")
+
+
+def resolve(path: str, what: str = "factory") -> Callable[..., Any]:
+    """Return what `package.module:name` names; modules in the working directory are found too.
+
+    Raises:
+        UserError: the module cannot be imported, or holds nothing callable of this name.
+    """
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    module, _, name = path.partition(":")
+    try:
+        result = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise _unresolved(path, what, str(error)) from None
+    if not callable(result):
+        raise _unresolved(path, what, f"it is not callable, but {result!r}")
+    found: Callable[..., Any] = result
+    return found
+
+
+def _unresolved(path: str, what: str, why: str) -> UserError:
+    return UserError(
+        f"the {what} '{path}' cannot be imported: {why}",
+        rule=f"a {what} is named as 'package.module:function'",
+        hint="check the spelling, and that the package is installed in this environment",
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -144,6 +144,152 @@ def test_two_parts_cannot_have_one_name(parts: Registry) -> None:
         parts.register("function")(lambda now: None)
 
 
+def test_an_option_can_be_given_under_its_former_name() -> None:
+    registry = Registry("toy", package=None)
+
+    @registry.register("top", renamed={"spin": "turns"}, roles={"subset": "turns"})
+    def top(now: Any, *, turns: Annotated[int, Ge(1)] = 4) -> None: ...
+
+    part = registry["top"]
+    assert part.options({"spin": 3}) == part.options({"turns": 3}) == {"turns": 3}
+    assert part.bind({"spin": 3}).keywords == {"turns": 3}
+    assert [part.value_of("subset", options) for options in ({"spin": 3}, {})] == [3, 4]
+    assert part.value_of("score", {}) is None
+    with pytest.raises(UserError, match="'spin' is the former name of 'turns', and both are given; drop 'spin'"):
+        part.options({"turns": 1, "spin": 3})
+    with pytest.raises(UserError, match="turns = 0 does not fit"):
+        part.options({"spin": 0})
+    with pytest.raises(UserError, match="called 'spim'"):
+        part.value_of("score", {"spim": 0})
+
+
+@pytest.mark.parametrize(
+    ("declared", "message"),
+    [
+        ({"needs": ("gradeint",)}, "no need of toy 'top' is called 'gradeint'; .*; did you mean 'gradient'"),
+        ({"provides": ("los",)}, "no provision of toy 'top' is called 'los'; .*; did you mean 'loss'"),
+        ({"cost": "quadratic"}, "no cost of toy 'top' is called 'quadratic'; .* are constant, linear"),
+        ({"roles": {"scor": "turns"}}, "no role of toy 'top' is called 'scor'; .*; did you mean 'score'"),
+        ({"roles": {"score": "turn"}}, "no option of toy 'top' is called 'turn'; .*; did you mean 'turns'"),
+        ({"renamed": {"spin": "turn"}}, "no option of toy 'top' is called 'turn'"),
+    ],
+)
+def test_a_declaration_that_nothing_knows_is_refused(declared: dict[str, Any], message: str) -> None:
+    registry = Registry("toy", package=None)
+
+    def top(now: Any, *, turns: int = 4) -> None: ...
+
+    with pytest.raises(UserError, match=message):
+        registry.register("top", **declared)(top)
+    assert "top" not in registry
+
+
+MODULE = """
+from asal.strategies import strategies
+from asal.core import Selection
+
+def plain(now, n, rng, *, offset: int = 0):
+    'The first n candidates.'
+
+@strategies.register("needy-toy", needs=("index",))
+def needy(now, n, rng):
+    'Needs an index.'
+
+five = 5
+"""
+
+
+@pytest.fixture
+def toy_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Write a module of one's own, which is not a plug-in."""
+    (tmp_path / "my_toys.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(strategies, "_parts", dict(strategies._load()))
+    yield "my_toys"
+    sys.modules.pop("my_toys", None)
+
+
+def test_a_dotted_path_names_a_function_that_is_not_registered(toy_module: str) -> None:
+    plain = strategies["my_toys:plain"]
+    assert (plain.name, plain.summary, plain.needs) == ("my_toys:plain", "The first n candidates.", frozenset())
+    assert plain.options({"offset": 2}) == {"offset": 2}
+    assert "my_toys:plain" not in list(strategies), "only registered parts are listed"
+    with pytest.raises(UserError, match="no option of strategy 'my_toys:plain' is called 'ofset'"):
+        plain.options({"ofset": 2})
+
+
+def test_a_dotted_path_to_a_registered_function_has_what_it_declares(toy_module: str) -> None:
+    needy = strategies["my_toys:needy"]
+    assert (needy.name, needy.needs) == ("needy-toy", {"index"})
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        (
+            "my_toys:palin",
+            "the strategy 'my_toys:palin' cannot be imported: .*no attribute 'palin'; a strategy is named as",
+        ),
+        ("your_toys:plain", "the strategy 'your_toys:plain' cannot be imported: No module named 'your_toys'"),
+        ("my_toys:five", "the strategy 'my_toys:five' cannot be imported: it is not callable, but 5"),
+        ("my_toys:", "the strategy 'my_toys:' cannot be imported"),
+        (":plain", "the strategy ':plain' cannot be imported"),
+    ],
+)
+def test_a_dotted_path_that_leads_nowhere_is_named(toy_module: str, path: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        strategies[path]
+
+
+def test_other_kinds_take_no_dotted_path(toy_module: str) -> None:
+    with pytest.raises(UserError, match="no index is called 'my_toys:plain'"):
+        indexes["my_toys:plain"]
+
+
+def plugin(folder: Path, name: str, code: str) -> None:
+    """Write a module of a distribution of its own, with an entry point among the parts of `house_of_toys`."""
+    (folder / f"{name}_toys.py").write_text(code)
+    info = folder / f"{name}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[house_of_toys]\n{name}-entry = {name}_toys\n")
+
+
+def test_a_plug_in_that_fails_is_named_with_its_distribution_and_the_others_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "house_of_toys"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        "from asal.registry import Registry\ntoys = Registry('toy', 'house_of_toys')\n"
+    )
+    (package / "ball.py").write_text("from house_of_toys import toys\n@toys.register('ball')\ndef ball(): ...\n")
+    register = "from house_of_toys import toys\n@toys.register('{}'{})\ndef top(): ...\n"
+    plugin(tmp_path, "broken", "import a_package_that_is_not_installed\n")
+    plugin(tmp_path, "misspelt", register.format("top", ", needs=('gradeint',)"))
+    plugin(tmp_path, "rival", register.format("ball", ""))
+    plugin(tmp_path, "sound", register.format("kite", ""))
+    monkeypatch.syspath_prepend(tmp_path)
+    import house_of_toys  # type: ignore[import-not-found]
+
+    with pytest.warns(RuntimeWarning) as caught:
+        assert list(house_of_toys.toys) == ["ball", "kite"]
+    warned = sorted(str(warning.message) for warning in caught)
+    assert len(warned) == 3
+    assert warned[0] == (
+        "the plug-in 'broken-entry' of broken 1.0 cannot be imported: ModuleNotFoundError: "
+        "No module named 'a_package_that_is_not_installed'; its toy is left out"
+    )
+    assert "'misspelt-entry' of misspelt 1.0" in warned[1] and "did you mean 'gradient'" in warned[1]
+    assert "'rival-entry' of rival 1.0" in warned[2] and "two parts want to be the toy called 'ball'" in warned[2]
+    failed = {plugin.distribution for plugin in house_of_toys.toys.failed}
+    assert failed == {"broken 1.0", "misspelt 1.0", "rival 1.0"}
+    with pytest.raises(UserError, match=r"no toy is called 'top'; .*broken 1\.0 cannot be imported"):
+        house_of_toys.toys["top"]
+    for name in [name for name in sys.modules if "toys" in name]:
+        del sys.modules[name]
+
+
 def test_a_folders_modules_are_found_when_it_is_first_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "house_of_toys"
     package.mkdir()
@@ -155,13 +301,8 @@ def test_a_folders_modules_are_found_when_it_is_first_read(tmp_path: Path, monke
             f"import house_of_toys\nhouse_of_toys.imported.append('{name}')\n"
             f"@house_of_toys.toys.register('{name}')\ndef {name}(): ...\n"
         )
-    (tmp_path / "foreign_toys.py").write_text(
-        "from house_of_toys import toys\n@toys.register('top')\ndef top():\n    'From another distribution.'\n"
-    )
-    info = tmp_path / "foreign-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: foreign\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[house_of_toys]\nwhatever = foreign_toys\n")
+    code = "from house_of_toys import toys\n@toys.register('top')\ndef top():\n    'From another distribution.'\n"
+    plugin(tmp_path, "foreign", code)
     monkeypatch.syspath_prepend(tmp_path)
     import house_of_toys  # type: ignore[import-not-found]
 

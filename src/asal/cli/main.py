@@ -326,7 +326,7 @@ def list_parts(kind: Annotated[str, typer.Argument(help="One kind, such as strat
             table = Table("name", "what it is", title=title, title_justify="left", box=None, pad_edge=False)
             for name in registry:
                 table.add_row(name, registry[name].summary)
-            console.print(table, "")
+            console.print(table, *map(str, registry.failed), "")
 
 
 @app.command()

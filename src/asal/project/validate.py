@@ -15,7 +15,7 @@ from asal.models.learners import learners
 from asal.project.spec import PartTable, Spec, StrategyTable
 from asal.registry import Registry
 from asal.session.oracles import oracles
-from asal.strategies import strategies
+from asal.strategies import scoring, strategies
 from asal.strategies.scores import scores
 
 REGISTRIES: Mapping[str, Registry] = {
@@ -96,9 +96,7 @@ def table_of(spec: Spec, name: str) -> StrategyTable:
 
 def needs_of(table: StrategyTable) -> frozenset[str]:
     """Return what a strategy needs, its score's needs among them."""
-    part = strategies[table.kind]
-    options = part.options(table.options)
-    return part.needs | (scores[options["score"]].needs if "score" in options else frozenset())
+    return scoring.needs_of(strategies[table.kind], table.options)
 
 
 def check_features(spec: Spec, name: str) -> None:
@@ -170,14 +168,15 @@ def _check_strategy(spec: Spec, name: str, table: StrategyTable) -> None:
 
 
 def _check_size(spec: Spec, name: str, table: StrategyTable) -> None:
-    size = strategies[table.kind].options(table.options).get("size")
+    part = strategies[table.kind]
+    size = part.value_of("subset", table.options)
     batch = spec.protocol.batch * max(table.balance, 1)
     if size is not None and size <= batch:
         times = f" × balance = {table.balance}" if table.balance else ""
         raise UserError(
-            f"size = {size} of strategy '{name}', and batch = {spec.protocol.batch}{times}",
+            f"{part.roles['subset']} = {size} of strategy '{name}', and batch = {spec.protocol.batch}{times}",
             rule="what a batch is chosen from is larger than the batch, or the choice is a random one",
-            hint=f"raise `size` under [strategies.{name}], or lower `batch` under [protocol]",
+            hint=f"raise `{part.roles['subset']}` under [strategies.{name}], or lower `batch` under [protocol]",
         )
 
 

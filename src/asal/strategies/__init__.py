@@ -8,4 +8,4 @@ from __future__ import annotations
 
 from asal.registry import Registry
 
-strategies = Registry("strategy", "asal.strategies", group="asal.strategies")
+strategies = Registry("strategy", "asal.strategies", group="asal.strategies", dotted=True)

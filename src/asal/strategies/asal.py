@@ -1,4 +1,4 @@
-"""Adversarial sampling (Mayer & Timofte 2020): make up uncertain images, and find the real ones like them."""
+"""Adversarial sampling (Mayer & Timofte 2020): generate uncertain images, and find the real ones like them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,21 @@ from asal.strategies.scoring import highest, rated
 from asal.strategies.synthesis import Synthetic, enough_of, of_score, rounded, synthesise
 
 Count = Annotated[int, Ge(1)]
-# Unless it is the paper's way; measured in docs/results/generation.md.
+# Unless `paper = true`; measured in docs/results/generation.md.
 STEP_SIZE, RAW_SAMPLES, SCORE_TOLERANCE, PATIENCE = 0.02, 10, 0.01, 10
 
 
-@strategies.register("asal", needs=("generator", "features", "index", "gradient"))
+@strategies.register(
+    "asal",
+    needs=("generator", "features", "index", "gradient"),
+    roles={"score": "score"},
+    renamed={
+        "starts": "raw_samples",
+        "restarts": "num_restarts",
+        "saturated": "score_tolerance",
+        "stepper": "backend",
+    },
+)
 def asal(  # noqa: PLR0913  its options are the method's
     now: Round,
     n: int,
@@ -44,27 +54,26 @@ def asal(  # noqa: PLR0913  its options are the method's
 
     Args:
         paper: match each synthetic image to its one nearest real image, as the paper does (algorithm 1); otherwise the
-            classifier re-ranks the 20 nearest of each. Options that are given outright hold in both cases.
-        score: what is climbed, and what re-ranks.
+            classifier re-ranks the 20 nearest of each. An option that the spec gives takes precedence in both cases.
+        score: what the latents are optimised for, and what re-ranks.
         steps: gradient steps on the latents (paper: 100, by Adam).
         step_size: Adam's, in units of the latents, which are drawn from N(0, I) (our choice, 0.02; under `paper` 0.05,
             for the paper does not say).
         prior: weight of ‖z‖²/2z, which holds the latents where the generator was trained (our option; paper: none).
-        restarts: latents for each image wanted; the best are kept (our option; paper: 1).
+        num_restarts: latents optimised for each image wanted; the best are kept (our option; paper: 1).
         candidates: real images found for each synthetic one (paper: 1).
         rerank: choose among all candidates by their own score (our option; paper: no).
-        starts: latents drawn for each that is climbed, those of the highest score, after one forward pass (our option,
-            10; paper: 1).
-        saturated: a latent rests when its score lies below the highest possible by this share of the score's range
-            (our option, 0.01; paper: 0, which is never).
-        patience: a latent rests where it was highest after so many steps without a rise (our option, 10; paper: 0,
-            which is never).
-        keep_best: of each path take the highest point, not the last one, for steps may lead down (our option, yes;
-            paper: no).
-        precision: "bf16" climbs with the networks in half precision (our option, for processors that have it; paper:
+        raw_samples: random latents drawn for each one optimised; one forward pass keeps those of the highest score
+            (our option, 10; paper: 1).
+        score_tolerance: a latent stops early when its score is within this share of the score's range of the highest
+            possible one (our option, 0.01; paper: 0, which is never).
+        patience: a latent stops early, at its best point, after so many steps without a rise (our option, 10; paper:
+            0, which is never).
+        keep_best: of each latent's path take the best point, not the last one (our option, yes; paper: no).
+        precision: "bf16" runs the networks in half precision (our option, for processors that have it; paper:
             "float32").
-        stepper: what launches a step: "eager", torch.compile ("compiled") or a CUDA graph ("captured", which has never
-            been run) (our option).
+        backend: how a gradient step is run: "eager", torch.compile ("compiled") or a CUDA graph ("captured", which has
+            never been run) (our option).
     """
     if len(now.candidates) < n:
         raise not_enough(n, len(now.candidates))

@@ -14,7 +14,7 @@ from asal.strategies import strategies
 from asal.strategies.scoring import shortlist
 
 
-@strategies.register("badge")
+@strategies.register("badge", roles={"subset": "size"})
 def badge(now: Round, n: int, rng: np.random.Generator, *, size: Annotated[int, Ge(1)] = 1000) -> Selection:
     """k-means++ over the gradient embeddings of `size` random images. Cost: constant in the pool's size.
 

@@ -1,8 +1,9 @@
-"""Class balance: any strategy's picks, of which those of the classes with the fewest labels are asked about."""
+"""Class balance: of any strategy's picks, those of the classes with the fewest labels are asked about first."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import heapq
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -17,11 +18,11 @@ def balanced(chooser: Chooser, times: int) -> Chooser:
     """Wrap a strategy with its options bound, so that rare classes are asked about sooner.
 
     The strategy is asked for `times` as many images, or for all there are. The present classifier predicts their
-    classes, and images are taken one by one, each from the predicted class that has the fewest labels and picks by
-    then; among equal classes, and within a class, the one that the strategy would ask sooner. A rule of our own.
+    classes, and images are taken one by one, each from the predicted class that has the fewest labels and picks so
+    far; among equal classes, and within a class, the one that the strategy ranks higher. A rule of our own.
 
     Cost: the strategy's for `times` as many picks, and a network evaluation for each of these. A larger `times`
-    balances more, and listens less to the strategy.
+    balances more, and follows the strategy less.
 
     Args:
         times: 1 only puts the picks in another order; 0 leaves the strategy as it is.
@@ -52,11 +53,33 @@ def rarest_first(predicted: Labels, counts: npt.NDArray[np.int64], n: int) -> np
     [3, 5, 0, 4]
     """
     queues = [np.flatnonzero(predicted == label) for label in range(len(counts))]
-    counts, places, rows = counts.copy(), np.zeros(len(counts), np.int64), np.empty(n, np.int64)
-    for pick in range(n):
-        left = [label for label, queue in enumerate(queues) if places[label] < len(queue)]
-        label = min(left, key=lambda label: (counts[label], queues[label][places[label]]))
-        rows[pick] = queues[label][places[label]]
-        places[label] += 1
-        counts[label] += 1
-    return rows
+    return fewest_first(queues, counts, n, lambda label, row: row)
+
+
+def fewest_first(
+    queues: Sequence[npt.NDArray[np.int64]],
+    counts: npt.NDArray[np.int64],
+    n: int,
+    tie: Callable[[int, int], int],
+) -> npt.NDArray[np.int64]:
+    """Return n rows, or all there are, one after the other: each the next of the group with the fewest so far.
+
+    Args:
+        queues: the rows of each group, in the order in which they are taken.
+        counts: (groups,) how many each group has before.
+        tie: of a group and its next row: among groups of equal counts the smallest goes first, then the first group.
+    """
+    heap = [
+        (int(counts[group]), tie(group, int(queue[0])), group, 0) for group, queue in enumerate(queues) if len(queue)
+    ]
+    heapq.heapify(heap)
+    rows: list[int] = []
+    while heap and len(rows) < n:
+        count, _, group, place = heap[0]
+        queue = queues[group]
+        rows.append(int(queue[place]))
+        if place + 1 < len(queue):
+            heapq.heapreplace(heap, (count + 1, tie(group, int(queue[place + 1])), group, place + 1))
+        else:
+            heapq.heappop(heap)
+    return np.array(rows, np.int64)

@@ -12,7 +12,7 @@ from asal.strategies import strategies
 from asal.strategies.uncertainty import subset
 
 
-@strategies.register("learning-loss", needs=("loss",))
+@strategies.register("learning-loss", needs=("loss",), roles={"subset": "size"})
 def learning_loss(now: Round, n: int, rng: np.random.Generator, *, size: Annotated[int, Ge(1)] = 10_000) -> Selection:
     """The highest foretold losses among `size` random images. Cost: constant in the pool's size.
 

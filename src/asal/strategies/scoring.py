@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
 from asal.core import Ids, Round, Scores, Selection, not_enough
+from asal.registry import Part
 from asal.strategies.scores import scores
+
+
+def needs_of(part: Part, options: Mapping[str, Any]) -> frozenset[str]:
+    """Return what a strategy with these options needs: its own needs, and those of the score that it uses."""
+    score = part.value_of("score", options)
+    return part.needs | (scores[score].needs if score is not None else frozenset())
 
 
 def rated(now: Round, ids: Ids, score: str) -> Scores:

@@ -12,7 +12,7 @@ from asal.strategies import strategies
 from asal.strategies.scoring import best
 
 
-@strategies.register("seals", needs=("features", "index"))
+@strategies.register("seals", needs=("features", "index"), roles={"score": "score"})
 def seals(
     now: Round,
     n: int,

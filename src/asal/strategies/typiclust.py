@@ -10,12 +10,13 @@ from annotated_types import Ge
 
 from asal.core import Features, Round, Scores, Selection
 from asal.strategies import strategies
+from asal.strategies.class_balance import fewest_first
 from asal.strategies.scoring import shortlist
 
 LEAST = 5  # images in a cluster that is asked about; the authors leave smaller ones out
 
 
-@strategies.register("typiclust", needs=("features",), provides=("first",))
+@strategies.register("typiclust", needs=("features",), provides=("first",), roles={"subset": "size"})
 def typiclust(
     now: Round,
     n: int,
@@ -62,18 +63,17 @@ def _typical(
     """Pick n rows, each the most typical open one of the cluster with fewest labels, of equal ones the largest."""
     count = int(max(groups.max(initial=0), labelled.max(initial=0))) + 1
     sizes, covered = np.bincount(groups, minlength=count), np.bincount(labelled, minlength=count)
-    members = [np.flatnonzero(groups == group) for group in range(count)]
-    scores = [typicality(features[rows], neighbours) for rows in members]
-    queues = [rows[np.argsort(-values, kind="stable")] for rows, values in zip(members, scores, strict=True)]
-    place, rows_out, typical = np.zeros(count, np.int64), np.empty(n, np.int64), np.empty(n)
-    for pick in range(n):
-        spent = place >= sizes
-        group = np.lexsort((-sizes, covered, (sizes < LEAST) & ~spent, spent))[0]
-        row = queues[group][place[group]]
-        rows_out[pick], typical[pick] = row, scores[group][np.searchsorted(members[group], row)]
-        place[group] += 1
-        covered[group] += 1
-    return rows_out, typical
+    typical, queues = np.empty(len(features)), []
+    for group in range(count):
+        rows = np.flatnonzero(groups == group)
+        typical[rows] = typicality(features[rows], neighbours)
+        queues.append(rows[np.argsort(-typical[rows], kind="stable")])
+    large = [rows if len(rows) >= LEAST else rows[:0] for rows in queues]
+    small = [rows if len(rows) < LEAST else rows[:0] for rows in queues]  # only when the large ones are used up
+    picks = fewest_first(large, covered, n, lambda group, row: -int(sizes[group]))
+    more = fewest_first(small, covered, n - len(picks), lambda group, row: -int(sizes[group]))
+    picks = np.concatenate([picks, more])
+    return picks, typical[picks]
 
 
 def typicality(features: Features, neighbours: int) -> Scores:

@@ -12,13 +12,13 @@ from asal.strategies import strategies
 from asal.strategies.scoring import best, shortlist
 
 
-@strategies.register("uncertainty", cost="linear")
+@strategies.register("uncertainty", cost="linear", roles={"score": "score"})
 def uncertainty(now: Round, n: int, rng: np.random.Generator, *, score: str = "entropy") -> Selection:
     """The images that score highest in the whole pool. Cost: one network evaluation for every image of the pool."""
     return best(now, now.candidates.blocks(), n, score)
 
 
-@strategies.register("subset")
+@strategies.register("subset", roles={"score": "score", "subset": "size"})
 def subset(
     now: Round, n: int, rng: np.random.Generator, *, score: str = "entropy", size: Annotated[int, Ge(1)] = 1000
 ) -> Selection:

@@ -110,7 +110,7 @@ def test_a_spec_without_balance_is_as_it_was(spec: Callable[..., Any]) -> None:
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        ({"kind": "gaal", "balance": 2}, "made-up images"),
+        ({"kind": "gaal", "balance": 2}, "synthetic images"),
         ({"kind": "subset", "size": 40, "balance": 4}, "balance = 4"),
         ({"kind": "random", "balance": -1}, "greater than or equal to 0"),
         ({"kind": "random", "balance": 1.5}, "balance"),

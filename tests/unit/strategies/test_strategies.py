@@ -22,6 +22,7 @@ from asal.strategies import strategies
 from asal.strategies.asal import _nearest_query, nearest_untaken
 from asal.strategies.latent_optimisation import LatentOptimisation
 from asal.strategies.scores import scores
+from asal.strategies.scoring import needs_of
 from asal.strategies.synthesis import Synthetic, enough_of, of_score, synthesise
 from asal.testing.rounds import Repeated, Setting, repeated, setting
 from asal.testing.strategy import CHECKS, LABELLED, Make, checks_of, choose
@@ -49,8 +50,7 @@ ROUNDING = 1e-5  # of a score: the last bits of a float32 matrix product depend 
 
 def bound(name: str, options: dict[str, Any]) -> Part:
     part = strategies[name]
-    needs = part.needs | (scores[options["score"]].needs if "score" in options else frozenset())
-    return replace(part, make=part.bind(options), needs=needs)
+    return replace(part, make=part.bind(options), needs=needs_of(part, options))
 
 
 PAIRS = [(case, check) for case, (name, _) in CASES.items() for check in checks_of(strategies[name])]

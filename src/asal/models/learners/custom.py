@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-import os
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -16,6 +13,7 @@ from asal.core import Features, Images, Labels, Probs
 from asal.errors import UserError
 from asal.models.learners import learners
 from asal.models.learners.neural import NeuralModel, TrainingRecipe, train
+from asal.registry import resolve
 
 Count = Annotated[int, Ge(1)]
 
@@ -119,22 +117,6 @@ def call_factory(factory: str, **arguments: Any) -> Any:
             f"{factory} cannot be called with {', '.join(arguments) or 'no arguments'}: {error}",
             hint="change its signature, or `options` under [learner]",
         ) from error
-
-
-def resolve(path: str) -> Callable[..., Any]:
-    """Import what `package.module:name` names; modules in the working directory are found too."""
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
-    module, _, name = path.partition(":")
-    try:
-        target: Callable[..., Any] = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UserError(
-            f"the factory '{path}' cannot be imported: {error}",
-            rule="a factory is named as 'package.module:function'",
-            hint="check the spelling, and that the package is installed in this environment",
-        ) from None
-    return target
 
 
 def _rows(images: Images) -> Features:

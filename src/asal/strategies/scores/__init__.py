@@ -8,4 +8,4 @@ from __future__ import annotations
 
 from asal.registry import Registry
 
-scores = Registry("score", "asal.strategies.scores", group="asal.scores")
+scores = Registry("score", "asal.strategies.scores", group="asal.scores", dotted=True)
