@@ -19,7 +19,7 @@ import numpy.typing as npt
 from asal.core import Ids, Labels
 from asal.data import pool
 from asal.data.concat_pool import ADDITIONS, SEEN, additions, mended
-from asal.data.ingest import IngestContext, take, told_of
+from asal.data.ingest import IngestContext, described, take
 from asal.data.ingest_shard import ImageFormat
 from asal.data.pool import StoredPool
 from asal.data.sources import Source
@@ -78,7 +78,7 @@ def add(source: Source, root: Path, keep: tuple[str, ...], form: ImageFormat, co
     folder = home / f"{len(additions(root)) + 1:04d}"
     made_from = {
         "part": "addition",
-        "options": {**facts["options"], "source": told_of(source)},
+        "options": {**facts["options"], "source": described(source)},
         "source": source.fingerprint,
         "classes": facts["classes"],
         "keys": told,

@@ -12,9 +12,8 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
-from asal.core import Ids, Images, Pool, as_ids
+from asal.core import Ids, Images, Pool, as_ids, check_ids
 from asal.data.pool import StoredPool, facts_of
-from asal.errors import UserError
 from asal.runtime.artifacts import fingerprint
 
 REACH = 2  # pixels that an image is shifted by, at most, up, down, left or right
@@ -53,13 +52,7 @@ class AugmentedPool:
         Raises:
             UserError: an id that is not of this pool.
         """
-        ids = as_ids(ids)
-        if ids.size and (ids.min() < 0 or ids.max() >= self.size):
-            raise UserError(
-                f"{ids.min()} … {ids.max()}",
-                rule=f"an image's id is between 0 and {self.size - 1}",
-                hint="pass ids of this pool",
-            )
+        ids = check_ids(ids, self.size)
         images = self.base.read(ids % len(self.base))
         shifts = self.shifts(ids)
         height, width, _ = self.shape

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from asal.core import Ids, Images
+from asal.core import Ids, Images, check_ids
 from asal.data.augmented_pool import AugmentedPool, open_pool
-from asal.data.pool import StoredPool, checked
+from asal.data.pool import StoredPool
 from asal.errors import UserError
 from asal.runtime import artifacts
 
@@ -99,7 +99,7 @@ class ConcatPool:
         Raises:
             UserError: an id that is not of this pool.
         """
-        ids = checked(ids, len(self))
+        ids = check_ids(ids, len(self))
         out = np.empty((len(ids), *self.shape), np.uint8)
         for part, here, own in places(ids, self.sizes):
             out[here] = self.parts[part].read(own)
@@ -107,7 +107,7 @@ class ConcatPool:
 
     def keys(self, ids: Ids) -> list[str]:
         """Return what its owner knows each image by."""
-        ids = checked(ids, len(self))
+        ids = check_ids(ids, len(self))
         out = np.empty(len(ids), object)
         for part, here, own in places(ids, self.sizes):
             out[here] = self.parts[part].keys(own)

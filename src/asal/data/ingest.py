@@ -7,8 +7,6 @@ the images in hand, memory holds row numbers and labels: a few dozen bytes an im
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import time
 import uuid
@@ -24,11 +22,12 @@ import numpy as np
 
 from asal.data import pool
 from asal.data.concat_pool import ADDITIONS, SEEN, additions
-from asal.data.ingest_shard import RECEIPT, ImageFormat, IngestShardTask, Receipt, Shape, appear, close, decoded, save
-from asal.data.sources import Enlarging, Listed, Source, apart
+from asal.data.ingest_shard import RECEIPT, ImageFormat, IngestShardTask, Receipt, Shape, close, decoded
+from asal.data.sources import Enlarging, Listed, Source, apart, kind_of
 from asal.data.splits import Split, SplitPart, divide
 from asal.errors import UserError, without_secrets
-from asal.runtime import artifacts
+from asal.runtime import artifacts, npy
+from asal.runtime.csv_rows import csv_bytes
 from asal.runtime.engine import Engine, InProcess
 from asal.runtime.progress import Progress, no_progress
 
@@ -73,7 +72,7 @@ def ingest(
     if size is not None and size < 1:
         raise UserError(f"size = {size}", rule="an image's size is at least one pixel", hint="give a larger one")
     options = {
-        "source": told_of(source),
+        "source": described(source),
         "split": asdict(split), "keep": list(keep), "size": size, "gray": gray,
     }  # fmt: skip
     options = json.loads(json.dumps(options))  # as a folder's manifest will give them back: lists for tuples
@@ -84,7 +83,7 @@ def ingest(
     added = [artifacts.manifest(folder)["source"] for folder in additions(project)]
     if (seen := project / ADDITIONS / SEEN).exists():
         added.append(artifacts.read_json(seen)["source"])
-    missing = [name for name, folder in folders.items() if not _stands(folder, made_from, added)]
+    missing = [name for name, folder in folders.items() if not _stands(folder, source, made_from, added)]
     if not missing:
         return folders
     with artifacts.telling_of_disk(project):
@@ -122,24 +121,31 @@ def take(
         _assemble(partial, part, _taken(partial, source, part, form, context), more)
 
 
-def told_of(source: Source) -> dict[str, Any]:
-    """Return a source's name and options as they are written down: URLs without their secrets."""
-    return {"name": type(source).__name__.lower(), **_fit_to_be_told(asdict(cast(Any, source)))}
+def described(source: Source) -> dict[str, Any]:
+    """Return the kind and the options of a source as a pool's manifest holds them: URLs without their secrets."""
+    return {"name": kind_of(source), **_without_secrets(asdict(cast(Any, source)))}
 
 
-def _fit_to_be_told(value: Any) -> Any:
+def _as_written_now(options: Mapping[str, Any], source: Source) -> dict[str, Any]:
+    """Return a manifest's options with the source's kind, where an older version wrote the name of its class."""
+    written = options["source"]
+    same = written["name"] == type(source).__name__.lower()
+    return {**options, "source": {**written, "name": kind_of(source)}} if same else dict(options)
+
+
+def _without_secrets(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: _fit_to_be_told(inner) for key, inner in value.items()}
+        return {key: _without_secrets(inner) for key, inner in value.items()}
     return without_secrets(value) if isinstance(value, str) and "://" in value else value
 
 
-def _stands(folder: Path, made_from: Mapping[str, Any], added: Collection[str | None]) -> bool:
+def _stands(folder: Path, source: Source, made_from: Mapping[str, Any], added: Collection[str | None]) -> bool:
     """Say whether the folder is there already, and refuse one that was made of anything else."""
     if not artifacts.is_whole(folder):
         return False
     artifacts.tidy(folder)
     there = artifacts.manifest(folder)
-    differing = list(_differences("", there["options"], made_from["options"]))
+    differing = list(_differences("", _as_written_now(there["options"], source), made_from["options"]))
     # A source that has gone, or lies far away, has no fingerprint: what was taken in stands without it.
     if not differing and made_from["source"] and made_from["source"] not in (there["source"], *added):
         raise UserError(
@@ -290,14 +296,11 @@ def _assemble(folder: Path, part: SplitPart, works: Sequence[IngestShardTask], m
         for work in works:  # what is mended is to be looked at again
             (folder / RECEIPT.format(work.number)).unlink()
         raise _none_readable(skipped)
-    appear(folder, pool.KEYS, lambda file: _write_keys(file, (receipt.keys for receipt in _receipts(works))))
-    with io.StringIO() as text:
-        csv.writer(text, lineterminator="\n").writerows([("key", "reason"), *(row[1:] for row in skipped)])
-        report = text.getvalue().encode()
-    appear(folder, pool.UNREADABLE, lambda file: _write(file, report))
+    with artifacts.replacing(folder / pool.KEYS) as file:
+        _write_keys(file, (receipt.keys for receipt in _receipts(works)))
+    artifacts.write(folder / pool.UNREADABLE, csv_bytes(("key", "reason"), [row[1:] for row in skipped]))
     if part.labels is not None:
-        labels = part.labels[taken]
-        appear(folder, pool.LABELS, lambda file: save(file, labels))
+        npy.write(folder / pool.LABELS, part.labels[taken])
     before = np.concatenate([[0], np.cumsum(taken)])
     facts = {
         "images": int(taken.sum()),
@@ -307,7 +310,7 @@ def _assemble(folder: Path, part: SplitPart, works: Sequence[IngestShardTask], m
         "starts": before[: len(taken) : shard].tolist(),
         **more,
     }
-    appear(folder, pool.FACTS, lambda file: _write(file, json.dumps(facts).encode()))
+    artifacts.write(folder / pool.FACTS, json.dumps(facts).encode())
 
 
 def _receipts(works: Sequence[IngestShardTask]) -> Iterator[Receipt]:
@@ -316,10 +319,6 @@ def _receipts(works: Sequence[IngestShardTask]) -> Iterator[Receipt]:
         if receipt is None:
             raise artifacts.damaged(work.folder / RECEIPT.format(work.number), "it went while the work was on")
         yield receipt
-
-
-def _write(file: IO[bytes], data: bytes) -> None:
-    file.write(data)
 
 
 def _write_keys(file: IO[bytes], shards: Iterator[list[str]]) -> None:

@@ -7,17 +7,13 @@ stay in the pool: with them, one damaged file is made anew without the others.
 
 from __future__ import annotations
 
-import os
-import uuid
 import warnings
-from collections import deque
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import IO, Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +23,9 @@ from asal.data import pool
 from asal.data.sources import Listed, Raw, SourceImage, SourceImages
 from asal.data.sources.decode import Unreadable, decode
 from asal.errors import DamageError, UserError
-from asal.runtime import artifacts
+from asal.runtime import artifacts, npy
+from asal.runtime.environment import cores
+from asal.runtime.prefetch import map_ahead
 from asal.runtime.progress import Progress, no_progress
 
 Image: TypeAlias = npt.NDArray[np.uint8]  # (h, w, c)
@@ -101,12 +99,12 @@ class IngestShardTask:
         """Return the receipt, where the shard is there and as large as it says."""
         try:
             said = artifacts.read_json(self.folder / RECEIPT.format(self.number))
-            images = np.load(self.folder / pool.shard_name(self.number), mmap_mode="r", allow_pickle=False)
-        except (DamageError, OSError, ValueError, EOFError):
+            receipt = Receipt(said["keys"], [(place, key, reason) for place, key, reason in said["skipped"]])
+            shape = len(receipt.keys), *self.form.shape
+            npy.open_mapped(self.folder / pool.shard_name(self.number), shape=shape, dtype=np.uint8)
+        except (DamageError, OSError):
             return None
-        receipt = Receipt(said["keys"], [(place, key, reason) for place, key, reason in said["skipped"]])
-        whole = images.dtype == np.uint8 and images.shape == (len(receipt.keys), *self.form.shape)
-        return receipt if whole and len(receipt.keys) + len(receipt.skipped) == self.size else None
+        return receipt if len(receipt.keys) + len(receipt.skipped) == self.size else None
 
     def run(self, progress: Progress = no_progress) -> int:
         """Take it in, and return how many images could not be read. The watch's note counts them too.
@@ -138,10 +136,9 @@ class IngestShardTask:
                     progress(self.name, place + 1, self.size, str(len(receipt.skipped)))
         (self.folder / pool.shard_name(self.number)).parent.mkdir(exist_ok=True)
         (self.folder / RECEIPT.format(self.number)).parent.mkdir(exist_ok=True)
-        appear(self.folder, pool.shard_name(self.number), lambda file: save(file, images[: len(receipt.keys)]))
-        artifacts.write_json(
-            self.folder / RECEIPT.format(self.number), receipt.__dict__
-        )  # last: it says the rest is so
+        npy.write(self.folder / pool.shard_name(self.number), images[: len(receipt.keys)])
+        # Last, because it says that the images are there.
+        artifacts.write_json(self.folder / RECEIPT.format(self.number), receipt.__dict__)
         return receipt
 
     def _check(self, key: str, image: Image) -> None:
@@ -168,31 +165,6 @@ def close() -> None:
     _opened.clear()
 
 
-def appear(folder: Path, name: str, fill: Callable[[IO[bytes]], None]) -> None:
-    """Write a file in the scratch folder, under a name of its own, and move it to its place when it is on the disk.
-
-    A kill leaves no litter, and two at the same file at once do not meet.
-    """
-    scratch = folder / artifacts.SCRATCH / uuid.uuid4().hex
-    with artifacts.telling_of_disk(folder / name):
-        try:
-            with scratch.open("wb") as file:
-                fill(file)
-                file.flush()
-                os.fsync(file.fileno())
-            scratch.replace(folder / name)
-        finally:
-            scratch.unlink(missing_ok=True)
-        artifacts.sync((folder / name).parent)
-
-
-def save(file: IO[bytes], array: npt.NDArray[Any]) -> None:
-    """Write an .npy. NumPy's own way to do it hides that a disk is full: its error has no number."""
-    header = np.lib.format.header_data_from_array_1_0(array)
-    np.lib.format.write_array_header_1_0(file, header)
-    file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-
-
 Decoded: TypeAlias = tuple[str, Image | str]  # a key, and its image or the reason why there is none
 
 
@@ -207,15 +179,10 @@ def decoded(records: Iterator[SourceImage], size: int | None, gray: bool) -> Gen
     if sum(_bytes(record.raw) for record in first) < SMALL * len(first):
         yield from chain.from_iterable(map(work, chunks))
         return
-    crew = min(CREW, os.cpu_count() or 1)
-    ahead: deque[Future[list[Decoded]]] = deque()
-    with ThreadPoolExecutor(crew, "decode") as threads:
-        for chunk in chunks:
-            ahead.append(threads.submit(work, chunk))
-            if len(ahead) > crew + 1:
-                yield from ahead.popleft().result()
-        while ahead:
-            yield from ahead.popleft().result()
+    threads = min(CREW, cores())
+    with closing(map_ahead(work, chunks, threads=threads, ahead=threads + 2, name="decode")) as results:
+        for chunk in results:
+            yield from chunk
 
 
 def _bytes(raw: Raw) -> int:

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from asal.core import Ids, Images, as_ids
+from asal.core import Ids, Images, as_ids, check_ids
 from asal.errors import UserError
-from asal.runtime import artifacts
+from asal.runtime import artifacts, npy
 
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
@@ -89,7 +89,7 @@ class StoredPool:
             UserError: an id that is not of this pool.
             DamageError: a shard is missing or not what was written.
         """
-        ids = checked(ids, len(self))
+        ids = check_ids(ids, len(self))
         out = np.empty((len(ids), *self.shape), np.uint8)
         for shard, places in _grouped(self.shards_of(ids)):
             out[places] = self._map(shard)[ids[places] - self._starts[shard]]
@@ -97,7 +97,7 @@ class StoredPool:
 
     def keys(self, ids: Ids) -> list[str]:
         """Return what its owner knows each image by. Cost: one row group of keys for each that is touched."""
-        ids = checked(ids, len(self))
+        ids = check_ids(ids, len(self))
         out = np.empty(len(ids), object)
         for group, places in _grouped(ids // KEY_GROUP):
             out[places] = self._key_group(group)[ids[places] % KEY_GROUP]
@@ -126,16 +126,7 @@ class StoredPool:
         path = self.folder / shard_name(shard)
         end = self._starts[shard + 1] if shard + 1 < len(self._starts) else len(self)
         expected = (int(end - self._starts[shard]), *self.shape)
-        try:
-            images = np.load(path, mmap_mode="r", allow_pickle=False)
-        except FileNotFoundError:
-            raise artifacts.damaged(path, "it is missing") from None
-        except (ValueError, EOFError) as error:
-            raise artifacts.damaged(path, str(error)) from None
-        if images.shape != expected or images.dtype != np.uint8:
-            raise artifacts.damaged(path, f"it holds {images.dtype} {images.shape} and should hold uint8 {expected}")
-        # A plain view: indexing a memmap makes another memmap, at several times the cost.
-        return np.asarray(images)
+        return npy.open_mapped(path, shape=expected, dtype=np.uint8)
 
     def _key_group(self, group: int) -> npt.NDArray[np.object_]:
         import pyarrow as pa
@@ -149,21 +140,6 @@ class StoredPool:
         except (pa.ArrowException, OSError) as error:
             raise artifacts.damaged(path, str(error)) from None
         return np.array(column.to_pylist(), object)
-
-
-def checked(ids: Ids, size: int) -> Ids:
-    """Return ids that are all of a pool of this size: NumPy would count a negative one from the end.
-
-    Raises:
-        UserError: one is not.
-    """
-    ids = as_ids(ids)
-    outside = ids[(ids < 0) | (ids >= size)]
-    if outside.size:
-        raise UserError(
-            f"{outside[0]}", rule=f"an image's id is between 0 and {size - 1}", hint="pass ids of this pool"
-        )
-    return ids
 
 
 def made_from(folder: Path) -> dict[str, Any]:

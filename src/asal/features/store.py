@@ -17,9 +17,8 @@ from typing import Any, BinaryIO, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from asal.core import Features, Ids, as_ids
+from asal.core import Features, Ids, as_ids, check_ids
 from asal.data.concat_pool import places
-from asal.data.pool import checked
 from asal.errors import UserError
 from asal.runtime import artifacts
 from asal.runtime.progress import Progress, no_progress
@@ -160,7 +159,7 @@ class ConcatVectors:
         Raises:
             UserError: an id that is not of the pool.
         """
-        ids = checked(ids, len(self))
+        ids = check_ids(ids, len(self))
         out = np.empty((len(ids), self.dim), np.float32)
         for part, here, own in places(ids, [len(part) for part in self.parts]):
             out[here] = self.parts[part].read(own)

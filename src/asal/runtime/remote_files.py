@@ -128,10 +128,7 @@ class Storage:
         if scratch.stat().st_size != entry["bytes"] or artifacts.sha256(scratch) != entry["sha256"]:
             scratch.unlink()
             raise self._unfit(f"{name} is not what was put there", "delete it there and run the same command again")
-        with scratch.open("rb") as file:
-            os.fsync(file.fileno())
-        scratch.replace(path)
-        artifacts.sync(path.parent)
+        artifacts.move_into_place(scratch, path)
 
     def pull(self, name: str, folder: Path, wanted: Mapping[str, Entry]) -> None:
         """Bring these files of a finished folder here."""

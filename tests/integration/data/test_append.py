@@ -212,7 +212,7 @@ def test_runs_of_the_smaller_pool_are_not_mixed_with_later_ones(
 def test_classes_go_by_their_names(at: tuple[Path, Path]) -> None:
     images, root = at
     draw(images, range(80, 90), ("amber", "dark", "light"))  # whose folder comes first, and shifts the numbers
-    with pytest.raises(UserError, match="'amber' is none"):
+    with pytest.raises(UserError, match="is called 'amber'"):
         Project.open(root).add()
     assert not (root / ADDITIONS).exists()
     shutil.rmtree(images / "amber")

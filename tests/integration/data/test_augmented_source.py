@@ -58,7 +58,7 @@ def test_labels_and_keys_are_the_originals(large: Project) -> None:
     ids = np.arange(IMAGES)
     stored = np.load(large.root / "pool" / "labels.npy")
     assert np.array_equal(large.oracle("pool").answer(ids), stored[ids % 400])
-    with pytest.raises(UserError, match="between 0 and 2999"):
+    with pytest.raises(UserError, match="image id 3000 is outside 0 … 2999"):
         large.oracle("pool").answer(np.array([IMAGES]))
     assert len(Stored.open(large.root / "test").answer(np.arange(200))) == 200
     base, pool = StoredPool.open(large.root / "pool"), large.pool

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 import pickle
 import shutil
@@ -9,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +25,7 @@ from asal.data import ingest_shard, pool
 from asal.data.ingest import IngestContext, Split, divide, ingest
 from asal.data.ingest_shard import ImageFormat, IngestShardTask
 from asal.data.pool import StoredPool, shard_size
+from asal.data.sources import kind_of, sources
 from asal.data.sources.arrays import Arrays
 from asal.data.sources.digits import Digits
 from asal.data.sources.folder import Folder
@@ -74,7 +78,7 @@ def test_a_pool_says_what_it_is(stored: StoredPool) -> None:
 @pytest.mark.parametrize("ids", [[-1], [300], [0, 5, 2**40]])
 def test_ids_of_another_pool_are_refused(stored: StoredPool, ids: list[int]) -> None:
     for read in (stored.read, stored.keys, Stored.open(stored.folder).answer):
-        with pytest.raises(UserError, match="between 0 and 299"):
+        with pytest.raises(UserError, match="is outside 0 … 299"):
             read(np.array(ids))
 
 
@@ -147,7 +151,7 @@ def test_a_test_split_of_its_own_is_taken_whole(tmp_path: Path) -> None:
         (Split(-5), (), "none negative"),
         (Split(100, -1, 5), (), "none negative"),
         (Split(100, 0, "tset"), (), "'tset'"),
-        (Split(100, 0, "train"), (), "'train' is none"),
+        (Split(100, 0, "train"), (), "no split for the test set is called 'train'"),
         (Split(), ("5", "nine"), "did you mean|choose one"),
         (Split(), ("5",), "only '5'"),
         (Split(), ("5", "5"), "twice"),
@@ -259,6 +263,55 @@ def test_a_part_that_is_missing_is_made_beside_the_others(tmp_path: Path) -> Non
     shutil.rmtree(tmp_path / "validation")
     folders = ingest(Digits(), tmp_path, Split(500, 100), gray=True)
     assert len(StoredPool.open(folders["validation"])) == 100
+
+
+@dataclass(frozen=True)
+class PlainDigits(Digits):
+    """A plug-in's source, whose class is called otherwise than its kind."""
+
+
+@pytest.fixture
+def plug_in(monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setitem(sources._load(), "plain-digits", dataclasses.replace(sources["digits"], make=PlainDigits))
+    return "plain-digits"
+
+
+def rename_source(folder: Path, name: str) -> None:
+    """Write a pool's manifest as a version of asal did that wrote the name of the source's class."""
+    facts = artifacts.manifest(folder)
+    facts["options"]["source"]["name"] = name
+    (folder / artifacts.MANIFEST).write_text(json.dumps(facts))
+
+
+def test_a_manifest_holds_the_kind_of_its_source(plug_in: str, tmp_path: Path) -> None:
+    folders = ingest(PlainDigits(), tmp_path, Split(500, 100), gray=True)
+    for folder in folders.values():
+        assert artifacts.manifest(folder)["options"]["source"]["name"] == plug_in
+
+
+@pytest.mark.parametrize("name", sorted(sources))
+def test_the_kind_of_a_source_is_what_it_is_registered_as(name: str) -> None:
+    assert kind_of(object.__new__(sources[name].make)) == name
+
+
+def test_a_pool_that_holds_the_class_of_its_source_is_used(plug_in: str, tmp_path: Path) -> None:
+    folders = ingest(PlainDigits(), tmp_path, Split(500, 100), gray=True)
+    for folder in folders.values():
+        rename_source(folder, "plaindigits")
+    before = contents(tmp_path)
+    shutil.rmtree(folders["validation"])
+    ingest(PlainDigits(), tmp_path, Split(500, 100), gray=True)
+    manifest = "validation/part.json"
+    assert contents(tmp_path) | {manifest: b""} == before | {manifest: b""}
+    assert artifacts.manifest(folders["validation"])["options"]["source"]["name"] == plug_in
+
+
+def test_a_pool_of_another_source_is_refused_by_either_name(plug_in: str, tmp_path: Path) -> None:
+    folder = ingest(PlainDigits(), tmp_path, gray=True)["pool"]
+    for name in ("plain-digits", "plaindigits"):
+        rename_source(folder, name)
+        with pytest.raises(UserError, match=rf"source\.name was '{name}' and is 'digits'"):
+            ingest(Digits(), tmp_path, gray=True)
 
 
 # What goes wrong

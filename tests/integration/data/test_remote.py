@@ -189,13 +189,13 @@ def test_a_place_that_is_none_is_told(url: str, match: str) -> None:
 
 
 def test_what_a_url_keeps_secret_is_not_written_down(tmp_path: Path) -> None:
-    from asal.data.ingest import told_of
+    from asal.data.ingest import described
     from asal.data.sources.augmented import Augmented
 
     url = "ftp://me:p@ss@host/photos?sig=abc"
-    assert told_of(Folder(url))["path"] == "ftp://host/photos?…"
-    assert "p@ss" not in str(told_of(Augmented(10, {"kind": "folder", "path": url})))
-    assert told_of(Folder("/home/me@work/a?b"))["path"] == "/home/me@work/a?b", "no URL"
+    assert described(Folder(url))["path"] == "ftp://host/photos?…"
+    assert "p@ss" not in str(described(Augmented(10, {"kind": "folder", "path": url})))
+    assert described(Folder("/home/me@work/a?b"))["path"] == "/home/me@work/a?b", "no URL"
 
 
 def test_parts_of_a_split_are_of_one_listing(tmp_path: Path) -> None:

@@ -35,26 +35,26 @@ from pathlib import Path
 import asal.cli.main, asal.data.ingest_shard, asal.data.pool
 from asal.data.splits import Split
 from asal.runtime.engine.local import Local
-from asal.data.ingest import Hands, ingest
+from asal.data.ingest import IngestContext, ingest
 from asal.data.sources.folder import Folder
 
 images, project, log, limit = sys.argv[1:5]
 asal.data.pool.SHARD_IMAGES = 2048 if limit == "memory" else {SHARD}
-take = asal.data.ingest_shard.Taking._take
+take = asal.data.ingest_shard.IngestShardTask._take
 
-def noted(self, watch):
+def noted(self, progress):
     with open(log, "a") as file:
         file.write(self.name + chr(10))
     if limit == "memory":  # for all but a shard of 2 MB
         import resource
         used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + 2**20, used + 2**20))
-    return take(self, watch)
+    return take(self, progress)
 
 def app(**_):
-    ingest(Folder(images), Path(project), Split(None, 0, 100), hands=Hands(Local({WORKERS})))
+    ingest(Folder(images), Path(project), Split(None, 0, 100), context=IngestContext(Local({WORKERS})))
 
-asal.data.ingest_shard.Taking._take, asal.cli.main.app = noted, app
+asal.data.ingest_shard.IngestShardTask._take, asal.cli.main.app = noted, app
 """
 
 

@@ -122,7 +122,7 @@ def test_no_argument_is_written_into() -> None:
 
 @pytest.mark.parametrize("ids", [[-1], [0, 100], [10**9]])
 def test_ids_of_no_image_are_refused(ids: list[int]) -> None:
-    with pytest.raises(UserError, match="between 0 and 99") as caught:
+    with pytest.raises(UserError, match="is outside 0 … 99") as caught:
         AugmentedPool(Base(), 100).read(np.array(ids))
     assert str(max(ids, key=abs)) in caught.value.got
 

@@ -50,8 +50,8 @@ def test_rows_are_those_of_before(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("split", "match"),
     [
-        (Split(None, "vall", "test"), "split for the validation set .*'vall' is none; did you mean 'val'"),
-        (Split(None, "train", "test"), "'train' is none"),
+        (Split(None, "vall", "test"), "no split for the validation set is called 'vall'.*did you mean 'val'"),
+        (Split(None, "train", "test"), "no split for the validation set is called 'train'"),
         (Split(None, "test", "test"), "in both the validation and the test set"),
         (Split(None, "val", -1), "none negative"),
         (Split(None, 5, -5), "none negative"),

@@ -22,6 +22,12 @@ from asal.runtime.artifacts import fingerprint
 sources = Registry("source", "asal.data.sources", group="asal.sources")
 
 
+def kind_of(source: object) -> str:
+    """Return the name under which a source's class is registered; of one that is not registered, the class's name."""
+    kinds = (name for name, part in sources.items() if part.make is type(source))
+    return next(kinds, type(source).__name__.lower())
+
+
 @dataclass(frozen=True)
 class Lost:
     """An image that is not to be had where it was listed, and why."""

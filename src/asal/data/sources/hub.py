@@ -16,6 +16,7 @@ from asal.core import Ids, Labels
 from asal.data.sources import UNKNOWN, Raw, SourceImage, sources
 from asal.errors import UserError, unknown
 from asal.runtime.artifacts import fingerprint
+from asal.runtime.optional import require
 
 LABELS = ("int", "uint", "bool", "string", "large_string")  # what labels may be stored as
 BLOCK = 32  # records fetched at once: enough to be quick, few enough to hold photographs
@@ -126,15 +127,7 @@ class Hub:
 
 
 def _library() -> Any:
-    try:
-        import datasets
-    except ImportError:
-        raise UserError(
-            "it is not installed",
-            rule="the source 'hub' reads with the `datasets` library",
-            hint="pip install 'asal[hub]'",
-        ) from None
-    return datasets
+    return require("datasets", extra="hub", why="the source 'hub' reads with the library `datasets`")
 
 
 @contextmanager

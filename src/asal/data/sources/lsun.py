@@ -15,6 +15,7 @@ import numpy as np
 from asal.core import Ids, Labels
 from asal.data.sources import SourceImage, apportion, broken, glance, not_there, sources
 from asal.errors import UserError, unknown
+from asal.runtime.optional import require
 
 SCENES = (
     *("bedroom", "bridge", "church_outdoor", "classroom", "conference_room"),
@@ -113,15 +114,7 @@ class Lsun:
 
 
 def _library() -> Any:
-    try:
-        import lmdb
-    except ImportError:
-        raise UserError(
-            "it is not installed",
-            rule="the source 'lsun' reads with the `lmdb` library",
-            hint="pip install 'asal[lsun]'",
-        ) from None
-    return lmdb
+    return require("lmdb", extra="lsun", why="the source 'lsun' reads with the library `lmdb`")
 
 
 @contextmanager

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import tarfile
 import threading
-import time
 import zipfile
 import zlib
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeAlias
 
 from asal.data.sources import Lost, not_there
 from asal.errors import UserError, without_secrets
+from asal.runtime.prefetch import map_ahead
+from asal.runtime.retry import retry
 
 FETCHERS = 16  # threads: a small file costs a round trip, so many are under way
 AHEAD = 64  # files fetched and not yet asked for, at most
@@ -64,38 +63,27 @@ def fetched(url: str, names: Sequence[str]) -> Iterator[Fetched]:
             own.files, own.root = shared if shared[0].async_impl else _reached(url, skip_instance_cache=True)
         return _fetch(own.files, f"{own.root.rstrip('/')}/{name}" if own.root else name)
 
-    ahead: deque[Future[Fetched]] = deque()
-    with ThreadPoolExecutor(FETCHERS, "fetch") as threads:
-        try:
-            for name in names:
-                ahead.append(threads.submit(fetch, name))
-                if len(ahead) >= AHEAD:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
-        finally:
-            for future in ahead:
-                future.cancel()
+    yield from map_ahead(fetch, names, threads=FETCHERS, ahead=AHEAD, name="fetch")
 
 
 def _fetch(files: Any, path: str) -> Fetched:
-    for attempt in range(TRIES):
-        try:
-            data: bytes = files.cat_file(path)
-            return data
-        except FileNotFoundError:
-            return Lost("there is no such file")
-        except PermissionError as error:  # of this file alone; where nothing may be read any more, a key has run out
-            if not _may_look(files, path):
-                raise _unreachable(path, error) from None
-            return Lost("reading it is not permitted")
-        except BROKEN as error:
-            return Lost(f"it is broken ({error})")
-        except Exception as error:  # every kind of file system has its own
-            if attempt + 1 == TRIES:
-                raise _unreachable(path, error) from None
-            time.sleep(PAUSE * 2**attempt)
-    raise AssertionError("the last try returns or raises")
+    try:
+        data: bytes = retry(lambda: files.cat_file(path), tries=TRIES, on=_may_pass, pause=PAUSE)
+        return data
+    except FileNotFoundError:
+        return Lost("there is no such file")
+    except PermissionError as error:  # of this file alone; where nothing may be read any more, a key has run out
+        if not _may_look(files, path):
+            raise _unreachable(path, error) from None
+        return Lost("reading it is not permitted")
+    except BROKEN as error:
+        return Lost(f"it is broken ({error})")
+    except Exception as error:  # every kind of file system has its own
+        raise _unreachable(path, error) from None
+
+
+def _may_pass(error: Exception) -> bool:
+    return not isinstance(error, (FileNotFoundError, PermissionError, *BROKEN))
 
 
 def _may_look(files: Any, path: str) -> bool:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from asal.core import Ids, Labels
+from asal.core import Ids, Labels, check_ids
 from asal.data import pool
 from asal.errors import UserError
-from asal.runtime import artifacts
+from asal.runtime import npy
 from asal.session.oracles import oracles
 
 
@@ -36,10 +36,7 @@ class Stored:
                 rule="stored labels answer where images came with labels",
                 hint="name the classes and label them with a session, or take the images from a source with labels",
             )
-        try:
-            labels = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise artifacts.damaged(path, str(error)) from None
+        labels = npy.open_mapped(path)
         larger = pool.facts_of(folder).get("augmented", {})
         return cls(tuple(facts["classes"]), labels, larger.get("images"))
 
@@ -55,7 +52,7 @@ class Stored:
         Raises:
             UserError: an id that is not of this pool.
         """
-        return np.array(self._labels[pool.checked(ids, self._images) % len(self._labels)], np.int64)
+        return np.array(self._labels[check_ids(ids, self._images) % len(self._labels)], np.int64)
 
 
 @oracles.register("stored")
