@@ -44,10 +44,10 @@ def training_twins(base: type, options: dict[str, Any]) -> dict[str, Callable[[]
         base.train(self, pool, folder, *rest)  # type: ignore[attr-defined]
 
     return {
-        "sees images alone": spoilt(looks_for_labels),
+        "reads images only": spoilt(looks_for_labels),
         "same seed, same files": spoilt(salts),
-        "hangs on no global stream": spoilt(draws_globally),
-        "goes on after a cut": spoilt(begins_again),
+        "does not depend on global random state": spoilt(draws_globally),
+        "resumes after an interruption": spoilt(begins_again),
         "ignores its seed": spoilt(ignores_its_seed),
         "counts attempts": spoilt(counts_attempts),
     }

@@ -1,8 +1,8 @@
-"""What every kind of features must do: give each image its place in the space, the same one each time.
+"""What every kind of features must do: map each image to its features, the same each time.
 
 `CHECKS[name](make)` raises AssertionError where the features fail. `make` is called without arguments and returns an
 untrained kind of features (`asal.features.Trainable`) whose options let it train in a fraction of a second: see
-`asal.testing.training`, whose checks are among these. A trained generator and a classifier are given to all.
+`asal.testing.training`, whose checks are among these. A trained generator and a classifier are available to all.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def images(n: int, shape: Shape = (8, 8, 1)) -> Images:
     return toy_pool(shape).read(np.arange(n))
 
 
-def keeps_to_its_dimension(make: Make) -> None:
+def returns_features_of_its_dimension(make: Make) -> None:
     """Images (n, h, w, c), gray or RGB, one or many, become finite float32 (n, dim)."""
     for shape in ((8, 8, 1), (8, 8, 3)):
         with trained(make, shape) as extract:
@@ -69,7 +69,7 @@ def keeps_to_its_dimension(make: Make) -> None:
                 assert np.isfinite(found).all(), "a feature is no finite number"
 
 
-def minds_no_batches(make: Make) -> None:
+def does_not_depend_on_batches(make: Make) -> None:
     """An image has the same features alone, among three, and among all."""
     pixels = images(12)
     with trained(make) as extract:
@@ -80,7 +80,7 @@ def minds_no_batches(make: Make) -> None:
             assert apart < 1e-4, f"in batches of {size}, features differ by {apart:.3g} of the largest"
 
 
-def tells_images_apart(make: Make) -> None:
+def distinguishes_images(make: Make) -> None:
     """Different images have different features."""
     pixels = np.unique(images(12), axis=0)
     with trained(make) as extract:
@@ -88,18 +88,18 @@ def tells_images_apart(make: Make) -> None:
     assert len(np.unique(found, axis=0)) == len(pixels), "two different images have the same features"
 
 
-def is_the_same_when_loaded_again(make: Make) -> None:
-    """The same image has the same features, twice over, and from whatever process opens the folder."""
+def is_the_same_when_reloaded(make: Make) -> None:
+    """The same image has the same features each time, and when the folder is opened again."""
     shape = toy_pool().shape
     with workshop() as folder:
         train(make(), folder)
         one, two = (make().load(folder, shape, toy_inputs(shape)) for _ in range(2))
         first, again, other = one(images(9)), one(images(9)), two(images(9))
-    assert np.array_equal(first, again), "the same images have other features the second time"
+    assert np.array_equal(first, again), "extracted again, the same images have other features"
     assert np.array_equal(first, other), "opened twice, it gives different features"
 
 
-def leaves_images_alone(make: Make) -> None:
+def does_not_modify_images(make: Make) -> None:
     """It does not write into the images, and can read those that may not be written."""
     pixels = images(6).copy()
     before = pixels.copy()
@@ -110,14 +110,14 @@ def leaves_images_alone(make: Make) -> None:
         try:
             extract(pixels)
         except Exception as error:
-            raise AssertionError(f"images that may not be written into are not taken: {error}") from error
+            raise AssertionError(f"read-only images are not accepted: {error}") from error
 
 
 CHECKS: dict[str, Callable[[Make], None]] = {
     **training.CHECKS,
-    "keeps to its dimension": keeps_to_its_dimension,
-    "minds no batches": minds_no_batches,
-    "tells images apart": tells_images_apart,
-    "is the same when loaded again": is_the_same_when_loaded_again,
-    "leaves images alone": leaves_images_alone,
+    "returns features of its dimension": returns_features_of_its_dimension,
+    "does not depend on batches": does_not_depend_on_batches,
+    "distinguishes images": distinguishes_images,
+    "is the same when reloaded": is_the_same_when_reloaded,
+    "does not modify images": does_not_modify_images,
 }

@@ -63,19 +63,19 @@ def draws_different_images(make: Make) -> None:
     assert float(images.std(0).max()) > 1e-4, "eight latents became the same image"
 
 
-def can_be_climbed(make: Make) -> None:
+def has_a_usable_gradient(make: Make) -> None:
     """The images' gradient with respect to the latents is finite and not zero."""
     with trained(make) as generator:
         start = latents(generator, 4).requires_grad_()
         images = generator.decode(start)
-        assert images.requires_grad, "the images do not hang on the latents: is there a no_grad or a detach in decode?"
+        assert images.requires_grad, "the images do not depend on the latents: does decode use no_grad or detach?"
         (slope,) = torch.autograd.grad(images.square().sum(), start)
     assert bool(slope.isfinite().all()), "the gradient is not finite"
     assert bool((slope.abs().amax(1) > 0).all()), "the gradient of a latent is zero"
 
 
-def draws_each_alone(make: Make) -> None:
-    """An image does not hang on the latents beside its own."""
+def draws_each_image_alone(make: Make) -> None:
+    """An image does not depend on the other latents of the batch."""
     with trained(make) as generator:
         start = latents(generator, 6)
         together = generator.decode(start).detach()
@@ -84,19 +84,19 @@ def draws_each_alone(make: Make) -> None:
     assert apart < 1e-4, f"drawn alone, a pixel differs by {apart:.3g}: is batch norm in training mode?"
 
 
-def is_the_same_when_loaded_again(make: Make) -> None:
-    """What one process trained, another opens, and gets the same images."""
+def is_the_same_when_reloaded(make: Make) -> None:
+    """Opened again, by another process, it draws the same images."""
     with workshop() as folder:
         train(make(), folder)
         one, two = (make().load(folder, toy_pool().shape) for _ in range(2))
         start = latents(one, 4)
         first, again, other = one.decode(start), one.decode(start), two.decode(start)
-    assert torch.equal(first, again), "the same latents became other images the second time"
-    assert torch.equal(first, other), "opened twice, it draws different images"
+    assert torch.equal(first, again), "drawn again, the same latents give other images"
+    assert torch.equal(first, other), "opened again, it draws other images"
 
 
-def offers_its_critic(make: Make) -> None:
-    """The critic's last hidden layer is (n, hidden_dim), finite, and tells images apart."""
+def has_a_critic(make: Make) -> None:
+    """The critic's last hidden layer is (n, hidden_dim), finite, and differs between images."""
     pool = toy_pool()
     with trained(make) as generator:
         hidden = generator.hidden(to_batch(pool.read(torch.arange(6).numpy()))).detach()
@@ -125,9 +125,9 @@ CHECKS: dict[str, Callable[[Make], None]] = {
     **training.CHECKS,
     "draws the pool's shape": draws_the_pools_shape,
     "draws different images": draws_different_images,
-    "can be climbed": can_be_climbed,
-    "draws each alone": draws_each_alone,
-    "is the same when loaded again": is_the_same_when_loaded_again,
-    "offers its critic": offers_its_critic,
+    "has a usable gradient": has_a_usable_gradient,
+    "draws each image alone": draws_each_image_alone,
+    "is the same when reloaded": is_the_same_when_reloaded,
+    "has a critic": has_a_critic,
     "refuses what it cannot draw": refuses_what_it_cannot_draw,
 }

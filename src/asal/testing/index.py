@@ -1,4 +1,4 @@
-"""What every index must do: finish with the true neighbours, by id, whatever was taken out.
+"""What every index must do: return the true neighbours, by id, whatever ids are excluded.
 
 `CHECKS[name](make)` raises AssertionError where the index fails. `make` is called without arguments and returns an
 indexer (`asal.index.Indexer`), the same options each time: e.g. `CHECKS["finds the nearest"](Exact)`.
@@ -86,7 +86,7 @@ def agree(found: Neighbours, true: Neighbours, promised: float, when: str) -> No
         mine, right = ((answer.ids[row, column], answer.distances[row, column]) for answer in (found, true))
         raise AssertionError(
             f"{when}: neighbour {column} of query {row} is id {right[0]} at {right[1]:.9g}, "
-            f"and id {mine[0]} at {mine[1]:.9g} came"
+            f"and id {mine[0]} at {mine[1]:.9g} was returned"
         )
     _close(found.distances, true.distances, when)
 
@@ -121,7 +121,7 @@ def nearest_come_first(make: Make) -> None:
     _close(found.distances, np.sqrt(np.square(apart).sum(axis=2)), "against the vectors of the returned ids")
 
 
-def speaks_ids(make: Make) -> None:
+def returns_ids(make: Make) -> None:
     """A stored vector finds its own id, in every shard, whatever ids below it are gone."""
     features = toy_features(500)
     gone = as_ids(range(0, 500, 3))
@@ -132,19 +132,19 @@ def speaks_ids(make: Make) -> None:
     assert right >= indexer.recall, f"{right:.3f} of the vectors found their own id: are these rows of what is left?"
 
 
-def leaves_out_the_removed(make: Make) -> None:
-    """No id in `without` comes back, be they unsorted and given twice; the others come as if those were not there."""
+def excludes_removed_ids(make: Make) -> None:
+    """No id in `without` is returned, even if they are unsorted and repeated; the rest is as if those did not exist."""
     features = toy_features(600)
     queries = toy_queries(features, 200)
     gone = stream(0, "removed").choice(600, size=300, replace=False).astype(np.int64)
     gone = np.concatenate([gone, gone[:50]])
     with opened(indexer := make(), features) as index:
         found = index.search(queries, 10, without=gone)
-    assert not np.isin(found.ids, gone).any(), "an id that was to be left out came back"
+    assert not np.isin(found.ids, gone).any(), "an excluded id was returned"
     agree(found, brute_force(features, queries, 10, gone), indexer.recall, "with half of the images gone")
 
 
-def stands_clustered_removals(make: Make) -> None:
+def handles_clustered_removals(make: Make) -> None:
     """The nearest are taken again and again, as active learning does, and the next nearest are still found."""
     features = toy_features(1500)
     queries = toy_queries(features, 8)
@@ -156,7 +156,7 @@ def stands_clustered_removals(make: Make) -> None:
             gone = np.concatenate([gone, np.unique(found.ids)])
 
 
-def takes_k_beyond_the_pool(make: Make) -> None:
+def handles_k_beyond_the_pool(make: Make) -> None:
     """Asked for more than there are, it returns all there are."""
     features = toy_features(30)
     queries = toy_queries(features, 4)
@@ -166,7 +166,7 @@ def takes_k_beyond_the_pool(make: Make) -> None:
     assert (np.sort(found.ids) == np.arange(30)).all(), "the 30 ids are not each there once"
 
 
-def takes_k_beyond_what_is_left(make: Make) -> None:
+def handles_k_beyond_what_is_left(make: Make) -> None:
     """Asked for more than are left, it returns all that are left, down to none."""
     features = toy_features(40)
     queries = toy_queries(features, 4)
@@ -177,14 +177,14 @@ def takes_k_beyond_what_is_left(make: Make) -> None:
             agree(found, brute_force(features, queries, 5, gone), indexer.recall, f"{left} left")
 
 
-def answers_no_queries(make: Make) -> None:
+def handles_no_queries(make: Make) -> None:
     """No queries get an answer of no rows and k columns."""
     with opened(make(), toy_features(30)) as index:
         found = _answer(index, np.empty((0, D), np.float32), 3)
     assert found.ids.shape == found.distances.shape == (0, 3), f"shapes {found.ids.shape} and {found.distances.shape}"
 
 
-def is_the_same_when_reopened(make: Make) -> None:
+def gives_the_same_answers_when_reopened(make: Make) -> None:
     """What one process built, another opens, and gets the same answers."""
     features = toy_features(400)
     queries = toy_queries(features, 20)
@@ -229,7 +229,7 @@ def breaks_ties_by_id(make: Make) -> None:
         agree(found, brute_force(features, queries, 12, as_ids([0, 57, 103])), 1.0, "nine copies of each image")
 
 
-def answers_far_queries(make: Make) -> None:
+def handles_far_queries(make: Make) -> None:
     """A query a million away gets its neighbours in true order."""
     features = toy_features(500)
     queries = toy_queries(features, 40)
@@ -238,7 +238,7 @@ def answers_far_queries(make: Make) -> None:
         agree(index.search(queries, 100), brute_force(features, queries, 100), indexer.recall, "far queries")
 
 
-def stands_an_offset(make: Make) -> None:
+def handles_an_offset(make: Make) -> None:
     """A large number added to all features costs no precision."""
     features = toy_features(500) + np.float32(1e4)
     queries = toy_queries(features, 40)
@@ -246,7 +246,7 @@ def stands_an_offset(make: Make) -> None:
         agree(index.search(queries, 3), brute_force(features, queries, 3), indexer.recall, "features around 10,000")
 
 
-def minds_no_shards(make: Make) -> None:
+def does_not_depend_on_shards(make: Make) -> None:
     """One shard or many: the same answer."""
     features = toy_features(5000, d=6)
     queries = toy_queries(features, 30)
@@ -258,7 +258,7 @@ def minds_no_shards(make: Make) -> None:
     agree(many, one if indexer.recall == 1 else brute_force(features, queries, 8, gone), indexer.recall, "17 shards")
 
 
-def serves_many_threads(make: Make) -> None:
+def handles_many_threads(make: Make) -> None:
     """Searches at the same time, each with its own removals, do not see each other."""
     features = toy_features(1000)
     queries = toy_queries(features, 25)
@@ -271,7 +271,7 @@ def serves_many_threads(make: Make) -> None:
         _same(found, alone[i % 8], "eight threads at a time")
 
 
-def forgets_removals(make: Make) -> None:
+def does_not_remember_removals(make: Make) -> None:
     """What one search leaves out, the next one finds."""
     features = toy_features(300)
     queries = toy_queries(features, 20)
@@ -281,7 +281,7 @@ def forgets_removals(make: Make) -> None:
         _same(index.search(queries, 4), before, "after a search that left these out")
 
 
-def leaves_arguments_alone(make: Make) -> None:
+def does_not_modify_its_arguments(make: Make) -> None:
     """Queries and removed ids are as they were."""
     features = toy_features(300)
     queries, gone = toy_queries(features, 5), as_ids([40, 7, 7, 199])
@@ -292,8 +292,8 @@ def leaves_arguments_alone(make: Make) -> None:
     assert np.array_equal(gone, kept[1]), "the search wrote into the removed ids"
 
 
-def refuses_nonsense(make: Make) -> None:
-    """Queries of another dimension or not finite, k = 0 and unknown ids are errors a user can mend."""
+def refuses_invalid_queries(make: Make) -> None:
+    """Queries of another dimension or not finite, k = 0 and unknown ids raise a UserError."""
     features = toy_features(100)
     queries = toy_queries(features, 2)
     broken = queries.copy()
@@ -316,7 +316,7 @@ def _refused(call: Callable[[], object]) -> bool:
     except UserError:
         return True
     except Exception as error:
-        raise AssertionError(f"{type(error).__name__} where a UserError should say what to mend: {error}") from error
+        raise AssertionError(f"{type(error).__name__} in place of a UserError: {error}") from error
     return False
 
 
@@ -330,20 +330,20 @@ def _answer(index: Index, queries: Features, k: int) -> Neighbours:
 CHECKS: dict[str, Check] = {
     "finds the nearest": finds_the_nearest,
     "nearest come first": nearest_come_first,
-    "speaks ids": speaks_ids,
-    "leaves out the removed": leaves_out_the_removed,
-    "stands clustered removals": stands_clustered_removals,
-    "takes k beyond the pool": takes_k_beyond_the_pool,
-    "takes k beyond what is left": takes_k_beyond_what_is_left,
-    "answers no queries": answers_no_queries,
-    "is the same when reopened": is_the_same_when_reopened,
+    "returns ids": returns_ids,
+    "excludes removed ids": excludes_removed_ids,
+    "handles clustered removals": handles_clustered_removals,
+    "handles k beyond the pool": handles_k_beyond_the_pool,
+    "handles k beyond what is left": handles_k_beyond_what_is_left,
+    "handles no queries": handles_no_queries,
+    "gives the same answers when reopened": gives_the_same_answers_when_reopened,
     "grows": grows,
     "breaks ties by id": breaks_ties_by_id,
-    "answers far queries": answers_far_queries,
-    "stands an offset": stands_an_offset,
-    "minds no shards": minds_no_shards,
-    "serves many threads": serves_many_threads,
-    "forgets removals": forgets_removals,
-    "leaves arguments alone": leaves_arguments_alone,
-    "refuses nonsense": refuses_nonsense,
+    "handles far queries": handles_far_queries,
+    "handles an offset": handles_an_offset,
+    "does not depend on shards": does_not_depend_on_shards,
+    "handles many threads": handles_many_threads,
+    "does not remember removals": does_not_remember_removals,
+    "does not modify its arguments": does_not_modify_its_arguments,
+    "refuses invalid queries": refuses_invalid_queries,
 }

@@ -1,4 +1,4 @@
-"""What every learner must do: train from scratch on what it is given, and answer with probabilities.
+"""What every learner must do: train from scratch on labelled images, and predict probabilities.
 
 `CHECKS[name](make)` raises AssertionError where the learner fails. `make` is called without arguments and returns the
 learner's registered part, `learners[name]`: what it provides is held against it. Options are bound to its `make`, as in
@@ -28,7 +28,7 @@ CLASSES = 3
 
 
 def toy_set(n: int = 60, first: int = 0) -> tuple[Images, Labels]:
-    """Return n toy images of three classes that are easily told apart, and their labels."""
+    """Return n toy images of three classes that are easy to distinguish, and their labels."""
     world = toy_world(images=200, classes=CLASSES, shape=SHAPE)
     ids = np.arange(first, first + n)
     return world.pool.read(ids), world.truth[ids]
@@ -46,7 +46,7 @@ def _fit(learner: Learner, n: int = 60, *, seed: int = 0, keep: int = CLASSES) -
     return learner.fit(images[kept], labels[kept], CLASSES, stream(seed, "toy learner"))
 
 
-def gives_probabilities(make: Make) -> None:
+def predicts_probabilities(make: Make) -> None:
     """Images (n, h, w, c) become float64 (n, k), not negative, whose rows sum to one; one image or many."""
     model = _fit(_learner(make))
     for n in (1, 50):
@@ -62,9 +62,9 @@ def _probable(model: Model, n: int, when: str) -> None:
     assert np.allclose(probs.sum(axis=1), 1, atol=1e-6), f"{when}: a row sums to {probs.sum(axis=1).max():.6g}"
 
 
-def knows_classes_without_a_label(make: Make) -> None:
-    """Where no label is of the last class, or of all but the first, there are still probabilities for all."""
-    for keep, when in ((2, "the last class is missing"), (1, "only one class is there")):
+def predicts_classes_without_labels(make: Make) -> None:
+    """Where no label is of the last class, or of any but the first, it still predicts probabilities for all classes."""
+    for keep, when in ((2, "the last class is missing"), (1, "only one class has labels")):
         try:
             model = _fit(_learner(make), keep=keep)
         except UserError:
@@ -76,10 +76,10 @@ def knows_classes_without_a_label(make: Make) -> None:
 
 
 def learns(make: Make) -> None:
-    """It tells classes apart that are easily told apart, on images that it has not seen."""
+    """It classifies images that it was not trained on, of classes that are easy to distinguish."""
     images, labels = toy_set(100, first=60)
     right = float((_fit(_learner(make)).predict(images).argmax(axis=1) == labels).mean())
-    assert right >= 0.9, f"it is right on {right:.2f} of images that are easily told apart"
+    assert right >= 0.9, f"its accuracy is {right:.2f} on images that are easy to classify"
 
 
 def same_stream_same_model(make: Make) -> None:
@@ -89,11 +89,11 @@ def same_stream_same_model(make: Make) -> None:
     for seed in (1, 2):
         with global_streams(seed):
             found.append(_fit(_learner(make)).predict(images))
-    assert np.array_equal(found[0], found[1]), "fitted twice from the same stream, it gives other probabilities"
+    assert np.array_equal(found[0], found[1]), "fitted twice from the same stream, the probabilities differ"
 
 
-def moves_no_global_stream(make: Make) -> None:
-    """Nothing outside can tell that a classifier was trained and used."""
+def leaves_global_random_state_alone(make: Make) -> None:
+    """Training and prediction do not change the global random state of numpy and torch."""
     with global_streams(7):
         before = np.random.get_state(), torch.get_rng_state()
         _fit(_learner(make)).predict(toy_set(5)[0])
@@ -103,27 +103,27 @@ def moves_no_global_stream(make: Make) -> None:
 
 
 def starts_from_scratch(make: Make) -> None:
-    """What it was fitted to before makes no difference, and a model stays as it is when the next is fitted."""
+    """Earlier fits do not affect a later one, and a later fit does not change an earlier model."""
     learner, (images, _) = _learner(make), toy_set(50, first=60)
     model = _fit(learner)
     first = model.predict(images)
     _fit(learner, n=20, seed=1, keep=2)
     assert np.array_equal(model.predict(images), first), "a later fit changed an earlier model"
-    assert np.array_equal(_fit(learner).predict(images), first), "it remembers what it was fitted to before"
+    assert np.array_equal(_fit(learner).predict(images), first), "an earlier fit changes a later one"
 
 
-def judges_each_alone(make: Make) -> None:
-    """An image's probabilities do not hang on the images beside it, nor on how often one asks."""
+def predicts_each_image_alone(make: Make) -> None:
+    """An image's probabilities do not depend on the images beside it, nor on how often one asks."""
     model, (images, _) = _fit(_learner(make)), toy_set(12, first=60)
     together = model.predict(images)
-    assert np.array_equal(model.predict(images), together), "asked again, it gives other probabilities"
+    assert np.array_equal(model.predict(images), together), "predicted again, the probabilities differ"
     alone = np.concatenate([model.predict(image[None]) for image in images])
     apart = float(np.abs(alone - together).max())
     assert apart < 1e-5, f"alone, a probability differs by {apart:.3g}: is batch norm or dropout in training mode?"
 
 
 def embeds(make: Make) -> None:
-    """Images (n, h, w, c) become finite float32 (n, d), one d for all, that tell them apart."""
+    """Images (n, h, w, c) become finite float32 (n, d), one d for all, that differ between images."""
     model, (images, _) = _fit(_learner(make)), toy_set(9)
     found = model.embed(images)
     assert found.ndim == 2, f"an embedding is flat: nine images became {found.shape}"
@@ -131,11 +131,11 @@ def embeds(make: Make) -> None:
     assert found.dtype == np.float32, f"embeddings are float32, not {found.dtype}"
     assert np.isfinite(found).all(), "an embedding is not finite"
     assert len(np.unique(found, axis=0)) > 1, "all images have the same embedding"
-    assert np.allclose(model.embed(images[:1]), found[:1], atol=1e-4), "an embedding hangs on the images beside it"
+    assert np.allclose(model.embed(images[:1]), found[:1], atol=1e-4), "an embedding depends on the batch"
 
 
-def keeps_its_promise_of_a_gradient(make: Make) -> None:
-    """Who provides "gradient" has logits whose softmax is `predict`, with a gradient; who does not refuses clearly."""
+def has_the_gradient_it_declares(make: Make) -> None:
+    """With "gradient" provided, softmax(`logits`) is `predict`, differentiably; without, `logits` raises a UserError."""
     part = make()
     model, (images, _) = _fit(part.make()), toy_set(10, first=60)
     batch = to_batch(images).requires_grad_()
@@ -145,20 +145,20 @@ def keeps_its_promise_of_a_gradient(make: Make) -> None:
         except UserError:
             return
         except Exception as error:
-            raise AssertionError(f"logits without a gradient end in {type(error).__name__}: {error}") from error
-        raise AssertionError("it has logits, and does not declare that it provides a gradient")
+            raise AssertionError(f"`logits` raises {type(error).__name__}, not a UserError: {error}") from error
+        raise AssertionError("it has logits, but does not declare that it provides a gradient")
     logits = model.logits(batch)
     assert logits.shape == (10, CLASSES), f"ten images became logits of {tuple(logits.shape)}"
     apart = np.abs(logits.detach().double().softmax(1).cpu().numpy() - model.predict(images)).max()
     assert apart < 1e-5, f"the softmax of the logits is {apart:.3g} off the probabilities"
-    assert logits.requires_grad, "the logits do not hang on the images"
+    assert logits.requires_grad, "the logits do not depend on the images"
     (slope,) = torch.autograd.grad(logits[:, 0].sum(), batch)
     assert bool(slope.isfinite().all()), "the gradient is not finite"
     assert bool((slope.flatten(1).abs().amax(1) > 0).any()), "the gradient is zero"
 
 
-def leaves_arguments_alone(make: Make) -> None:
-    """It writes into no argument, and takes arrays that may not be written into."""
+def does_not_modify_its_arguments(make: Make) -> None:
+    """It does not write into its arguments, and accepts read-only arrays."""
     images, labels = toy_set(30)
     kept = images.copy(), labels.copy()
     model = _learner(make).fit(images, labels, CLASSES, stream(0, "toy learner"))
@@ -171,18 +171,18 @@ def leaves_arguments_alone(make: Make) -> None:
         model = _learner(make).fit(images, labels, CLASSES, stream(0, "toy learner"))
         model.predict(images), model.embed(images)
     except Exception as error:
-        raise AssertionError(f"arrays that may not be written into are not taken: {error}") from error
+        raise AssertionError(f"read-only arrays are not accepted: {error}") from error
 
 
 CHECKS: dict[str, Callable[[Make], Any]] = {
-    "gives probabilities": gives_probabilities,
-    "knows classes without a label": knows_classes_without_a_label,
+    "predicts probabilities": predicts_probabilities,
+    "predicts classes without labels": predicts_classes_without_labels,
     "learns": learns,
     "same stream, same model": same_stream_same_model,
-    "moves no global stream": moves_no_global_stream,
+    "leaves global random state alone": leaves_global_random_state_alone,
     "starts from scratch": starts_from_scratch,
-    "judges each alone": judges_each_alone,
+    "predicts each image alone": predicts_each_image_alone,
     "embeds": embeds,
-    "keeps its promise of a gradient": keeps_its_promise_of_a_gradient,
-    "leaves arguments alone": leaves_arguments_alone,
+    "has the gradient it declares": has_the_gradient_it_declares,
+    "does not modify its arguments": does_not_modify_its_arguments,
 }

@@ -2,7 +2,7 @@
 
 Real are the learner (`linear`), the features (pixels and PCA, or latents, in shards), the index (`exact`) and whatever
 a strategy prepares for itself; the generator is a map of latents through tanh onto the pool's principal directions,
-which can be climbed and needs no training, and the losses foretold are the entropies.
+which is differentiable and needs no training, and the predicted losses are the entropies.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Toolbox:
 
 @dataclass(frozen=True)
 class EntropyAsLossModel:
-    """A classifier that foretells its entropy as its loss."""
+    """A classifier that predicts its entropy as its loss."""
 
     model: NeuralModel
 
@@ -99,7 +99,7 @@ class EntropyAsLossModel:
 
 @dataclass(frozen=True)
 class Setting:
-    """A pool whose labels are known, and the tools that were made for it and for a strategy."""
+    """A pool whose labels are known, with the tools prepared for it and for a strategy."""
 
     part: Part
     home: Path
@@ -155,8 +155,8 @@ def _extractor(images: int, classes: int, latents: bool) -> Extractor:
 
 
 @dataclass(frozen=True)
-class Sure:
-    """A classifier that is sure of every image, to the last bit: each probability is 0 or 1."""
+class Certain:
+    """A classifier that is certain of every image: each probability is exactly 0 or 1."""
 
     model: Any
     scale: float = 1e6
@@ -185,7 +185,7 @@ class Sure:
 
 
 @dataclass(frozen=True)
-class Unsure(Sure):
+class Uncertain(Certain):
     """A classifier to which all images are the same: each probability is 1/k."""
 
     scale: float = 0.0
@@ -197,7 +197,7 @@ class Unsure(Sure):
 
 
 class CountingModel:
-    """A classifier that counts the pool images, and the made-up ones, that went through it."""
+    """A classifier that counts the pool images and the synthetic ones that it evaluates."""
 
     COUNTED: ClassVar = {"predict": "predicted", "embed": "predicted", "losses": "predicted", "logits": "optimised"}
 
@@ -205,7 +205,7 @@ class CountingModel:
         self._model, self.predicted, self.optimised = model, 0, 0
 
     def loss(self, batch: Tensor) -> Any:
-        """Count and foretell."""
+        """Count, and predict the losses."""
         self.optimised += len(batch)
         return self._model.loss(batch)
 

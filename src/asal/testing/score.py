@@ -1,4 +1,4 @@
-"""What every score must do: say of probabilities how badly a label is wanted, in numpy and in torch alike.
+"""What every score must do: turn probabilities into how useful a label is, in numpy and in torch alike.
 
 `CHECKS[name](make)` raises AssertionError where the score fails. `make` is called without arguments and returns the
 score: e.g. `CHECKS["finite"](lambda: scores["entropy"].make)`.
@@ -56,7 +56,7 @@ def finite(make: Make) -> None:
             assert np.isfinite(found).all(), f"a score of {given.dtype} is not finite, of {given[~np.isfinite(found)]}"
 
 
-def minds_no_class_order(make: Make) -> None:
+def does_not_depend_on_class_order(make: Make) -> None:
     """A class's number makes no difference."""
     score = make()
     for probs in _sets():
@@ -64,8 +64,8 @@ def minds_no_class_order(make: Make) -> None:
         _close(score(turned), score(probs), "with the classes in another order")
 
 
-def minds_no_neighbours(make: Make) -> None:
-    """An image's score does not hang on the images beside it."""
+def scores_each_image_alone(make: Make) -> None:
+    """An image's score does not depend on the other images of the batch."""
     score = make()
     probs = toy_probs()
     _close([np.asarray(score(row[None]))[0] for row in probs], score(probs), "scored one by one")
@@ -104,8 +104,8 @@ def same_in_torch(make: Make) -> None:
             _close(found.numpy(), score(given), f"in torch, of {given.dtype}")
 
 
-def can_be_climbed(make: Make) -> None:
-    """The gradient through a softmax is finite however sure the classifier is, and climbing it raises the score."""
+def has_a_usable_gradient(make: Make) -> None:
+    """The gradient through a softmax is finite, however certain the classifier, and a step along it raises the score."""
     score = make()
     for scale in (0.0, 1.0, 30.0, 200.0, 1e4):
         logits = scale * torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
@@ -124,7 +124,7 @@ def _slope(score: Score, logits: torch.Tensor) -> torch.Tensor:
     return slope
 
 
-def leaves_probabilities_alone(make: Make) -> None:
+def does_not_modify_probabilities(make: Make) -> None:
     """It does not write into the probabilities."""
     probs = extremes(4)
     before = probs.copy()
@@ -134,11 +134,11 @@ def leaves_probabilities_alone(make: Make) -> None:
 
 CHECKS: dict[str, Callable[[Make], None]] = {
     "finite": finite,
-    "minds no class order": minds_no_class_order,
-    "minds no neighbours": minds_no_neighbours,
+    "does not depend on class order": does_not_depend_on_class_order,
+    "scores each image alone": scores_each_image_alone,
     "higher is less certain": higher_is_less_certain,
     "highest when uniform": highest_when_uniform,
     "same in torch": same_in_torch,
-    "can be climbed": can_be_climbed,
-    "leaves probabilities alone": leaves_probabilities_alone,
+    "has a usable gradient": has_a_usable_gradient,
+    "does not modify probabilities": does_not_modify_probabilities,
 }

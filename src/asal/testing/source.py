@@ -24,7 +24,7 @@ from asal.data.sources.decode import Unreadable, decode
 from asal.errors import UserError
 
 Make: TypeAlias = Callable[[Path], Source]
-"""Builds the source on a few images, three or more in "train". It is given a folder to write them to, and may be
+"""Builds the source on a few images, three or more in "train". It gets a folder to write them to, and may be
 called twice with the same one."""
 
 
@@ -48,7 +48,7 @@ def names_its_splits(make: Make) -> None:
         assert source.splits.get("train", 0) >= 3, f"three images or more in 'train' are needed: {source.splits}"
         for split, images in source.splits.items():
             given = len(_all(source, split))
-            assert given == images, f"'{split}' is said to have {images} images and gives {given}"
+            assert given == images, f"'{split}' claims {images} images and gives {given}"
 
 
 def names_its_classes(make: Make) -> None:
@@ -72,11 +72,11 @@ def labels_every_image(make: Make) -> None:
             assert labels.min() >= -1 and labels.max() < len(source.classes), f"{labels.min()} … {labels.max()}"
 
 
-def tells_images_apart(make: Make) -> None:
+def gives_every_image_its_own_key(make: Make) -> None:
     """No two images have the same key."""
     with _made(make) as source:
         keys = [record.key for split in source.splits for record in _all(source, split)]
-        assert len(set(keys)) == len(keys), f"a key stands for one image: {len(keys) - len(set(keys))} come again"
+        assert len(set(keys)) == len(keys), f"a key stands for one image: {len(keys) - len(set(keys))} are repeated"
         for key in keys:
             key.encode()  # a key is written as UTF-8
 
@@ -91,7 +91,7 @@ def gives_the_rows_asked_for(make: Make) -> None:
             assert all(_same(r.raw, everything[row].raw) for r, row in zip(some, rows, strict=True)), "other images"
 
 
-def streams(make: Make) -> None:
+def streams_its_records(make: Make) -> None:
     """Records come one after the other, not in a list."""
     with _made(make) as source:
         records = source.records("train", np.arange(source.splits["train"]))
@@ -115,7 +115,7 @@ def is_the_same_twice(make: Make) -> None:
     with tempfile.TemporaryDirectory() as folder:
         one, two = make(Path(folder)), make(Path(folder))
         assert one == two, "sources with the same options are equal"
-        assert one.fingerprint == two.fingerprint, "the fingerprint hangs on the images alone"
+        assert one.fingerprint == two.fingerprint, "the fingerprint depends on the images alone"
         assert (one.classes, dict(one.splits)) == (two.classes, dict(two.splits)), "other classes or splits"
         for split in one.splits:
             assert [r.key for r in _all(one, split)] == [r.key for r in _all(two, split)], "another order"
@@ -123,7 +123,7 @@ def is_the_same_twice(make: Make) -> None:
             assert labels[0] == labels[1], "other labels"
 
 
-def is_its_options(make: Make) -> None:
+def is_a_frozen_dataclass(make: Make) -> None:
     """It is a frozen dataclass, so that a spec can say all there is to say of it."""
     with _made(make) as source:
         assert dataclasses.is_dataclass(source), "a source is a dataclass: its fields are its options"
@@ -131,8 +131,8 @@ def is_its_options(make: Make) -> None:
         assert parameters.frozen, "a source is frozen: its options say which images there are"
 
 
-def travels(make: Make) -> None:
-    """What a piece of work takes of it to another process is small, and gives the same records there."""
+def can_be_sent_to_another_process(make: Make) -> None:
+    """What an ingest task takes of it to another process is small, and gives the same records there."""
     with _made(make) as source:
         rows = np.arange(0, source.splits["train"], 2)[:16]
         wanted = list(source.records("train", rows))  # whatever it keeps of that stays here
@@ -148,8 +148,8 @@ def travels(make: Make) -> None:
         assert all(_same(one.raw, other.raw) for one, other in zip(given, wanted, strict=True)), "other images arrive"
 
 
-def refuses_another_split(make: Make) -> None:
-    """A split that it does not have is the user's mistake, and is told so."""
+def refuses_an_unknown_split(make: Make) -> None:
+    """A split that it does not have raises a UserError."""
     with _made(make) as source:
         for ask in (source.labels, lambda split: list(source.records(split, np.arange(1)))):
             try:
@@ -162,9 +162,15 @@ def refuses_another_split(make: Make) -> None:
 
 
 CHECKS: dict[str, Callable[[Make], None]] = {
-    check.__name__: check
-    for check in (
-        names_its_splits, names_its_classes, labels_every_image, tells_images_apart, gives_the_rows_asked_for,
-        streams, decodes, is_the_same_twice, is_its_options, travels, refuses_another_split,
-    )
-}  # fmt: skip
+    "names its splits": names_its_splits,
+    "names its classes": names_its_classes,
+    "labels every image": labels_every_image,
+    "gives every image its own key": gives_every_image_its_own_key,
+    "gives the rows asked for": gives_the_rows_asked_for,
+    "streams its records": streams_its_records,
+    "decodes": decodes,
+    "is the same twice": is_the_same_twice,
+    "is a frozen dataclass": is_a_frozen_dataclass,
+    "can be sent to another process": can_be_sent_to_another_process,
+    "refuses an unknown split": refuses_an_unknown_split,
+}

@@ -1,6 +1,6 @@
 """Toy worlds: a few tiny images with every part a strategy may want, built in milliseconds with numpy.
 
-The images are blends of one pattern a class, so that a classifier is sure of most and unsure of some. Only
+The images are blends of one pattern a class, so that a classifier is certain of most and uncertain of some. Only
 the parts that must be differentiable (`ToyModel.logits`, `ToyGenerator.decode`) import torch, when called.
 
 >>> world = toy_world(images=60, classes=3)
@@ -89,7 +89,7 @@ class ToyModel:
 
 @dataclass(frozen=True)
 class ToyLearner:
-    """Takes each class's mean image. `jitter` hangs the result on `rng`, as initial weights hang a network's."""
+    """Takes each class's mean image. `jitter` makes the result depend on `rng`, as initial weights do a network."""
 
     sharpness: float = 4.0
     jitter: float = 1e-3

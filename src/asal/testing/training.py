@@ -1,10 +1,10 @@
-"""What every trained part must do, be it a generator or an encoder: learn from images alone, and stand being cut.
+"""What every trained generator and encoder must do: learn from images alone, and resume after an interruption.
 
 `CHECKS[name](make)` raises AssertionError where the part fails. `make` is called without arguments and returns the
-part, the same options each time; they should let it train on 8 × 8 gray images in a fraction of a second and tell of
-its progress three times or more. A part that learns nothing, and so tells of none, passes.
+part, the same options each time; they should let it train on 8 × 8 gray images in a fraction of a second and report
+progress three times or more. A part that learns nothing, and so reports none, passes.
 
-After each step, a part that can be cut asks `asal.models.checkpoints.due` whether to save; a check lets it always be
+After each step, a part that can resume asks `asal.models.checkpoints.due` whether to save; a check lets it always be
 due.
 """
 
@@ -80,7 +80,7 @@ class ImagesAlone:
         raise AssertionError(f"training looks for '{name}' in the pool: it may see images and nothing else")
 
 
-def sees_images_alone(make: Make) -> None:
+def reads_images_only(make: Make) -> None:
     """Training reads images of the pool, and looks for nothing else there: no label, no path, no test set."""
     with workshop() as folder:
         train(make(), folder, pool=ImagesAlone(toy_pool()))
@@ -94,13 +94,13 @@ def same_seed_same_files(make: Make) -> None:
         assert not first or train(make(), three, seed=1) != first, "trained from another seed, the files are the same"
 
 
-def hangs_on_no_global_stream(make: Make) -> None:
-    """What others draw from the global streams of numpy and torch makes no difference."""
+def does_not_depend_on_global_random_state(make: Make) -> None:
+    """The global random state of numpy and torch makes no difference."""
     found = []
     for seed in (1, 2):
         with workshop() as folder, global_streams(seed):
             found.append(train(make(), folder))
-    assert found[0] == found[1], "the files hang on a global stream: draw everything from streams of the seed"
+    assert found[0] == found[1], "the files depend on the global random state: draw everything from streams of the seed"
 
 
 @contextmanager
@@ -119,27 +119,27 @@ def global_streams(seed: int) -> Iterator[None]:
 
 
 class Cut(Exception):  # noqa: N818  not an error: the user's Ctrl-C, or the machine's end
-    """Stands for a process that ends in the midst of its work."""
+    """Stands for a process that is ended while it works."""
 
 
-def goes_on_after_a_cut(make: Make) -> None:
-    """Cut twice and called again, training goes on from where it was, and ends with the very same bytes."""
-    told: list[int] = []
+def resumes_after_an_interruption(make: Make) -> None:
+    """Interrupted twice and called again, training resumes where it was, and ends with the very same bytes."""
+    reported: list[int] = []
     with workshop() as folder:
-        uncut = train(make(), folder, progress=lambda stage, done, total, note="": told.append(done))
-    if not told:
+        uncut = train(make(), folder, progress=lambda stage, done, total, note="": reported.append(done))
+    if not reported:
         return
-    assert len(told) > 2, f"it told of its progress {len(told)} times: give it more steps, so that it can be cut"
+    assert len(reported) > 2, f"it reported progress {len(reported)} times: give it more steps, so that it can be cut"
     again: list[int] = []
     with workshop() as folder, saving_always():
-        for place in (told[1], told[-1]):
+        for place in (reported[1], reported[-1]):
             with suppress(Cut):
                 train(make(), folder, progress=_cutting(place))
-                raise AssertionError("an exception of its watch did not end the training")
+                raise AssertionError("an exception in the progress callback did not end the training")
         cut = train(make(), folder, progress=lambda stage, done, total, note="": again.append(done))
-    assert again[0] > told[0], f"it began from the start: the first step it told of was {again[0]}, as when uncut"
+    assert again[0] > reported[0], f"it began from the start: the first step it reported was {again[0]}, as when uncut"
     differing = sorted({name for name in uncut.keys() | cut.keys() if uncut.get(name) != cut.get(name)})
-    assert not differing, f"cut and resumed, it leaves other bytes than uncut: {', '.join(differing)}"
+    assert not differing, f"cut and resumed, it leaves other bytes than an uninterrupted run: {', '.join(differing)}"
 
 
 def _cutting(place: int) -> Progress:
@@ -164,8 +164,8 @@ def saving_always() -> Iterator[None]:
 
 
 CHECKS: dict[str, Callable[[Make], None]] = {
-    "sees images alone": sees_images_alone,
+    "reads images only": reads_images_only,
     "same seed, same files": same_seed_same_files,
-    "hangs on no global stream": hangs_on_no_global_stream,
-    "goes on after a cut": goes_on_after_a_cut,
+    "does not depend on global random state": does_not_depend_on_global_random_state,
+    "resumes after an interruption": resumes_after_an_interruption,
 }

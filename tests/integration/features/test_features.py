@@ -93,15 +93,15 @@ class ProjectsAnew(Twin):
 
 TRAINING = training_twins(Autoencoder, TINY)
 TWINS: dict[str, Make] = {
-    "sees images alone": TRAINING["sees images alone"],
+    "reads images only": TRAINING["reads images only"],
     "same seed, same files": TRAINING["same seed, same files"],
-    "hangs on no global stream": TRAINING["hangs on no global stream"],
-    "goes on after a cut": TRAINING["goes on after a cut"],
-    "keeps to its dimension": lambda: Twin(flat, dim=63),
-    "minds no batches": lambda: Twin(centred_on_the_batch),
-    "tells images apart": lambda: Twin(lambda pixels: 0 * flat(pixels)),
-    "is the same when loaded again": lambda: ProjectsAnew(flat),
-    "leaves images alone": lambda: Twin(darkens_in_place),
+    "does not depend on global random state": TRAINING["does not depend on global random state"],
+    "resumes after an interruption": TRAINING["resumes after an interruption"],
+    "returns features of its dimension": lambda: Twin(flat, dim=63),
+    "does not depend on batches": lambda: Twin(centred_on_the_batch),
+    "distinguishes images": lambda: Twin(lambda pixels: 0 * flat(pixels)),
+    "is the same when reloaded": lambda: ProjectsAnew(flat),
+    "does not modify images": lambda: Twin(darkens_in_place),
 }
 
 
@@ -115,10 +115,14 @@ def test_check_catches_its_twin(check: str) -> None:
     ("check", "make", "said"),
     [
         ("same seed, same files", TRAINING["ignores its seed"], "from another seed, the files are the same"),
-        ("goes on after a cut", TRAINING["counts attempts"], r"other bytes than uncut: attempts\.txt"),
-        ("goes on after a cut", lambda: Autoencoder(steps=5, code=2, width=1, batch=2), "give it more steps"),
-        ("keeps to its dimension", lambda: Twin(lambda pixels: flat(pixels).astype(float)), "float32"),
-        ("leaves images alone", lambda: Twin(only_writable), "may not be written into"),
+        (
+            "resumes after an interruption",
+            TRAINING["counts attempts"],
+            r"other bytes than an uninterrupted run: attempts\.txt",
+        ),
+        ("resumes after an interruption", lambda: Autoencoder(steps=5, code=2, width=1, batch=2), "give it more steps"),
+        ("returns features of its dimension", lambda: Twin(lambda pixels: flat(pixels).astype(float)), "float32"),
+        ("does not modify images", lambda: Twin(only_writable), "read-only"),
     ],
 )
 def test_check_says_what_is_wrong(check: str, make: Make, said: str) -> None:

@@ -46,7 +46,7 @@ def test_generator(name: str, check: str) -> None:
 
 @pytest.mark.parametrize("name", generators)
 def test_generator_in_float32_with_more_critic_steps_goes_on_after_a_cut(name: str) -> None:
-    CHECKS["goes on after a cut"](lambda: made(name, critic_steps=2, precision="float32"))
+    CHECKS["resumes after an interruption"](lambda: made(name, critic_steps=2, precision="float32"))
 
 
 def spoilt(**parts: Any) -> Make:
@@ -98,16 +98,16 @@ def trains_on_eight_by_eight(self: Any, pool: Any, *rest: Any) -> None:
 
 TRAINING = training_twins(WganGp, TINY)
 TWINS: dict[str, Make] = {
-    "sees images alone": TRAINING["sees images alone"],
+    "reads images only": TRAINING["reads images only"],
     "same seed, same files": TRAINING["same seed, same files"],
-    "hangs on no global stream": TRAINING["hangs on no global stream"],
-    "goes on after a cut": TRAINING["goes on after a cut"],
+    "does not depend on global random state": TRAINING["does not depend on global random state"],
+    "resumes after an interruption": TRAINING["resumes after an interruption"],
     "draws the pool's shape": spoilt(load=draws_up_to_255),
     "draws different images": spoilt(load=draws_the_mean),
-    "can be climbed": spoilt(load=draws_without_gradient),
-    "draws each alone": spoilt(load=normalises_the_batch),
-    "is the same when loaded again": spoilt(load=initialises_when_loaded),
-    "offers its critic": spoilt(load=hides_its_hidden_layer),
+    "has a usable gradient": spoilt(load=draws_without_gradient),
+    "draws each image alone": spoilt(load=normalises_the_batch),
+    "is the same when reloaded": spoilt(load=initialises_when_loaded),
+    "has a critic": spoilt(load=hides_its_hidden_layer),
     "refuses what it cannot draw": spoilt(train=trains_on_eight_by_eight, load=draws_eight_by_eight),
 }
 
@@ -118,10 +118,10 @@ def test_check_catches_its_twin(check: str) -> None:
         CHECKS[check](TWINS[check])
 
 
-@pytest.mark.parametrize("name", ["same seed, same files", "goes on after a cut"])
+@pytest.mark.parametrize("name", ["same seed, same files", "resumes after an interruption"])
 def test_check_says_what_is_wrong(name: str) -> None:
-    other = {"same seed, same files": "ignores its seed", "goes on after a cut": "counts attempts"}[name]
-    with pytest.raises(AssertionError, match=r"the files are the same|other bytes than uncut"):
+    other = {"same seed, same files": "ignores its seed", "resumes after an interruption": "counts attempts"}[name]
+    with pytest.raises(AssertionError, match=r"the files are the same|other bytes than an uninterrupted run"):
         CHECKS[name](TRAINING[other])
 
 

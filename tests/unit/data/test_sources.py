@@ -196,17 +196,17 @@ class AnySplit(Toy):
 
 
 TWINS: dict[str, Callable[[], Any]] = {
-    "names_its_splits": Miscounts,
-    "names_its_classes": NamesTwice,
-    "labels_every_image": LabelsPast,
-    "tells_images_apart": OneKey,
-    "gives_the_rows_asked_for": CountsFromTheFirst,
-    "streams": Lists,
+    "names its splits": Miscounts,
+    "names its classes": NamesTwice,
+    "labels every image": LabelsPast,
+    "gives every image its own key": OneKey,
+    "gives the rows asked for": CountsFromTheFirst,
+    "streams its records": Lists,
     "decodes": Garbles,
-    "is_the_same_twice": Shuffles,
-    "is_its_options": Bare,
-    "travels": Drags,
-    "refuses_another_split": AnySplit,
+    "is the same twice": Shuffles,
+    "is a frozen dataclass": Bare,
+    "can be sent to another process": Drags,
+    "refuses an unknown split": AnySplit,
 }
 
 

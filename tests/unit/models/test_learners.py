@@ -181,16 +181,16 @@ class SortsAView(Linear):
 
 
 TWINS: dict[str, Make] = {
-    "gives probabilities": twin(GivesLogits),
-    "knows classes without a label": twin(CountsTheLabelsClasses),
+    "predicts probabilities": twin(GivesLogits),
+    "predicts classes without labels": twin(CountsTheLabelsClasses),
     "learns": twin(LearnsNothing),
     "same stream, same model": twin(StartsAnywhere),
-    "moves no global stream": twin(SeedsGlobally),
+    "leaves global random state alone": twin(SeedsGlobally),
     "starts from scratch": twin(StartsWarm),
-    "judges each alone": twin(StaysInTraining),
+    "predicts each image alone": twin(StaysInTraining),
     "embeds": twin(EmbedsInSquares),
-    "keeps its promise of a gradient": twin(Cools),
-    "leaves arguments alone": twin(CentresInPlace),
+    "has the gradient it declares": twin(Cools),
+    "does not modify its arguments": twin(CentresInPlace),
 }
 
 
@@ -204,9 +204,9 @@ def test_check_catches_its_twin(check: str) -> None:
     ("check", "make", "said"),
     [
         ("starts from scratch", twin(SharesItsWeights), "changed an earlier model"),
-        ("keeps its promise of a gradient", twin(Detaches), "do not hang on the images"),
-        ("keeps its promise of a gradient", twin(Linear, provides=()), "does not declare"),
-        ("leaves arguments alone", twin(SortsAView), "may not be written into"),
+        ("has the gradient it declares", twin(Detaches), "do not depend on the images"),
+        ("has the gradient it declares", twin(Linear, provides=()), "does not declare"),
+        ("does not modify its arguments", twin(SortsAView), "read-only"),
     ],
 )
 def test_check_says_what_is_wrong(check: str, make: Make, said: str) -> None:
@@ -357,5 +357,5 @@ def test_augmented_images_are_shifts_and_mirrors_of_their_own() -> None:
 
 def test_a_network_that_augments_draws_no_global_numbers_and_learns() -> None:
     part = replace(learners["cnn"], make=partial(Cnn, width=4, hidden=16, steps=80, augment=1))
-    for name in ("learns", "same stream, same model", "moves no global stream"):
+    for name in ("learns", "same stream, same model", "leaves global random state alone"):
         CHECKS[name](lambda: part)

@@ -61,13 +61,13 @@ def pads_in_place(probs: Any) -> Any:
 
 TWINS: dict[str, Make] = {
     "finite": lambda: naive_entropy,
-    "minds no class order": lambda: doubts_class_zero,
-    "minds no neighbours": lambda: scales_to_the_batch,
+    "does not depend on class order": lambda: doubts_class_zero,
+    "scores each image alone": lambda: scales_to_the_batch,
     "higher is less certain": lambda: lower_is_better,
     "highest when uniform": lambda: second_likeliest,
     "same in torch": lambda: in_numpy_only,
-    "can be climbed": lambda: hides_its_zeros,
-    "leaves probabilities alone": lambda: pads_in_place,
+    "has a usable gradient": lambda: hides_its_zeros,
+    "does not modify probabilities": lambda: pads_in_place,
 }
 
 

@@ -219,21 +219,21 @@ def unchecked(ids: Any, **parts: Any) -> Any:
 
 
 TWINS: dict[str, Make] = {
-    "picks n open images": twin(rows_for_ids),
+    "picks n unlabelled images": twin(rows_for_ids),
     "refuses more than are left": twin(what_there_is),
-    "asks no skipped again": twin(forgets_the_skipped),
+    "does not ask skipped again": twin(forgets_the_skipped),
     "same stream, same answer": twin(draws_globally),
-    "moves no global stream": twin(seeds_globally),
-    "minds no order": twin(starts_at_the_first_label),
+    "leaves global random state alone": twin(seeds_globally),
+    "does not depend on order": twin(starts_at_the_first_label),
     "exhausts the pool": twin(looks_at_ten),
-    "survives one class": twin(contrasts_two_classes),
-    "survives a model that says nothing": twin(stretches_its_scores),
-    "says where its picks come from": twin(notes_arrays),
-    "leaves arguments alone": twin(sorts_in_place),
+    "handles labels of one class": twin(contrasts_two_classes),
+    "handles an uninformative model": twin(stretches_its_scores),
+    "returns scores and notes": twin(notes_arrays),
+    "does not modify its arguments": twin(sorts_in_place),
     "keeps no state": twin(remembers_what_it_asked),
     "counts its evaluations": twin(predicts_past_the_meter),
-    "uses what it declares": twin(searches_unannounced, needs=("features",)),
-    "costs what it says": twin(scores_the_whole_pool),
+    "uses only what it declares": twin(searches_unannounced, needs=("features",)),
+    "costs what it declares": twin(scores_the_whole_pool),
 }
 
 
@@ -247,25 +247,25 @@ def test_check_catches_its_twin(check: str) -> None:
 @pytest.mark.parametrize(
     ("check", "make", "said"),
     [
-        ("picks n open images", twin(one_short), "4 images were wanted and 3 came"),
-        ("picks n open images", twin(lambda now, n, rng: unchecked([7] * n)), "an array of int64"),
-        ("picks n open images", twin(lambda now, n, rng: unchecked(np.full(n, 7))), "an id comes twice"),
-        ("picks n open images", twin(lambda now, n, rng: unchecked(np.arange(60, 60 + n))), "not of the pool"),
-        ("refuses more than are left", twin(fails_raw), "ends in ValueError"),
-        ("says where its picks come from", twin(notes_nothings), "cannot be written as JSON"),
+        ("picks n unlabelled images", twin(one_short), "4 images were asked for and 3 returned"),
+        ("picks n unlabelled images", twin(lambda now, n, rng: unchecked([7] * n)), "an array of int64"),
+        ("picks n unlabelled images", twin(lambda now, n, rng: unchecked(np.full(n, 7))), "an id is returned twice"),
+        ("picks n unlabelled images", twin(lambda now, n, rng: unchecked(np.arange(60, 60 + n))), "outside the pool"),
+        ("refuses more than are left", twin(fails_raw), "it raises ValueError"),
+        ("returns scores and notes", twin(notes_nothings), "cannot be written as JSON"),
         (
-            "says where its picks come from",
+            "returns scores and notes",
             twin(lambda now, n, rng: unchecked(now.candidates.sample(n, rng), notes=[{}])),
             "have 1 notes",
         ),
-        ("leaves arguments alone", twin(whitens_in_place), "it wrote into the classifier"),
-        ("leaves arguments alone", twin(protects_nothing), "read-only"),
+        ("does not modify its arguments", twin(whitens_in_place), "it wrote into the classifier"),
+        ("does not modify its arguments", twin(protects_nothing), "read-only"),
         ("keeps no state", twin(counts_its_calls), "_CALLS"),
         ("keeps no state", twin(carries_on), "it swallowed the exception"),
-        ("uses what it declares", twin(climbs_unannounced), "'gradient' is not among its needs"),
-        ("costs what it says", twin(lists_the_whole_pool), "memory grows"),
-        ("costs what it says", twin(reads_all_features), "features read grow"),
-        ("costs what it says", twin(drawn, cost="quadratic"), "'constant' or 'linear'"),
+        ("uses only what it declares", twin(climbs_unannounced), "'gradient' is not among its needs"),
+        ("costs what it declares", twin(lists_the_whole_pool), "memory grows"),
+        ("costs what it declares", twin(reads_all_features), "features read grow"),
+        ("costs what it declares", twin(drawn, cost="quadratic"), "'constant' or 'linear'"),
     ],
 )
 def test_check_says_what_is_wrong(check: str, make: Make, said: str) -> None:
@@ -274,7 +274,7 @@ def test_check_says_what_is_wrong(check: str, make: Make, said: str) -> None:
 
 
 def test_a_linear_strategy_may_cost_what_it_says() -> None:
-    CHECKS["costs what it says"](twin(scores_the_whole_pool, cost="linear"))
+    CHECKS["costs what it declares"](twin(scores_the_whole_pool, cost="linear"))
 
 
 @pytest.fixture(scope="module")
