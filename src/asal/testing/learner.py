@@ -135,7 +135,7 @@ def embeds(make: Make) -> None:
 
 
 def has_the_gradient_it_declares(make: Make) -> None:
-    """With "gradient" provided, softmax(`logits`) is `predict`, differentiably; without, `logits` raises a UserError."""
+    """If it provides "gradient", softmax(`logits`) is `predict`, differentiably; if not, `logits` raises UserError."""
     part = make()
     model, (images, _) = _fit(part.make()), toy_set(10, first=60)
     batch = to_batch(images).requires_grad_()

@@ -105,7 +105,7 @@ def same_in_torch(make: Make) -> None:
 
 
 def has_a_usable_gradient(make: Make) -> None:
-    """The gradient through a softmax is finite, however certain the classifier, and a step along it raises the score."""
+    """The gradient through a softmax is finite, even for a certain classifier, and a step along it raises the score."""
     score = make()
     for scale in (0.0, 1.0, 30.0, 200.0, 1e4):
         logits = scale * torch.randn(50, 4, generator=torch.Generator().manual_seed(0))

@@ -16,7 +16,7 @@ from asal.errors import BusyError, UserError
 from asal.session.events import Record
 from asal.session.plan import draw
 from asal.session.session import Session
-from asal.testing.stories import PLAN, WORLD, again, begin, play, unsure
+from asal.testing.toy_sessions import PLAN, WORLD, again, begin, play, unsure
 from asal.testing.toys import ToyLearner, toy_world
 
 

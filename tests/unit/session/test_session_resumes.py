@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from asal.errors import UserError
 from asal.session.events import Record
-from asal.testing.stories import WORLD, again, begin, play
+from asal.testing.toy_sessions import WORLD, again, begin, play
 
 FULL_STORY = 6  # rounds of five
 

@@ -20,7 +20,7 @@ from asal.session.events import Record
 from asal.session.session import Session
 from asal.session.state import SyntheticImage
 from asal.session.synthetic_pool import PoolWithSynthetic, decoded, encoded
-from asal.testing.stories import PLAN, WORLD, again, begin, play
+from asal.testing.toy_sessions import PLAN, WORLD, again, begin, play
 
 SHAPE = WORLD.pool.shape
 FIRST = len(WORLD.pool)  # the id of the first image that is made up

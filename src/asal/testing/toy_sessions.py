@@ -1,4 +1,4 @@
-"""Short sessions on a toy world: how the tests of sessions begin one, play it, and open it again.
+"""Short sessions on a toy world: for tests that begin a session, answer it, and open it again.
 
 >>> session = begin("sqlite://")
 >>> play(session, rounds=2, n=5).counts
@@ -21,7 +21,7 @@ from asal.testing.toys import toy_world
 
 
 def unsure(now: Round, n: int, rng: np.random.Generator) -> Selection:
-    """Choose the least certain of twelve random images: hangs on the stream, the model, and what is taken."""
+    """Choose the least certain of twelve random images: depends on the stream, the model, and what is labelled."""
     ids = now.candidates.sample(min(max(n, 12), len(now.candidates)), rng)
     scores = 1 - now.predict(ids).max(axis=1)
     rows = np.argsort(-scores, kind="stable")[:n]
