@@ -37,7 +37,6 @@ HEAVY = (
     "pyarrow",
     "pydantic",
     "numpy",
-    "statsmodels",
     "httpx",
 )
 

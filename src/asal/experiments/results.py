@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from asal.errors import DamageError, UserError, unknown
 from asal.experiments.round_row import RoundRow
+from asal.experiments.table import table
 from asal.runtime.artifacts import damaged, read_json
 from asal.runtime.meter import Meter
 
@@ -134,6 +135,24 @@ class Results:
     def begun(self, strategy: str) -> list[Run]:
         """Return a strategy's runs with at least one round, by seed."""
         return [run for run in self.runs if run.strategy == strategy]
+
+    def table(self) -> Any:
+        """Return every round of every run, a row each: a pandas.DataFrame where pandas is installed, else a `Table`."""
+        return table(
+            {
+                "strategy": run.strategy,
+                "seed": run.seed,
+                "round": int(run.rounds[place]),
+                "labels": int(run.labels[place]),
+                "accuracy": float(run.accuracy[place]),
+                "mean_score": None if np.isnan(run.mean_score[place]) else float(run.mean_score[place]),
+                "evaluations": int(run.evaluations[place]),
+                "generated": int(run.generated[place]),
+                "seconds": float(run.seconds[place].sum()),
+            }
+            for run in self.runs
+            for place in range(len(run.rounds))
+        )
 
     def baseline(self, wanted: str | None = None) -> str:
         """Return the strategy that the others are compared with: `wanted`, else "random", else the first one."""

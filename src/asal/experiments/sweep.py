@@ -1,4 +1,4 @@
-"""Many runs at once: one process each, with a fixed number of threads of its own."""
+"""Strategies × seeds: runs side by side in processes, or one after another, each with a fixed number of threads."""
 
 from __future__ import annotations
 
@@ -12,44 +12,69 @@ from asal.experiments.run import RunTask, begin
 from asal.project.project import Project
 from asal.project.validate import check
 from asal.runtime import artifacts, environment
+from asal.runtime.engine import InProcess
 from asal.runtime.engine.local import Local
 from asal.runtime.progress import Progress
+from asal.runtime.threads import limited_threads
 
 SweepTask: TypeAlias = RunTask | Supervised
 
 
 def compare(
-    project: Project, strategies: Sequence[str], seeds: Sequence[int], out: Path, at_once: int, threads: int = 1
+    project: Project,
+    strategies: Sequence[str],
+    seeds: Sequence[int],
+    out: Path,
+    jobs: int,
+    threads: int = 1,
+    *,
+    in_process: bool = False,
 ) -> None:
     """Do every run of strategies × seeds into `out`, preparing what they need; called again, it goes on.
 
     Whatever can be refused is refused before anything is trained. Two comparisons do not share a folder.
+
+    Args:
+        jobs: runs side by side, in a process each.
+        in_process: do one run after another in this process instead.
     """
     names = list(dict.fromkeys(strategies))
     check(project.spec, names)
     if out.resolve() == project.root.resolve():  # both are locked: this process would wait for itself
         raise UserError(
-            f"{out} for both", rule="a run's folder is not its project's", hint="choose another folder with --out"
+            f"{out} is the project's folder",
+            rule="a run's folder is not its project's",
+            hint="choose another folder with --out",
         )
     with artifacts.alone(out):
         project.ingest()
         begin(project, names, seeds, out, threads)
         project.prepare(names)
         commit = environment.commit()
-        jobs = [RunTask(project.root, project.spec, name, seed, out, commit) for seed in seeds for name in names]
-        run_all(references(project, out), at_once, project.progress, threads)
-        add_reference(out)
-        run_all(jobs, at_once, project.progress, threads)
+        tasks = [RunTask(project.root, project.spec, name, seed, out, commit) for seed in seeds for name in names]
+        for part in (references(project, out), tasks):
+            if in_process:
+                run_in_process(part, project.progress, threads)
+            else:
+                run_all(part, jobs, project.progress, threads)
+            add_reference(out)
 
 
-def run_all(jobs: Sequence[SweepTask], at_once: int, progress: Progress, threads: int = 1) -> None:
-    """Do every run, `at_once` of them side by side; what is done already costs a second.
+def run_all(tasks: Sequence[SweepTask], jobs: int, progress: Progress, threads: int = 1) -> None:
+    """Do every run, `jobs` of them side by side; what is done already costs a second.
 
     Args:
-        threads: of each run. Sums are split by it, so it bears on the last bit of a result; `at_once` does not.
+        threads: of each run. Sums are split by it, so it bears on the last bit of a result; `jobs` does not.
 
     Raises:
         UserError: the first one that a run raised, when the runs beside it have ended.
     """
-    for job, said in Local(at_once, threads, "--jobs").map_unordered(jobs, progress):
-        progress(job.name, job.size, job.size, said)  # its own last words may still be on their way
+    for task, note in Local(jobs, threads, "--jobs").map_unordered(tasks, progress):
+        progress(task.name, task.size, task.size, note)  # what the process itself reported last may come later
+
+
+def run_in_process(tasks: Sequence[SweepTask], progress: Progress, threads: int = 1) -> None:
+    """Do one run after another in this process, with the rows that `run_all` gives."""
+    with limited_threads(threads):
+        for task, note in InProcess().map_unordered(tasks, progress):
+            progress(task.name, task.size, task.size, note)

@@ -29,6 +29,7 @@ from asal.models.generators import generators
 from asal.runtime import artifacts
 from asal.runtime.progress import Progress
 from asal.runtime.remote_files import Storage, cache_folder
+from asal.runtime.threads import limited_threads
 
 
 @dataclass(frozen=True)
@@ -110,21 +111,6 @@ def as_float16(features: Features) -> Features:
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute with one thread inside the block: torch, and the libraries under numpy."""
-    import torch
-    from threadpoolctl import threadpool_limits
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
 def telling_of_memory(what: str) -> Iterator[None]:
     """Turn too little memory into an error that names what it was for."""
     try:
@@ -190,7 +176,7 @@ class ExtractShardTask:
             progress(self.name, int(ids[0]) - first, self.size)
             return found(ids)
 
-        with one_thread(), telling_of_memory(self.name):
+        with limited_threads(1), telling_of_memory(self.name):
             found = _compute(recipe)
             with artifacts.telling_of_disk(folder):
                 folder.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,7 @@ import torch
 
 from asal.errors import UserError
 from asal.features import extract_shard
-from asal.features.extract_shard import ExtractShardTask, one_thread, push
+from asal.features.extract_shard import ExtractShardTask, push
 from asal.features.store import missing_shards
 from asal.project import prepare
 from asal.project.project import Project
@@ -28,6 +28,7 @@ from asal.runtime import artifacts
 from asal.runtime.engine import InProcess
 from asal.runtime.engine.local import Local
 from asal.runtime.remote_files import CACHE, Storage
+from asal.runtime.threads import limited_threads
 
 ROWS = 60
 
@@ -112,7 +113,7 @@ def test_threads_bear_on_no_bit(trained: Path, expected: Any, tmp_path: Path) ->
     torch.set_num_threads(2)
     try:
         assert features_of(copy(trained, tmp_path / "project")) == expected
-        with one_thread():
+        with limited_threads(1):
             assert torch.get_num_threads() == 1
         assert torch.get_num_threads() == 2, "what a library call set did not stay inside"
     finally:

@@ -54,7 +54,7 @@ def by_enumeration(differences: list[int]) -> float:
 
 
 @given(st.lists(st.integers(-6, 6), min_size=1, max_size=8))
-@settings(max_examples=20, deadline=None)  # statsmodels collects garbage at every call, which is slow in a long process
+@settings(deadline=None)
 def test_the_signed_rank_test_counts_the_ways_that_signs_can_fall(differences: list[int]) -> None:
     wanted = by_enumeration(differences) if any(differences) else 1.0
     assert signed_rank(differences) == pytest.approx(wanted)
@@ -73,7 +73,7 @@ def test_what_differs_by_rounding_alone_is_no_difference() -> None:
 
 
 @given(st.lists(st.floats(-1, 1), min_size=1, max_size=5))
-@settings(max_examples=20, deadline=None)  # statsmodels collects garbage at every call, which is slow in a long process
+@settings(deadline=None)
 def test_five_seeds_are_never_significant(differences: list[float]) -> None:
     assert signed_rank(differences) >= 0.0625
     assert holm([signed_rank(differences)] * 2)[0] >= 0.125
@@ -92,7 +92,7 @@ def test_holms_correction_by_hand() -> None:
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
-@settings(max_examples=20, deadline=None)  # statsmodels collects garbage at every call, which is slow in a long process
+@settings(deadline=None)
 def test_holms_correction_keeps_the_order_and_never_helps(ps: list[float]) -> None:
     corrected = holm(ps)
     assert all(p - 1e-12 <= q <= min(1.0, len(ps) * p) + 1e-12 for p, q in zip(ps, corrected, strict=True))
