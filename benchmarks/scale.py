@@ -37,8 +37,17 @@ from asal.data.augmented_pool import AugmentedPool
 from asal.features.store import StoredVectors, shard_path, write_vectors
 from asal.index import indexes
 from asal.paper.plots import draw_crossings, draw_scaling
-from asal.paper.timings import LABELLED, PAPER_SIZES, PICKS, Bench, Measured, Timing, exponent, preparation
-from asal.paper.timings import cases as paper_cases
+from asal.paper.timings import (
+    LABELLED,
+    PAPER_SIZES,
+    PICKS,
+    Measurements,
+    SelectionTools,
+    Timing,
+    exponent,
+    preparation,
+    timed_strategies,
+)
 from asal.project.project import Project
 from asal.project.spec import load
 from asal.runtime import artifacts, environment
@@ -89,7 +98,7 @@ def strategy(name: str, n: int) -> Any:
     kind = name.partition(",")[0]
     if kind == "asal":
         return partial(asal, paper=True)
-    return {"asal re-ranked": asal, "seals": seals}.get(kind) or paper_cases(n)[name].strategy
+    return {"asal re-ranked": asal, "seals": seals}.get(kind) or timed_strategies(n)[name].strategy
 
 
 def index_of(name: str) -> str:
@@ -160,7 +169,7 @@ def select(given: argparse.Namespace) -> dict[str, Any]:
             let_go(place)
         index = indexes[kind].bind({}).load(store, folder)
     loaded = time.perf_counter() - start
-    tools = Bench(generator, space.extractor, store, index if index is not None else _none(), None)
+    tools = SelectionTools(generator, space.extractor, store, index if index is not None else _none(), None)
     splits, watched, meter = [], {}, Meter()
     for number in range(REPEATS + 1):
         meter = Meter()
@@ -206,11 +215,11 @@ def elsewhere(given: argparse.Namespace, *words: str) -> dict[str, Any]:
     return found
 
 
-def measure(given: argparse.Namespace, console: Console) -> tuple[list[Timing], list[dict[str, Any]], Measured]:
+def measure(given: argparse.Namespace, console: Console) -> tuple[list[Timing], list[dict[str, Any]], Measurements]:
     """Measure every case on every pool, smallest first, and predict what would take too long."""
     timings: list[Timing] = []
     rows: list[dict[str, Any]] = []
-    largest, measured = max(given.sizes), Measured([], {}, {})
+    largest, measured = max(given.sizes), Measurements([], {}, {})
     whole = float((given.out / f"{given.space}-{largest}" / "seconds.txt").read_text())
     for n in sorted(given.sizes):
         measured.features[n] = whole * n / largest

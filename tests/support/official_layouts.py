@@ -132,10 +132,10 @@ def _write_parquet(
     import pyarrow.parquet as pq
 
     cell = pa.struct({"bytes": pa.binary(), "path": pa.string()})
-    whole = {"image": pa.array([{"bytes": image, "path": None} for image in images], cell), **columns}
-    told = {"huggingface": json.dumps({"info": {"features": {"image": {"_type": "Image"}, **features}}})}
+    table = {"image": pa.array([{"bytes": image, "path": None} for image in images], cell), **columns}
+    metadata = {"huggingface": json.dumps({"info": {"features": {"image": {"_type": "Image"}, **features}}})}
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table(whole).replace_schema_metadata(told), path)
+    pq.write_table(pa.table(table).replace_schema_metadata(metadata), path)
 
 
 def _write_card(folder: Path, configs: Sequence[str], splits: Sequence[str]) -> None:
@@ -149,7 +149,7 @@ def _write_card(folder: Path, configs: Sequence[str], splits: Sequence[str]) -> 
 
 
 def write_hub_svhn(folder: Path, parts: Mapping[str, tuple[Pixels, Numbers]]) -> Path:
-    """Write `ufldl-stanford/svhn` with both its configurations, of which the other one has no labels for us."""
+    """Write `ufldl-stanford/svhn` with both its configurations, of which only one has labels per digit."""
     label = {"label": {"names": list("0123456789"), "_type": "ClassLabel"}}
     for part, (images, labels) in parts.items():
         files = [encoded(image, "PNG") for image in images]
@@ -167,8 +167,8 @@ def write_hub_celeba(folder: Path, table: Numbers, partition: Sequence[int], ima
         rows = np.flatnonzero(np.array(partition) == number)
         columns = {"celeb_id": rows} | {name: table[rows, i] == 1 for i, name in enumerate(ATTRIBUTES)}
         files = [encoded(image) for image in images[rows]]
-        told = {"celeb_id": {"dtype": "int64", "_type": "Value"}, **features}
-        _write_parquet(folder / config / f"{split}-00000-of-00001.parquet", files, columns, told)
+        schema = {"celeb_id": {"dtype": "int64", "_type": "Value"}, **features}
+        _write_parquet(folder / config / f"{split}-00000-of-00001.parquet", files, columns, schema)
     _write_card(folder, [config], ["train", "valid", "test"])
     return folder
 

@@ -1,4 +1,4 @@
-"""The shipped specs, each over a few small images and with networks that seconds suffice for."""
+"""The shipped specs, each over a few small images and with networks that train in seconds."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ CELEBA = ("celeba-wearing-hat", "celeba-blond-hair", "celeba-bangs", "celeba-eye
 
 
 def shrunk(name: str, source: dict[str, Any], pool: dict[str, Any], **protocol: int) -> Spec:
-    """Return a shipped spec with all of its strategies, made small; its source and its pool are as given."""
-    told = load(shipped(name)).model_dump(mode="json")
-    told |= {"source": source, "pool": pool, "protocol": told["protocol"] | protocol}
-    told["generator"] |= GENERATOR
-    for table in told["features"].values():
+    """Return a small version of a shipped spec with all of its strategies, over this source and pool."""
+    tables = load(shipped(name)).model_dump(mode="json")
+    tables |= {"source": source, "pool": pool, "protocol": tables["protocol"] | protocol}
+    tables["generator"] |= GENERATOR
+    for table in tables["features"].values():
         more = {"autoencoder": ENCODER, "latent": {"steps": 3}}.get(table["kind"], {})
         table.update({"dimensions": min(table["dimensions"], 8), "fit_on": 40, **more})
-    told["learner"] |= CNN if told["learner"]["kind"] == "cnn" else {"iterations": 10}
-    told["annotator"] = {"kind": "teacher", **CNN}
-    if told["learner"]["kind"] == "cnn" and told["reference"]:
-        told["reference"] = {"steps": 5}
-    for table in told["strategies"].values():
+    tables["learner"] |= CNN if tables["learner"]["kind"] == "cnn" else {"iterations": 10}
+    tables["annotator"] = {"kind": "teacher", **CNN}
+    if tables["learner"]["kind"] == "cnn" and tables["reference"]:
+        tables["reference"] = {"steps": 5}
+    for table in tables["strategies"].values():
         table.update(OPTIONS.get(table["kind"], {}))
-    return parse(told)
+    return parse(tables)
 
 
 def write(folder: Path, *specs: Spec) -> Path:

@@ -1,4 +1,4 @@
-"""Results and showcases made up in memory, whose verdicts can be worked out by hand."""
+"""Synthetic results and showcases in memory, whose verdicts can be worked out by hand."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from asal.experiments.results import Reference, Results, Run
-from asal.paper.showcase import MADE, Matched, Showcase
+from asal.paper.showcase import SYNTHETIC, Matches, Showcase
 from asal.runtime.meter import Meter
 from asal.strategies.synthesis import Synthetic
 
@@ -52,15 +52,15 @@ def level(values: Sequence[float], rounds: int = 3) -> list[list[float]]:
 
 
 def showcase_of(**changes: Any) -> Showcase:
-    """Return a hundred made-up images of rising entropy, each matched by one of the same class and half its entropy."""
+    """Return a hundred synthetic images of rising entropy, each matched by one of its class with half its entropy."""
     nothing: Any = None
-    rising = np.linspace(0.5, 1.0, MADE)
-    made = Synthetic(nothing, nothing, changes.get("made", rising))
-    labels = np.arange(MADE) % 2
-    answers = np.full((MADE, 2), 0.04)
-    answers[np.arange(MADE), changes.get("seen", labels)] = 0.96
+    rising = np.linspace(0.5, 1.0, SYNTHETIC)
+    synthetic = Synthetic(nothing, nothing, changes.get("synthetic", rising))
+    labels = np.arange(SYNTHETIC) % 2
+    teacher = np.full((SYNTHETIC, 2), 0.04)
+    teacher[np.arange(SYNTHETIC), changes.get("predicted", labels)] = 0.96
     distances, scores = changes.get("distances", rising), changes.get("scores", rising / 2)
     spaces = tuple(
-        Matched(space, np.arange(MADE), labels, distances, scores, fixed) for space, fixed in FIXED_SPACES.items()
+        Matches(space, np.arange(SYNTHETIC), labels, distances, scores, fixed) for space, fixed in FIXED_SPACES.items()
     )
-    return Showcase(made, changes.get("answers", answers), spaces, changes.get("usual", 0.1), ("5", "7"), nothing)
+    return Showcase(synthetic, changes.get("teacher", teacher), spaces, 0.1, ("5", "7"), nothing)

@@ -1,4 +1,4 @@
-"""What was asked for, and what an exhibit is made of before it is put on its page."""
+"""The settings of a reproduction, and the parts of an exhibit before they are put on its page."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def table_of(title: str, note: str, heads: Sequence[str], rows: Sequence[Sequenc
 
 @dataclass(frozen=True)
 class ExhibitContext:
-    """What was asked for, and where things lie."""
+    """What to reproduce how, and where the files are."""
 
     out: Path
     jobs: int
@@ -30,33 +30,33 @@ class ExhibitContext:
     seeds: int | None = None
     budget: int | None = None  # labels; of figure 6 and table 2 the images of the largest pool
     projects: Path | None = None
-    specs: Path | None = None  # of one's own, which go before those that come with asal
+    specs: Path | None = None  # a folder of the user's specs, which replace the shipped ones of the same name
 
     def project(self, name: str) -> Path:
-        """Return where a benchmark's pool, generator and features are kept, for all exhibits."""
+        """Return the folder of a benchmark's pool, generator and features, shared by all exhibits."""
         return (self.projects or self.out / "projects") / name
 
     def spec(self, name: str) -> Spec:
-        """Return a benchmark's spec: the one of this name among one's own, else the one that comes with asal.
+        """Return a benchmark's spec: the user's of this name, else the shipped one.
 
         Raises:
-            UserError: the folder of one's own is not there, or the spec is wrong.
+            UserError: the folder of the user's specs does not exist, or the spec is wrong.
         """
         if self.specs is None:
             return load(shipped(name))
         if not self.specs.is_dir():
             raise UserError(
-                f"{self.specs} is no folder",
-                rule="--specs names a folder of specs, each called as the one that it goes before",
-                hint=f"make it, and copy {shipped(name)} there to change it",
+                f"{self.specs} is not a folder",
+                rule="--specs names a folder of specs, each with the name of the shipped one that it replaces",
+                hint=f"create it, and copy {shipped(name)} there to change it",
             )
-        own = self.specs / f"{name}.toml"
-        return load(own if own.exists() else shipped(name))
+        custom = self.specs / f"{name}.toml"
+        return load(custom if custom.exists() else shipped(name))
 
 
 @dataclass(frozen=True)
 class CheckedClaim:
-    """A claim, and what was found of it."""
+    """A claim and its finding."""
 
     says: str
     where: str
@@ -65,7 +65,7 @@ class CheckedClaim:
 
 @dataclass(frozen=True)
 class PagePart:
-    """One picture of an exhibit's page, with what belongs to it."""
+    """One picture of an exhibit's page, with its claims and texts."""
 
     name: str  # of the picture
     title: str
@@ -73,7 +73,7 @@ class PagePart:
     alt: str
     checked: Sequence[CheckedClaim]
     note: str = ""
-    table: Table | None = None  # which the page shows instead of the picture
+    table: Table | None = None  # shown on the page instead of the picture
 
 
 @dataclass(frozen=True)

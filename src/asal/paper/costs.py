@@ -1,4 +1,4 @@
-"""Figure 6 and table 2: seconds to select a batch, put on a page with what the paper says of them."""
+"""Figure 6 and table 2: seconds to select a batch, on a page with the paper's claims."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from asal.paper.timings import PAPER_SIZES, PICKS, Preparation, Timing
 from asal.project.project import Project
 from asal.runtime import environment
 
-TIMED = "mnist-ten"  # the benchmark that figures 2, 6 and table 2 are done on
-LARGEST = 160_000  # images in the largest pool of figure 6, unless told otherwise
-LSUN = 10_000_000  # images in table 2 of the paper, or nearly so
+TIMED = "mnist-ten"  # the benchmark of figures 2 and 6 and of table 2
+LARGEST = 160_000  # images in the largest pool of figure 6 by default
+LSUN = 10_000_000  # images in table 2 of the paper, approximately
 HALVINGS = 4  # smaller pools: each half of the next
 SMALLEST = 250  # images that a pool of figure 6 must have: a hundred are labelled
 COMPARED = ("maximum entropy", "asal, k-d tree", "asal, exact scan", "subset of 1,000")
@@ -30,15 +30,15 @@ COMPLEXITY = {  # of feature extraction in a round, and of the selection; n imag
     "maximum entropy": ("O(n)", "O(n)"),
     "learning loss": ("O(n)", "O(n)"),
     "core-set": ("O(n)", "O(n · (k + b))"),
-    "asal, k-d tree": ("O(b)", "O(b log n) by the paper; near O(b · n) in 50 dimensions"),
-    "asal, exact scan": ("O(b)", "O(b · n), of 50 numbers an image"),
+    "asal, k-d tree": ("O(b)", "O(b log n) in the paper; near O(b · n) in 50 dimensions"),
+    "asal, exact scan": ("O(b)", "O(b · n), 50 numbers per image"),
     "subset of 1,000": ("O(1)", "O(1)"),
 }
 
 
-def opened(order: ExhibitContext, chosen: Sequence[str]) -> Project:
+def opened(context: ExhibitContext, chosen: Sequence[str]) -> Project:
     """Return the timed benchmark's project with what these strategies need, prepared."""
-    project = Project(order.project(TIMED), order.spec(TIMED), progress=order.progress)
+    project = Project(context.project(TIMED), context.spec(TIMED), progress=context.progress)
     project.prepare(chosen)
     return project
 
@@ -52,36 +52,36 @@ def sizes(largest: int | None) -> list[int]:
     [160000, 500000]
 
     Raises:
-        UserError: the smallest would not hold what is labelled and selected.
+        UserError: the smallest pool would be smaller than what is labelled and selected.
     """
     top = largest or LARGEST
-    found = sorted({min(top, LARGEST) >> halving for halving in range(HALVINGS + 1)} | {
+    pools = sorted({min(top, LARGEST) >> halving for halving in range(HALVINGS + 1)} | {
         n for n in (*PAPER_SIZES, top) if n <= top
     })  # fmt: skip
-    if found[0] < SMALLEST:
+    if pools[0] < SMALLEST:
         raise UserError(
-            f"--budget {top}",
+            f"--budget {top} is too small for figure 6",
             rule=f"the smallest pool of figure 6, a {2**HALVINGS}th of the largest, holds {SMALLEST} images or more",
             hint=f"take {SMALLEST << HALVINGS:,} or more",
         )
-    return found
+    return pools
 
 
-def scaling(it: Exhibit, order: ExhibitContext) -> ExhibitResult:
-    """Do figure 6: seconds of a selection, and the round from which the preparation has paid, by the pool's size."""
-    pools = sizes(order.budget)
-    project = opened(order, ["asal-autoencoder"])
-    measured = timings.measure(project, pools, COMPARED, order.progress)
+def scaling(exhibit: Exhibit, context: ExhibitContext) -> ExhibitResult:
+    """Reproduce figure 6: seconds of a selection, and the round from which the preparation pays off, by pool size."""
+    pools = sizes(context.budget)
+    project = opened(context, ["asal-autoencoder"])
+    measured = timings.measure(project, pools, COMPARED, context.progress)
     prepared, taken = timings.preparation(project, measured), measured.timings
     rounds = {name: timings.crossings(taken, prepared, name, "maximum entropy") for name in COMPARED if "asal" in name}
     note = (
         f"Seconds to select {PICKS} images without reading them from the disk, as in the paper. Medians of "
-        f"{timings.REPEATS} selections. Pools are {project.spec.name}'s images, shifted by up to two pixels; dashed is "
-        "predicted."
+        f"{timings.REPEATS} selections. Pools hold {project.spec.name}'s images, shifted by up to two pixels; dashed "
+        "lines are predicted."
     )
     once = (
-        "Generator and auto-encoder (steps × the rate of a few of them), features and index, divided by the seconds "
-        "saved in a round. A line ends where nothing is saved."
+        "Seconds to prepare generator, auto-encoder (steps × the rate of a few), features and index, divided by the "
+        "seconds saved in a round. A line ends where nothing is saved."
     )
     growth = grows(taken)
     paid = pays(rounds, pools[-1])
@@ -96,33 +96,33 @@ def scaling(it: Exhibit, order: ExhibitContext) -> ExhibitResult:
 
 
 def grows(taken: Sequence[Timing]) -> CheckedClaim:
-    """Check that the seconds of the k-d tree's search, which are all of asal's that grow, do so by less than n.
+    """Check that the seconds of the k-d tree's search, the only part of asal that grows, grow more slowly than n.
 
-    All of a selection's seconds would not tell: they are nearly constant until the search outweighs the rest. An exact
-    scan is the control: it is linear, so where it too seems to grow by less, the pools are too small to tell.
+    A selection's total seconds would not show it: they are nearly constant until the search outweighs the rest. An
+    exact scan is the control: it is linear, so where it too seems to grow more slowly, the pools are too small.
     """
     return CheckedClaim("ASAL has a sub-linear run-time complexity to select new samples", "5.5", _growth(taken))
 
 
 def _growth(taken: Sequence[Timing]) -> Finding:
     names = list(dict.fromkeys(one.strategy for one in taken))
-    whole = {name: timings.exponent([t for t in taken if t.strategy == name]) for name in names}
+    total = {name: timings.exponent([t for t in taken if t.strategy == name]) for name in names}
     search = {
         name: timings.exponent([t for t in taken if t.strategy == name], matching=True)
         for name in names if name.startswith("asal")
     }  # fmt: skip
     tree, control = search["asal, k-d tree"], search["asal, exact scan"]
     if math.isnan(tree.mean):
-        return Finding("one pool of one size says nothing of growth", "not measured")
-    told = ", ".join(f"{name} {_power(slope.mean)}" for name, slope in whole.items())
+        return Finding("pools of one size show no growth", "not measured")
+    totals = ", ".join(f"{name} {_power(slope.mean)}" for name, slope in total.items())
     alone = ", ".join(f"{name} {_slope(slope)}" for name, slope in search.items())
-    told = f"over these sizes {told}; the matching alone: {alone}"
+    growth = f"over these sizes {totals}; the matching alone: {alone}"
     if tree.low > 1:
-        return Finding(told, "disagrees")
+        return Finding(growth, "disagrees")
     if control.high < 1:
-        return Finding(f"{told}; an exact scan is linear and does not seem so: these pools are too small to tell",
+        return Finding(f"{growth}; an exact scan is linear and does not seem so: these pools are too small",
                        "undecided")  # fmt: skip
-    return Finding(told, "agrees" if tree.high < 1 else "undecided")
+    return Finding(growth, "agrees" if tree.high < 1 else "undecided")
 
 
 def _slope(slope: Estimate) -> str:
@@ -138,36 +138,36 @@ def at_16m(taken: Sequence[Timing]) -> CheckedClaim:
     """Compare the ratio of the two selections' seconds with the paper's, at the largest pool."""
     n = max(one.images for one in taken)
     last = {one.strategy: one for one in taken if one.images == n}
-    theirs, ours = last["maximum entropy"], last["asal, k-d tree"]
-    ratio, how = theirs.seconds / ours.seconds, "by prediction " if theirs.predicted or ours.predicted else ""
+    entropy, tree = last["maximum entropy"], last["asal, k-d tree"]
+    ratio, predicted = entropy.seconds / tree.seconds, "by prediction " if entropy.predicted or tree.predicted else ""
     verdict: Verdict = "not measured"
     if n >= PAPER_SIZES[-1]:
-        verdict = "agrees" if ratio >= RATIO / 2 else "disagrees"  # machines differ: the order is what can be compared
+        verdict = "agrees" if ratio >= RATIO / 2 else "disagrees"  # machines differ: compare the magnitude
     return CheckedClaim(
         "The sample selection time is ∼44s for 16M. … maximum entropy sampling … ∼53min for 16M",
         "5.5",
         Finding(
-            f"at {n:,} images maximum entropy takes {how}{ratio:.1f} × the seconds of asal with a k-d tree; in the "
-            f"paper, at 16 million, {RATIO:.0f} ×",
+            f"at {n:,} images maximum entropy takes {predicted}{ratio:.1f} × the seconds of asal with a k-d tree; in "
+            f"the paper, at 16 million, {RATIO:.0f} ×",
             verdict,
         ),
     )
 
 
 def pays(rounds: Mapping[str, Mapping[int, float]], n: int) -> CheckedClaim:
-    """Check that there is a round from which the preparation has paid, at the largest pool.
+    """Check that there is a round from which the preparation pays off, at the largest pool.
 
-    The larger a pool the more is saved: one smaller than the paper's can only bear it out.
+    The larger a pool, the more is saved: one smaller than the paper's can only support the claim.
     """
     never: Verdict = "disagrees" if n >= PAPER_SIZES[0] else "not measured"
     after = {name: line[n] for name, line in rounds.items()}
-    told = (f"{name} {'never' if math.isinf(r) else f'after {max(r, 1):,.0f} rounds'}" for name, r in after.items())
+    ends = (f"{name} {'never' if math.isinf(r) else f'after {max(r, 1):,.0f} rounds'}" for name, r in after.items())
     return CheckedClaim(
         "the time savings for ASAL in each AL cycle is large and allows to compensate for the initial pre-computation "
         "time when running ASAL for sufficiently many AL cycles",
         "5.5",
         Finding(
-            f"at {n:,} images it has paid: {', '.join(told)}",
+            f"at {n:,} images it pays off: {', '.join(ends)}",
             never if all(map(math.isinf, after.values())) else "agrees",
         ),
     )
@@ -182,31 +182,35 @@ def _prepared_rows(prepared: Preparation, pools: Sequence[int]) -> list[dict[str
 
 
 def _settings(project: Project, images: Any) -> dict[str, Any]:
-    told = ", ".join(f"{n:,}" for n in images)
-    return {project.spec.name: {"images": told, **environment.hardware(), "commit": environment.commit()}}
+    sizes = ", ".join(f"{n:,}" for n in images)
+    return {project.spec.name: {"images": sizes, **environment.hardware(), "commit": environment.commit()}}
 
 
-def seconds_of_a_round(it: Exhibit, order: ExhibitContext) -> ExhibitResult:
-    """Do table 2: complexity and seconds of every method's round, on one pool."""
-    n = order.budget or LARGEST
+def seconds_of_a_round(exhibit: Exhibit, context: ExhibitContext) -> ExhibitResult:
+    """Reproduce table 2: complexity and seconds of every method's round, on one pool."""
+    n = context.budget or LARGEST
     if n < SMALLEST:
         hint = f"take {SMALLEST} or more"
-        raise UserError(f"--budget {n}", rule=f"the pool of table 2 holds {SMALLEST} images or more", hint=hint)
-    project = opened(order, ["asal-autoencoder"])
-    taken = timings.measure(project, [n], list(COMPLEXITY), order.progress).timings
-    heads = ("method", "features, a round", "selection", "seconds", "with reading", "evaluations")
+        raise UserError(
+            f"--budget {n} is too small for table 2",
+            rule=f"the pool of table 2 holds {SMALLEST} images or more",
+            hint=hint,
+        )
+    project = opened(context, ["asal-autoencoder"])
+    taken = timings.measure(project, [n], list(COMPLEXITY), context.progress).timings
+    heads = ("method", "features, per round", "selection", "seconds", "with reading", "evaluations")
     lines = [
         (t.strategy, *COMPLEXITY[t.strategy], _short(t.seconds), _short(t.seconds + t.io), f"{t.evaluations:,}")
         for t in taken
     ]
     note = (
         f"The images are {project.spec.name}'s, shifted by up to two pixels; the paper has LSUN's ~10 million. "
-        "Classifiers are trained beforehand. Evaluations count made-up images at every step."
+        "Classifiers are trained beforehand. Evaluations count synthetic images at every step."
     )
     draw = plots.draw_table(heads, lines)
     alt = ", ".join(f"{t.strategy} {_short(t.seconds + t.io)} s" for t in taken)
     shown = table_of(f"{n:,} images, {PICKS} of them selected", note, heads, lines)
-    part = PagePart("picture", it.title, draw, alt, against_maximum_entropy(taken), table=shown)
+    part = PagePart("picture", exhibit.title, draw, alt, against_maximum_entropy(taken), table=shown)
     return ExhibitResult([part], HEADS, [vars(t) for t in taken], _settings(project, [n]))
 
 
@@ -215,18 +219,18 @@ def _short(x: float) -> str:
 
 
 def against_maximum_entropy(taken: Sequence[Timing]) -> list[CheckedClaim]:
-    """Check what the paper says of the methods' seconds, reading included, by their ratios to maximum entropy's.
+    """Check the paper's claims on the methods' seconds, reading included, by their ratios to maximum entropy's.
 
-    That asal is faster is said of ten million images: its lead grows with the pool, so a smaller one can only bear it
-    out.
+    The paper's claim that asal is faster is for ten million images: its lead grows with the pool, so a smaller one can
+    only support it.
     """
     by, n = {one.strategy: one.seconds + one.io for one in taken}, max(one.images for one in taken)
     share = {name: seconds / by["maximum entropy"] for name, seconds in by.items()}
 
     def checked(says: str, name: str, agrees: bool, otherwise: Verdict = "disagrees") -> CheckedClaim:
         less = f"{_short(share[name])} × the {_short(by['maximum entropy'])} s of maximum entropy"
-        told = f"at {n:,} images {name} takes {_short(by[name])} s, {less}"
-        return CheckedClaim(says, "5.5", Finding(told, "agrees" if agrees else otherwise))
+        measured = f"at {n:,} images {name} takes {_short(by[name])} s, {less}"
+        return CheckedClaim(says, "5.5", Finding(measured, "agrees" if agrees else otherwise))
 
     asal, loss, core = "asal, k-d tree", "learning loss", "core-set"
     return [

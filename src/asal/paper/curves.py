@@ -1,4 +1,4 @@
-"""Figures 3, 4 and 5: runs of strategies × seeds, drawn as curves, with the claims that are checked on them."""
+"""Figures 3, 4 and 5: runs of strategies × seeds, drawn as curves, and the claims on them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from asal.errors import UserError
 from asal.experiments.metrics import Curve, curve
 from asal.experiments.results import BASELINE, Results, load
 from asal.experiments.sweep import compare
-from asal.paper.claims import found
+from asal.paper.claims import evaluate
 from asal.paper.context import CheckedClaim, ExhibitContext, ExhibitResult, PagePart
 from asal.paper.exhibits import Exhibit, Panel
 from asal.project.project import Project
@@ -24,61 +24,61 @@ from asal.runtime import artifacts
 HEADS = ("panel", "strategy", "labels", "mean", "low", "high", "seeds")
 
 
-def curves(it: Exhibit, order: ExhibitContext) -> ExhibitResult:
-    """Prepare and run what each panel compares, and draw it. Whatever can be refused is refused before any training."""
-    projects = [_opened(panel, order) for panel in it.panels]
+def curves(exhibit: Exhibit, context: ExhibitContext) -> ExhibitResult:
+    """Prepare, run and draw each panel. Everything that can be refused is refused before any training."""
+    projects = [_opened(panel, context) for panel in exhibit.panels]
     parts, rows, settings = [], [], {}
-    for number, (panel, project) in enumerate(zip(it.panels, projects, strict=True)):
+    for number, (panel, project) in enumerate(zip(exhibit.panels, projects, strict=True)):
         if number:
             adopt(project, projects[number - 1])
-        folder = run_folder(panel, order)
-        compare(project, panel.strategies, range(order.seeds or it.seeds), folder, order.jobs)
+        folder = run_folder(panel, context)
+        compare(project, panel.strategies, range(context.seeds or exhibit.seeds), folder, context.jobs)
         results = load(folder)
-        parts.append(_part(panel, results, len(it.panels)))
+        parts.append(_part(panel, results, len(exhibit.panels)))
         rows += _rows(panel, results)
         settings[panel.spec] = _facts(results)
     return ExhibitResult(parts, HEADS, rows, settings)
 
 
-def _opened(panel: Panel, order: ExhibitContext) -> Project:
-    """Check a panel's spec and take its images in."""
-    spec = with_budget(order.spec(panel.spec), order.budget)
+def _opened(panel: Panel, context: ExhibitContext) -> Project:
+    """Check a panel's spec and ingest its images."""
+    spec = with_budget(context.spec(panel.spec), context.budget)
     check(spec, panel.strategies)
-    project = Project(order.project(panel.spec), spec, progress=order.progress)
+    project = Project(context.project(panel.spec), spec, progress=context.progress)
     project.ingest()
     return project
 
 
-def run_folder(panel: Panel, order: ExhibitContext) -> Path:
-    """Return a benchmark's run folder; one of its own where the budget is not the spec's."""
-    usual = order.budget in (None, order.spec(panel.spec).protocol.budget)
-    return order.out / "runs" / (panel.spec if usual else f"{panel.spec}-{order.budget}")
+def run_folder(panel: Panel, context: ExhibitContext) -> Path:
+    """Return a benchmark's run folder; a separate one where the budget is not the spec's."""
+    usual = context.budget in (None, context.spec(panel.spec).protocol.budget)
+    return context.out / "runs" / (panel.spec if usual else f"{panel.spec}-{context.budget}")
 
 
 def with_budget(spec: Spec, budget: int | None) -> Spec:
     """Return the spec with another budget; itself for None.
 
     Raises:
-        UserError: the budget leaves nothing to ask.
+        UserError: the budget leaves no label to ask for.
     """
     if budget is None:
         return spec
     protocol = spec.protocol
     if budget <= protocol.initial:
         raise UserError(
-            f"--budget {budget}, which leaves nothing to ask",
-            rule=f"{spec.name} begins with {protocol.initial:,} labels and asks for {protocol.batch:,} a round",
+            f"--budget {budget} leaves no label to ask for",
+            rule=f"{spec.name} begins with {protocol.initial:,} labels and asks for {protocol.batch:,} per round",
             hint=f"take {protocol.initial + protocol.batch:,} or more",
         )
-    told = spec.model_dump(mode="json")
-    return parse({**told, "protocol": {**told["protocol"], "budget": budget}})
+    table = spec.model_dump(mode="json")
+    return parse({**table, "protocol": {**table["protocol"], "budget": budget}})
 
 
 def adopt(project: Project, other: Project) -> None:
-    """Take over by hard links what another project has prepared, where both hold the same images.
+    """Take over what another project has prepared, by hard links, where both hold the same images.
 
-    CelebA's four benchmarks differ in their labels alone: one generator serves them all. What is made of labels is
-    named by them, so it is never taken for another's.
+    CelebA's four benchmarks differ only in their labels, so one generator serves them all. What depends on the labels
+    has their fingerprint in its name, so it is never confused with another project's.
     """
     if project.pool.fingerprint != other.pool.fingerprint:
         return
@@ -107,8 +107,8 @@ def _part(panel: Panel, results: Results, panels: int) -> PagePart:
     ylabel = f"mean {score} of new samples" if panel.of_scores else "test accuracy"
     draw = plots.draw_curves(lines, pens, ylabel, percent=not panel.of_scores, reference=full)
     ends = ", ".join(f"{line.strategy} {line.mean[-1]:.4f}" for line in lines)
-    checked = [CheckedClaim(claim.says, claim.where, found(claim.check, results)) for claim in panel.claims]
-    note = "Lines are means over seeds, bands reach from the worst seed to the best."
+    checked = [CheckedClaim(claim.says, claim.where, evaluate(claim.check, results)) for claim in panel.claims]
+    note = "Lines are means over seeds; bands reach from the worst seed to the best."
     if full:
         note += f" The dashed line is the same classifier trained on all {full.labels or 0:,} labels."
     name = "picture" if panels == 1 else panel.spec
@@ -130,12 +130,17 @@ def _rows(panel: Panel, results: Results) -> list[dict[str, Any]]:
         for x, mean, low, high in zip(line.labels, line.mean, line.low, line.high, strict=True)
     ]  # fmt: skip
     if (full := results.reference) and not panel.of_scores:
-        told = {"mean": round(full.accuracy, 6), "low": full.low, "high": full.high, "seeds": len(full.accuracies)}
-        rows.append({"panel": panel.spec, "strategy": "fully supervised", "labels": full.labels, **told})
+        accuracy = {"mean": round(full.accuracy, 6), "low": full.low, "high": full.high, "seeds": len(full.accuracies)}
+        rows.append({"panel": panel.spec, "strategy": "fully supervised", "labels": full.labels, **accuracy})
     return rows
 
 
 def _facts(results: Results) -> dict[str, Any]:
     facts = results.facts
-    told = {key: f"{facts['protocol'][key]:,}" for key in ("initial", "batch", "budget")}
-    return {"seeds": len(facts["seeds"]), **told, "commit": facts.get("commit"), "spec hash": facts.get("spec_hash")}
+    protocol = {key: f"{facts['protocol'][key]:,}" for key in ("initial", "batch", "budget")}
+    return {
+        "seeds": len(facts["seeds"]),
+        **protocol,
+        "commit": facts.get("commit"),
+        "spec hash": facts.get("spec_hash"),
+    }

@@ -1,7 +1,7 @@
-"""The paper's exhibits: what each compares, on which benchmark, and what the paper says of it.
+"""The paper's exhibits: what each compares, on which benchmark, and the paper's claims.
 
-Mayer & Timofte, *Adversarial Sampling for Active Learning*, WACV 2020. Claims are its own words, by section: "…" leaves
-some out, [brackets] put some in. A claim whose place is "ours" is none of the paper's.
+Mayer & Timofte, *Adversarial Sampling for Active Learning*, WACV 2020. Claims quote the paper, by section: "…" marks
+words left out, [brackets] words put in. A claim marked "ours" is not the paper's.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from asal.paper.claims import (
 
 FIXED = ("asal-pixels", "asal-autoencoder", "asal-discriminator")
 SUBSETS = ("subset-100", "subset-1000")  # the baseline that the paper leaves out
-LARGE_SUBSETS = ("subset-1000", "subset-10000")  # where a round takes hundreds: of 100 images it would take all
+LARGE_SUBSETS = ("subset-1000", "subset-10000")  # for rounds of hundreds, which would take all of 100 images
 HUGE_SUBSETS = ("subset-10000", "subset-100000")
 Kind: TypeAlias = Literal["curves", "pairs", "timings", "setups", "costs"]
 
@@ -42,7 +42,7 @@ class Panel:
     title: str
     strategies: tuple[str, ...]
     claims: tuple[Claim, ...]
-    of_scores: bool = False  # the picks' mean score against labels, instead of the accuracy
+    of_scores: bool = False  # draws the picks' mean score instead of the accuracy
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def exhibit(name: str) -> Exhibit:
     """Return the exhibit of this name.
 
     Raises:
-        UserError: there is none.
+        UserError: there is no such exhibit.
     """
     if name not in EXHIBITS:
         raise unknown("exhibit of the paper", name, EXHIBITS)
@@ -74,7 +74,8 @@ def _beat_random(says: str, where: str, *strategies: str) -> Claim:
 def _left_out(subset: str, *asal: str) -> Claim:
     images = int(subset.removeprefix("subset-"))
     return Claim(
-        f"ASAL is ahead of the best of {images:,} random images, which take no more network evaluations. The paper "
+        f"ASAL is ahead of maximum entropy sampling from {images:,} random images, which takes no more network "
+        "evaluations. The paper "
         "leaves this comparison out.",
         "ours",
         all_of(*(beats(name, subset) for name in asal)),
@@ -308,8 +309,8 @@ EXHIBITS = {
         Exhibit("fig4c", "SVHN: accuracy", "curves", 3, (_FIG4C,)),
         Exhibit("fig4d", "LSUN: accuracy", "curves", 3, (_FIG4D,)),
         Exhibit("fig5", "CelebA, four attributes: accuracy", "curves", 5, _FIG5),
-        Exhibit("fig6", "Selection time, and the round from which the preparation has paid", "timings", 1),
+        Exhibit("fig6", "Selection time, and the round from which the preparation pays off", "timings", 1),
         Exhibit("table1", "The set-ups of all experiments", "setups", 1),
-        Exhibit("table2", "Complexity, and seconds of a round with reading from the disk", "costs", 1),
+        Exhibit("table2", "Complexity, and seconds per round including reading from disk", "costs", 1),
     )
 }

@@ -1,4 +1,4 @@
-"""Pictures that the paper has and `asal report` has not: seconds, rows of images, and a table as a picture."""
+"""The pictures that `asal report` does not have: seconds, rows of images, and a table as a picture."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from asal.reports.theme import GREY, HUES, INK, LETTER, NARROW, SIZE, SMALL, SOF
 
 
 def colours(names: Sequence[str]) -> dict[str, str]:
-    """Give each line a colour of its own."""
+    """Give each line its own colour."""
     return dict(zip(names, (*HUES, GREY, INK), strict=False))
 
 
@@ -43,13 +43,13 @@ def draw_scaling(timings: Sequence[Timing], ylabel: str) -> Draw:
 
 
 def draw_crossings(rounds: Mapping[str, Mapping[int, float]], beside: Sequence[str] = ()) -> Draw:
-    """Draw the round from which the preparation has paid, against the images of the pool.
+    """Draw the round from which the preparation pays off, against the images of the pool.
 
-    A line has the colour that it has among the lines of the picture `beside` it.
+    Lines have the same colours as in the picture `beside`, which names all lines of that one.
     """
 
     def draw(narrow: bool) -> Figure:
-        figure, axes = _loglog(narrow, len(rounds), "rounds of ten until it has paid")
+        figure, axes = _loglog(narrow, len(rounds), "rounds of ten until it pays off")
         looks = colours(beside or list(rounds))
         for name in rounds:
             points = [(n, value) for n, value in rounds[name].items() if value != float("inf")]
@@ -78,7 +78,7 @@ def _loglog(narrow: bool, lines: int, ylabel: str) -> tuple[Figure, Axes]:
 
 
 def _ticks(axes: Axes, images: Sequence[int]) -> None:
-    """Mark the sizes of the pools, and put plain numbers beside the other axis where it spans less than a decade."""
+    """Mark the pool sizes, and write plain numbers at the other axis where it spans less than a decade."""
     sizes = sorted(set(images))
     axes.set_xticks(sizes[:: -(-len(sizes) // 6)])
     axes.set_xlim(sizes[0] / 1.15, sizes[-1] * 1.15)
@@ -102,7 +102,7 @@ def _key(axes: Axes, looks: Mapping[str, str], narrow: bool) -> None:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of images, each with a line or two beneath; m of each."""
+    """A row of images, each with one or two lines of text beneath; m of each."""
 
     title: str
     note: str
@@ -111,7 +111,7 @@ class Row:
 
 
 def draw_rows(rows: Sequence[Row]) -> Draw:
-    """Draw rows of images, one beneath the other: as many columns as there are, half of them on a phone."""
+    """Draw rows of images, one beneath the other: ten columns, five on a phone."""
 
     def draw(narrow: bool) -> Figure:
         width, columns = (NARROW, 5) if narrow else (WIDE, 10)
@@ -138,7 +138,7 @@ def draw_rows(rows: Sequence[Row]) -> Draw:
 
 
 def draw_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Draw:
-    """Draw a table as a picture: a block a row on a phone."""
+    """Draw a table as a picture; on a phone each row becomes a block."""
 
     def draw(narrow: bool) -> Figure:
         return _blocks(heads, rows) if narrow else _grid(heads, rows)

@@ -1,61 +1,61 @@
-"""One command an exhibit: prepares, runs, draws, and sets the paper's claims beside what was measured."""
+"""Reproduces an exhibit: prepares, runs, draws, and writes the paper's claims beside what was measured."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from asal.paper import plots, setups
+from asal.paper import exhibits, plots, setups
 from asal.paper.context import CheckedClaim, ExhibitContext, ExhibitResult, PagePart, table_of
 from asal.paper.costs import opened, scaling, seconds_of_a_round
 from asal.paper.curves import curves
-from asal.paper.exhibits import Exhibit, exhibit
-from asal.paper.showcase import MADE, showcase
+from asal.paper.exhibits import Exhibit
+from asal.paper.showcase import SYNTHETIC, showcase
 from asal.reports.page import Paths, compose, publish, render_all
 from asal.runtime import artifacts, environment
 from asal.runtime.csv_rows import csv_bytes
 
-LABELS = 500  # that figure 2's classifier has seen, unless told otherwise
+LABELS = 500  # of figure 2's classifier by default
 SPACES = ("pixels", "autoencoder", "discriminator", "classifier")
 
 
-def reproduce(name: str, order: ExhibitContext) -> Paths:
-    """Do an exhibit of the paper again and write its page, picture and CSV into `out/<name>`.
+def reproduce(name: str, context: ExhibitContext) -> Paths:
+    """Reproduce an exhibit of the paper, and write its page, picture and CSV into `out/<name>`.
 
-    Called again, it goes on where it was: what is prepared and run already costs seconds. Timings are taken anew.
+    A second call continues where the first one stopped: what is prepared and run is not repeated. Timings are.
 
     Raises:
-        UserError: there is no such exhibit, or its data are not at hand.
+        UserError: there is no such exhibit, or its data are missing.
     """
-    it = exhibit(name)
+    shown = exhibits.exhibit(name)
     kinds: dict[str, Callable[[Exhibit, ExhibitContext], ExhibitResult]] = {
         "curves": curves, "pairs": pairs, "timings": scaling, "costs": seconds_of_a_round, "setups": set_ups,
     }  # fmt: skip
-    with artifacts.telling_of_disk(order.out):
-        order.out.mkdir(parents=True, exist_ok=True)
-    return _published(it, kinds[it.kind](it, order), order)
+    with artifacts.telling_of_disk(context.out):
+        context.out.mkdir(parents=True, exist_ok=True)
+    return _published(shown, kinds[shown.kind](shown, context), context)
 
 
-def pairs(it: Exhibit, order: ExhibitContext) -> ExhibitResult:
-    """Do figure 2: made-up images above what each feature space finds for them."""
-    project = opened(order, ["asal-pixels", "asal-autoencoder", "asal-discriminator", "gaal"])
-    labels = order.budget or LABELS
+def pairs(exhibit: Exhibit, context: ExhibitContext) -> ExhibitResult:
+    """Reproduce figure 2: synthetic images above their matches in each feature space."""
+    project = opened(context, ["asal-pixels", "asal-autoencoder", "asal-discriminator", "gaal"])
+    labels = context.budget or LABELS
     shown = showcase(project, SPACES, labels)
-    alt = f"Ten synthetic images, each above what {len(SPACES)} feature spaces find for it."
+    alt = f"Ten synthetic images, each above its matches in {len(SPACES)} feature spaces."
     note = (
-        "The first row is made up, each image with its entropy. Beneath is what each feature space finds for it, with "
-        f"its class and id. Means are over {MADE} images, of which the most uncertain ones are shown."
+        "The first row shows synthetic images, each with its entropy. Beneath stands the match in each feature space, "
+        f"with its class and id. Means are over {SYNTHETIC} images, of which the most uncertain ones are shown."
     )
     draw = plots.draw_rows(shown.picture())
     rows = shown.rows()
     settings = {project.spec.name: {"labels of the classifier": labels, "seed": 0, "commit": environment.commit()}}
     return ExhibitResult(
-        [PagePart("picture", it.title, draw, alt, shown.claims(), note)], list(rows[0]), rows, settings
+        [PagePart("picture", exhibit.title, draw, alt, shown.claims(), note)], list(rows[0]), rows, settings
     )
 
 
-def set_ups(it: Exhibit, order: ExhibitContext) -> ExhibitResult:
-    """Do table 1: what each experiment consists of, by the specs."""
-    specs = {name: order.spec(name) for name in setups.BENCHMARKS}
+def set_ups(exhibit: Exhibit, context: ExhibitContext) -> ExhibitResult:
+    """Reproduce table 1: the set-up of each experiment, from the specs."""
+    specs = {name: context.spec(name) for name in setups.BENCHMARKS}
     rows = [setups.row(name, spec) for name, spec in specs.items()]
     lines = [
         [f"{row[head]:,}" if isinstance(row[head], int) else str(row[head]) for head in setups.HEADS] for row in rows
@@ -70,27 +70,27 @@ def set_ups(it: Exhibit, order: ExhibitContext) -> ExhibitResult:
     ]
     note = "Columns marked (paper) are the paper's; the others are read from the specs."
     draw = plots.draw_table(setups.HEADS, lines)
-    shown = table_of("As the specs have them", note, setups.HEADS, lines)
-    part = PagePart("picture", it.title, draw, "The set-ups, a row each.", checked, table=shown)
+    shown = table_of("Set-ups in the specs", note, setups.HEADS, lines)
+    part = PagePart("picture", exhibit.title, draw, "One row for each set-up.", checked, table=shown)
     return ExhibitResult([part], setups.HEADS, rows, {})
 
 
-def _published(it: Exhibit, done: ExhibitResult, order: ExhibitContext) -> Paths:
-    drawn = render_all({part.name: part.draw for part in done.parts}, order.progress, it.name)
+def _published(shown: Exhibit, result: ExhibitResult, context: ExhibitContext) -> Paths:
+    drawn = render_all({part.name: part.draw for part in result.parts}, context.progress, shown.name)
     page = compose(
         "exhibit.html.j2",
         drawn,
-        {part.name: part.alt for part in done.parts},
-        title=f"{it.name} · {it.title}",
-        exhibit=it,
-        parts=done.parts,
-        settings=done.settings,
+        {part.name: part.alt for part in result.parts},
+        title=f"{shown.name} · {shown.title}",
+        exhibit=shown,
+        parts=result.parts,
+        settings=result.settings,
         swatches={},
     )
-    claims = ((part.title, it.says, it.where, it.finding.measured, it.finding.verdict)
-              for part in done.parts for it in part.checked)  # fmt: skip
+    claims = ((part.title, claim.says, claim.where, claim.finding.measured, claim.finding.verdict)
+              for part in result.parts for claim in part.checked)  # fmt: skip
     sheets = {
-        f"{it.name}.csv": csv_bytes(done.heads, done.rows),
+        f"{shown.name}.csv": csv_bytes(result.heads, result.rows),
         "claims.csv": csv_bytes(("panel", "says", "where", "measured", "verdict"), claims),
     }
-    return publish(order.out / it.name, f"{it.name}.html", page, drawn, sheets)
+    return publish(context.out / shown.name, f"{shown.name}.html", page, drawn, sheets)

@@ -1,4 +1,4 @@
-"""Table 1: the set-up of every experiment, read from the specs that come with asal."""
+"""Table 1: the set-up of every experiment, read from the shipped specs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from asal.paper.claims import Finding
 from asal.project.spec import Spec
 
-BENCHMARKS = {  # spec → the paper's name of it, and the images that its section 4.1 tells of
+BENCHMARKS = {  # spec → the paper's name for it, and the number of images in its section 4.1
     "mnist-two": ("MNIST, two classes", "~10k of 50k"),
     "cifar-two": ("CIFAR-10, two classes", "10k"),
     "mnist-ten": ("MNIST, ten classes", "50k"),
@@ -17,10 +17,10 @@ BENCHMARKS = {  # spec → the paper's name of it, and the images that its secti
     "svhn": ("SVHN", "73k + 531k"),
     "lsun": ("LSUN scenes", "~10M"),
 }
-SPACES = {  # by what the table calls them
+SPACES = {  # by their names in the table
     "Gray": "pixels", "RGB": "pixels", "Disc": "discriminator", "Auto": "autoencoder", "Auto-Encoder": "autoencoder",
 }  # fmt: skip
-MATCHING = {  # the one column of the paper's table 1 that our copy shows, in its order
+MATCHING = {  # the one column of the paper's table 1 that is legible in our copy, in its order
     "mnist-two": "Gray/Disc/Auto",
     "cifar-two": "RGB/Disc/Auto",
     "mnist-ten": "Gray/Disc/Auto",
@@ -36,8 +36,8 @@ HEADS = (
 
 
 def numbers() -> Finding:
-    """Tell why budgets are not compared."""
-    return Finding("garbled in the copy of the paper that we have; these three columns are our choice", "not measured")
+    """Say why budgets are not compared."""
+    return Finding("illegible in our copy of the paper; these three columns are our choice", "not measured")
 
 
 def spaces(specs: Mapping[str, Spec]) -> Finding:
@@ -46,13 +46,13 @@ def spaces(specs: Mapping[str, Spec]) -> Finding:
     papers = {name: [SPACES[word] for word in MATCHING[name].split("/")] for name in specs}
     lacking = [name for name in specs if not set(papers[name]) <= set(ours[name])]
     more = {name: [space for space in ours[name] if space not in papers[name]] for name in specs}
-    told = f"all of them in {len(specs) - len(lacking)} of {len(specs)} benchmarks"
-    told += "".join(f"; {name} also {', '.join(names)}" for name, names in more.items() if names)
-    return Finding(told, "disagrees" if lacking else "agrees")
+    measured = f"all of them in {len(specs) - len(lacking)} of {len(specs)} benchmarks"
+    measured += "".join(f"; {name} also {', '.join(names)}" for name, names in more.items() if names)
+    return Finding(measured, "disagrees" if lacking else "agrees")
 
 
 def matched_in(spec: Spec) -> list[str]:
-    """Return the kinds of feature spaces that the paper's version of asal is run in."""
+    """Return the kinds of feature spaces in which the paper's version of asal is run."""
     papers = [table for table in spec.strategies.values() if table.kind == "asal" and table.options.get("paper")]
     return list(dict.fromkeys(spec.features[table.features].kind for table in papers if table.features))
 

@@ -1,4 +1,4 @@
-"""Figure 2: synthetic images of high entropy, and what each feature space finds for them."""
+"""Figure 2: synthetic images of high entropy, and their matches in each feature space."""
 
 from __future__ import annotations
 
@@ -28,67 +28,69 @@ from asal.strategies.scores.entropy import entropy
 from asal.strategies.synthesis import Synthetic, of_score, synthesise
 
 SHOWN = 10  # columns of the picture
-MADE = 100  # synthetic images that the figures beside it are taken over
-USUAL = 1_000  # random images of the pool that their entropy is held against
-SURE = 0.95  # a teacher's probability from which an image counts as labelable
-CORRELATED = 1.96 / (MADE - 1) ** 0.5  # a rank correlation beyond this is rare by chance: one in twenty
+SYNTHETIC = 100  # images that the generator makes, and the means are over
+RANDOM = 1_000  # random images of the pool, whose entropy is compared with theirs
+MIN_CONFIDENCE = 0.95  # of the teacher, from which an image counts as labelable
+CORRELATED = 1.96 / (SYNTHETIC - 1) ** 0.5  # one in twenty rank correlations is beyond this by chance
 
 
 @dataclass(frozen=True)
-class Matched:
-    """What a feature space found for the synthetic images; m of each."""
+class Matches:
+    """The matches of the synthetic images in a feature space; m of each."""
 
     space: str
     ids: Ids  # (m,)
     labels: Labels  # (m,)
     distances: Scores  # (m,)
     scores: Scores  # (m,) entropy of the matches
-    fixed: bool  # the space does not hang on the present classifier
+    fixed: bool  # the space does not depend on the present classifier
 
 
 @dataclass(frozen=True)
 class Showcase:
-    """Synthetic images, who could label them, and their matches in each space."""
+    """Synthetic images, a teacher's labels for them, and their matches in each space."""
 
-    made: Synthetic
-    answers: Probs  # (m, k) the teacher's
-    spaces: tuple[Matched, ...]
-    usual: float  # mean entropy of random images of the pool
+    synthetic: Synthetic
+    teacher: Probs  # (m, k)
+    spaces: tuple[Matches, ...]
+    random_entropy: float  # mean over random images of the pool
     classes: tuple[str, ...]
     project: Project
 
     def picture(self) -> list[Row]:
-        """Return the rows of the picture: what was made up, then what each space finds for it."""
-        pool, made = self.project.pool, self.made
-        entropies = [f"{score:.2f}" for score in made.scores[:SHOWN]]
-        picture = [Row("synthetic", f"mean entropy {made.scores.mean():.3f}", made.images[:SHOWN], entropies)]
-        for found in self.spaces:
-            names = [f"{self.classes[label]}\n{image}" for label, image in zip(found.labels, found.ids, strict=True)]
-            note = f"mean entropy {found.scores.mean():.3f}"
-            picture.append(Row(f"matched by {found.space}", note, pool.read(found.ids[:SHOWN]), names[:SHOWN]))
+        """Return the rows of the picture: the synthetic images, then their matches in each space."""
+        pool, synthetic = self.project.pool, self.synthetic
+        entropies = [f"{score:.2f}" for score in synthetic.scores[:SHOWN]]
+        note = f"mean entropy {synthetic.scores.mean():.3f}"
+        picture = [Row("synthetic", note, synthetic.images[:SHOWN], entropies)]
+        for matches in self.spaces:
+            pairs = zip(matches.labels, matches.ids, strict=True)
+            names = [f"{self.classes[label]}\n{image}" for label, image in pairs]
+            note = f"mean entropy {matches.scores.mean():.3f}"
+            picture.append(Row(f"matched by {matches.space}", note, pool.read(matches.ids[:SHOWN]), names[:SHOWN]))
         return picture
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one row for each synthetic image and space."""
         return [
             {
-                "space": found.space, "column": i, "id": int(found.ids[i]), "class": self.classes[found.labels[i]],
-                "distance": float(found.distances[i]), "entropy_of_match": float(found.scores[i]),
-                "entropy_of_synthetic": float(self.made.scores[i]),
-                "teacher": self.classes[self.answers[i].argmax()], "teacher_probability": float(self.answers[i].max()),
+                "space": matches.space, "column": i, "id": int(matches.ids[i]),
+                "class": self.classes[matches.labels[i]], "distance": float(matches.distances[i]),
+                "entropy_of_match": float(matches.scores[i]), "entropy_of_synthetic": float(self.synthetic.scores[i]),
+                "teacher": self.classes[self.teacher[i].argmax()], "teacher_probability": float(self.teacher[i].max()),
             }
-            for found in self.spaces
-            for i in range(len(found.ids))
+            for matches in self.spaces
+            for i in range(len(matches.ids))
         ]  # fmt: skip
 
     def claims(self) -> list[CheckedClaim]:
-        """Return what the paper says of such images, checked."""
+        """Return the paper's claims on such images, checked."""
         return [
             CheckedClaim("labelling synthetic samples is possible", "5.3", self.labelable()),
             CheckedClaim(
                 "the closer the representations, the more likely they will score a similar entropy",
                 "3.2",
-                self.nearer_is_liker(),
+                self.nearer_is_more_similar(),
             ),
             CheckedClaim(
                 "there exists a fixed feature space (independent of the classifier), where nearby representations "
@@ -96,55 +98,60 @@ class Showcase:
                 "5.4",
                 self.as_uncertain(),
             ),
-            CheckedClaim("A match is of the class that is seen in its synthetic image.", "ours", self.alike()),
+            CheckedClaim(
+                "A match has the class that a network predicts for its synthetic image.", "ours", self.same_class()
+            ),
         ]
 
     def labelable(self) -> Finding:
-        """Check that labelling the synthetic images is possible: a teacher is sure of half of them or more."""
-        share = _Share.of(self.answers.max(axis=1) >= SURE)
-        told = f"a network trained on every label is at least {SURE:.0%} sure of {share} of {MADE} synthetic images"
-        return Finding(told, of_signs([share.sign]))
+        """Check that labelling the synthetic images is possible: a teacher is confident on half of them or more."""
+        share = _Share.of(self.teacher.max(axis=1) >= MIN_CONFIDENCE)
+        network = f"a network trained on every label is at least {MIN_CONFIDENCE:.0%} confident"
+        return Finding(f"{network} on {share} of {SYNTHETIC} synthetic images", of_signs([share.sign]))
 
-    def nearer_is_liker(self) -> Finding:
-        """Check that the nearer a match is, the more like its synthetic image's its entropy is: by ranks."""
+    def nearer_is_more_similar(self) -> Finding:
+        """Check that the nearer a match is, the closer its entropy is to its synthetic image's: by ranks."""
         rhos = {space.space: self._rho(space) for space in self.spaces}
-        told = ", ".join(f"{space} {rho:+.2f}" for space, rho in rhos.items()).replace("-", MINUS)
+        correlations = ", ".join(f"{space} {rho:+.2f}" for space, rho in rhos.items()).replace("-", MINUS)
         signs = [int(rho > CORRELATED) - int(rho < -CORRELATED) for rho in rhos.values()]
-        about = f"Spearman’s ρ of distance and difference in entropy, the synthetic entropy held fixed, {MADE} matches"
-        return Finding(f"{about}: {told}; by chance within ± {CORRELATED:.2f}", of_signs(signs))
+        about = (
+            f"Spearman’s ρ of distance and difference in entropy, the synthetic entropy held fixed, {SYNTHETIC} matches"
+        )
+        return Finding(f"{about}: {correlations}; by chance within ± {CORRELATED:.2f}", of_signs(signs))
 
-    def _rho(self, space: Matched) -> float:
+    def _rho(self, space: Matches) -> float:
         from scipy.stats import rankdata
 
-        made = self.made.scores
-        columns = [space.distances, np.abs(space.scores - made), made]
+        synthetic = self.synthetic.scores
+        columns = [space.distances, np.abs(space.scores - synthetic), synthetic]
         if any(np.ptp(column) == 0 for column in columns):
-            return 0.0  # without ranks there is no order to agree with
+            return 0.0  # a constant column has no ranks
         r = np.corrcoef([rankdata(column) for column in columns]).round(12)
-        left = (1 - r[0, 2] ** 2) * (1 - r[1, 2] ** 2)  # what the synthetic entropy does not explain
-        return float((r[0, 1] - r[0, 2] * r[1, 2]) / left**0.5) if left > 0 else 0.0
+        unexplained = (1 - r[0, 2] ** 2) * (1 - r[1, 2] ** 2)  # by the synthetic entropy
+        return float((r[0, 1] - r[0, 2] * r[1, 2]) / unexplained**0.5) if unexplained > 0 else 0.0
 
     def as_uncertain(self) -> Finding:
-        """Check that in one fixed space the matches' entropy is nearer to the synthetic images' than to the pool's."""
-        made = float(self.made.scores.mean())
-        told = ", ".join(f"matches by {space.space} {space.scores.mean():.3f}" for space in self.spaces)
-        middle = (self.made.scores + self.usual) / 2
+        """Check that in one fixed space the matches' entropy is closer to the synthetic images' than to the pool's."""
+        synthetic = float(self.synthetic.scores.mean())
+        matches = ", ".join(f"matches by {space.space} {space.scores.mean():.3f}" for space in self.spaces)
+        middle = (self.synthetic.scores + self.random_entropy) / 2
         signs = [estimate(space.scores - middle).sign for space in self.spaces if space.fixed]
         verdict = of_signs([max(signs)])
-        return Finding(f"mean entropy: synthetic {made:.3f}, {told}, random images {self.usual:.3f}", verdict)
+        random = f"random images {self.random_entropy:.3f}"
+        return Finding(f"mean entropy: synthetic {synthetic:.3f}, {matches}, {random}", verdict)
 
-    def alike(self) -> Finding:
-        """Check that most matches are of the class that the teacher sees in the synthetic image, in every space."""
-        seen = self.answers.argmax(axis=1)
-        shares = {found.space: _Share.of(found.labels == seen) for found in self.spaces}
-        told = ", ".join(f"{space} {share}" for space, share in shares.items())
-        chance = f"matches of the class that the network sees: {told}; chance {1 / len(self.classes):.0%}"
-        return Finding(chance, of_signs([share.sign for share in shares.values()]))
+    def same_class(self) -> Finding:
+        """Check that most matches have the class that the teacher predicts for the synthetic image, in every space."""
+        predicted = self.teacher.argmax(axis=1)
+        shares = {matches.space: _Share.of(matches.labels == predicted) for matches in self.spaces}
+        parts = ", ".join(f"{space} {share}" for space, share in shares.items())
+        measured = f"matches of the class that the network predicts: {parts}; chance {1 / len(self.classes):.0%}"
+        return Finding(measured, of_signs([share.sign for share in shares.values()]))
 
 
 @dataclass(frozen=True)
 class _Share:
-    """How many of some images, held against half of them."""
+    """A share of some images, compared with half of them."""
 
     mean: float
     low: float  # of the 95% interval (Wilson 1927)
@@ -159,7 +166,7 @@ class _Share:
 
     @property
     def sign(self) -> int:
-        """1 for most of them, −1 for fewer than half, and 0 where so few images cannot tell."""
+        """1 for most of them, −1 for fewer than half, and 0 where there are too few images to decide."""
         return int(self.low > 0.5) - int(self.high < 0.5)
 
     def __str__(self) -> str:
@@ -167,19 +174,19 @@ class _Share:
 
 
 def showcase(project: Project, spaces: Sequence[str], labels: int, seed: int = 0) -> Showcase:
-    """Train a classifier on so many random labels, make up images that it is unsure of, and match them.
+    """Train a classifier on random labels, synthesise images that it is uncertain about, and match them.
 
     Every space matches the same synthetic images, without replacement, as in the paper's algorithm 1.
 
     Raises:
-        UserError: the pool is too small, or so few labels hold not every class.
+        UserError: the pool is too small, or the labels do not hold every class.
     """
     oracle, pool = project.oracle("pool"), project.pool
-    if labels + MADE > len(pool):
+    if labels + SYNTHETIC > len(pool):
         raise UserError(
-            f"{labels:,} labels in a pool of {len(pool):,}",
-            rule=f"{MADE} matches are found beside what the classifier has seen",
-            hint=f"lower --budget to {len(pool) - MADE:,} or less",
+            f"{labels:,} labels leave too few images in a pool of {len(pool):,}",
+            rule=f"the {SYNTHETIC} matches are images that the classifier was not trained on",
+            hint=f"lower --budget to {len(pool) - SYNTHETIC:,} or less",
         )
     nothing = Round(0, pool, NO_IDS, NO_IDS, _none(NO_MODEL), _none(None))
     initial = Initial(oracle, project.spec.protocol.draw, seed)
@@ -188,31 +195,31 @@ def showcase(project: Project, spaces: Sequence[str], labels: int, seed: int = 0
     model = learner.fit(pool.read(known), oracle.answer(known), len(oracle.classes), stream(seed, "learner", 0))
     tools: Resources = project.tools("asal")
     now = Round(0, pool, known, oracle.answer(known), model, tools)
-    made = synthesise(
+    synthetic = synthesise(
         now,
-        MADE,
+        SYNTHETIC,
         of_score(model, "entropy"),
         LatentOptimisation(steps=100, step_size=0.05),
         stream(seed, "strategy", 0),
     )
-    found = tuple(_matched(project, space, model, made, known) for space in spaces)
-    answers = project.teacher.model.predict(made.images)
-    some = now.candidates.sample(min(USUAL, len(now.candidates)), stream(seed, "usual"))
-    usual = float(np.mean(entropy(model.predict(pool.read(some)))))
-    return Showcase(made, answers, found, usual, oracle.classes, project)
+    matches = tuple(_matched(project, space, model, synthetic, known) for space in spaces)
+    teacher = project.teacher.model.predict(synthetic.images)
+    sample = now.candidates.sample(min(RANDOM, len(now.candidates)), stream(seed, "usual"))
+    random_entropy = float(np.mean(entropy(model.predict(pool.read(sample)))))
+    return Showcase(synthetic, teacher, matches, random_entropy, oracle.classes, project)
 
 
 def _none(value: Any) -> Any:
-    """Return what a round holds that is never looked at."""
+    """Return a part of a round that is not used."""
     return value
 
 
-def _matched(project: Project, space: str, model: Model, made: Synthetic, known: Ids) -> Matched:
+def _matched(project: Project, space: str, model: Model, synthetic: Synthetic, known: Ids) -> Matches:
     tools = ProjectResources(project, "asal", space, frozenset({"features", "index"})).at(model, Meter())
-    near = tools.index.search(tools.extractor(made.images), MADE, without=np.sort(known))
-    ids = nearest_untaken(near.ids, MADE)
+    near = tools.index.search(tools.extractor(synthetic.images), SYNTHETIC, without=np.sort(known))
+    ids = nearest_untaken(near.ids, SYNTHETIC)
     places = (near.ids == ids[:, None]).argmax(axis=1)
-    distances = near.distances[np.arange(MADE), places]
+    distances = near.distances[np.arange(SYNTHETIC), places]
     scores = np.asarray(entropy(model.predict(project.pool.read(ids))))
     fixed = "model" not in features[project.spec.features[space].kind].needs
-    return Matched(space, ids, project.oracle("pool").answer(ids), distances, scores, fixed)
+    return Matches(space, ids, project.oracle("pool").answer(ids), distances, scores, fixed)

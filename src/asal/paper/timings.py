@@ -1,7 +1,7 @@
-"""Figure 6 and table 2: what selecting a batch costs as the pool grows, measured, and predicted where it is too long.
+"""Figure 6 and table 2: the cost of selecting a batch as the pool grows, measured, or predicted where it is too slow.
 
-The pools are the project's own images, shifted a little (`asal.data.augmented_pool`), as the paper enlarges CelebA.
-Everything is timed in one process and one run; judge by the ratios, for machines differ and are shared.
+The pools are the project's images, shifted a little (`asal.data.augmented_pool`), as the paper enlarges CelebA.
+Everything is timed in one process and one run; compare the ratios, since machines differ and are shared.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ from asal.strategies.uncertainty import subset, uncertainty
 PICKS = 10  # in a round, as in the paper
 LABELLED = 100
 REPEATS = 5  # of a selection; the first one warms up and is not counted
-PATIENCE = 60.0  # seconds of one selection, beyond which the larger pools are predicted
+PATIENCE = 60.0  # seconds of a selection; where one takes longer, larger pools are predicted
 PAPER_SIZES = (160_000, 500_000, 1_600_000, 5_000_000, 16_000_000)
 SPACE = "autoencoder"
-TRIED = 20  # steps that a training's rate is taken over
+TIMED_STEPS = 20  # steps of a training from which its rate is measured
 
 
 @dataclass(frozen=True)
-class Bench:
-    """The tools of a round, over an enlarged pool."""
+class SelectionTools:
+    """The tools of a round over an enlarged pool."""
 
     generator: Generator
     extractor: Extractor
@@ -60,12 +60,12 @@ class Bench:
 
 @dataclass(frozen=True)
 class Timing:
-    """What a selection of ten took, by one strategy from one pool."""
+    """The cost of one strategy's selection of ten images from one pool."""
 
     strategy: str
     images: int
     seconds: float  # without reading images from the disk
-    matching: float  # of these, in feature space: of the made-up images' features, and the search for their neighbours
+    matching: float  # of these: the features of the synthetic images, and the search for their neighbours
     io: float
     evaluations: int
     predicted: bool = False
@@ -73,56 +73,56 @@ class Timing:
 
 @dataclass(frozen=True)
 class Preparation:
-    """Seconds of what happens once, before the first round; zero where a strategy needs none of it."""
+    """Seconds of the preparation before the first round; zero where a strategy does not need it."""
 
-    generator: float  # steps × the rate of a few
+    generator: float  # steps × the rate of a few of them
     encoder: float
     features: Mapping[int, float]  # by images
     index: Mapping[int, float]
 
     def total(self, images: int, tree: bool) -> float:
-        """Return all of it for a pool of so many images, with the k-d tree or without."""
+        """Return the total for a pool of so many images, with or without the k-d tree."""
         return self.generator + self.encoder + self.features[images] + self.index[images] * tree
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What was timed over all pools."""
+class Measurements:
+    """The timings over all pools."""
 
     timings: list[Timing]
-    features: dict[int, float]  # seconds of finding all features, by images
-    tree: dict[int, float]  # of growing the k-d tree
+    features: dict[int, float]  # seconds to extract all features, by images
+    tree: dict[int, float]  # of building the k-d tree
 
 
 @dataclass(frozen=True)
-class Case:
-    """A strategy as it is timed: with the index that it searches, and the kind of classifier that it asks."""
+class TimedStrategy:
+    """A strategy to time, the index that it searches, and whether its classifier predicts losses."""
 
     strategy: Chooser
     index: str = "exact"
-    foretelling: bool = False
+    predicts_loss: bool = False
 
 
-def cases(n: int) -> dict[str, Case]:
-    """Return the strategies by what they are called, for a pool of n images."""
+def timed_strategies(n: int) -> dict[str, TimedStrategy]:
+    """Return the strategies to time by name, for a pool of n images."""
     return {
-        "random": Case(random),
-        "asal, k-d tree": Case(partial(asal, paper=True), "kdtree"),
-        "asal, exact scan": Case(partial(asal, paper=True)),
-        "subset of 1,000": Case(partial(subset, size=1000)),
-        "maximum entropy": Case(uncertainty),
-        "learning loss": Case(partial(learning_loss, size=n), foretelling=True),
-        "core-set": Case(coreset),
+        "random": TimedStrategy(random),
+        "asal, k-d tree": TimedStrategy(partial(asal, paper=True), "kdtree"),
+        "asal, exact scan": TimedStrategy(partial(asal, paper=True)),
+        "subset of 1,000": TimedStrategy(partial(subset, size=1000)),
+        "maximum entropy": TimedStrategy(uncertainty),
+        "learning loss": TimedStrategy(partial(learning_loss, size=n), predicts_loss=True),
+        "core-set": TimedStrategy(coreset),
     }
 
 
-def measure(project: Project, sizes: Sequence[int], names: Sequence[str], progress: Progress) -> Measured:
-    """Time each strategy on each pool, smallest first; where one took too long, predict it on the larger ones."""
-    measured = Measured([], {}, {})
-    models = _models(project, any(cases(1)[name].foretelling for name in names))
+def measure(project: Project, sizes: Sequence[int], names: Sequence[str], progress: Progress) -> Measurements:
+    """Time each strategy on each pool, smallest first; where one takes too long, predict it on the larger ones."""
+    measured = Measurements([], {}, {})
+    models = _models(project, any(timed_strategies(1)[name].predicts_loss for name in names))
     for n in sorted(sizes):
         pool = AugmentedPool(project.pool, n)
-        with benches(project, pool, measured, progress) as tools:
+        with selection_tools(project, pool, measured, progress) as tools:
             for name in names:
                 progress("timings", len(measured.timings), len(sizes) * len(names), f"{name}, {n:,} images")
                 before = [it for it in measured.timings if it.strategy == name]
@@ -131,14 +131,16 @@ def measure(project: Project, sizes: Sequence[int], names: Sequence[str], progre
     return measured
 
 
-def _timed(name: str, pool: AugmentedPool, tools: Mapping[str, Bench], models: _Models, before: list[Timing]) -> Timing:
-    n, case = len(pool), cases(len(pool))[name]
+def _timed(
+    name: str, pool: AugmentedPool, tools: Mapping[str, SelectionTools], models: _Models, before: list[Timing]
+) -> Timing:
+    n, case = len(pool), timed_strategies(len(pool))[name]
     if before and (before[-1].predicted or before[-1].seconds > PATIENCE):
         last = before[-1]
-        scale = n / last.images  # such strategies are linear: they look at every image
+        scale = n / last.images  # slow strategies are linear: they look at every image
         seconds, matching, io = (scale * part for part in (last.seconds, last.matching, last.io))
         return Timing(name, n, seconds, matching, io, round(last.evaluations * scale), True)
-    model = models.foretelling if case.foretelling else models.plain
+    model = models.predicts_loss if case.predicts_loss else models.plain
     splits, evaluations = [], 0
     for number in range(REPEATS + 1):
         meter = Meter()
@@ -157,24 +159,26 @@ def _timed(name: str, pool: AugmentedPool, tools: Mapping[str, Bench], models: _
 @dataclass(frozen=True)
 class _Models:
     plain: Model
-    foretelling: Model
+    predicts_loss: Model
     labels: np.ndarray[Any, np.dtype[np.int64]]
 
 
-def _models(project: Project, foretelling: bool) -> _Models:
+def _models(project: Project, predicts_loss: bool) -> _Models:
     oracle = project.oracle("pool")
     ids = np.arange(LABELLED)
     labels, images, k = oracle.answer(ids), project.pool.read(ids), len(oracle.classes)
     plain = project.learner().fit(images, labels, k, stream(0, "learner"))
-    if not foretelling:
+    if not predicts_loss:
         return _Models(plain, plain, labels)
     learner = project.learner(frozenset({"loss"}))
     return _Models(plain, learner.fit(images, labels, k, stream(0, "learner")), labels)
 
 
 @contextmanager
-def benches(project: Project, pool: Pool, measured: Measured, progress: Progress) -> Iterator[dict[str, Bench]]:
-    """Give the tools over an enlarged pool, by index, and note what making them took; their files go afterwards."""
+def selection_tools(
+    project: Project, pool: Pool, measured: Measurements, progress: Progress
+) -> Iterator[dict[str, SelectionTools]]:
+    """Yield the tools over an enlarged pool, by index, and record the seconds to build them."""
     space, n = project.space(SPACE), len(pool)
     with tempfile.TemporaryDirectory(prefix="asal-") as home:
         folder, start = Path(home), time.perf_counter()
@@ -186,11 +190,13 @@ def benches(project: Project, pool: Pool, measured: Measured, progress: Progress
         tree = KdTree().load(vectors, folder)
         measured.tree[n] = time.perf_counter() - start
         built: dict[str, Index] = {"exact": exact.load(vectors, folder / "exact"), "kdtree": tree}
-        yield {name: Bench(project.generator, space.extractor, vectors, index) for name, index in built.items()}
+        yield {
+            name: SelectionTools(project.generator, space.extractor, vectors, index) for name, index in built.items()
+        }
 
 
-def preparation(project: Project, measured: Measured) -> Preparation:
-    """Return what happens once: features and trees as they were timed, trainings by the rate of their first steps."""
+def preparation(project: Project, measured: Measurements) -> Preparation:
+    """Return the seconds of preparation: features and trees as timed, trainings by the rate of their first steps."""
     assert project.spec.generator is not None
     generator = made(generators, project.spec.generator)
     encoder = made(features, project.spec.features[SPACE])
@@ -198,20 +204,20 @@ def preparation(project: Project, measured: Measured) -> Preparation:
 
 
 def _training(part: Any, project: Project) -> float:
-    """Return the seconds that a training takes: its steps by the rate of a few of them, the first ones left out."""
+    """Return the seconds of a training: its steps × the rate of a few of them, without the first report."""
     marks: list[tuple[int, float]] = []
 
-    class Enough(Exception):  # noqa: N818  it has told what was to be told
+    class _EnoughSteps(Exception):  # noqa: N818  ends a training, it is no error
         pass
 
     def progress(stage: str, done: int, total: int, note: str = "") -> None:
         marks.append((done, time.perf_counter()))
-        if done > TRIED:
-            raise Enough
+        if done > TIMED_STEPS:
+            raise _EnoughSteps
 
     with tempfile.TemporaryDirectory(prefix="asal-") as home:
         (Path(home) / ".scratch").mkdir()
-        with suppress(Enough):
+        with suppress(_EnoughSteps):
             part.train(project.pool, Path(home), project.spec.seed, project.device, progress)
     if len(marks) < 2:
         return 0.0
@@ -223,7 +229,7 @@ def exponent(timings: Sequence[Timing], matching: bool = False) -> Estimate:
     """Return the slope of log seconds over log images, by least squares over what was measured, and its 95% interval.
 
     Args:
-        matching: of the seconds of matching alone.
+        matching: take only the seconds of matching.
     """
     from scipy import stats
 
@@ -232,19 +238,19 @@ def exponent(timings: Sequence[Timing], matching: bool = False) -> Estimate:
     points = [(n, seconds) for n, seconds in points if seconds > 0]
     if len(points) < 2:
         return Estimate(nan, nan, nan, "none: one size", len(points))
-    found = stats.linregress(*np.log(np.array(points)).T)
-    slope, degrees = float(found.slope), len(points) - 2
+    fit = stats.linregress(*np.log(np.array(points)).T)
+    slope, degrees = float(fit.slope), len(points) - 2
     if not degrees:
         return Estimate(slope, nan, nan, "none: two sizes", 2)
-    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, degrees) * found.stderr)
-    return Estimate(slope, slope - reach, slope + reach, "t-interval", len(points))
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, degrees) * fit.stderr)
+    return Estimate(slope, slope - half, slope + half, "t-interval", len(points))
 
 
 def crossings(timings: Sequence[Timing], prepared: Preparation, ours: str, theirs: str) -> dict[int, float]:
-    """Return for each pool the round from which one strategy, preparation included, has taken less time in all."""
+    """Return for each pool the round from which a strategy has taken less time in total, preparation included."""
     seconds = {(it.strategy, it.images): it.seconds for it in timings}
-    found = {}
+    rounds = {}
     for n in sorted({it.images for it in timings}):
         saved = seconds[theirs, n] - seconds[ours, n]
-        found[n] = prepared.total(n, tree="tree" in ours) / saved if saved > 0 else float("inf")
-    return found
+        rounds[n] = prepared.total(n, tree="tree" in ours) / saved if saved > 0 else float("inf")
+    return rounds

@@ -13,8 +13,8 @@ Row: TypeAlias = Mapping[str, Any] | Sequence[Any]  # by column, or in the order
 def write_csv(file: TextIO, columns: Sequence[str], rows: Iterable[Row], *, line_end: str = "\n") -> None:
     r"""Write a header and the rows into a text file that was opened with `newline=""`.
 
-    What a row lacks stays empty; true and false are written in small letters. Take `line_end="\r\n"` for values that
-    may hold a lone CR: the standard library quotes only the characters of the line end.
+    What a row lacks stays empty. Take `line_end="\r\n"` for values that may hold a lone CR: the standard library
+    quotes only the characters of the line end.
 
     >>> import sys
     >>> write_csv(sys.stdout, ["name", "size"], [{"name": "a, b"}, ("c", 2)])
@@ -25,8 +25,7 @@ def write_csv(file: TextIO, columns: Sequence[str], rows: Iterable[Row], *, line
     writer = csv.writer(file, lineterminator=line_end)
     writer.writerow(columns)
     for row in rows:
-        cells = [row.get(column, "") for column in columns] if isinstance(row, Mapping) else row
-        writer.writerow([str(cell).lower() if isinstance(cell, bool) else cell for cell in cells])
+        writer.writerow([row.get(column, "") for column in columns] if isinstance(row, Mapping) else row)
 
 
 def csv_bytes(columns: Sequence[str], rows: Iterable[Row]) -> bytes:

@@ -1,6 +1,8 @@
-"""Figures 2 and 6 and tables 1 and 2: verdicts on numbers that one can check by hand."""
+"""Figures 2 and 6 and tables 1 and 2: verdicts on numbers that can be checked by hand."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from support.toy_results import showcase_of
 from asal.errors import UserError
 from asal.paper import costs, setups, showcase
 from asal.paper.claims import Verdict
-from asal.paper.showcase import MADE, Showcase
+from asal.paper.showcase import SYNTHETIC
 from asal.paper.timings import Preparation, Timing, crossings, exponent
 from asal.project.spec import load, shipped
 
@@ -54,20 +56,20 @@ def timed(matching: float, constant: float = 0.0, noise: float = 0.01) -> list[T
 @pytest.mark.parametrize(
     ("power", "noise", "expected"), [(0.5, 0.01, "agrees"), (1.5, 0.01, "disagrees"), (0.95, 0.4, "undecided")]
 )
-def test_sub_linear_is_said_of_the_search_alone(power: float, noise: float, expected: Verdict) -> None:
+def test_sub_linear_refers_to_the_search_alone(power: float, noise: float, expected: Verdict) -> None:
     assert costs.grows(timed(power, noise=noise)).finding.verdict == expected
     hidden = costs.grows(timed(power, constant=1e4, noise=noise)).finding
-    assert hidden.verdict == expected, "what does not grow neither helps nor harms"
+    assert hidden.verdict == expected, "a constant part does not matter"
     assert "asal, k-d tree n^0.00" in hidden.measured.split(";")[0]
 
 
-def test_where_the_linear_control_seems_sub_linear_nothing_is_told() -> None:
+def test_a_linear_control_that_seems_sub_linear_leaves_it_undecided() -> None:
     flat = [Timing(it.strategy, it.images, it.seconds + 9, it.matching + 9, 0.0, 0) for it in timed(0.5)]
     of = costs.grows(flat).finding
-    assert of.verdict == "undecided" and of.measured.endswith("too small to tell")
+    assert of.verdict == "undecided" and of.measured.endswith("too small")
 
 
-def test_one_size_says_nothing_of_growth() -> None:
+def test_one_size_shows_no_growth() -> None:
     one = costs.grows([it for it in timed(0.5) if it.images == 10_000]).finding
     assert one.verdict == "not measured"
     two = costs.grows([it for it in timed(0.5) if it.images <= 20_000]).finding
@@ -80,9 +82,9 @@ def test_the_slope_is_that_of_least_squares_over_what_was_measured() -> None:
     assert of.mean == pytest.approx(2) and of.high - of.low < 1e-6 and of.seeds == 3
     assert np.isnan(exponent(line, matching=True).mean), "nothing was matched"
     bent = [Timing("a", n, seconds, 0.0, 0.0, 0) for n, seconds in ((1, 1.0), (10, 10.0), (100, 10.0))]
-    found = exponent(bent)
-    assert found.mean == pytest.approx(0.5)
-    assert found.high - 0.5 == pytest.approx(12.706 * np.sqrt((1 / 6) / 2), rel=1e-3), "t × √(Σe² / (n − 2) / Σx²)"
+    fit = exponent(bent)
+    assert fit.mean == pytest.approx(0.5)
+    assert fit.high - 0.5 == pytest.approx(12.706 * np.sqrt((1 / 6) / 2), rel=1e-3), "t × √(Σe² / (n − 2) / Σx²)"
 
 
 def at(n: int, theirs: float, ours: float, predicted: bool = False) -> list[Timing]:
@@ -104,18 +106,18 @@ def test_the_crossing_is_the_preparation_over_the_seconds_saved() -> None:
     prepared = Preparation(50.0, 30.0, {10: 10.0, 20: 20.0}, {10: 10.0, 20: 20.0})
     taken = [
         Timing(name, n, seconds, 0.0, 0.0, 0)
-        for n, found in {10: (1.0, 2.0, 2.0), 20: (12.0, 2.0, 2.0)}.items()
-        for name, seconds in zip(("theirs", "k-d tree", "exact"), found, strict=True)
+        for n, costs_of in {10: (1.0, 2.0, 2.0), 20: (12.0, 2.0, 2.0)}.items()
+        for name, seconds in zip(("theirs", "k-d tree", "exact"), costs_of, strict=True)
     ]
     assert crossings(taken, prepared, "k-d tree", "theirs") == {10: float("inf"), 20: 12.0}
-    assert crossings(taken, prepared, "exact", "theirs") == {10: float("inf"), 20: 10.0}, "which grows no tree"
+    assert crossings(taken, prepared, "exact", "theirs") == {10: float("inf"), 20: 10.0}, "which builds no tree"
 
 
 def test_whether_the_preparation_ever_pays() -> None:
     inf = float("inf")
     of = costs.pays({"asal, k-d tree": {10: inf, 20: 1234.4}, "asal, exact scan": {10: 3.0, 20: inf}}, 20).finding
     assert of.verdict == "agrees"
-    assert of.measured == "at 20 images it has paid: asal, k-d tree after 1,234 rounds, asal, exact scan never"
+    assert of.measured == "at 20 images it pays off: asal, k-d tree after 1,234 rounds, asal, exact scan never"
     never = {"a": {10: inf, 160_000: inf}, "b": {10: inf, 160_000: inf}}
     assert costs.pays(never, 160_000).finding.verdict == "disagrees"
     assert costs.pays(never, 10).finding.verdict == "not measured", "the paper begins at 160,000 images"
@@ -135,7 +137,7 @@ def test_table_2_goes_by_ratios_to_maximum_entropy(strategy: str, seconds: float
     assert f"{seconds:.3g} s, {seconds / 10:.3g} × the 10 s" in of.measured
 
 
-def test_a_small_pool_does_not_tell_that_asal_is_slower() -> None:
+def test_a_small_pool_does_not_show_that_asal_is_slower() -> None:
     def of(n: int, seconds: float) -> Verdict:
         taken = [Timing(name, n, seconds if "tree" in name else 10.0, 0.0, 0.0, 0) for name in costs.COMPLEXITY]
         return costs.against_maximum_entropy(taken)[0].finding.verdict
@@ -152,37 +154,37 @@ def test_reading_counts_in_table_2() -> None:
 # Figure 2
 
 
-def test_labelling_is_possible_where_a_network_is_sure_of_half() -> None:
+def test_labelling_is_possible_where_a_network_is_confident_on_half() -> None:
     of = showcase_of().labelable()
-    assert of.verdict == "agrees" and "95% sure of 100% (96% … 100%) of 100 synthetic images" in of.measured
-    assert showcase_of(answers=np.full((MADE, 2), 0.5)).labelable().verdict == "disagrees"
-    half = np.where(np.arange(MADE) < 55, 0.99, 0.5)
-    assert showcase_of(answers=np.stack([half, 1 - half], 1)).labelable().verdict == "undecided"
+    assert of.verdict == "agrees" and "95% confident on 100% (96% … 100%) of 100 synthetic images" in of.measured
+    assert showcase_of(teacher=np.full((SYNTHETIC, 2), 0.5)).labelable().verdict == "disagrees"
+    half = np.where(np.arange(SYNTHETIC) < 55, 0.99, 0.5)
+    assert showcase_of(teacher=np.stack([half, 1 - half], 1)).labelable().verdict == "undecided"
 
 
-def test_the_nearer_the_liker_goes_by_ranks() -> None:
+def test_nearer_is_more_similar_by_ranks() -> None:
     rng = np.random.default_rng(1)
-    apart = rng.permutation(MADE) / 1_000
-    like = {"scores": np.linspace(0.5, 1.0, MADE) - apart}
-    of = showcase_of(distances=apart, **like).nearer_is_liker()
+    apart = rng.permutation(SYNTHETIC) / 1_000
+    like = {"scores": np.linspace(0.5, 1.0, SYNTHETIC) - apart}
+    of = showcase_of(distances=apart, **like).nearer_is_more_similar()
     assert of.verdict == "agrees" and "pixels +1.00, classifier +1.00; by chance within ± 0.20" in of.measured
-    back = showcase_of(distances=1 - apart, **like).nearer_is_liker()
+    back = showcase_of(distances=1 - apart, **like).nearer_is_more_similar()
     assert back.verdict == "disagrees" and "−1.00" in back.measured
-    assert showcase_of(distances=np.ones(MADE), **like).nearer_is_liker().verdict == "undecided"
-    assert showcase_of(distances=rng.permutation(MADE), **like).nearer_is_liker().verdict == "undecided"
+    assert showcase_of(distances=np.ones(SYNTHETIC), **like).nearer_is_more_similar().verdict == "undecided"
+    assert showcase_of(distances=rng.permutation(SYNTHETIC), **like).nearer_is_more_similar().verdict == "undecided"
 
 
-def test_what_the_synthetic_entropy_explains_is_no_likeness() -> None:
+def test_what_the_synthetic_entropy_explains_is_no_similarity() -> None:
     """Entropies differ by half of the synthetic ones', which rise with the distance."""
-    assert showcase_of().nearer_is_liker().verdict == "undecided"
+    assert showcase_of().nearer_is_more_similar().verdict == "undecided"
 
 
-def test_matches_are_as_uncertain_where_they_are_nearer_to_the_made_up_ones_than_to_the_pool() -> None:
-    low = showcase_of(scores=np.linspace(0.2, 0.4, MADE)).as_uncertain()
+def test_matches_are_as_uncertain_where_they_are_nearer_to_the_synthetic_images_than_to_the_pool() -> None:
+    low = showcase_of(scores=np.linspace(0.2, 0.4, SYNTHETIC)).as_uncertain()
     assert low.verdict == "disagrees", "0.3 lies nearer to 0.1 than to 0.75"
-    between = showcase_of(scores=np.tile([0.1, 0.75], MADE // 2)).as_uncertain()
-    assert between.verdict == "undecided", "a hundred images cannot tell"
-    of = showcase_of(scores=np.full(MADE, 0.5)).as_uncertain()
+    between = showcase_of(scores=np.tile([0.1, 0.75], SYNTHETIC // 2)).as_uncertain()
+    assert between.verdict == "undecided", "a hundred images do not decide"
+    of = showcase_of(scores=np.full(SYNTHETIC, 0.5)).as_uncertain()
     assert of.verdict == "agrees"
     assert of.measured == (
         "mean entropy: synthetic 0.750, matches by pixels 0.500, matches by classifier 0.500, random images 0.100"
@@ -190,18 +192,18 @@ def test_matches_are_as_uncertain_where_they_are_nearer_to_the_made_up_ones_than
 
 
 def test_the_classifiers_own_space_is_no_fixed_one() -> None:
-    pixels, own = showcase_of(scores=np.full(MADE, 0.2)).spaces[0], showcase_of(scores=np.full(MADE, 0.7)).spaces[1]
-    plain = showcase_of()
-    mixed = Showcase(plain.made, plain.answers, (pixels, own), plain.usual, plain.classes, plain.project)
+    pixels = showcase_of(scores=np.full(SYNTHETIC, 0.2)).spaces[0]
+    classifier = showcase_of(scores=np.full(SYNTHETIC, 0.7)).spaces[1]
+    mixed = replace(showcase_of(), spaces=(pixels, classifier))
     assert mixed.as_uncertain().verdict == "disagrees"
 
 
-def test_matches_are_of_the_class_that_is_seen() -> None:
-    assert showcase_of().alike().verdict == "agrees"
-    of = showcase_of(seen=1 - np.arange(MADE) % 2).alike()
+def test_matches_have_the_class_that_is_predicted() -> None:
+    assert showcase_of().same_class().verdict == "agrees"
+    of = showcase_of(predicted=1 - np.arange(SYNTHETIC) % 2).same_class()
     assert of.verdict == "disagrees" and "pixels 0% (0% … 4%), classifier 0% (0% … 4%); chance 50%" in of.measured
 
 
 def test_every_claim_of_figure_2_is_checked() -> None:
     assert len(showcase_of().claims()) == 4
-    assert showcase.SHOWN <= MADE
+    assert showcase.SHOWN <= SYNTHETIC

@@ -1,4 +1,4 @@
-"""`asal reproduce`, each kind of exhibit from end to end: the shipped specs, small, over images that are at hand."""
+"""`asal reproduce`, each kind of exhibit from end to end: the shipped specs, small, over local images."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TRAINED = ("generator", "autoencoder", "teacher", "hyperplane hash")  # what a l
 
 
 class Noted:
-    """A watch that remembers which stages it was told of."""
+    """A progress function that remembers the stages."""
 
     def __init__(self) -> None:
         self.stages: Stages = set()
@@ -53,17 +53,17 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def again(home: Path, start: Any) -> Callable[..., str]:
-    """Return what does an exhibit by the command line, and returns what it said."""
+    """Return a function that reproduces an exhibit by the command line and returns its output."""
 
     def run(name: str, *words: object) -> str:
-        said = start("reproduce", name, "--out", home / "out", "--specs", home / "specs", "--jobs", 1, *words).wait()
-        assert said.code == 0, said.err
-        return str(said.out)
+        output = start("reproduce", name, "--out", home / "out", "--specs", home / "specs", "--jobs", 1, *words).wait()
+        assert output.code == 0, output.err
+        return str(output.out)
 
     return run
 
 
-def told(path: Path) -> list[dict[str, str]]:
+def csv_lines(path: Path) -> list[dict[str, str]]:
     """Return the lines of a CSV file."""
     with path.open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
@@ -77,7 +77,7 @@ def check_folder(folder: Path, pictures: tuple[str, ...] = ("picture",), tables:
     page = (folder / f"{name}.html").read_text(encoding="utf-8")
     check_alone(page)
     check_readable(page, pictures=2 * (len(pictures) - tables), tables=tables)
-    for claim in told(folder / "claims.csv"):
+    for claim in csv_lines(folder / "claims.csv"):
         assert list(claim) == ["panel", "says", "where", "measured", "verdict"]
         assert claim["verdict"] in {"agrees", "disagrees", "undecided", "not measured"} and claim["measured"]
         assert f'class="{claim["verdict"].split()[0]}"' in page
@@ -103,14 +103,14 @@ def prepared(folder: Path) -> dict[Path, tuple[int, int]]:
 
 @pytest.fixture(scope="module")
 def fig3a(again: Callable[..., str]) -> str:
-    """Return what two seeds of all strategies of figure 3a said."""
+    """Return the output of figure 3a with two seeds of all strategies."""
     return again("fig3a", "--seeds", 2)
 
 
 def check_curves(folder: Path, runs: Path, scores: bool = False) -> None:
     """Check that an exhibit's CSV holds the run folder's numbers, and nothing else."""
     results = load(runs)
-    lines = told(folder / f"{folder.name}.csv")
+    lines = csv_lines(folder / f"{folder.name}.csv")
     assert list(lines[0]) == ["panel", "strategy", "labels", "mean", "low", "high", "seeds"]
     for panel in EXHIBITS[folder.name].panels:
         for strategy in panel.strategies:
@@ -132,7 +132,7 @@ def test_a_figure_of_curves(fig3a: str, home: Path) -> None:
     page = check_folder(out / "fig3a")
     check_curves(out / "fig3a", runs)
     assert next(line for line in fig3a.splitlines() if line.startswith("/")).endswith("fig3a/fig3a.html")
-    assert {row["strategy"] for row in told(out / "fig3a" / "fig3a.csv")} == {
+    assert {row["strategy"] for row in csv_lines(out / "fig3a" / "fig3a.csv")} == {
         *EXHIBITS["fig3a"].panels[0].strategies, "fully supervised",
     }  # fmt: skip
     facts = json.loads((runs / "run.json").read_text())
@@ -142,7 +142,7 @@ def test_a_figure_of_curves(fig3a: str, home: Path) -> None:
 
 
 def test_claims_beyond_the_budget_are_not_measured(fig3a: str, home: Path) -> None:
-    by = {claim["says"]: claim for claim in told(home / "out" / "fig3a" / "claims.csv")}
+    by = {claim["says"]: claim for claim in csv_lines(home / "out" / "fig3a" / "claims.csv")}
     for says, claim in by.items():
         late = "98.5%" in says or "500" in says or "350" in says or "quickly" in says
         assert (claim["verdict"] == "not measured") == late, claim
@@ -159,8 +159,10 @@ def test_another_exhibit_of_a_benchmark_takes_its_runs(fig3a: str, again: Callab
     check_curves(home / "out" / "fig3b", runs, scores=True)
     page = check_folder(home / "out" / "fig3b")
     assert "The dashed line" not in page
-    (claim,) = told(home / "out" / "fig3b" / "claims.csv")
-    assert {row["seeds"] for row in told(home / "out" / "fig3b" / "fig3b.csv")} == {"2"}, "none that is there is hidden"
+    (claim,) = csv_lines(home / "out" / "fig3b" / "claims.csv")
+    assert {row["seeds"] for row in csv_lines(home / "out" / "fig3b" / "fig3b.csv")} == {"2"}, (
+        "none that is there is hidden"
+    )
     assert re.search(r"random’s: asal-pixels [\d.]+ \(", claim["measured"])
 
 
@@ -176,18 +178,20 @@ def test_more_seeds_are_added(fig3a: str, again: Callable[..., str], home: Path)
     again("fig3b", "--seeds", 3)
     added = rows_of(runs)
     assert before.items() <= added.items() and len(added) - len(before) == len(EXHIBITS["fig3b"].panels[0].strategies)
-    assert {row["seeds"] for row in told(home / "out" / "fig3b" / "fig3b.csv")} == {"3"}
+    assert {row["seeds"] for row in csv_lines(home / "out" / "fig3b" / "fig3b.csv")} == {"3"}
 
 
-def test_another_budget_has_runs_of_its_own(fig3a: str, again: Callable[..., str], home: Path) -> None:
+def test_another_budget_has_separate_runs(fig3a: str, again: Callable[..., str], home: Path) -> None:
     runs = home / "out" / "runs"
     before = rows_of(runs / "mnist-two"), prepared(home / "out" / "projects" / "mnist-two")
     again("fig3b", "--seeds", 1, "--budget", 15)
     assert (rows_of(runs / "mnist-two"), prepared(home / "out" / "projects" / "mnist-two")) == before
     assert load(runs / "mnist-two-15").facts["protocol"]["budget"] == 15
-    assert {row["labels"] for row in told(home / "out" / "fig3b" / "fig3b.csv")} == {"10"}, "picks of the only round"
+    assert {row["labels"] for row in csv_lines(home / "out" / "fig3b" / "fig3b.csv")} == {"10"}, (
+        "picks of the only round"
+    )
     (panel,) = EXHIBITS["fig3b"].panels
-    folders = {n: curves.run_folder(panel, order(home, Noted(), budget=n)).name for n in (None, 15, 20)}
+    folders = {n: curves.run_folder(panel, context(home, Noted(), budget=n)).name for n in (None, 15, 20)}
     assert folders == {None: "mnist-two", 15: "mnist-two-15", 20: "mnist-two"}, "20 is the spec's own"
 
 
@@ -213,7 +217,7 @@ def test_four_benchmarks_of_one_pool_share_what_is_prepared(again: Callable[...,
     page = check_folder(home / "out" / "fig5", shrunk.CELEBA)
     for title in ("(a) Wearing Hat", "(b) Blond Hair", "(c) Bangs", "(d) Eyeglasses"):
         assert f"<h2>{title}</h2>" in page
-    lines = told(home / "out" / "fig5" / "fig5.csv")
+    lines = csv_lines(home / "out" / "fig5" / "fig5.csv")
     assert {row["panel"] for row in lines} == set(shrunk.CELEBA)
     assert {row["panel"] for row in lines if row["strategy"] == "asal-classifier"} == {"celeba-eyeglasses"}
 
@@ -243,8 +247,8 @@ def test_other_images_are_not_taken_over(home: Path, tmp_path: Path) -> None:
 # Pictures and seconds, on ten digits
 
 
-def order(home: Path, progress: Noted, **more: Any) -> ExhibitContext:
-    """Return an order for what needs no runs, in this process."""
+def context(home: Path, progress: Noted, **more: Any) -> ExhibitContext:
+    """Return the settings of an exhibit without runs, in this process."""
     return ExhibitContext(home / "out", 1, progress, specs=home / "specs", **more)
 
 
@@ -252,13 +256,13 @@ def order(home: Path, progress: Noted, **more: Any) -> ExhibitContext:
 def fig2(home: Path) -> Stages:
     """Return the stages of figure 2, from nothing."""
     noted = Noted()
-    reproduce("fig2", order(home, noted, budget=60))
+    reproduce("fig2", context(home, noted, budget=60))
     return noted.stages
 
 
 def test_the_figure_of_pairs(fig2: Stages, home: Path) -> None:
     page = check_folder(home / "out" / "fig2")
-    lines = told(home / "out" / "fig2" / "fig2.csv")
+    lines = csv_lines(home / "out" / "fig2" / "fig2.csv")
     project = Project(home / "out" / "projects" / "mnist-ten", load_spec(home / "specs" / "mnist-ten.toml"))
     for space in ("pixels", "autoencoder", "discriminator", "classifier"):
         mine = [row for row in lines if row["space"] == space]
@@ -270,13 +274,15 @@ def test_the_figure_of_pairs(fig2: Stages, home: Path) -> None:
         assert made == sorted(made, reverse=True), "the most uncertain first"
     assert len({row["entropy_of_synthetic"] for row in lines}) <= 100, "the same in every space"
     assert "<dt>labels of the classifier</dt><dd>60</dd>" in page
-    assert len(told(home / "out" / "fig2" / "claims.csv")) == 4
+    assert len(csv_lines(home / "out" / "fig2" / "claims.csv")) == 4
     assert {"generator", "autoencoder"} <= fig2 and list(project.root.glob("parts/teacher-*/weights.safetensors"))
 
 
 def test_a_pool_too_small_for_figure_2_is_refused(fig2: Stages, home: Path, asal: Any) -> None:
     said = asal("reproduce", "fig2", "--out", home / "out", "--specs", home / "specs", "--budget", 201)
-    said.refused("100 matches are found beside", "201 labels in a pool of 300", "lower --budget to 200 or less")
+    said.refused(
+        "100 matches are images", "201 labels leave too few images in a pool of 300", "lower --budget to 200 or less"
+    )
 
 
 @pytest.fixture
@@ -288,10 +294,10 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_figure_of_seconds(fig2: Stages, home: Path, hasty: None) -> None:
     noted, before = Noted(), prepared(home / "out" / "projects" / "mnist-ten")
-    reproduce("fig6", order(home, noted, budget=1_000))
+    reproduce("fig6", context(home, noted, budget=1_000))
     assert prepared(home / "out" / "projects" / "mnist-ten") == before
     check_folder(home / "out" / "fig6", ("picture", "transition"))
-    lines = told(home / "out" / "fig6" / "fig6.csv")
+    lines = csv_lines(home / "out" / "fig6" / "fig6.csv")
     assert list(lines[0]) == list(costs.HEADS)
     for name in costs.COMPARED:
         mine = [row for row in lines if row["strategy"] == name]
@@ -314,22 +320,22 @@ def test_the_figure_of_seconds(fig2: Stages, home: Path, hasty: None) -> None:
 
 def test_the_table_of_seconds(fig2: Stages, home: Path, hasty: None) -> None:
     noted = Noted()
-    reproduce("table2", order(home, noted, budget=400))
+    reproduce("table2", context(home, noted, budget=400))
     page = check_folder(home / "out" / "table2", tables=1)
-    lines = told(home / "out" / "table2" / "table2.csv")
+    lines = csv_lines(home / "out" / "table2" / "table2.csv")
     assert [row["strategy"] for row in lines] == list(costs.COMPLEXITY)
     assert {row["images"] for row in lines} == {"400"}
     by = {row["strategy"]: int(row["evaluations"]) for row in lines}
     assert by["random"] == 0 and by["maximum entropy"] == by["learning loss"] == 300 and by["core-set"] == 400
     assert "400 images, 10 of them selected" in page
-    assert len(told(home / "out" / "table2" / "claims.csv")) == 3
+    assert len(csv_lines(home / "out" / "table2" / "claims.csv")) == 3
     assert not noted.stages & set(TRAINED)
 
 
 def test_a_pool_too_small_to_be_timed_is_refused(fig2: Stages, home: Path, asal: Any) -> None:
     words = ("--out", home / "out", "--specs", home / "specs")
-    asal("reproduce", "fig6", *words, "--budget", 1_000).refused("--budget 1000", "take 4,000 or more")
-    asal("reproduce", "table2", *words, "--budget", 100).refused("--budget 100", "take 250 or more")
+    asal("reproduce", "fig6", *words, "--budget", 1_000).refused("--budget 1000 is too small", "take 4,000 or more")
+    asal("reproduce", "table2", *words, "--budget", 100).refused("--budget 100 is too small", "take 250 or more")
 
 
 def test_what_takes_too_long_is_predicted(fig2: Stages, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -344,7 +350,7 @@ def test_the_table_of_set_ups_needs_no_data(asal: Any, tmp_path: Path) -> None:
     said = asal("reproduce", "table1", "--out", tmp_path / "out")
     assert said.code == 0, said.err
     page = check_folder(tmp_path / "out" / "table1", tables=1)
-    lines = told(tmp_path / "out" / "table1" / "table1.csv")
+    lines = csv_lines(tmp_path / "out" / "table1" / "table1.csv")
     assert [row["benchmark"] for row in lines][:2] == ["MNIST, two classes", "CIFAR-10, two classes"]
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"table1"}
     assert "Columns marked (paper) are the paper" in page
@@ -373,16 +379,18 @@ def test_what_a_later_panel_lacks_is_refused_before_the_first_one_is_trained(
     last = tmp_path / "specs" / "celeba-eyeglasses.toml"
     last.write_text(last.read_text().replace("[strategies.asal-classifier]", "[strategies.another]"))
     words = ("--out", tmp_path / "out", "--specs", tmp_path / "specs")
-    asal("reproduce", "fig5", *words).refused("'asal-classifier' is none")
+    asal("reproduce", "fig5", *words).refused("is called 'asal-classifier'")
     assert not list(tmp_path.glob("out/**/parts"))
 
 
-def test_orders_that_mean_nothing_are_refused(home: Path, asal: Any, tmp_path: Path) -> None:
+def test_impossible_settings_are_refused(home: Path, asal: Any, tmp_path: Path) -> None:
     words = ("--out", tmp_path / "out", "--specs", home / "specs")
     asal("reproduce", "fig3a", *words, "--budget", 10).refused("begins with 10 labels", "take 15 or more")
     asal("reproduce", "fig3a", *words, "--budget", 100_000).refused("a budget is at most the pool", "lower `budget`")
     asal("reproduce", "fig3a", *words, "--seeds", 0).refused("--seeds")
-    asal("reproduce", "fig3a", "--out", tmp_path / "out", "--specs", tmp_path / "x").refused("x is no folder", "copy")
+    asal("reproduce", "fig3a", "--out", tmp_path / "out", "--specs", tmp_path / "x").refused(
+        "x is not a folder", "copy"
+    )
     asal("reproduce").refused("see `asal reproduce --help`")
 
 

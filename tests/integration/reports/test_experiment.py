@@ -29,7 +29,7 @@ from asal.reports.experiment import report
 from asal.reports.page import Paths
 from asal.reports.plots import spread
 from asal.reports.sentences import verdict
-from asal.reports.theme import DARK, FAINT, HUES, INK, NIGHT, PAPER, SHADES, inline, pens
+from asal.reports.theme import DARK, FAINT, HUES, INK, NIGHT, PAPER, SHADES, Picture, inline, pens
 
 LONG = "asal-autoencoder-reranked-k=20"
 PICTURES = ("curves", "evaluations", "matrix", "entropy", "times", "pairs")
@@ -54,6 +54,13 @@ def folder(paths: Paths) -> Path:
 @pytest.fixture(scope="module")
 def page(folder: Path) -> str:
     return (folder / "report.html").read_text()
+
+
+@pytest.fixture
+def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replace every picture by an empty one, for tests that read only the text of a page."""
+    empty = Picture("<svg><style></style></svg>", "<svg><style></style></svg>", b"")
+    monkeypatch.setattr("asal.reports.theme.render", lambda name, draw: empty)
 
 
 def test_every_file_is_written_and_named(paths: Paths) -> None:
@@ -161,6 +168,7 @@ def test_the_page_says_when_seeds_are_too_few(page: str) -> None:
     )
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_the_page_asks_for_no_more_seeds_than_are_needed(tmp_path: Path) -> None:
     write_experiment(tmp_path, {"random": 0.0, "a": 0.9, "b": 0.8}, seeds=8, rounds=6)
     text = report(tmp_path).page.read_text()
@@ -168,6 +176,7 @@ def test_the_page_asks_for_no_more_seeds_than_are_needed(tmp_path: Path) -> None
     assert "Run more seeds" not in text
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_a_run_that_does_not_reach_a_target_is_reported(tmp_path: Path) -> None:
     write_facts(tmp_path, ["random", "asal"], seeds=3, rounds=3)
     for seed, last in enumerate([0.7, 0.7, 0.9]):
@@ -207,6 +216,7 @@ def test_evaluations_are_not_drawn_where_no_strategy_used_the_classifier(tmp_pat
     assert names.isdisjoint({"evaluations.png", "matrix.png"})
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_the_recall_of_an_approximate_index_is_reported(tmp_path: Path) -> None:
     write_experiment(tmp_path, {"random": 0.0, "asal": 0.5}, seeds=2, rounds=4)
     assert "Recall of the approximate index" not in report(tmp_path).page.read_text()
@@ -218,6 +228,7 @@ def test_the_recall_of_an_approximate_index_is_reported(tmp_path: Path) -> None:
         assert f">{cell}<" in table, cell
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_full_supervision_is_reported_with_its_seeds(tmp_path: Path) -> None:
     full = {"accuracy": 0.99, "accuracies": [0.985, 0.995], "labels": 9444, "settings": {"l2": 0.125}}
     write_experiment(tmp_path, {"random": 0.0, "asal": 0.5}, seeds=2, rounds=4, reference=full)
@@ -234,6 +245,7 @@ def test_a_target_that_is_no_accuracy_is_refused(tmp_path: Path, target: float, 
         report(tmp_path, targets=[0.9, target])
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_chosen_budgets_and_baseline_are_used_and_checked(tmp_path: Path) -> None:
     write_experiment(tmp_path, {"random": 0.0, "asal": 0.5}, seeds=2, rounds=4)
     text = report(tmp_path, budgets=[35, 15], baseline="asal").page.read_text()
@@ -260,6 +272,7 @@ def test_a_first_round_alone_makes_a_report(tmp_path: Path) -> None:
     assert "Results" not in text
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_many_classes_and_a_score_without_unit_fit(tmp_path: Path) -> None:
     names = [f"kind {i}" for i in range(30)]
     write_experiment(tmp_path, {"random": 0.0}, seeds=1, rounds=3, classes=names)

@@ -1,4 +1,4 @@
-"""Each way to check a claim, on runs whose answer can be worked out by hand: three seeds, level curves."""
+"""Each way to check a claim, on runs whose verdict can be worked out by hand: three seeds, level curves."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from support.toy_results import level, world
 from asal.experiments.metrics import at
 from asal.experiments.results import Reference, Results
 from asal.paper import claims
-from asal.paper.claims import Check, Finding, Verdict, alike, all_of, beats, decided, equal, found, no_better
+from asal.paper.claims import Check, Finding, Verdict, alike, all_of, beats, combined, equal, evaluate, no_better
 
 LUCK = (0.5, 0.6, 0.7)  # what random sampling gets under three seeds: it cancels in every paired difference
 # Student's t for three seeds is 4.303: differences of 0.02, 0.03, 0.04 lie in 0.03 ± 0.0248, and ± 0.01 about a mean in
@@ -31,7 +31,7 @@ def beside_the_bounds(**differences: tuple[float, float, float]) -> Results:
 
 
 def verdict(check: Check, results: Results) -> Verdict:
-    return found(check, results).verdict
+    return evaluate(check, results).verdict
 
 
 # Differences
@@ -42,23 +42,23 @@ DIFFERENCES: dict[Verdict, tuple[float, float, float]] = {
 
 
 @pytest.mark.parametrize("expected", DIFFERENCES)
-def test_to_beat_is_to_be_ahead_by_the_interval(expected: Verdict) -> None:
+def test_beats_means_ahead_by_the_interval(expected: Verdict) -> None:
     of = beats("a", "random")(beside_the_bounds(a=DIFFERENCES[expected]))
     assert of.verdict == expected
-    assert of.measured.startswith("a less random: ")
+    assert of.measured.startswith("a minus random: ")
     assert of.measured.endswith("3 seeds) in area")
 
 
-def test_the_words_hold_the_interval() -> None:
+def test_the_text_holds_the_interval() -> None:
     of = beats("a", "random")(beside_the_bounds(a=(0.02, 0.03, 0.04)))
-    assert of.measured == "a less random: +0.0300 (+0.0052 … +0.0548, 3 seeds) in area"
+    assert of.measured == "a minus random: +0.0300 (+0.0052 … +0.0548, 3 seeds) in area"
     back = beats("random", "a")(beside_the_bounds(a=(0.02, 0.03, 0.04)))
-    assert back.measured == "random less a: −0.0300 (−0.0548 … −0.0052, 3 seeds) in area"
+    assert back.measured == "random minus a: −0.0300 (−0.0548 … −0.0052, 3 seeds) in area"
 
 
 def test_one_seed_decides_nothing() -> None:
     of = beats("a", "random")(world({"random": level(LUCK[:1]), "a": level([0.9])}))
-    assert of == Finding("a less random: +0.4000 (none: one seed) in area", "undecided")
+    assert of == Finding("a minus random: +0.4000 (none: one seed) in area", "undecided")
     results = world({"random": level(LUCK[:1]), "uncertainty": level([0.9]), "a": level([0.5])})
     assert verdict(alike("a", "random"), results) == "undecided"
     assert verdict(claims.reaches(["a"], 0.1, 30), results) == "undecided"
@@ -84,43 +84,43 @@ def test_what_is_unfinished_is_left_out() -> None:
 
 def test_beyond_the_curves_nothing_is_measured() -> None:
     results = beside_the_bounds(a=(0.02, 0.03, 0.04))
-    of = found(beats("a", "random", at(40), "accuracy at 40 labels"), results)
-    assert of == Finding("the curve runs from 10 to 30 labels: a budget of 40", "not measured")
+    of = evaluate(beats("a", "random", at(40), "accuracy at 40 labels"), results)
+    assert of.verdict == "not measured" and "40" in of.measured and "10 to 30 labels" in of.measured
     assert verdict(beats("a", "random", at(20), "accuracy at 20 labels"), results) == "agrees"
 
 
-# Likenesses: half the gap is 0.02
+# Similarities: half the gap is 0.02
 
-LIKENESSES: dict[str, tuple[tuple[float, float, float], Verdict, Verdict, Verdict]] = {  # alike, equal, no better
-    "surely within": ((-0.001, 0.0, 0.001), "agrees", "agrees", "agrees"),
-    "told apart, and surely within": ((0.011, 0.012, 0.013), "agrees", "disagrees", "agrees"),
-    "not told apart, and maybe far": ((0.0, 0.01, 0.02), "undecided", "undecided", "undecided"),
-    "told apart, and maybe within": ((0.018, 0.019, 0.0195), "undecided", "disagrees", "undecided"),
-    "surely ahead, and far": ((0.03, 0.031, 0.032), "disagrees", "disagrees", "disagrees"),
-    "surely behind, and far": ((-0.03, -0.031, -0.032), "disagrees", "disagrees", "agrees"),
+SIMILARITIES: dict[str, tuple[tuple[float, float, float], Verdict, Verdict, Verdict]] = {  # alike, equal, no better
+    "clearly within": ((-0.001, 0.0, 0.001), "agrees", "agrees", "agrees"),
+    "different, and clearly within": ((0.011, 0.012, 0.013), "agrees", "disagrees", "agrees"),
+    "not different, and perhaps far": ((0.0, 0.01, 0.02), "undecided", "undecided", "undecided"),
+    "different, and perhaps within": ((0.018, 0.019, 0.0195), "undecided", "disagrees", "undecided"),
+    "clearly ahead, and far": ((0.03, 0.031, 0.032), "disagrees", "disagrees", "disagrees"),
+    "clearly behind, and far": ((-0.03, -0.031, -0.032), "disagrees", "disagrees", "agrees"),
     "the same in every seed": ((0.0, 0.0, 0.0), "agrees", "agrees", "agrees"),
 }
 
 
-@pytest.mark.parametrize("name", LIKENESSES)
-def test_to_be_alike_is_more_than_not_to_be_told_apart(name: str) -> None:
-    differences, near, same, one = LIKENESSES[name]
+@pytest.mark.parametrize("name", SIMILARITIES)
+def test_similar_is_more_than_not_significantly_different(name: str) -> None:
+    differences, near, same, one = SIMILARITIES[name]
     results = beside_the_bounds(a=differences)
     assert verdict(alike("a", "random"), results) == verdict(alike("random", "a"), results) == near
     assert verdict(equal("a", "random"), results) == verdict(equal("random", "a"), results) == same
     assert verdict(no_better("a", "random"), results) == one
 
 
-def test_the_words_hold_what_it_is_held_against() -> None:
+def test_the_text_holds_the_margin() -> None:
     of = alike("a", "random")(beside_the_bounds(a=(-0.001, 0.0, 0.001)))
-    assert of.measured.endswith("in area; half of uncertainty less random: 0.0200")
+    assert of.measured.endswith("in area; half of uncertainty minus random: 0.0200")
 
 
-def test_bounds_that_are_not_told_apart_are_no_scale() -> None:
+def test_bounds_that_do_not_differ_give_no_scale() -> None:
     worlds = {"random": level(LUCK), "uncertainty": above(0.04, -0.02, 0.01), "a": above(0.001, 0.0, -0.001)}
     of = alike("a", "random")(world(worlds))
     assert of.verdict == "undecided"
-    assert "not told apart" in of.measured
+    assert "do not differ significantly" in of.measured
 
 
 def test_without_the_bounds_there_is_no_scale() -> None:
@@ -178,23 +178,23 @@ def test_all_must_agree_and_one_that_disagrees_decides(verdicts: list[Verdict]) 
     of = all_of(*map(finding, verdicts))(world({"random": level(LUCK)})).verdict
     assert (of == "agrees") == (set(verdicts) == {"agrees"})
     assert (of == "disagrees") == ("disagrees" in verdicts)
-    assert of == decided(verdicts) and of in verdicts
+    assert of == combined(verdicts) and of in verdicts
 
 
 def test_what_one_of_several_cannot_measure_hides_no_disagreement() -> None:
     results = beside_the_bounds(a=(-0.02, -0.03, -0.04))
     beyond, behind = beats("a", "random", at(40)), beats("a", "random")
     of = all_of(beyond, behind)(results)
-    assert of.verdict == "disagrees" and "a budget of 40; a less random" in of.measured
+    assert of.verdict == "disagrees" and "40" in of.measured and "; a minus random" in of.measured
 
 
-def test_what_several_say_is_said_once() -> None:
+def test_a_part_that_several_findings_share_stands_once() -> None:
     results = beside_the_bounds(a=(-0.001, 0.0, 0.001), b=(0.0, 0.001, 0.002))
-    told = all_of(alike("a", "random"), alike("b", "random"))(results).measured.split("; ")
-    assert [part.split(":")[0] for part in told] == [
-        "a less random",
-        "b less random",
-        "half of uncertainty less random",
+    parts = all_of(alike("a", "random"), alike("b", "random"))(results).measured.split("; ")
+    assert [part.split(":")[0] for part in parts] == [
+        "a minus random",
+        "b minus random",
+        "half of uncertainty minus random",
     ]
 
 
@@ -206,13 +206,13 @@ def test_the_highest_is_ahead_of_every_one() -> None:
     assert verdict(claims.highest("a", ["random"]), results) == "agrees"
     assert verdict(claims.highest("a", ["random", "c"]), results) == "disagrees"
     of = claims.highest("a", ["random", "b"])(results)
-    assert of.verdict == "undecided", "its mean is the highest, and the seeds cannot tell"
-    assert of.measured == "mean area: a 0.6510, b 0.6433, random 0.6000; a is not told apart from b"
+    assert of.verdict == "undecided", "its mean is the highest, but the seeds do not decide"
+    assert of.measured == "mean area: a 0.6510, b 0.6433, random 0.6000; a does not differ significantly from b"
     assert verdict(claims.lowest("random", ["a", "c"]), results) == "agrees"
     assert verdict(claims.lowest("a", ["random", "c"]), results) == "disagrees"
 
 
-def test_against_one_that_is_not_there_it_is_not_the_highest_yet() -> None:
+def test_the_highest_is_not_measured_without_all_others() -> None:
     results = beside_the_bounds(a=(0.05, 0.051, 0.052))
     of = claims.highest("a", ["random", "z"])(results)
     assert of == Finding("mean area: a 0.6510, random 0.6000; not finished: z", "not measured")
@@ -274,7 +274,7 @@ def test_reaching_an_accuracy() -> None:
         "d": level((0.98465, 0.9847, 0.98475)),
     })  # fmt: skip
     assert verdict(claims.reaches(["a"], 0.985, 30), results) == "agrees"
-    assert verdict(claims.reaches(["d"], 0.985, 30), results) == "agrees", "98.5% as it is told, with one digit"
+    assert verdict(claims.reaches(["d"], 0.985, 30), results) == "agrees", "98.5% as the paper gives it, with one digit"
     assert verdict(claims.reaches(["a", "b"], 0.985, 30), results) == "undecided"
     assert verdict(claims.reaches(["a", "b", "c"], 0.985, 30), results) == "disagrees"
     lacking = claims.reaches(["a", "z"], 0.985, 30)(results)
@@ -306,7 +306,7 @@ def test_needs_in_words() -> None:
     of = claims.needs("a", 0.79, 40)(world({"a": rising(0.5, 0.6, 0.7, 0.8)}))
     assert of.measured == (
         "a 70.00% (69.75% … 70.25%) at 30 labels, 80.00% (79.75% … 80.25%) at 40; "
-        "in the median it needs 39 labels for 79.0%, and 3 of 3 seeds get there"
+        "the median seed needs 39 labels for 79.0%, and 3 of 3 seeds reach it"
     )
     never = claims.needs("a", 0.95, 40)(world({"a": rising(0.5, 0.6, 0.7, 0.8)}))
     assert "more than 40 labels for 95.0%, and 0 of 3 seeds" in never.measured
@@ -353,7 +353,7 @@ def test_the_ratio_of_scores() -> None:
     assert verdict(claims.score_ratio(["a"], "z", 1.63), results) == "not measured"
 
 
-def test_a_ratio_as_it_is_told_has_two_digits() -> None:
+def test_a_ratio_is_compared_with_two_digits() -> None:
     results = scored(random=(0.10, 0.20, 0.30), a=(0.1627, 0.3252, 0.4879))  # 1.626, on the average
     assert verdict(claims.score_ratio(["a"], "random", 1.63), results) == "agrees"
     assert verdict(claims.score_ratio(["a"], "random", 1.64), results) == "disagrees"

@@ -1,4 +1,4 @@
-"""Every exhibit of the paper: what it compares can be run, and what it says that the paper says stands there."""
+"""Every exhibit of the paper: what it compares can be run, and its quotations are the paper's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from support.toy_results import level, showcase_of, world
 
 from asal.errors import UserError
 from asal.paper import costs, curves
-from asal.paper.claims import Claim, found
+from asal.paper.claims import Claim, evaluate
 from asal.paper.context import CheckedClaim, ExhibitContext
 from asal.paper.exhibits import EXHIBITS, Panel, exhibit
 from asal.paper.reproduce import set_ups
@@ -32,8 +32,8 @@ PLACES = r"\d(\.\d)?|fig\. \d[a-d]?|table \d|ours"
 panels = pytest.mark.parametrize(("name", "panel"), PANELS, ids=[f"{name}-{panel.spec}" for name, panel in PANELS])
 
 
-def said(tmp_path: Path) -> list[CheckedClaim | Claim]:
-    """Return everything that an exhibit says the paper says."""
+def all_claims(tmp_path: Path) -> list[CheckedClaim | Claim]:
+    """Return every claim of every exhibit."""
     taken = [Timing(name, 1_000, 1.0, 0.5, 0.0, 0) for name in {*costs.COMPLEXITY, *costs.COMPARED}]
     (table,) = set_ups(exhibit("table1"), ExhibitContext(tmp_path, 1, no_progress)).parts
     return [
@@ -57,10 +57,10 @@ def test_every_figure_and_table_is_there() -> None:
     assert all(bool(it.panels) == (it.kind == "curves") for it in EXHIBITS.values())
 
 
-def test_a_misspelt_name_is_answered_with_what_was_meant(asal: Any, tmp_path: Path) -> None:
+def test_a_misspelt_name_gets_a_suggestion(asal: Any, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"did you mean 'fig3[a-d]'"):
         exhibit("figg3")
-    asal("reproduce", "figg3", "--out", tmp_path / "out").refused("'figg3' is none", "did you mean 'fig3", "table2")
+    asal("reproduce", "figg3", "--out", tmp_path / "out").refused("is called 'figg3'", "did you mean 'fig3", "table2")
     asal("reproduce", "fig4e", "--out", tmp_path / "out").refused("did you mean 'fig4")
     assert not (tmp_path / "out").exists()
 
@@ -86,16 +86,16 @@ def test_the_bounds_and_the_baseline_that_the_paper_leaves_out_are_in_every_pane
 
 
 @panels
-def test_a_claim_speaks_of_what_is_compared(name: str, panel: Panel) -> None:
+def test_a_claim_is_about_what_is_compared(name: str, panel: Panel) -> None:
     """On runs of all that a panel compares, every claim but of the supervised line finds what it looks for."""
     budget = load(shipped(panel.spec)).protocol.budget
     rounds = budget // 10
     names = {it: level((0.5, 0.6, 0.7), rounds) for it in panel.strategies}
     scores = {it: [[0.1] * (rounds - 1)] * 3 for it in panel.strategies}
     for claim in panel.claims:
-        of = found(claim.check, world(names, scores=scores))
+        of = evaluate(claim.check, world(names, scores=scores))
         assert of.verdict != "not measured" or "every label" in of.measured, (claim.says, of)
-        assert found(claim.check, world({"z": [[0.5] * rounds]})).verdict == "not measured"
+        assert evaluate(claim.check, world({"z": [[0.5] * rounds]})).verdict == "not measured"
 
 
 @panels
@@ -103,7 +103,7 @@ def test_ours_costs_no_more_evaluations_than_asal(name: str, panel: Panel) -> No
     ours = [claim for claim in panel.claims if "no more network evaluations" in claim.says]
     assert len(ours) == (not panel.of_scores and name != "fig3d")
     for claim in ours:
-        (images,) = re.findall(r"the best of ([\d,]+) random", claim.says)
+        (images,) = re.findall(r"from ([\d,]+) random images", claim.says)
         part: Part = strategies["asal"]
         steps = part.options({})["steps"]
         assert int(images.replace(",", "")) <= steps * load(shipped(panel.spec)).protocol.batch
@@ -126,19 +126,19 @@ def test_figure_5_has_the_papers_four_attributes_in_its_order() -> None:
 
 
 def test_every_claim_has_its_place(tmp_path: Path) -> None:
-    for it in said(tmp_path):
+    for it in all_claims(tmp_path):
         assert re.fullmatch(PLACES, it.where), it
         assert it.says.strip() == it.says and it.says
 
 
-def test_what_is_ours_is_a_sentence_of_ours(tmp_path: Path) -> None:
-    ours = [it.says for it in said(tmp_path) if it.where == "ours"]
+def test_our_claims_are_sentences_without_quotation_marks(tmp_path: Path) -> None:
+    ours = [it.says for it in all_claims(tmp_path) if it.where == "ours"]
     assert any("leaves this comparison out" in says for says in ours)
     assert all(says[0].isupper() and says.endswith(".") and "…" not in says for says in ours)
 
 
 def plain(text: str) -> str:
-    """Return a text without what a printer makes of it: ligatures, broken words, lines, capitals."""
+    """Return a text without ligatures, hyphenation, line breaks and capitals."""
     text = unicodedata.normalize("NFKC", text).replace("−", "-").replace("’", "'")
     text = re.sub(r"(\w)-\s*\n\s*(\w)", r"\1-\2", text)
     return re.sub(r"[\s-]+", "", text).lower()
@@ -155,18 +155,18 @@ def section(text: str, where: str) -> str:
 
 
 def quoted(says: str) -> list[str]:
-    """Return what stands in the paper word by word: all but what is left out and what is put in."""
+    """Return the parts of a claim that stand in the paper word by word."""
     return [part for part in re.split(r"…|\[[^]]*\]", says) if part.strip(" .,")]
 
 
 @pytest.mark.skipif("ASAL_PAPER" not in os.environ, reason="ASAL_PAPER does not say where the paper's text is")
 def test_the_papers_claims_are_its_own_words(tmp_path: Path) -> None:
     text = Path(os.environ["ASAL_PAPER"]).read_text(encoding="utf-8")
-    for it in said(tmp_path):
+    for it in all_claims(tmp_path):
         if it.where != "ours":
-            at, whole = 0, plain(section(text, it.where))
+            at, words = 0, plain(section(text, it.where))
             for part in quoted(it.says):
-                at = whole.find(plain(part).strip(".,"), at)
+                at = words.find(plain(part).strip(".,"), at)
                 assert at >= 0, f"section {it.where} does not say, in this order: {part}"
 
 
@@ -178,32 +178,32 @@ def test_the_check_of_quotations_can_fail() -> None:
     assert quoted("[All ASAL] strategies … are [rather] good.") == [" strategies ", " are ", " good."]
 
 
-# Orders
+# Settings
 
 
-def test_specs_of_ones_own_go_before_those_that_come_with_asal(tmp_path: Path) -> None:
+def test_specs_of_the_user_replace_the_shipped_ones(tmp_path: Path) -> None:
     text = shipped("mnist-two").read_text().replace("budget = 500", "budget = 300")
     (tmp_path / "mnist-two.toml").write_text(text)
     order = ExhibitContext(tmp_path / "out", 1, no_progress, specs=tmp_path)
     assert order.spec("mnist-two").protocol.budget == 300
     assert order.spec("mnist-ten") == load(shipped("mnist-ten"))
-    with pytest.raises(UserError, match="a folder of specs") as caught:
+    with pytest.raises(UserError, match="names a folder of specs") as caught:
         ExhibitContext(tmp_path / "out", 1, no_progress, specs=tmp_path / "nowhere").spec("svhn")
-    assert "nowhere is no folder" in caught.value.got and "svhn.toml" in caught.value.hint
+    assert "nowhere is not a folder" in caught.value.got and "svhn.toml" in caught.value.hint
 
 
-def test_a_budget_is_the_specs_but_for_what_it_is_told() -> None:
+def test_a_budget_replaces_the_specs() -> None:
     spec = load(shipped("mnist-two"))
     assert curves.with_budget(spec, None) is spec
-    told = curves.with_budget(spec, 40)
-    assert told.protocol.budget == 40
-    assert told.model_dump() | {"protocol": None} == spec.model_dump() | {"protocol": None}
-    with pytest.raises(UserError, match="begins with 10 labels and asks for 10 a round") as caught:
+    changed = curves.with_budget(spec, 40)
+    assert changed.protocol.budget == 40
+    assert changed.model_dump() | {"protocol": None} == spec.model_dump() | {"protocol": None}
+    with pytest.raises(UserError, match="begins with 10 labels and asks for 10 per round") as caught:
         curves.with_budget(spec, 10)
     assert caught.value.hint == "take 20 or more"
 
 
-def test_projects_lie_together_unless_told_otherwise(tmp_path: Path) -> None:
+def test_projects_lie_together_by_default(tmp_path: Path) -> None:
     order = ExhibitContext(tmp_path, 1, no_progress)
     assert order.project("svhn") == tmp_path / "projects" / "svhn"
     assert ExhibitContext(tmp_path, 1, no_progress, projects=tmp_path / "p").project("svhn") == tmp_path / "p" / "svhn"

@@ -1,4 +1,4 @@
-"""The pictures that exhibits have of their own: nothing lies on top of anything else, wide or narrow."""
+"""The pictures of exhibits: no text overlaps another, wide or narrow."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_transitions_can_be_read(values: tuple[float, ...], narrow: bool) -> Non
     assert ("nothing is saved" in [text for text, _ in texts(figure)]) == (not finite)
 
 
-def test_a_line_has_the_colour_that_it_has_in_the_picture_beside() -> None:
+def test_a_line_has_the_same_colour_in_both_pictures() -> None:
     names = ["maximum entropy", "asal, k-d tree", "asal, exact scan"]
     left = draw_scaling([Timing(name, n, 1.0 * n, 0.0, 0.0, 0) for name in names for n in (10, 20)], "seconds")(False)
     right = draw_crossings({name: {10: 3.0, 20: 2.0} for name in names[1:]}, names)(False)
@@ -76,9 +76,9 @@ def test_a_line_has_the_colour_that_it_has_in_the_picture_beside() -> None:
 def rows_of(shape: tuple[int, int, int]) -> list[Row]:
     images = np.arange(10 * np.prod(shape)).reshape(10, *shape).astype(np.uint8)
     names = [f"automobile\n{n}" for n in range(160_000, 160_010)]
-    made = Row("synthetic", "mean entropy 0.693", images, ["0.69"] * 10)
+    synthetic = Row("synthetic", "mean entropy 0.693", images, ["0.69"] * 10)
     return [
-        made,
+        synthetic,
         *(Row(f"matched by {space}", "mean entropy 0.421", images, names) for space in ("pixels", "classifier")),
     ]
 
@@ -91,7 +91,7 @@ def test_rows_of_images_can_be_read(shape: tuple[int, int, int], narrow: bool) -
     assert len(figure.axes[0].images) == 3 * (5 if narrow else 10)
 
 
-def test_an_image_that_is_drawn_twice_has_no_id_that_is_there_twice() -> None:
+def test_an_image_that_is_drawn_twice_has_no_duplicate_id() -> None:
     picture = render("rows", draw_rows(rows_of((8, 8, 1))))
     for svg in (picture.wide, picture.narrow):
         assert svg.count("<image ") > 10 and 'id="image' not in svg
@@ -106,5 +106,5 @@ def test_table_1_as_a_picture_can_be_read(narrow: bool) -> None:
 @both
 def test_table_2_as_a_picture_can_be_read(narrow: bool) -> None:
     lines = [(name, *of, "0.00833", "0.00889", "160,000") for name, of in costs.COMPLEXITY.items()]
-    heads = ("method", "features, a round", "selection", "seconds", "with reading", "evaluations")
+    heads = ("method", "features, per round", "selection", "seconds", "with reading", "evaluations")
     check(draw_table(heads, lines)(narrow))

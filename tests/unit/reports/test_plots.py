@@ -10,7 +10,8 @@ import matplotlib
 import numpy as np
 import pytest
 from matplotlib.patches import Rectangle
-from support.picture_checks import check, texts
+from matplotlib.transforms import Bbox
+from support.picture_checks import check, overlapping, texts
 from support.run_folders import results_of, write_experiment
 
 from asal.experiments.metrics import curve
@@ -35,6 +36,11 @@ def as_in_a_report() -> Iterator[None]:
 def matrix_of(names: list[str], seeds: int) -> Matrix:
     cells = {pair: WinTieLoss(seeds, 0, 0, 1) for pair in itertools.combinations(names, 2)}
     return Matrix(tuple(names), cells | {(b, a): WinTieLoss(0, 0, seeds, -1) for a, b in cells})
+
+
+def test_the_check_of_overlaps_can_fail() -> None:
+    boxes = [Bbox([[0, 0], [10, 10]]), Bbox([[8, 8], [20, 20]]), Bbox([[9.5, 0], [20, 5]]), Bbox([[30, 0], [31, 90]])]
+    assert overlapping(boxes) == [(0, 1)]
 
 
 @pytest.mark.parametrize("narrow", [False, True])
