@@ -26,7 +26,7 @@ from asal.experiments.replay import Replay
 from asal.experiments.results import FACTS, read_facts
 from asal.experiments.round_log import RoundLog, round_row
 from asal.project.project import Project
-from asal.project.spec import Spec
+from asal.project.spec import Spec, parse
 from asal.project.validate import needs_of, table_of
 from asal.runtime import artifacts, environment
 from asal.runtime.progress import Progress, report_to
@@ -109,10 +109,26 @@ def _check_protocol(spec: Spec, labels: Labels, classes: Sequence[str]) -> None:
         )
 
 
+def comparable(spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a spec as this asal writes it: with the present names of settings and options, and with defaults.
+
+    One that this asal cannot read is returned as it is: a newer asal wrote it, or it has a part that is not installed.
+    """
+    try:
+        facts = parse(spec, f"the spec in {FACTS}").model_dump(mode="json")
+        facts["strategies"] = {
+            name: {strategies[table["kind"]].renamed.get(key, key): value for key, value in table.items()}
+            for name, table in facts["strategies"].items()
+        }
+    except UserError:
+        return spec
+    return facts
+
+
 def _joined(there: Mapping[str, Any], now: Mapping[str, Any], out: Path) -> dict[str, Any]:
     """Return the facts of a run folder that grows by strategies and seeds; refuse any other change."""
     differing = [key for key in ("pool", "images", "classes", "threads") if there[key] != now[key]]
-    before, after = there["spec"], now["spec"]
+    before, after = comparable(there["spec"]), comparable(now["spec"])
     differing += [
         f"[{key}]" for key in after if key not in ("strategies", "labelling") and before.get(key) != after[key]
     ]

@@ -207,6 +207,34 @@ def test_a_spec_that_changed_under_a_run_folder_is_refused(
     assert (own / "run.json").read_bytes() == before
 
 
+FORMER = {"raw_samples": "starts", "num_restarts": "restarts", "backend": "stepper", "score_tolerance": "saturated"}
+
+
+def test_a_run_folder_with_former_names_of_options_goes_on(
+    prepared: Path, spec: Callable[..., Any], tmp_path: Path
+) -> None:
+    options = {"raw_samples": 30, "num_restarts": 1, "score_tolerance": 0.1, "backend": "eager"}
+    former = {FORMER[name]: value for name, value in options.items()}
+    present, old = (parse(spec(strategies={"asal": {"steps": 2} | given})) for given in (options, former))
+    out = run(prepared, old, tmp_path, ["asal"])
+    path, before = out / "run.json", rows(out, "asal")
+    facts = json.loads(path.read_text())
+    for table in facts["spec"]["strategies"].values():  # as an asal of before wrote it
+        table["sure"] = table.pop("min_confidence", table.get("sure", 0.0))
+    assert facts["spec"]["strategies"]["asal"]["starts"] == 30
+    path.write_text(json.dumps(facts))
+    assert load_results(out).unfinished == []
+    assert rows(run(prepared, present, out, ["asal"], seeds=(0, 1)), "asal") == before
+    assert rows(run(prepared, old, out, ["asal"], seeds=(0, 1)), "asal") == before
+    with pytest.raises(UserError, match=r"\[strategies.asal\] differ"):
+        begin(
+            Project(prepared, parse(spec(strategies={"asal": {"steps": 2, **options, "raw_samples": 31}}))),
+            ["asal"],
+            [0],
+            out,
+        )
+
+
 def test_other_threads_are_other_results(prepared: Path, own: Path) -> None:
     with pytest.raises(UserError, match="threads differ"):
         begin(Project(prepared, load(prepared)), STRATEGIES, [0], own, threads=2)

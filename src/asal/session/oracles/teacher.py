@@ -65,7 +65,7 @@ class TeacherModel:
 
     model: Model
 
-    def answer(self, images: Images, sure: float = 0.0) -> Labels:
-        """Return the likeliest class of each image (n,), −1 where its probability is below `sure`."""
+    def answer(self, images: Images, min_confidence: float = 0.0) -> Labels:
+        """Return the likeliest class of each image (n,), −1 where its probability is below `min_confidence`."""
         probs = self.model.predict(images)
-        return np.where(probs.max(axis=1) >= sure, probs.argmax(axis=1), -1).astype(np.int64)
+        return np.where(probs.max(axis=1) >= min_confidence, probs.argmax(axis=1), -1).astype(np.int64)
