@@ -76,6 +76,15 @@ def plural(noun: str) -> str:
     return head + of + rest
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    >>> counted(1, "image"), counted(2_000, "image")
+    ('1 image', '2,000 images')
+    """
+    return f"{number:,} {noun if number == 1 else plural(noun)}"
+
+
 def without_secrets(text: str) -> str:
     """Return a text without what URLs in it keep secret: names and passwords before the host, and what follows a `?`.
 

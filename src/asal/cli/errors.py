@@ -1,4 +1,4 @@
-"""How the command line says what went wrong."""
+"""How the command line reports errors."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ def print_error(error: UserError) -> None:
             errors.print(Text.assemble(label, " ".join(text.split())), soft_wrap=True)
 
 
-def run_to_its_end(app: typer.Typer) -> None:
-    """Run the command line; errors that a user can put right are printed in three lines at most."""
+def run_and_exit(app: typer.Typer) -> None:
+    """Run the command line and exit; errors that a user can put right are printed in three lines at most."""
     try:
         code = app(standalone_mode=False, prog_name="asal")
         if code == INTERRUPTED:
-            errors.print("stopped; the same command goes on from here")
+            errors.print("stopped; run the same command again to go on")
         sys.exit(code)
     except Misuse as error:
-        if said := error.format_message():  # nothing, where no command was given and the help stands there already
+        if message := error.format_message():  # none where no command was given: the help has been printed
             place = error.ctx.command_path if error.ctx else "asal"
-            print_error(UserError(said, hint=f"see `{place} --help`"))
+            print_error(UserError(message, hint=f"see `{place} --help`"))
         sys.exit(2)
     except UserError as error:
         if os.environ.get("ASAL_DEBUG"):
@@ -45,6 +45,7 @@ def run_to_its_end(app: typer.Typer) -> None:
     except Exception as error:
         if os.environ.get("ASAL_DEBUG"):
             raise
-        got = f"{type(error).__name__}: {str(error).strip().rpartition(chr(10))[2]}"
-        print_error(UserError(got, hint="this is a bug: run `asal --debug …` to see where it happened, and report it"))
+        last_line = str(error).strip().rpartition("\n")[2]
+        got = f"asal stopped at an error that it does not know ({type(error).__name__}: {last_line})"
+        print_error(UserError(got, hint="run `asal --debug …` to see where it happened, and report it as a bug"))
         sys.exit(1)

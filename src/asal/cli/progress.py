@@ -1,4 +1,4 @@
-"""What the command line shows while work goes on: a bar a stage on a terminal, a line now and then elsewhere."""
+"""Progress on the command line: a bar for each stage on a terminal, a line every few seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def show_progress(console: Console) -> Iterator[Progress]:
 
 
 class _Lines:
-    """One line a stage every few seconds, and one at its end."""
+    """One line for each stage every few seconds, and one at its end."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -58,7 +58,7 @@ class _Lines:
         key, now, ends = (stage, total), time.monotonic(), done >= total
         if key in self.ended:
             if ends:
-                return  # told already
+                return  # it was printed
             self._forget(key)  # the same stage begins again
         begun, first = self.begun.setdefault(key, (now, done))
         if not ends and now - self.last.setdefault(key, now) < EVERY_SECONDS:
@@ -68,9 +68,9 @@ class _Lines:
             self.ended.add(key)
         spent = now - begun
         left = f", {spent / (done - first) * (total - done):.0f} s left" if first < done < total else ""
-        said = f" · {note}" if note else ""
+        detail = f" · {note}" if note else ""
         self.console.print(
-            f"{stage}: {done:,} of {total:,} in {spent:.0f} s{left}{said}", highlight=False, markup=False
+            f"{stage}: {done:,} of {total:,} in {spent:.0f} s{left}{detail}", highlight=False, markup=False
         )
 
     def _forget(self, key: tuple[str, int]) -> None:

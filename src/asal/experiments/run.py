@@ -252,8 +252,8 @@ def _answers(project: Project, job: RunTask, session: Session, batch: Batch) -> 
     told = np.empty(len(batch), np.int64)
     told[real] = project.oracle("pool").answer(batch.ids[real])
     if not real.all():
-        sure = table_of(job.spec, job.strategy).sure
-        told[~real] = project.teacher.answer(session.images(batch.ids[~real]), sure)
+        min_confidence = table_of(job.spec, job.strategy).min_confidence
+        told[~real] = project.teacher.answer(session.images(batch.ids[~real]), min_confidence)
     return [(int(image), int(label) if label >= 0 else None) for image, label in zip(batch.ids, told, strict=True)]
 
 

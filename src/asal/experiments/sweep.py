@@ -10,7 +10,6 @@ from asal.errors import UserError
 from asal.experiments.evaluation import Supervised, add_reference, references
 from asal.experiments.run import RunTask, begin
 from asal.project.project import Project
-from asal.project.validate import check
 from asal.runtime import artifacts, environment
 from asal.runtime.engine import InProcess
 from asal.runtime.engine.local import Local
@@ -39,7 +38,7 @@ def compare(
         in_process: do one run after another in this process instead.
     """
     names = list(dict.fromkeys(strategies))
-    check(project.spec, names)
+    project.validate(names)
     if out.resolve() == project.root.resolve():  # both are locked: this process would wait for itself
         raise UserError(
             f"{out} is the project's folder",

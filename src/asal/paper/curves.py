@@ -43,8 +43,8 @@ def curves(exhibit: Exhibit, context: ExhibitContext) -> ExhibitResult:
 def _opened(panel: Panel, context: ExhibitContext) -> Project:
     """Check a panel's spec and ingest its images."""
     spec = with_budget(context.spec(panel.spec), context.budget)
-    check(spec, panel.strategies)
-    project = Project(context.project(panel.spec), spec, progress=context.progress)
+    validated = check(spec, panel.strategies)
+    project = Project(context.project(panel.spec), validated, progress=context.progress)
     project.ingest()
     return project
 

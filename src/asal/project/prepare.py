@@ -1,11 +1,12 @@
-"""The stages that happen once, each an idempotent fill of one folder that is named by what went into it.
+"""The steps that happen once, each an idempotent fill of one folder that is named by what went into it.
 
     parts/wgan-gp-1f3a…      trained on the pool
     parts/autoencoder-77b0…  trained on the pool
     features/…               every image's features, compressed by PCA
     indexes/…                whatever makes searching them quick
 
-A stage whose folder is whole is checked and left; one that was cut goes on where it was.
+A step whose folder is complete checks it and leaves it; one that was interrupted goes on where it was.
+`asal.project.steps` says which steps a spec asks for.
 """
 
 from __future__ import annotations
@@ -15,15 +16,14 @@ import shutil
 import tempfile
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from asal.core import Extractor, Features, Ids, Images, Index, Pool
+from asal.core import Extractor, Features, Ids, Images
 from asal.data.pool import StoredPool, images_fingerprint
-from asal.errors import UserError
 from asal.features.extract_shard import ExtractorRecipe, ExtractShardTask, as_float16, push
 from asal.features.pca import Pca, Reduced, fit_pca
 from asal.features.store import (
@@ -37,41 +37,26 @@ from asal.features.store import (
     write_vectors,
 )
 from asal.project.spec import FeatureTable
+from asal.project.step import Fill, PrepareContext, Step, Work, nothing
 from asal.runtime import artifacts
-from asal.runtime.devices import Device
-from asal.runtime.engine import Engine, InProcess
+from asal.runtime.engine import InProcess
 from asal.runtime.meter import Meter
 from asal.runtime.progress import Progress, no_progress
 from asal.runtime.remote_files import Storage
 from asal.runtime.rng import stream
 
-Fill = Callable[[Path], None]
-REBUILD = 4  # times as many vectors as an index was built over: then it is built anew, and not grown
+REBUILD = 4  # times as many vectors as an index was built over: then it is built again, and not grown
 PASSING = ".passing"  # in a project: spaces that go with their round
 SHARD = 16_384  # vectors: what a kill may cost, under a minute at 300 images a second
 
 
-@dataclass(frozen=True)
-class PrepareContext:
-    """Where preparation happens, and with what."""
-
-    root: Path
-    pool: Pool
-    seed: int = 0
-    device: Device = field(default_factory=Device)
-    progress: Progress = no_progress
-    make: bool = True  # what is not there; else it is an error, for whoever makes has to hold the folder
-    engine: Engine = field(default_factory=InProcess)  # does what can be done in pieces
-    storage: str = ""  # the URL by which its machines exchange files, where they see no common ones
-
-
-def trained(
-    context: PrepareContext, kind: str, part: Any, options: Mapping[str, Any], also: Fill | None = None
-) -> Path:
-    """Train a generator or an encoder on the pool, or find it trained, and return its folder.
+def training(
+    context: PrepareContext, name: str, kind: str, part: Any, options: Mapping[str, Any], also: Fill = nothing
+) -> Step:
+    """Return the step that trains a generator or an encoder on the pool.
 
     Args:
-        part: has `train(pool, folder, seed, device, watch)`.
+        part: has `train(pool, folder, seed, device, progress)`.
         options: all of its options; part of the folder's name.
         also: adds to the folder before it is sealed.
     """
@@ -79,10 +64,20 @@ def trained(
 
     def fill(folder: Path) -> None:
         part.train(context.pool, folder, context.seed, context.device, context.progress)
-        if also is not None:
-            also(folder)
+        also(folder)
 
-    return stage(context, "parts", kind, facts, fill)
+    return Step(
+        f"{name} {kind}", context.folder("parts", kind, facts), facts, fill, _work_of_training(context, kind, options)
+    )
+
+
+def _work_of_training(context: PrepareContext, kind: str, options: Mapping[str, Any]) -> Work:
+    """Return the pixels that go through a network: steps × batch × pixels; a network's width counts as well."""
+    known = [options.get(name, 1) for name in ("steps", "batch", "width")]
+    numbers = [value if isinstance(value, int | float) else 1 for value in known]
+    height, width, channels = context.pool.shape
+    steps = numbers[0] * numbers[1] * numbers[2] if "steps" in options else 0
+    return Work(f"train {kind}", float(steps * height * width * channels))
 
 
 @dataclass(frozen=True)
@@ -129,20 +124,21 @@ class Compression:
             )
 
 
-def extracted(
+def extraction(
     context: PrepareContext,
     name: str,
-    extractor: Extractor,
+    extractor: Callable[[], Extractor],
     source: Path,
     compression: Compression,
-    recipe: ExtractorRecipe | None = None,
-) -> Space:
-    """Compute the features of the whole pool, or find them computed.
+    recipe: Callable[[], ExtractorRecipe] | None = None,
+) -> Step:
+    """Return the step that computes the features of the whole pool.
 
     Args:
         name: what the space is called; part of the folder's name.
-        source: the folder of the trained extractor; its name stands for all that went into it.
-        recipe: how to open the extractor; with it the shop's engine does the work, without it this process does.
+        extractor: opens the trained extractor.
+        source: its folder; whose name stands for all that went into it.
+        recipe: how another process opens it; with it the context's engine does the work, without it this process does.
     """
     dimensions = compression.dimensions
     facts = {
@@ -155,64 +151,78 @@ def extracted(
     }
 
     def fill(folder: Path) -> None:
+        opened = extractor()
+
         def progress(stage: str, done: int, total: int, note: str = "") -> None:
             context.progress(f"{name}: {stage}", done, total, note)
 
         def raw(ids: Ids) -> Features:
-            return extractor(context.pool.read(ids))
+            return opened(context.pool.read(ids))
 
         def compressed(ids: Ids) -> Features:
             progress("features", int(ids[0]), len(context.pool))
-            found = reduced(folder).apply(raw(ids)) if dimensions else raw(ids)
-            return as_float16(found) if compression.half else found
+            vectors = reduced(folder).apply(raw(ids)) if dimensions else raw(ids)
+            return as_float16(vectors) if compression.half else vectors
 
         compression.fit(context, raw, folder, progress)
         if recipe is not None:
-            pieces(
-                context,
-                name,
-                replace(recipe, pca=folder.absolute() if dimensions else None).with_digest(),
-                folder / "vectors",
-                progress,
-            )
+            sealed = replace(recipe(), pca=folder.absolute() if dimensions else None).with_digest()
+            pieces(context, name, sealed, folder / "vectors", progress)
         else:
             reduced = cache(Pca.load)
             write_vectors(folder / "vectors", compressed, len(context.pool), rows=SHARD, progress=progress)
 
-    folder = stage(context, "features", name, facts, fill)
-    space = Reduced(extractor, Pca.load(folder)) if dimensions else extractor
-    return Space(folder, StoredVectors.open(folder / "vectors"), space)
+    work = _work_of_extraction(context, source)
+    return Step(f"compute the features '{name}'", context.folder("features", name, facts), facts, fill, work)
 
 
-def extended(context: PrepareContext, name: str, space: Space, added: Sequence[Path], recipe: ExtractorRecipe) -> Space:
-    """Compute the features of images that were added to the pool, or find them computed: by the same projection.
+def _work_of_extraction(context: PrepareContext, source: Path) -> Work:
+    height, width, channels = context.pool.shape
+    return Work(f"extract {source.name.rpartition('-')[0]}", float(len(context.pool) * height * width * channels))
+
+
+def opened_space(step: Step, extractor: Extractor, compression: Compression) -> Space:
+    """Open the features that a step computed."""
+    space = Reduced(extractor, Pca.load(step.folder)) if compression.dimensions else extractor
+    return Space(step.folder, StoredVectors.open(step.folder / "vectors"), space)
+
+
+def extension(
+    context: PrepareContext, name: str, base: Step, addition: Path, recipe: Callable[[], ExtractorRecipe]
+) -> Step:
+    """Return the step that computes the features of images that were added to the pool, by the same projection.
 
     Args:
-        added: the folders of the additions, oldest first.
+        base: computed those of the first pool.
+        addition: the folder of what was added.
     """
-    folders = []
-    for addition in added:
-        facts = {"kind": name, "of": space.folder.name, "addition": images_fingerprint(addition)}
-        pca = space.folder.absolute() if (space.folder / Pca.FILE).exists() else None
-        own = replace(recipe, pool=addition.absolute(), pca=pca).with_digest()
-        part = replace(context, pool=StoredPool.open(addition))
+    facts = {"kind": name, "of": base.folder.name, "addition": images_fingerprint(addition)}
+    part = replace(context, pool=StoredPool.open(addition))
 
-        def progress(stage: str, done: int, total: int, note: str = "", *, what: str = addition.name) -> None:
-            context.progress(f"{name}: {stage} of addition {what}", done, total, note)
+    def progress(stage: str, done: int, total: int, note: str = "") -> None:
+        context.progress(f"{name}: {stage} of addition {addition.name}", done, total, note)
 
-        def fill(
-            folder: Path, *, part: PrepareContext = part, own: ExtractorRecipe = own, progress: Progress = progress
-        ) -> None:
-            pieces(part, name, own, folder / "vectors", progress)
+    def fill(folder: Path) -> None:
+        pca = base.folder.absolute() if (base.folder / Pca.FILE).exists() else None
+        sealed = replace(recipe(), pool=addition.absolute(), pca=pca).with_digest()
+        pieces(part, name, sealed, folder / "vectors", progress)
 
-        folders.append(stage(context, "features", name, facts, fill))
+    work = _work_of_extraction(part, Path(str(base.facts["extractor"])))
+    title = f"compute the features '{name}' of addition {addition.name}"
+    return Step(title, context.folder("features", name, facts), facts, fill, work)
+
+
+def extended(space: Space, folders: tuple[Path, ...]) -> Space:
+    """Return a space with the features of what was added to the pool, oldest first."""
+    if not folders:
+        return space
     assert isinstance(space.vectors, StoredVectors)
     stores = [space.vectors, *(StoredVectors.open(folder / "vectors") for folder in folders)]
-    return replace(space, vectors=ConcatVectors(tuple(stores)), more=tuple(folders)) if folders else space
+    return replace(space, vectors=ConcatVectors(tuple(stores)), more=folders)
 
 
 def pieces(context: PrepareContext, name: str, recipe: ExtractorRecipe, folder: Path, progress: Progress) -> None:
-    """Have the shop's engine write the shards that are missing."""
+    """Have the context's engine write the shards that are missing."""
     n, size, begun = len(context.pool), (len(context.pool), SHARD), time.monotonic()
     start_shards(folder, n)
     remote = push(recipe, context.storage) if context.storage else None
@@ -256,7 +266,7 @@ class CountingExtractor:
 
 
 def passing(context: PrepareContext, keeper: object) -> PrepareContext:
-    """Return a shop in a folder of its own that goes when `keeper` is let go of, for what is not to stay."""
+    """Return a context in a folder of its own, which is removed with `keeper`: for what is not to stay."""
     homes = context.root / PASSING
     homes.mkdir(exist_ok=True)
     for left in homes.iterdir():  # by a process that was killed
@@ -264,7 +274,7 @@ def passing(context: PrepareContext, keeper: object) -> PrepareContext:
             shutil.rmtree(left, ignore_errors=True)
     home = tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=homes)
     weakref.finalize(keeper, shutil.rmtree, home, ignore_errors=True)
-    return replace(context, root=Path(home), progress=no_progress, make=True)
+    return replace(context, root=Path(home), progress=no_progress)
 
 
 def _lives(process: str) -> bool:
@@ -277,71 +287,54 @@ def _lives(process: str) -> bool:
     return True
 
 
-def indexed(context: PrepareContext, kind: str, indexer: Any, options: Mapping[str, Any], space: Space) -> Index:
-    """Build an index over a space, or find it built, and open it; of a pool that grew, grow it part by part."""
-    folder = _index_of(context, kind, indexer, dict(options), space, 1 + len(space.more))
-    index: Index = indexer.load(space.vectors, folder)
-    return index
+@dataclass(frozen=True)
+class IndexParts:
+    """What an index is built from: an indexer, its options, and the folders of the features, the first pool's first."""
+
+    kind: str
+    indexer: Any
+    options: Mapping[str, Any]
+    features: tuple[Path, ...]
+    space: Callable[[], Space]  # opens them
+
+    def facts(self, parts: int) -> dict[str, Any]:
+        """Return what an index over the first parts is made from."""
+        first, *more = (folder.name for folder in self.features[:parts])
+        facts: dict[str, Any] = {"kind": self.kind, "options": dict(self.options), "features": first, "version": 2}
+        return facts | ({"more": more} if more else {})
 
 
-def _index_of(
-    context: PrepareContext, kind: str, indexer: Any, options: dict[str, Any], space: Space, parts: int
-) -> Path:
-    """Return the folder of the index over the first parts; those over fewer go when it is whole.
+def indexing(context: PrepareContext, name: str, it: IndexParts, parts: int = 0) -> Step:
+    """Return the step that builds an index over a space: over its first parts, or all of them where it is 0.
 
-    It is grown from the largest one there is, as long as the pool has not grown fourfold since one was built: then it
-    is built anew. So what it is hangs on the parts alone.
+    It is grown from the largest index over fewer parts that there is, as long as the pool has not grown fourfold since
+    one was built: then it is built again. So the parts alone decide what it is. Those over fewer parts go when it is
+    complete.
     """
-
-    def facts_of(parts: int) -> dict[str, Any]:
-        facts: dict[str, Any] = {"kind": kind, "options": options, "features": space.folder.name, "version": 2}
-        return facts | ({"more": [folder.name for folder in space.more[: parts - 1]]} if parts > 1 else {})
-
-    vectors, base = space.first(parts), 1
-    for number in range(2, parts + 1):
-        base = number if len(space.first(number)) >= REBUILD * len(space.first(base)) else base
-    fewer = {number: _named(context, "indexes", kind, facts_of(number)) for number in range(1, parts)}
+    parts = parts or len(it.features)
+    fewer = {number: context.folder("indexes", it.kind, it.facts(number)) for number in range(1, parts)}
 
     def fill(folder: Path) -> None:
+        space = it.space()
+        vectors, base = space.first(parts), 1
+        for number in range(2, parts + 1):
+            base = number if len(space.first(number)) >= REBUILD * len(space.first(base)) else base
         if parts == base:
-            indexer.build(vectors, folder, progress=context.progress)
+            it.indexer.build(vectors, folder, progress=context.progress)
             return
-        there = [number for number, other in fewer.items() if number >= base and artifacts.is_whole(other)]
-        held = max(there, default=base)
-        before = fewer[held] if there else _index_of(context, kind, indexer, options, space, base)
+        complete = [number for number, other in fewer.items() if number >= base and artifacts.is_whole(other)]
+        held = max(complete, default=base)
+        before = fewer[held] if complete else indexing(context, name, it, base).make()
         artifacts.verify(before)
-        indexer.grow(before, len(space.first(held)), vectors, folder, progress=context.progress)
+        it.indexer.grow(before, len(space.first(held)), vectors, folder, progress=context.progress)
 
-    folder = stage(context, "indexes", kind, facts_of(parts), fill)
-    for other in fewer.values() if context.make else ():
-        if other.exists():
-            dropped = other.with_name(f"{other.name}.partial")  # what a kill leaves of it is no index
-            other.replace(dropped)
-            shutil.rmtree(dropped)
-    return folder
+    def after(folder: Path) -> None:
+        for other in fewer.values():
+            if other.exists():
+                dropped = other.with_name(f"{other.name}.partial")  # what a kill leaves of it is no index
+                other.replace(dropped)
+                shutil.rmtree(dropped)
 
-
-def _named(context: PrepareContext, home: str, kind: str, facts: Mapping[str, Any]) -> Path:
-    return context.root / home / f"{kind}-{artifacts.fingerprint(facts)}"
-
-
-def stage(context: PrepareContext, home: str, kind: str, facts: Mapping[str, Any], fill: Fill) -> Path:
-    """Return the folder that these facts name, filled; a whole one is checked against its manifest.
-
-    Raises:
-        UserError: it is not there, and this shop does not make.
-        DamageError: it is not as it was written.
-    """
-    folder = _named(context, home, kind, facts)
-    if artifacts.is_whole(folder):
-        artifacts.verify(folder)
-        if context.make:
-            artifacts.tidy(folder)
-    elif not context.make:
-        raise UserError(
-            f"there is no {folder}", rule="a part is used when it has been prepared", hint="run `asal prepare`"
-        )
-    else:
-        with artifacts.building(folder, facts) as partial:
-            fill(partial)
-    return folder
+    facts = it.facts(parts)
+    work, folder = Work(f"index {it.kind}", float(len(context.pool))), context.folder("indexes", it.kind, facts)
+    return Step(f"build the index over '{name}'", folder, facts, fill, work, after)

@@ -1,45 +1,39 @@
-"""From a spec's names to working parts."""
+"""A project folder and the parts in it: opens what has been prepared."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from asal.core import Extractor, Index, Learner, Model
-from asal.data.append import Added, add
+from asal.data.append import Added
 from asal.data.augmented_pool import AugmentedPool
-from asal.data.concat_pool import ConcatPool, additions, open_all
-from asal.data.ingest import IngestContext, ingest
-from asal.data.ingest_shard import ImageFormat
-from asal.data.pool import LABELS, StoredPool
-from asal.data.sources import Source, apart, sources
-from asal.data.splits import Split
+from asal.data.concat_pool import ConcatPool
+from asal.data.pool import StoredPool
+from asal.data.sources import Source
 from asal.errors import UserError
 from asal.features import ExtractorInputs, features
-from asal.features.extract_shard import ExtractorRecipe, TrainedPart
-from asal.index import Indexer, indexes
+from asal.index import Indexer
 from asal.index.sharded import Sharded
 from asal.models.generators import TrainedGenerator, generators
-from asal.models.generators.quality import write_quality
 from asal.models.learners import learners
-from asal.project import prepare as stages
-from asal.project import validate
-from asal.project.prepare import Compression, CountingExtractor, PrepareContext, Space
+from asal.project import prepare, validate
+from asal.project.folder import ProjectFolder
+from asal.project.parts import ProjectParts, needs_generator, of_classifier
+from asal.project.prepare import Compression, CountingExtractor, Space
+from asal.project.preparer import Preparer
 from asal.project.resources import ProjectResources
-from asal.project.spec import FeatureTable, Spec, StrategyTable, load
+from asal.project.spec import FeatureTable, Spec, load
+from asal.project.step import PrepareContext
+from asal.project.validate import ValidatedSpec, ValidatedStrategy
 from asal.runtime import artifacts
 from asal.runtime.devices import Device
 from asal.runtime.engine import Engine, InProcess
 from asal.runtime.meter import Meter
-from asal.runtime.progress import Progress, no_progress, report_to
-from asal.runtime.remote_files import Storage
+from asal.runtime.progress import Progress, no_progress
 from asal.session.events import Record
 from asal.session.oracles import oracles
 from asal.session.oracles.stored import Stored
@@ -51,15 +45,15 @@ from asal.strategies.class_balance import balanced
 
 
 class Project:
-    """A project folder and its spec: opens every part when it is first wanted.
+    """A project folder and its spec: opens each part when it is first used, and makes none.
 
-    `prepare` touches the parts in the same way, and while it holds the folder, touching makes what is not there.
+    What is not there raises a `UserError` that says so. `prepare`, `ingest` and `add` hand the project to a `Preparer`.
     """
 
     def __init__(
         self,
         root: Path,
-        spec: Spec,
+        spec: Spec | ValidatedSpec,
         device: Device | None = None,
         progress: Progress = no_progress,
         engine: Engine | None = None,
@@ -69,22 +63,43 @@ class Project:
         """Name what there is to work with; nothing is opened yet.
 
         Args:
+            spec: one that has been validated is not validated again.
             device: where generators and encoders are trained.
             engine: does what is done shard by shard; this process alone where none is given.
             storage: a URL by which the engine's machines exchange files, where they do not see the project's folder.
             spread: puts the spec's index in parts, such as `lambda kind: Sharded(kind, 8, Ray("auto"))`.
         """
-        self.root, self.spec, self.device, self.progress = root, spec, device or Device(), progress
-        self.engine, self.storage, self._spread = engine or InProcess(), storage, spread
-        self._making = False
+        self._validated = spec if isinstance(spec, ValidatedSpec) else None
+        self.folder = ProjectFolder(root, spec.spec if isinstance(spec, ValidatedSpec) else spec)
+        self.root, self.spec = root, self.folder.spec
+        self.device, self.progress = device or Device(), progress
+        self.engine, self.storage, self.spread = engine or InProcess(), storage, spread
         self._spaces: dict[str, Space] = {}
         self._indexes: dict[str, Index] = {}
-        self._own: dict[str, Any] = {}
+        self._strategy_parts: dict[str, Any] = {}
 
     @classmethod
     def open(cls, folder: str | Path, progress: Progress = no_progress) -> Project:
         """Open a project folder by the `asal.toml` in it."""
         return cls(Path(folder), load(Path(folder)), progress=progress)
+
+    def validate(self, chosen: Sequence[str] | None = None) -> ValidatedSpec:
+        """Return the spec as checked, with at least the chosen strategies; each of them is checked once.
+
+        Args:
+            chosen: names of the spec's strategies, or of registered ones; None takes the spec's.
+
+        Raises:
+            UserError: whatever is wrong with the spec.
+        """
+        if self._validated is None:
+            self._validated = validate.check(self.spec, chosen)
+        else:
+            self._validated = self._validated.including(self.spec.strategies if chosen is None else chosen)
+        return self._validated
+
+    def _strategy(self, name: str) -> ValidatedStrategy:
+        return self.validate([name]).strategies[name]
 
     def session(
         self, strategy: str = "asal", *, classes: Sequence[str] = (), seed: int = 0, record: str | Path = ""
@@ -96,13 +111,15 @@ class Project:
             classes: their names; the spec's under [labelling], or those that came with the images, where none is given.
             record: a file or a database URL; the spec's, or `labels.db` in the project, where none is given.
         """
-        plan, where = self.plan(strategy, tuple(classes) or self.classes, seed), self.spec.labelling.place(self.root)
-        return Session(self.pool, Record.open(record or where), plan, self.tools(strategy))
+        plan = self.plan(strategy, tuple(classes) or self.classes, seed)
+        return Session(self.pool, Record.open(record or self.folder.record_place), plan, self.tools(strategy))
 
     @property
     def classes(self) -> tuple[str, ...]:
         """The names of the spec's classes under [labelling], or of those that came with the images."""
         return self.spec.labelling.classes or self.oracle("pool").classes
+
+    # Preparing -------------------------------------------------------------------------------------------------------
 
     def prepare(self, chosen: Sequence[str] | None = None) -> None:
         """Make all that the chosen strategies need; everything in the spec where None is chosen.
@@ -110,94 +127,34 @@ class Project:
         Raises:
             UserError: whatever is wrong with the spec, before any work is done.
         """
-        tables = validate.check(self.spec, chosen)
-        if self.storage:
-            Storage(self.storage).entry("asal")  # refuses what no file could go through
-        with self._held():
-            self._take_in()
-            if self._labelled:
-                classes = self.oracle("pool").classes
-                for name, table in tables.items():
-                    validate.check_classes(name, table, classes)
-            spaces = self.spec.features if chosen is None else ()
-            # What needs no generator comes first: what is wrong with it is said before hours are spent on one.
-            for name in sorted(spaces, key=lambda name: "generator" in features[self.spec.features[name].kind].needs):
-                if "model" not in features[self.spec.features[name].kind].needs:
-                    self.index(name)
-            if chosen is None and self.spec.generator:
-                self.generator  # noqa: B018  touching is making
-            for name, table in tables.items():
-                self.tools(name).open()
-                if table.first and "features" in strategies[table.first.kind].needs:
-                    self.index(validate.first_space_of(self.spec, name, table))
-            if any("images" in strategies[table.kind].provides for table in tables.values()) and self._labelled:
-                self.teacher  # noqa: B018
+        Preparer(self).run(chosen)
 
     def ingest(self) -> None:
         """Take the source's images in, once."""
-        validate.check(self.spec, [])
-        with self._held():
-            self._take_in()
-
-    @contextmanager
-    def _held(self) -> Iterator[None]:
-        with artifacts.alone(self.root):
-            self._making = True
-            try:
-                yield
-            finally:
-                self._making = False
-
-    def _take_in(self) -> None:
-        table = self.spec.pool
-        split = Split(**table.split.model_dump())
-        source = validate.made(sources, self.spec.source)
-        # Machines that do not see this folder could not put images into it.
-        context = IngestContext(InProcess() if self.storage else self.engine, self.progress)
-        ingest(source, self.root, split, keep=table.keep, size=table.size, gray=table.gray, context=context)
-        self._let_go()
+        Preparer(self).ingest()
 
     def add(self, images: Source | None = None) -> Added:
-        """Take in what the source has by now and the project does not, under ids behind the present ones.
+        """Take in what the source has by now and the project does not; see `Preparer.add`."""
+        return Preparer(self).add(images)
 
-        Generators, encoders and projections stay as they were trained; `prepare` then computes the new images' features
-        and grows the indexes.
-
-        Args:
-            images: another source, whose training images are taken; the spec's own where none is given.
-
-        Returns:
-            How many images were new, known, or of classes that are not kept.
-
-        Raises:
-            UserError: there is no pool yet, or the source has labels that are no class of the project.
-        """
-        table = self.spec.pool
-        with self._held():
-            context = IngestContext(InProcess() if self.storage else self.engine, self.progress)
-            form = ImageFormat(table.size, table.gray, StoredPool.open(self.root / "pool").shape)
-            source = images or validate.made(sources, self.spec.source)
-            if isinstance(place := getattr(source, "path", None), str) and "://" not in place:
-                apart(self.root, Path(place))
-            counts = add(source, self.root, table.keep, form, context)
-        self._let_go()
-        return counts
-
-    def _let_go(self) -> None:
-        """Forget what hangs on how many images there are."""
-        for name in ("pool", "_added"):
+    def refresh(self) -> None:
+        """Forget what depends on how many images there are: it is opened again."""
+        for name in ("pool", "_additions"):
             self.__dict__.pop(name, None)
+        self.folder = ProjectFolder(self.root, self.spec)
         self._spaces.clear()
         self._indexes.clear()
 
+    # Images ----------------------------------------------------------------------------------------------------------
+
     @cached_property
-    def _added(self) -> list[Path]:
-        return additions(self.root)
+    def _additions(self) -> list[Path]:
+        return self.folder.additions
 
     @cached_property
     def pool(self) -> StoredPool | AugmentedPool | ConcatPool:
         """The images to choose from."""
-        return open_all(self.root, self._added)
+        return self.folder.pool
 
     @property
     def original(self) -> StoredPool | AugmentedPool:
@@ -209,158 +166,103 @@ class Project:
         """The images that accuracy is measured on; nothing else reads them."""
         if not artifacts.is_whole(self.root / "test"):
             raise UserError(
-                f"{self.spec.name} has none",
+                f"the project {self.spec.name} has no test set",
                 rule="accuracy is measured on a test set",
                 hint="add `test = 500`, or the name of the source's test split, under [pool.split]",
             )
         return StoredPool.open(self.root / "test")
 
+    def oracle(self, part: str) -> Stored:
+        """Return the stored labels of "pool" or "test"."""
+        more = self._additions if part == "pool" else []
+        return Stored.open(self.root / part).followed_by(*map(Stored.open, more))
+
+    # Parts -----------------------------------------------------------------------------------------------------------
+
     @property
-    def _context(self) -> PrepareContext:
-        make, engine, storage = self._making, self.engine, self.storage
+    def context(self) -> PrepareContext:
+        """Where the parts of this project are prepared, and with what."""
         return PrepareContext(
-            self.root, self.original, self.spec.seed, self.device, self.progress, make, engine, storage
+            self.root, self.original, self.spec.seed, self.device, self.progress, self.engine, self.storage
         )
+
+    @property
+    def parts(self) -> ProjectParts:
+        """The steps that make the parts: which folders they are."""
+        return ProjectParts(self, self.context, self._additions)
 
     @cached_property
-    def _trained_generator(self) -> tuple[Path, TrainedGenerator]:
-        if self.spec.generator is None:
-            raise validate.unmet("this part", "a generator", "a [generator] section")
-        table, part = self.spec.generator, validate.made(generators, self.spec.generator)
-
-        def judged(folder: Path) -> None:
-            write_quality(part.load(folder, self.pool.shape), self._yardstick, self.original, folder, self.spec.seed)
-
-        folder = stages.trained(self._context, table.kind, part, validate.options_of(generators, table), also=judged)
-        return folder, part.load(folder, self.pool.shape)
-
-    @property
     def generator(self) -> TrainedGenerator:
         """The trained generator, with its critic."""
-        return self._trained_generator[1]
+        folder = self.parts.generator().open()
+        assert self.spec.generator is not None  # or there would be no such step
+        opened: TrainedGenerator = validate.made(generators, self.spec.generator).load(folder, self.pool.shape)
+        return opened
 
-    @property
-    def _yardstick(self) -> Extractor:
-        table = next(
-            (t for t in self.spec.features.values() if t.kind == "autoencoder"), FeatureTable(kind="autoencoder")
-        )
-        return self._trained_features(table)[1]
-
-    def _trained_features(self, table: FeatureTable) -> tuple[Path, Extractor]:
-        part = validate.made(features, table)
-        options, given = dict(validate.options_of(features, table)), ExtractorInputs()
-        if "generator" in features[table.kind].needs:
-            home, generator = self._trained_generator
-            options["generator"], given = home.name, ExtractorInputs(generator)
-        folder = stages.trained(self._context, table.kind, part, options)
-        return folder, part.load(folder, self.pool.shape, given)
-
-    def _recipe(self, table: FeatureTable, folder: Path) -> ExtractorRecipe:
-        """Return how another process opens a trained extractor."""
-        generator = None
-        if self.spec.generator and "generator" in features[table.kind].needs:
-            kind, options = self.spec.generator.kind, json.dumps(self.spec.generator.options, default=str)
-            generator = TrainedPart(kind, options, self._trained_generator[0].absolute())
-        extractor = TrainedPart(table.kind, json.dumps(table.options, default=str), folder.absolute())
-        return ExtractorRecipe(
-            (self.root / "pool").absolute(), extractor, generator, None, half=table.storage == "float16"
-        )
+    def extractor(self, table: FeatureTable) -> Extractor:
+        """Return the trained extractor that a table of the spec asks for."""
+        given = ExtractorInputs(self.generator) if needs_generator(table) else ExtractorInputs()
+        folder = self.parts.extractor(table).open()
+        opened: Extractor = validate.made(features, table).load(folder, self.pool.shape, given)
+        return opened
 
     def space(self, name: str) -> Space:
         """Return a feature space of the spec."""
         if name not in self._spaces:
             validate.check_features(self.spec, name)
             table = self.spec.features[name]
-            if "model" in features[table.kind].needs:
-                validate.made(features, table).load(
-                    Path(), self.pool.shape, ExtractorInputs()
-                )  # refuses: nothing is stored
-            folder, extractor = self._trained_features(table)
-            compression, recipe = Compression.of(table), self._recipe(table, folder)
-            space = stages.extracted(self._context, name, extractor, folder, compression, recipe)
-            self._spaces[name] = stages.extended(self._context, name, space, self._added, recipe)
+            if of_classifier(table):  # refuses: nothing is stored
+                validate.made(features, table).load(Path(), self.pool.shape, ExtractorInputs())
+            extractor, step = self.extractor(table), self.parts.features(name)
+            step.open()
+            space = prepare.opened_space(step, extractor, Compression.of(table))
+            self._spaces[name] = prepare.extended(space, tuple(more.open() for more in self.parts.additions(name)))
         return self._spaces[name]
 
     def index(self, name: str) -> Index:
         """Return the index over a feature space."""
         if name not in self._indexes:
-            space, spread = self.space(name), self._spread
-            self._indexes[name] = self._sharded(spread, space) if spread else self._indexed(self._context, space)
+            space, parts = self.space(name), self.parts
+            self._indexes[name] = parts.indexer().load(space.vectors, parts.index(name).open())
         return self._indexes[name]
 
-    def _indexed(self, context: PrepareContext, space: Space) -> Index:
-        table = self.spec.index
-        options = validate.options_of(indexes, table)
-        return stages.indexed(context, table.kind, validate.made(indexes, table), options, space)
-
-    def _sharded(self, spread: Callable[[Indexer], Sharded], space: Space) -> Index:
-        if space.more:
-            raise UserError(
-                f"{len(space.more)} additions",
-                rule="an index in parts is over a pool that has not grown",
-                hint="drop `spread`, or start a project with all images",
-            )
-        table, indexer = self.spec.index, spread(validate.made(indexes, self.spec.index))
-        options = {**validate.options_of(indexes, table), "parts": indexer.parts}
-        return stages.indexed(self._context, f"{table.kind}-in-parts", indexer, options, space)
-
     def passing(self, name: str, model: Model, meter: Meter, keeper: object) -> tuple[Space, Index]:
-        """Return a space that hangs on the present classifier and its index; their files go when `keeper` does.
+        """Return a space that depends on the present classifier, and its index; their files go when `keeper` does.
 
         Cost: a network evaluation for every image of the pool, and for those that PCA is fitted on.
         """
-        table = self.spec.features[name]
-        extractor = CountingExtractor(
-            validate.made(features, table).load(Path(), self.pool.shape, ExtractorInputs(model=model))
-        )
-        context = replace(stages.passing(self._context, keeper), pool=self.pool)
+        table, parts = self.spec.features[name], self.parts
+        part = validate.made(features, table)
+        extractor = CountingExtractor(part.load(Path(), self.pool.shape, ExtractorInputs(model=model)))
+        context = replace(prepare.passing(self.context, keeper), pool=self.pool)
         with meter.part("score"):
             compression = Compression.of(table)
-            space = stages.extracted(context, name, extractor, Path("present"), compression)
-            index = self._indexed(context, space)
+            step = prepare.extraction(context, name, lambda: extractor, Path("present"), compression)
+            step.make()
+            space = prepare.opened_space(step, extractor, compression)
+            index: Index = parts.indexer_of_round().load(space.vectors, parts.index_of_round(context, space).make())
         meter.evaluations += extractor.images
-        return replace(
-            space, extractor=CountingExtractor(space.extractor, meter)
-        ), index  # made-up images go through it next
+        # Synthetic images go through it next.
+        return replace(space, extractor=CountingExtractor(space.extractor, meter)), index
 
-    def own(self, name: str) -> Any:
+    def strategy_part(self, name: str) -> Any:
         """Return what a strategy prepares for itself."""
-        if name not in self._own:
-            table = validate.table_of(self.spec, name)
-            part, options = strategies[table.kind].bind(table.options), validate.options_of(strategies, table)
-            made_from = {key: options[key] for key in part.made_from}
-            self._own[name] = part.load(stages.trained(self._context, table.kind, part, made_from), self.pool.shape)
-        return self._own[name]
-
-    def oracle(self, part: str) -> Stored:
-        """Return the stored labels of "pool" or "test"."""
-        more = self._added if part == "pool" else []
-        return Stored.open(self.root / part).followed_by(*map(Stored.open, more))
-
-    @property
-    def _labelled(self) -> bool:
-        return LABELS in artifacts.manifest(self.root / "pool")["files"]
+        if name not in self._strategy_parts:
+            strategy = self._strategy(name)
+            folder = self.parts.strategy_part(strategy).open()
+            part = strategies[strategy.table.kind].bind(strategy.table.options)
+            self._strategy_parts[name] = part.load(folder, self.pool.shape)
+        return self._strategy_parts[name]
 
     @cached_property
     def teacher(self) -> TeacherModel:
-        """Who answers for made-up images: trained on every label of the pool that the project began with."""
-        oracle, part = Stored.open(self.root / "pool"), validate.made(oracles, self.spec.annotator)
-        labels = oracle.answer(np.arange(len(self.original)))
-        facts = {
-            "kind": self.spec.annotator.kind,
-            "options": validate.options_of(oracles, self.spec.annotator),
-            "pool": self.pool.fingerprint,
-            "labels": artifacts.manifest(self.root / "pool")["files"][LABELS]["sha256"],
-            "seed": self.spec.seed,
-        }
+        """Who answers for synthetic images: trained on every label of the pool that the project began with."""
+        folder, classes = self.parts.teacher().open(), Stored.open(self.root / "pool").classes
+        part = validate.made(oracles, self.spec.annotator)
+        opened: TeacherModel = part.load(folder, self.pool.shape, len(classes))
+        return opened
 
-        def fill(folder: Path) -> None:
-            with report_to(self.progress, "teacher"):
-                part.train(self.original, labels, len(oracle.classes), folder, self.spec.seed)
-
-        folder = stages.stage(self._context, "parts", self.spec.annotator.kind, facts, fill)
-        answering: TeacherModel = part.load(folder, self.pool.shape, len(oracle.classes))
-        return answering
+    # Strategies ------------------------------------------------------------------------------------------------------
 
     def plan(self, name: str, classes: tuple[str, ...], seed: int = 0, first: Chooser = draw) -> Plan:
         """Return a session's plan for one of the spec's strategies, or a registered one.
@@ -368,12 +270,15 @@ class Project:
         Args:
             first: chooses the first batch, unless the strategy's table names a strategy that does.
         """
-        table = validate.check(self.spec, [name])[name]
-        part, first_name = strategies[table.kind], table.first.kind if table.first else "random"
-        validate.check_classes(name, table, classes)
-        chooser, lines, first = part.bind(table.options), "lines" in part.provides, self._first(name, table) or first
-        learner = chooser.learner(self.tools(name)) if lines else self.learner(validate.needs_of(table))
-        return Plan(classes, learner, balanced(chooser, table.balance), name, seed, first, first_name, lines)
+        strategy = self._strategy(name)
+        strategy.check_classes(classes)
+        table, lines = strategy.table, "lines" in strategy.provides
+        chooser = strategies[table.kind].bind(table.options)
+        learner = chooser.learner(self.tools(name)) if lines else self.learner(strategy.needs)
+        chooses_first = self._first(strategy) or first
+        return Plan(
+            classes, learner, balanced(chooser, table.balance), name, seed, chooses_first, strategy.first, lines
+        )
 
     def learner(self, needs: frozenset[str] = frozenset()) -> Learner:
         """Return the spec's learner, as a strategy with these needs wants it."""
@@ -381,17 +286,16 @@ class Project:
         trained_by: Learner = learner.loss_predicting() if "loss" in needs else learner
         return trained_by
 
-    def _first(self, name: str, table: StrategyTable) -> Chooser | None:
-        if table.first is None:
+    def _first(self, strategy: ValidatedStrategy) -> Chooser | None:
+        table = strategy.table.first
+        if table is None:
             return None
-        part = strategies[table.first.kind]
-        space = validate.first_space_of(self.spec, name, table) if "features" in part.needs else ""
-        chooser, tools = part.bind(table.first.options), ProjectResources(self, name, space, part.needs)
+        part = strategies[table.kind]
+        chooser = part.bind(table.options)
+        tools = ProjectResources(self, strategy.name, strategy.first_space, part.needs)
         return lambda now, n, rng: chooser(replace(now, tools=tools), n, rng)
 
     def tools(self, name: str) -> ProjectResources:
         """Return what a strategy declared in its needs, each opened at its first use."""
-        table = validate.table_of(self.spec, name)
-        needs = validate.needs_of(table)
-        space = validate.space_of(self.spec, name, table) if "features" in needs else ""
-        return ProjectResources(self, name, space, needs)
+        strategy = self._strategy(name)
+        return ProjectResources(self, name, strategy.space, strategy.needs)

@@ -1,4 +1,4 @@
-"""What a strategy works with, each part opened at its first use."""
+"""The parts that a strategy works with, each opened at its first use."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ProjectResources:
 
     @property
     def _passing(self) -> bool:
-        """Whether the features hang on the present classifier."""
+        """Whether the features depend on the present classifier."""
         return bool(self.features) and "model" in features[self.project.spec.features[self.features].kind].needs
 
     def open(self) -> None:
@@ -62,17 +62,17 @@ class ProjectResources:
 
     @property
     def own(self) -> Any:
-        return self.project.own(self.strategy)
+        return self.project.strategy_part(self.strategy)
 
 
 class RoundResources:
-    """The tools of one round, in a feature space that hangs on its classifier and goes with it."""
+    """The tools of one round, in a feature space that depends on its classifier and is removed with it."""
 
     def __init__(self, tools: ProjectResources, model: Model, meter: Meter) -> None:
         self._tools, self._model, self._meter = tools, model, meter
 
     @cached_property
-    def _made(self) -> tuple[Space, Index]:
+    def _space_and_index(self) -> tuple[Space, Index]:
         return self._tools.project.passing(self._tools.features, self._model, self._meter, self)
 
     @property
@@ -81,15 +81,15 @@ class RoundResources:
 
     @property
     def extractor(self) -> Extractor:
-        return self._made[0].extractor
+        return self._space_and_index[0].extractor
 
     @property
     def vectors(self) -> StoredVectors | ConcatVectors:
-        return self._made[0].vectors
+        return self._space_and_index[0].vectors
 
     @property
     def index(self) -> Index:
-        return self._made[1]
+        return self._space_and_index[1]
 
     @property
     def own(self) -> Any:

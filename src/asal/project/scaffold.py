@@ -1,4 +1,4 @@
-"""A new project for one's own images."""
+"""Starts a project with a user's own images."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def start(folder: Path, images: Path, size: int, gray: bool) -> Path:
 
     file = folder / FILE
     if file.exists():
-        raise UserError(f"{file} is there", rule="a project is started once", hint="edit it, or choose another folder")
+        raise UserError(f"there is a project already: {file}", hint="edit that file, or choose another folder")
     if not images.is_dir():
-        raise UserError(f"there is none at {images}", rule="images lie in a folder", hint="check the path")
+        raise UserError(f"no folder at {images}", rule="images lie in a folder", hint="check the path")
     if size > 32 and size & (size - 1):
         raise UserError(
-            f"--size {size}",
-            rule="the generator draws squares of 8 to 32 pixels, or of 64, 128 …",
+            f"no generator makes images of {size} pixels",
+            rule="a generator makes squares of 8 to 32 pixels, or of 64, 128 …",
             hint="choose 28, 32, 64 or 128",
         )
     apart(folder, images)

@@ -1,16 +1,16 @@
-"""A TOML file, or a plain dict, → a validated and frozen spec. What the names mean, `asal.project.project` knows.
+"""A TOML file, or a plain dict, → a frozen spec of the right form. `asal.project.validate` checks what its names mean.
 
 name = "mnist-two"
 [source]      kind = "hub", and that source's options
 [pool]        how its images are split, kept and resized
 [generator]   kind = "wgan-gp", and its options
-[features.X]  one table for each space; `kind` is X where it is not said
+[features.X]  one table for each space; `kind` is X by default
 [index]       kind = "auto"
 [learner]     kind = "linear"
-[reference]   trains the learner on every label too, for the line at the top; with options that then differ
-[annotator]   kind = "teacher": who answers for made-up images where no person does
+[reference]   trains the learner on every label too, for the fully supervised line; with options that then differ
+[annotator]   kind = "teacher": who labels synthetic images where no person does
 [protocol]    initial, batch and budget, in labels
-[strategies.X]  one table for each; `kind` is X where it is not said
+[strategies.X]  one table for each; `kind` is X by default, or "package.module:function"
 [labelling]   how people label
 """
 
@@ -20,6 +20,7 @@ import tomllib
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal
 
 import tomli_w
@@ -49,10 +50,11 @@ class _Table(BaseModel):
 
 
 class _OptionsTable(_Table):
-    """A table whose own keys are few; all others are options of something that `asal.project.project` knows."""
+    """A table with few keys of its own; all others are options of the part that its `kind` names."""
 
     options: dict[str, Any] = {}
-    untold: ClassVar[frozenset[str]] = frozenset()  # keys that a dump leaves out where they are off
+    omitted_if_off: ClassVar[frozenset[str]] = frozenset()  # keys that a dump leaves out where they are off
+    aliases: ClassVar[Mapping[str, str]] = MappingProxyType({})  # keys of earlier versions, and what they are now
 
     @model_validator(mode="before")
     @classmethod
@@ -60,24 +62,25 @@ class _OptionsTable(_Table):
         """Put every key that is not the table's own among the options."""
         if not isinstance(given, Mapping):
             return given
+        given = {cls.aliases.get(key, key): value for key, value in given.items()}
         own = {key: value for key, value in given.items() if key in cls.model_fields and key != "options"}
         return {**own, "options": {key: value for key, value in given.items() if key not in own}}
 
     @model_serializer(mode="wrap")
     def _spread(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Write the options where they were read: beside the table's own keys."""
-        whole = dump(self)
-        options = whole.pop("options", {})  # a dump may leave defaults out
-        return {**{key: value for key, value in whole.items() if value or key not in self.untold}, **options}
+        table = dump(self)
+        options = table.pop("options", {})  # a dump may leave defaults out
+        return {**{key: value for key, value in table.items() if value or key not in self.omitted_if_off}, **options}
 
 
 def _by_kind(given: Any) -> Any:
-    """Take a part's name for its table: `first = "typiclust"`."""
+    """Read a part's name as its table: `first = "typiclust"`."""
     return {"kind": given} if isinstance(given, str) else given
 
 
 class PartTable(_OptionsTable):
-    """A part by its kind, with the options that were given outright."""
+    """A part by its kind, with the options that the spec gives."""
 
     kind: str
 
@@ -92,11 +95,11 @@ class SplitTable(_Table):
 
 
 class PoolTable(_Table):
-    """Which of the source's images are taken, and in what form."""
+    """Which of the source's images are taken in, and in what form."""
 
     split: SplitTable = SplitTable()
-    keep: tuple[str, ...] = ()  # classes; all where none is named
-    size: Count | None = None  # pixels; the images' own where not said
+    keep: tuple[str, ...] = ()  # classes; all by default
+    size: Count | None = None  # pixels; the images' own by default
     gray: bool = False
 
 
@@ -115,9 +118,11 @@ class StrategyTable(PartTable):
     first: Annotated[PartTable | None, BeforeValidator(_by_kind)] = (
         None  # chooses the first batch, without a classifier
     )
-    sure: Annotated[float, Field(ge=0, le=1)] = 0.0  # below such confidence an annotator cannot tell a made-up image
+    # With less confidence than this, an annotator cannot tell what a synthetic image shows.
+    min_confidence: Annotated[float, Field(ge=0, le=1)] = 0.0
     balance: Annotated[int, Field(ge=0)] = 0  # times as many picks, of which the rarest classes' are taken; 0 is off
-    untold = frozenset({"balance"})  # or run folders of before there was such a key would belong to other specs
+    omitted_if_off = frozenset({"balance"})  # or run folders from before there was such a key would be of other specs
+    aliases = MappingProxyType({"sure": "min_confidence"})
 
 
 class ReferenceTable(_OptionsTable):
@@ -132,7 +137,7 @@ class ProtocolTable(_Table):
     initial: Count = 10
     batch: Count = 10
     budget: Count = 200
-    score: str = "entropy"  # what the new picks are measured by, whatever chose them
+    score: str = "entropy"  # measures the picks of every strategy alike
     draw: Literal["covering", "random"] = "covering"  # the initial images: drawn until every class is there, or once
 
     @model_validator(mode="after")
@@ -143,13 +148,13 @@ class ProtocolTable(_Table):
 
 
 class LabellingTable(_Table):
-    """How people label. Nothing of it changes what is prepared, or what a run with stored labels is."""
+    """How people label. None of it changes what is prepared, or a run with stored labels."""
 
-    classes: tuple[str, ...] = ()  # their names; those that came with the images where none is given
-    record: str = ""  # a file or a database URL; labels.db in the project where nothing is given
-    strategy: str = ""  # the spec's first one where none is named
+    classes: tuple[str, ...] = ()  # their names; by default those that came with the images
+    record: str = ""  # a file or a database URL; by default labels.db in the project
+    strategy: str = ""  # by default the spec's first
     pace: Literal["ahead", "strict"] = "ahead"  # strict: the next batch is chosen when every answer is in
-    overlap: Count = 1  # people who are to answer an image, each on their own
+    overlap: Count = 1  # people who label the same image, independently
     share: Annotated[float, Field(ge=0, le=1)] = 1.0  # of the images, to which `overlap` applies
     lease: Annotated[float, Field(ge=5)] = 120.0  # seconds until an image goes to somebody else
     grid: Annotated[int, Field(ge=1, le=100)] = 24  # images on a page of the grid
@@ -190,8 +195,11 @@ class Spec(_Table):
 
     @property
     def hash(self) -> str:
-        """12 hex digits that change with any setting of a run."""
-        return fingerprint(self.model_dump(mode="json", exclude={"labelling"}))
+        """12 hex digits that change with any setting of a run; the same for a spec of an earlier version."""
+        facts = self.model_dump(mode="json", exclude={"labelling"})
+        for table in facts["strategies"].values():
+            table["sure"] = table.pop("min_confidence")  # what it was called when the first runs were done
+        return fingerprint(facts)
 
 
 def parse(given: Mapping[str, Any], place: str = "the spec") -> Spec:
@@ -231,7 +239,7 @@ def load(path: Path) -> Spec:
             hint="check the path, or make a project with `asal init`",
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: {error}", rule="a spec is written in TOML", hint="mend that line") from None
+        raise UserError(f"{file} is not valid TOML: {error}", hint="correct that line") from None
 
 
 def to_toml(table: Mapping[str, Any]) -> str:

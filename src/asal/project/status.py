@@ -1,4 +1,4 @@
-"""What a project folder holds, and whether it is whole."""
+"""What a project folder holds, and whether every file is as it was written."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from functools import partial
 from pathlib import Path
 
 from asal.data.concat_pool import ADDITIONS
-from asal.errors import DamageError, UserError, without_secrets
+from asal.errors import DamageError, UserError, counted, without_secrets
+from asal.project.folder import IMAGES, ProjectFolder
 from asal.project.spec import FILE, load
 from asal.runtime import artifacts
 from asal.session.events import Record
@@ -16,12 +17,11 @@ from asal.session.state import State, fold
 from asal.session.synthetic_pool import decoded
 
 DERIVED = ("parts", "features", "indexes")
-IMAGES = ("pool", "validation", "test")
 LABELS = "labels.db"  # a project's record, where its spec names no other
 
 
 def folders(root: Path) -> Iterator[Path]:
-    """Yield every derived folder of a project, whole or half-made; of a derived folder, that one alone."""
+    """Yield every derived folder of a project, complete or not; of a derived folder, that one alone."""
     if artifacts.is_whole(root):
         yield root
         return
@@ -39,52 +39,53 @@ def summary(root: Path) -> list[tuple[str, str, str]]:
         UserError: there is no such folder.
     """
     if not root.is_dir():
-        raise UserError(f"there is none at {root}", rule="a project is a folder", hint="check the path")
+        raise UserError(f"no folder at {root}", rule="a project is a folder", hint="check the path")
     rows = []
     for folder in folders(root):
         name = str(folder.relative_to(root))
         if not artifacts.is_whole(folder) or folder.suffix == ".partial":
-            word = "add" if folder.parent.name == ADDITIONS else "prepare"
-            rows.append((name, "cut short", f"goes on with the next `asal {word}`"))
+            command = "add" if folder.parent.name == ADDITIONS else "prepare"
+            rows.append((name, "unfinished", f"the next `asal {command}` goes on with it"))
             continue
         try:
-            rows.append((name, "whole", _contents(folder)))
+            rows.append((name, "complete", _contents(folder)))
         except UserError as error:
             rows.append((name, "damaged", error.got))
     return rows + _labels(root)
 
 
 def _labels(root: Path) -> list[tuple[str, str, str]]:
-    """Tell of what people answered, where they did."""
-    if (place := _place(root)) is None:
+    """Return the row of the record, where there is one."""
+    if (place := _record_place(root)) is None:
         return []
     name = place.name if isinstance(place, Path) else without_secrets(place)
     try:
         with Record.open(place) as record:
             state = fold(State(), record.read())
     except UserError as error:
-        return [(name, "damaged" if isinstance(error, DamageError) else "not to be had", error.got)]
+        return [(name, "damaged" if isinstance(error, DamageError) else "not readable", error.got)]
     people = len({by for by in state.authors.values() if by})
     by = f" by {people} {'person' if people == 1 else 'people'}" if people else ""
-    told = f"{len(state.answers):,} labels{by}, {len(state.skips):,} nobody could tell, {len(state.waiting):,} open"
-    return [(name, "whole", told)]
+    labels = counted(len(state.answers), "label")
+    detail = f"{labels}{by}, {len(state.skips):,} nobody could tell, {len(state.waiting):,} open"
+    return [(name, "complete", detail)]
 
 
 def _contents(folder: Path) -> str:
     artifacts.verify(folder, contents_up_to=0)  # the sizes: `doctor` reads every byte
     files = artifacts.manifest(folder)["files"]
     megabytes = sum(entry["bytes"] for entry in files.values()) / 1e6
-    return f"{len(files)} files, {megabytes:,.1f} MB{_quality(folder)}{_images(folder)}"
+    return f"{counted(len(files), 'file')}, {megabytes:,.1f} MB{_quality(folder)}{_images(folder)}"
 
 
 def _quality(folder: Path) -> str:
     path = folder / "quality.json"
     if not path.exists():
         return ""
-    said = artifacts.read_json(path)
-    if said["frechet"] is None:
+    quality = artifacts.read_json(path)
+    if quality["frechet"] is None:
         return "; too few images for a Fréchet distance"
-    return f"; Fréchet distance {said['frechet']:.2f}, of real images {said['frechet_real']:.2f}"
+    return f"; Fréchet distance {quality['frechet']:.2f}, of real images {quality['frechet_real']:.2f}"
 
 
 def _images(folder: Path) -> str:
@@ -95,9 +96,9 @@ def _images(folder: Path) -> str:
 
     pool, stored = open_pool(folder), StoredPool.open(folder)
     height, width, channels = pool.shape
-    made_of = f", made of {len(stored):,}" if len(pool) > len(stored) else ""
+    base = f", augmented from {len(stored):,}" if len(pool) > len(stored) else ""
     unread = f", {stored.unreadable:,} unreadable ({folder / 'unreadable.csv'})" if stored.unreadable else ""
-    return f"; {len(pool):,} images of {height} × {width} × {channels}{made_of}{unread}"
+    return f"; {counted(len(pool), 'image')} of {height} × {width} × {channels}{base}{unread}"
 
 
 def damage(root: Path) -> list[UserError]:
@@ -107,22 +108,22 @@ def damage(root: Path) -> list[UserError]:
         UserError: there is no such folder.
     """
     summary(root)
-    found: list[UserError] = []
+    wrong: list[UserError] = []
     for folder in finished(root):
         try:
-            found += [artifacts.damaged(path, what) for path, what in artifacts.faults(folder)]
-        except UserError as error:  # its manifest is none
-            found.append(error)
+            wrong += [artifacts.damaged(path, what) for path, what in artifacts.faults(folder)]
+        except UserError as error:  # its manifest cannot be read
+            wrong.append(error)
     checks: list[Callable[[], object]] = []
     if (root / FILE).exists():
         checks.append(partial(load, root))
-    checks.append(partial(_readable, root))
-    for look in checks:
+    checks.append(partial(_read_record, root))
+    for check in checks:
         try:
-            look()
+            check()
         except UserError as error:
-            found.append(error)
-    return found
+            wrong.append(error)
+    return wrong
 
 
 def finished(root: Path) -> Iterator[Path]:
@@ -130,8 +131,8 @@ def finished(root: Path) -> Iterator[Path]:
     yield from (path for path in folders(root) if artifacts.is_whole(path) and path.suffix != ".partial")
 
 
-def mend(root: Path) -> list[Path]:
-    """Take away the files that are not as they were written, so that `asal prepare` makes these anew and no others.
+def repair(root: Path) -> list[Path]:
+    """Remove the files that are not as they were written, so that `asal prepare` makes these again and no others.
 
     Args:
         root: a project folder, or one of its derived folders.
@@ -142,22 +143,24 @@ def mend(root: Path) -> list[Path]:
     summary(root)
     home = next((path for path in (root, *root.absolute().parents) if (path / FILE).exists()), root)
     with artifacts.alone(home):
-        gone = []
+        removed = []
         for folder in finished(root):
-            with suppress(DamageError):  # a manifest that is none tells nothing of the others
-                gone += artifacts.mend(folder)
-    return gone
+            with suppress(DamageError):  # a manifest that cannot be read says nothing of the other files
+                removed += artifacts.mend(folder)
+    return removed
 
 
-def _place(root: Path) -> str | Path | None:
+def _record_place(root: Path) -> str | Path | None:
     """Return where a project's record is, or None where there is none yet."""
-    place = load(root).labelling.place(root) if (root / FILE).exists() else root / LABELS
-    return None if isinstance(place, Path) and not place.exists() else place
+    if not (root / FILE).exists():
+        return root / LABELS if (root / LABELS).exists() else None
+    folder = ProjectFolder.open(root)
+    return folder.record_place if folder.has_record else None
 
 
-def _readable(root: Path) -> None:
-    if (place := _place(root)) is None:
+def _read_record(root: Path) -> None:
+    if (place := _record_place(root)) is None:
         return
     with Record.open(place) as record:
-        for made in fold(State(), record.read()).made.values():
-            decoded(made.picture)
+        for synthetic in fold(State(), record.read()).made.values():
+            decoded(synthetic.picture)

@@ -1,8 +1,9 @@
-"""A spec held against the parts as they are: refuse in the first second what could not work after hours."""
+"""Checks a spec against the registered parts: refuses in the first second what would fail after hours."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from asal.core import Learner
@@ -30,14 +31,65 @@ REGISTRIES: Mapping[str, Registry] = {
 }
 
 OF_LEARNER = {  # what a strategy may need of the classifier, and why
-    "gradient": "climbs a score by gradient, so its classifier must have one",
-    "linear": "asks for images near a plane, which stands still only where a linear classifier's features do",
-    "loss": "asks where the classifier expects to be wrong, so it must foretell its loss",
+    "gradient": "follows the gradient of a score, so its classifier must have one",
+    "linear": "asks for images near a hyperplane, so its classifier must be linear in features that do not change",
+    "loss": "asks where the classifier expects to be wrong, so the classifier must predict its loss",
 }
 
 
-def check(spec: Spec, chosen: Sequence[str] | None = None) -> dict[str, StrategyTable]:
-    """Refuse whatever cannot work, and return the chosen strategies' tables.
+@dataclass(frozen=True)
+class ValidatedStrategy:
+    """A strategy of a spec that has been checked: its table, what it needs, and where it works."""
+
+    name: str
+    table: StrategyTable
+    needs: frozenset[str]
+    provides: frozenset[str]
+    space: str  # the feature space that it matches in; "" where it needs none
+    first_space: str  # the one that the first batch is chosen in; "" where that needs none
+
+    @property
+    def first(self) -> str:
+        """The strategy that chooses the first batch."""
+        return self.table.first.kind if self.table.first else "random"
+
+    def check_classes(self, classes: Sequence[str]) -> None:
+        """Refuse a strategy for two classes where there are more.
+
+        Raises:
+            UserError: there are not two.
+        """
+        check_classes(self.name, self.table, classes)
+
+
+@dataclass(frozen=True)
+class ValidatedSpec:
+    """A spec that has been checked against the parts as they are: made once in a command, and passed on.
+
+    Args:
+        strategies: those that were chosen, by name.
+    """
+
+    spec: Spec
+    strategies: Mapping[str, ValidatedStrategy]
+
+    @property
+    def tables(self) -> dict[str, StrategyTable]:
+        """The tables of the chosen strategies."""
+        return {name: strategy.table for name, strategy in self.strategies.items()}
+
+    def including(self, names: Iterable[str]) -> ValidatedSpec:
+        """Return the same with more strategies; what has been checked is not checked again.
+
+        Raises:
+            UserError: an unknown strategy, or one whose needs the spec does not meet.
+        """
+        more = {name: _validated(self.spec, name) for name in names if name not in self.strategies}
+        return replace(self, strategies={**self.strategies, **more}) if more else self
+
+
+def check(spec: Spec, chosen: Sequence[str] | None = None) -> ValidatedSpec:
+    """Refuse whatever cannot work, and return the spec as checked, with the chosen strategies.
 
     Args:
         chosen: names of the spec's strategies, or of registered ones with their defaults; None takes the spec's.
@@ -46,25 +98,32 @@ def check(spec: Spec, chosen: Sequence[str] | None = None) -> dict[str, Strategy
         UserError: an unknown part or option, or a strategy whose needs the spec does not meet.
     """
     for registry, table in ((sources, spec.source), (indexes, spec.index), (learners, spec.learner)):
-        made(registry, table)  # a learner of one's own is looked up when it is made
+        made(registry, table)  # a learner given by its path is looked up when it is made
     if spec.generator is not None:
         options_of(generators, spec.generator)
     supervised(spec)
     options_of(oracles, spec.annotator)
     if "images" not in oracles[spec.annotator.kind].provides:
-        raise unknown("annotator of made-up images", spec.annotator.kind, _able(oracles, "images"))
+        raise unknown("annotator of synthetic images", spec.annotator.kind, _able(oracles, "images"))
     for name in spec.features:
         check_features(spec, name)
     if needs := scores[spec.protocol.score].needs:
         raise UserError(
-            f"score = '{spec.protocol.score}', which needs a {', '.join(needs)}",
-            rule="new picks are measured by a score of every classifier's probabilities",
+            f"score = '{spec.protocol.score}' under [protocol] needs a {', '.join(sorted(needs))}",
+            rule="picks are measured by a score of the classifier's probabilities, whatever the classifier",
             hint="set `score` under [protocol] to 'entropy'",
         )
-    tables = {name: table_of(spec, name) for name in (chosen if chosen is not None else spec.strategies)}
-    for name, table in tables.items():
-        _check_strategy(spec, name, table)
-    return tables
+    return ValidatedSpec(spec, {}).including(spec.strategies if chosen is None else chosen)
+
+
+def _validated(spec: Spec, name: str) -> ValidatedStrategy:
+    table = table_of(spec, name)
+    _check_strategy(spec, name, table)
+    needs = needs_of(table)
+    space = space_of(spec, name, table) if "features" in needs else ""
+    at_first = table.first is not None and "features" in strategies[table.first.kind].needs
+    first_space = first_space_of(spec, name, table) if at_first else ""
+    return ValidatedStrategy(name, table, needs, strategies[table.kind].provides, space, first_space)
 
 
 def options_of(registry: Registry, table: PartTable) -> dict[str, Any]:
@@ -132,15 +191,14 @@ def check_classes(name: str, table: StrategyTable, classes: Sequence[str]) -> No
     """Refuse a strategy for two classes where there are more."""
     if "two classes" in strategies[table.kind].needs and len(classes) != 2:
         raise UserError(
-            f"{len(classes)} of them",
-            rule=f"strategy '{name}' draws lines between two classes",
-            hint="leave it out, or keep two classes under [pool]",
+            f"strategy '{name}' is for two classes, and there are {len(classes)}",
+            hint="leave it out, or keep two classes with `keep` under [pool]",
         )
 
 
 def unmet(who: str, what: str, hint: str) -> UserError:
     """Return the error for a need that a spec does not meet."""
-    return UserError("the spec has none", rule=f"{who} needs {what}", hint=f"add {hint}")
+    return UserError(f"{who} needs {what}, and the spec has none", hint=f"add {hint}")
 
 
 def _check_strategy(spec: Spec, name: str, table: StrategyTable) -> None:
@@ -153,17 +211,22 @@ def _check_strategy(spec: Spec, name: str, table: StrategyTable) -> None:
         _check_learner(spec, name, needs)
     _check_first(spec, name, table)
     _check_size(spec, name, table)
-    if table.balance and "images" in strategies[table.kind].provides:
+    _check_synthetic(name, table)
+
+
+def _check_synthetic(name: str, table: StrategyTable) -> None:
+    synthetic = "images" in strategies[table.kind].provides
+    if table.balance and synthetic:
         raise UserError(
-            f"strategy '{name}', which makes images up",
-            rule="`balance` chooses the picks of rare classes, and synthetic images have no class yet",
+            f"`balance` does not go with strategy '{name}', which asks about synthetic images",
+            rule="`balance` prefers picks of rare classes, and synthetic images have no class yet",
             hint=f"drop `balance` under [strategies.{name}]",
         )
-    if table.sure and "images" not in strategies[table.kind].provides:
+    if table.min_confidence and not synthetic:
         raise UserError(
-            f"strategy '{name}', which asks about the pool's",
-            rule="`sure` is about made-up images, whose answers nobody has stored",
-            hint=f"drop `sure` under [strategies.{name}]",
+            f"`min_confidence` does not go with strategy '{name}', which asks about the pool's images",
+            rule="`min_confidence` is about synthetic images, for which no labels are stored",
+            hint=f"drop `min_confidence` under [strategies.{name}]",
         )
 
 
@@ -174,8 +237,8 @@ def _check_size(spec: Spec, name: str, table: StrategyTable) -> None:
     if size is not None and size <= batch:
         times = f" × balance = {table.balance}" if table.balance else ""
         raise UserError(
-            f"{part.roles['subset']} = {size} of strategy '{name}', and batch = {spec.protocol.batch}{times}",
-            rule="what a batch is chosen from is larger than the batch, or the choice is a random one",
+            f"strategy '{name}' has {part.roles['subset']} = {size}, no more than batch = {spec.protocol.batch}{times}",
+            rule="a batch is chosen from more images than it has, or the choice is random",
             hint=f"raise `{part.roles['subset']}` under [strategies.{name}], or lower `batch` under [protocol]",
         )
 
@@ -185,8 +248,9 @@ def _check_space(spec: Spec, name: str, space: str, needs: frozenset[str]) -> No
     table = spec.features[space]
     if "latents" in needs and ("latents" not in features[table.kind].provides or table.dimensions):
         raise UserError(
-            f"'{space}', of kind '{table.kind}' with dimensions = {table.dimensions}",
-            rule=f"strategy '{name}' draws from the features it works in, so they must be whole latents",
+            f"strategy '{name}' cannot work in the features '{space}': kind '{table.kind}', "
+            f"dimensions = {table.dimensions}",
+            rule="it turns features back into images, so they must be the generator's latents, uncompressed",
             hint="use a space of kind 'latent' with dimensions = 0",
         )
 
@@ -194,18 +258,15 @@ def _check_space(spec: Spec, name: str, space: str, needs: frozenset[str]) -> No
 def _check_learner(spec: Spec, name: str, needs: frozenset[str]) -> None:
     for need, why in OF_LEARNER.items():
         if need in needs and need not in learners[spec.learner.kind].provides:
-            able = ", ".join(_able(learners, need))
             raise UserError(
-                f"the learner '{spec.learner.kind}', which has none"
-                if need == "gradient"
-                else f"the learner '{spec.learner.kind}', which does not",
-                rule=f"strategy '{name}' {why}",
-                hint=f"use one of {able}, or another strategy",
+                f"strategy '{name}' does not go with the learner '{spec.learner.kind}'",
+                rule=f"'{name}' {why}",
+                hint=f"use a learner of {', '.join(_able(learners, need))}, or another strategy",
             )
 
 
 def _able(registry: Registry, need: str) -> list[str]:
-    """Return the parts that provide it."""
+    """Return the names of the parts that provide something."""
     return [name for name in registry if need in registry[name].provides]
 
 

@@ -28,6 +28,11 @@ class Device:
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     count: int = 1
 
+    def name(self) -> str:
+        """Return what it is called, such as "cpu", "cuda", or "2 × cuda"."""
+        kind = here().type if self.accelerator == "auto" else self.accelerator
+        return kind if self.count == 1 else f"{self.count} × {kind}"
+
     def fabric(self, precision: Precision) -> Fabric:
         """Return the Fabric that places tensors, casts, and joins the processes of several devices."""
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it tells of its precision on every start

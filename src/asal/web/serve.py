@@ -185,12 +185,12 @@ def order_of(root: Path, spec: Spec, strategy: str, seed: int, threads: int | No
     Raises:
         UserError: whatever is wrong with the spec.
     """
-    from asal.project.validate import check, check_classes, table_of
+    from asal.project.validate import check
 
     chosen = strategy or spec.labelling.strategy or next(iter(spec.strategies), "asal")
-    check(spec, [chosen])
+    validated = check(spec, [chosen])
     if spec.labelling.classes:
-        check_classes(chosen, table_of(spec, chosen), spec.labelling.classes)
+        validated.strategies[chosen].check_classes(spec.labelling.classes)
     return WorkerConfig(root, spec, chosen, seed, threads)
 
 

@@ -37,11 +37,13 @@ def test_entry_points_keep_their_groups_wherever_the_packages_lie() -> None:
 
 def test_check_returns_the_chosen_tables(spec: Callable[..., Any]) -> None:
     tiny = parse(spec())
-    assert list(check(tiny)) == ["random", "uncertainty", "subset", "asal"]
-    assert check(tiny, ["subset"]) == {"subset": tiny.strategies["subset"]}
+    assert list(check(tiny).strategies) == ["random", "uncertainty", "subset", "asal"]
+    assert check(tiny, ["subset"]).tables == {"subset": tiny.strategies["subset"]}
     bare = parse(spec(strategies=None))
-    assert check(bare) == {}
-    assert check(bare, ["subset"]) == {"subset": StrategyTable(kind="subset")}, "a registered one, with its defaults"
+    assert check(bare).tables == {}
+    assert check(bare, ["subset"]).tables == {"subset": StrategyTable(kind="subset")}, (
+        "a registered one, with its defaults"
+    )
 
 
 NO_OPTIONS = {"l2": None, "iterations": None}  # of the tiny spec's linear learner
@@ -63,7 +65,7 @@ LACKING: dict[str, dict[str, Any]] = {
 def test_every_strategy_is_checked_against_its_needs(name: str, spec: Callable[..., Any]) -> None:
     needs = REGISTRIES["strategies"][name].needs
     met = {key: value for need in needs for key, value in MET.get(need, {}).items()}
-    assert check(parse(spec(**met)), [name])
+    assert check(parse(spec(**met)), [name]).tables
     for need, changes in LACKING.items():
         poor = parse(spec(strategies=None, **{**met, **changes}))
         if need in needs:

@@ -58,7 +58,7 @@ def test_what_is_written_can_be_read_wherever_it_lies(place: str, asal: Any, tmp
     spec = load(project)
     assert spec.source.options == {"path": str(images)} and spec.name == "project-of-mine"
     assert spec.pool.size == 16 and not spec.pool.gray
-    assert set(check(spec)) == {"asal", "random", "subset"}
+    assert set(check(spec).tables) == {"asal", "random", "subset"}
 
 
 def test_from_a_folder_of_pictures_to_a_batch(asal: Any, start: Any, tmp_path: Path) -> None:

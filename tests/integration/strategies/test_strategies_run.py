@@ -35,7 +35,7 @@ LINEAR: dict[str, Any] = {
     "reference": {"l2": 0.001, "seeds": 2},
     "strategies": {
         "asal": None, "subset": None, "uncertainty": None,
-        "gaal": {"steps": 3}, "gaal-sure": {"kind": "gaal", "steps": 3, "sure": 0.999},
+        "gaal": {"steps": 3}, "gaal-sure": {"kind": "gaal", "steps": 3, "min_confidence": 0.999},
         "adba": {"points": 4, "features": "latent"}, "margin-svm": {}, "hyperplane-hash": {"tables": 4},
         "asal-classifier": {"kind": "asal", "features": "classifier", "steps": 3, "paper": True},
         "typical-first": {"kind": "random", "first": "typiclust", "features": "autoencoder"},

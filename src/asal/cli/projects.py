@@ -1,0 +1,191 @@
+"""`asal init | prepare | add | status | doctor | list`: a project folder, and what is in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+from rich.table import Table
+
+from asal.cli.common import CORES, ProjectOption, SpecPath, console, print_lines, root_of
+from asal.cli.errors import print_error
+from asal.errors import counted, unknown
+
+if TYPE_CHECKING:
+    from asal.project.preparer import PlannedStep
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(help="The project folder to make.")],
+    images: Annotated[Path, typer.Option("--images", help="A folder of image files; sub-folders are classes, if any.")],
+    size: Annotated[int, typer.Option("--size", min=8, help="Pixels; images are resized and cropped to squares.")] = 64,
+    gray: Annotated[bool, typer.Option("--gray", help="One channel instead of three.")] = False,
+) -> None:
+    """Start a project with your own images: writes FOLDER/asal.toml, which explains every setting."""
+    from asal.project.scaffold import start
+
+    written = start(folder, images, size, gray)
+    console.print(f"Wrote {written}. Next: asal prepare {quote(str(folder))}", highlight=False, soft_wrap=True)
+
+
+def prepare(
+    spec: SpecPath,
+    project: ProjectOption = None,
+    devices: Annotated[
+        int, typer.Option("--devices", min=1, help="GPUs, or processes, to train the generator on.")
+    ] = 1,
+    engine: Annotated[
+        str, typer.Option("--engine", help="What extracts features: local (processes) or ray.")
+    ] = "local",
+    workers: Annotated[
+        int,
+        typer.Option(
+            "--workers",
+            min=0,
+            help="Shards at a time, each with one thread. [default: one for each core, one where there is a GPU; with "
+            "ray, as many as the cluster has room for]",
+            show_default=False,
+        ),
+    ] = 0,
+    address: Annotated[
+        str,
+        typer.Option("--address", help="Address of a Ray cluster; auto finds this machine's, local starts one."),
+    ] = "auto",
+    cpus: Annotated[float, typer.Option("--cpus", min=0, help="CPUs that a shard reserves on a Ray cluster.")] = 1,
+    gpus: Annotated[float, typer.Option("--gpus", min=0, help="GPUs, likewise; 0.25 lets four shards share one.")] = 0,
+    storage: Annotated[
+        str,
+        typer.Option(
+            "--storage",
+            help="A URL where the cluster's machines exchange files if they share no disk, such as s3://bucket/folder "
+            "or sftp://machine/folder.",
+        ),
+    ] = "",
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="List the steps, what is there already and how long the rest takes; make nothing."
+        ),
+    ] = False,
+) -> None:
+    """Take the images in, train the generator and the encoders, store the features, build the index.
+
+    Each is done once: what is there is kept, and what was interrupted goes on. **--dry-run** lists the steps.
+
+    Features are extracted shard by shard, by several processes at a time (**--workers**) or by the machines of a Ray
+    cluster (**--engine ray**), with the same bytes as result. See docs/how-to/a-cluster.md.
+
+    For example: `asal prepare SPEC --dry-run`, `asal prepare SPEC --engine ray --address 10.0.0.1:6379`
+    """
+    from asal.cli.progress import show_progress
+    from asal.project.preparer import Preparer
+    from asal.project.project import Project
+    from asal.project.spec import load
+    from asal.runtime.devices import Device
+    from asal.runtime.engine.choice import chosen
+
+    settings = load(spec)
+    root = root_of(spec, project, settings.name)
+    if dry_run:
+        _print_plan(Preparer(Project(root, settings, Device(count=devices))).plan())
+        return
+    who = chosen(engine, workers, address, cpus, gpus)
+    with show_progress(console) as progress:
+        Preparer(Project(root, settings, Device(count=devices), progress, who, storage)).run()
+    status(root)
+
+
+def _print_plan(plan: Sequence[PlannedStep]) -> None:
+    table = Table("step", "makes", "status", "time", box=None, pad_edge=False)
+    for step in plan:
+        table.add_row(step.name, step.makes, step.status, str(step.estimate))
+    console.print(table)
+
+
+def add(
+    spec: SpecPath,
+    images: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--images", help="A folder of image files. [default: the spec's source, read again]"),
+    ] = None,
+    project: ProjectOption = None,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that read images.")] = CORES,
+) -> None:
+    """Add new images to a project, with ids that follow the present ones; then **prepare** again.
+
+    An image is new if the project does not know its key, such as a file's path below the images' folder. Images that a
+    split left out (**train = 5000** of more) are new as well. All of them go to the pool, and the next batch may ask
+    for them. What was trained is kept; features are computed for the new images alone, and the index grows by them.
+    Start a new project when new images no longer look like those that the generator was trained on.
+    """
+    from asal.cli.progress import show_progress
+    from asal.data.sources.folder import Folder
+    from asal.project.project import Project
+    from asal.project.spec import load
+    from asal.runtime.engine.choice import chosen
+
+    settings = load(spec)
+    root = root_of(spec, project, settings.name)
+    with show_progress(console) as progress:
+        opened = Project(root, settings, progress=progress, engine=chosen("local", workers))
+        found = opened.add(Folder(str(images)) if images else None)
+    others = f", {found.others:,} of other classes" if found.others else ""
+    then = f"Next: asal prepare {quote(str(root))}" if found.new else "Nothing has changed."
+    new = counted(found.new, "new image")
+    console.print(f"{new}; {found.known:,} known{others}. {then}", highlight=False, soft_wrap=True)
+
+
+def list_parts(kind: Annotated[str, typer.Argument(help="One kind, such as strategies. [default: all]")] = "") -> None:
+    """List the parts of every kind, one line each."""
+    from asal.project.validate import REGISTRIES
+
+    if kind and kind not in REGISTRIES:
+        raise unknown("kind of parts", kind, REGISTRIES)
+    for title, registry in REGISTRIES.items():
+        if kind in ("", title):
+            table = Table("name", "what it is", title=title, title_justify="left", box=None, pad_edge=False)
+            for name in registry:
+                table.add_row(name, registry[name].summary)
+            console.print(table, *map(str, registry.failed), "")
+
+
+def status(folder: Annotated[Path, typer.Argument(help="A project folder.", metavar="PROJECT")] = Path()) -> None:
+    """Show what a project folder holds: images, parts, features, labels, and what is unfinished."""
+    from asal.project.status import summary
+
+    table = Table("folder", "state", "what is in it", box=None, pad_edge=False)
+    for row in summary(folder):
+        table.add_row(*row)
+    console.print(table if table.row_count else f"There is nothing in {folder} that asal made.")
+
+
+def doctor(
+    folder: Annotated[Optional[Path], typer.Argument(help="A project folder to check byte by byte.")] = None,  # noqa: UP045
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="Remove damaged files: the next `asal prepare` makes them again, and only them."),
+    ] = False,
+    mend: Annotated[bool, typer.Option("--mend", hidden=True)] = False,  # what --repair was called
+) -> None:
+    """Show what is installed and which device is used; check every file of a project folder."""
+    from asal.project import status
+    from asal.runtime import environment
+    from asal.runtime.devices import here
+
+    facts = environment.facts()
+    for name, value in {**facts["versions"], **facts["hardware"], "device": here(), "commit": facts["commit"]}.items():
+        console.print(f"{name:18} {value if value is not None else 'not found'}", highlight=False)
+    wrong = status.damage(folder) if folder else []
+    for error in wrong:
+        print_error(error)
+    if folder:
+        removed = status.repair(folder) if repair or mend else []
+        again = "`asal prepare` makes it again, or `asal add` what was added"
+        print_lines(f"removed {path}: {again}" for path in removed)
+        result = counted(len(wrong), "fault") if wrong else "every file is as it was written"
+        print_lines([f"{folder}: {result}"])
+        wrong = wrong[len(removed) :]
+    raise typer.Exit(1 if wrong else 0)

@@ -1,0 +1,135 @@
+"""A project folder as it lies on disk: what can be said of it without a network, and so without torch."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from asal.data import pool as pools
+from asal.data.augmented_pool import AugmentedPool
+from asal.data.concat_pool import ConcatPool, additions, open_all
+from asal.data.pool import StoredPool
+from asal.errors import UserError
+from asal.project.spec import Spec, load
+from asal.runtime import artifacts
+from asal.session.events import Record
+from asal.session.oracles.stored import Stored
+
+IMAGES = ("pool", "validation", "test")
+COMMANDS = "ugswmhpt"  # keys of the labelling page itself
+KEYS = "1234567890" + "".join(letter for letter in string.ascii_lowercase if letter not in COMMANDS)
+
+
+@dataclass(frozen=True)
+class LabelledSet:
+    """Labelled images that are held out: the validation or the test set."""
+
+    name: str
+    images: int
+
+
+@dataclass(frozen=True)
+class ProjectFolder:
+    """A project's root and its spec; images, classes and keys are read when they are first asked for."""
+
+    root: Path
+    spec: Spec
+
+    @classmethod
+    def open(cls, root: Path) -> ProjectFolder:
+        """Open a folder by the `asal.toml` in it.
+
+        Raises:
+            UserError: there is none, or it is not a spec.
+        """
+        return cls(root, load(root))
+
+    @cached_property
+    def pool(self) -> StoredPool | AugmentedPool | ConcatPool:
+        """The images to choose from, with those that were added."""
+        return self.current_pool()
+
+    def current_pool(self) -> StoredPool | AugmentedPool | ConcatPool:
+        """Open the pool as it is now: `asal add` may have added to it since `pool` was opened."""
+        return open_all(self.root, self.additions)
+
+    @property
+    def additions(self) -> list[Path]:
+        """The folders of what was added to the pool, oldest first."""
+        return additions(self.root)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes: the spec's under [labelling], or those that came with the images.
+
+        Raises:
+            UserError: neither the spec nor the images name any, or there is no pool.
+        """
+        return self.spec.labelling.classes or self._stored_classes()
+
+    def _stored_classes(self) -> tuple[str, ...]:
+        try:
+            return self.labels("pool").classes
+        except UserError as error:
+            if not self.has("pool"):
+                raise
+            hint = 'name them in asal.toml: [labelling] classes = ["cat", "dog"]'
+            raise UserError(error.got, rule="people label with classes", hint=hint) from None
+
+    @property
+    def keys(self) -> list[str]:
+        """The key that is pressed for each class."""
+        return keys_of(self.classes)
+
+    def labels(self, part: str = "pool") -> Stored:
+        """Return the labels that came with the images of "pool", "validation" or "test"."""
+        more = self.additions if part == "pool" else []
+        return Stored.open(self.root / part).followed_by(*map(Stored.open, more))
+
+    @property
+    def record_place(self) -> Path | str:
+        """Where the answers are kept: a file, or the URL of a database."""
+        return self.spec.labelling.place(self.root)
+
+    @property
+    def has_record(self) -> bool:
+        """Whether there is a record. A database at a URL is taken to be there."""
+        place = self.record_place
+        return not isinstance(place, Path) or place.exists()
+
+    def record(self) -> Record:
+        """Open the record; a file that is not there is made."""
+        return Record.open(self.record_place)
+
+    def has(self, part: str) -> bool:
+        """Whether "pool", "validation" or "test" is there, complete."""
+        return artifacts.is_whole(self.root / part)
+
+    def is_labelled(self, part: str = "pool") -> bool:
+        """Whether the images of a part came with labels."""
+        return self.has(part) and pools.LABELS in artifacts.manifest(self.root / part)["files"]
+
+    def test_set(self, classes: Sequence[str]) -> LabelledSet | None:
+        """Return what accuracy is measured on: the validation or the test set, where it has labels of these classes.
+
+        With other classes, number 3 there is not number 3 here.
+        """
+        for name in ("validation", "test"):
+            if self.is_labelled(name) and self.labels(name).classes == tuple(classes):
+                return LabelledSet(name, int(pools.facts_of(self.root / name)["images"]))
+        return None
+
+
+def keys_of(classes: Sequence[str]) -> list[str]:
+    """Return the key that is pressed for each class: its own name where all are one letter, else 1 … 9, 0 and letters.
+
+    >>> keys_of(["5", "7"]), keys_of(["cat", "dog"])
+    (['5', '7'], ['1', '2'])
+    """
+    names = [name.lower() for name in classes]
+    if all(len(name) == 1 and name in KEYS for name in names) and len(set(names)) == len(names):
+        return names
+    return [KEYS[i] if i < len(KEYS) else "" for i in range(len(classes))]

@@ -1,0 +1,231 @@
+"""Which steps make the parts of a project. Naming a step opens and trains nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from asal.core import Extractor
+from asal.data.pool import LABELS
+from asal.errors import UserError
+from asal.features import features
+from asal.features.extract_shard import ExtractorRecipe, TrainedPart
+from asal.index import indexes
+from asal.models.generators import generators
+from asal.models.generators.quality import write_quality
+from asal.project import prepare, validate
+from asal.project.prepare import Compression, IndexParts, Space
+from asal.project.spec import FeatureTable
+from asal.project.step import PrepareContext, Step
+from asal.project.validate import ValidatedSpec, ValidatedStrategy
+from asal.runtime import artifacts
+from asal.runtime.progress import report_to
+from asal.session.oracles import oracles
+from asal.session.oracles.stored import Stored
+from asal.strategies import strategies
+
+if TYPE_CHECKING:
+    from asal.project.project import Project
+
+
+class ProjectParts:
+    """The steps of one project, each by the part that it makes.
+
+    Args:
+        project: opens what a step needs of the steps before it, when it is run.
+        context: where it is prepared, and with what.
+        added: folders of what was added to the pool, oldest first.
+    """
+
+    def __init__(self, project: Project, context: PrepareContext, added: list[Path]) -> None:
+        self._project, self._context, self._added, self._spec = project, context, added, project.spec
+
+    def generator(self) -> Step:
+        """The step that trains the generator, and measures how its images compare with real ones."""
+        if self._spec.generator is None:
+            raise validate.unmet("this part", "a generator", "a [generator] section")
+        table, part = self._spec.generator, validate.made(generators, self._spec.generator)
+
+        def judged(folder: Path) -> None:
+            pool, encoder = self._context.pool, self._project.extractor(self.reference_table)
+            write_quality(part.load(folder, pool.shape), encoder, pool, folder, self._spec.seed)
+
+        options = validate.options_of(generators, table)
+        return prepare.training(self._context, "train the generator", table.kind, part, options, also=judged)
+
+    @property
+    def reference_table(self) -> FeatureTable:
+        """The auto-encoder in whose features a generator's images are compared with real ones."""
+        tables = self._spec.features.values()
+        return next((table for table in tables if table.kind == "autoencoder"), FeatureTable(kind="autoencoder"))
+
+    def extractor(self, table: FeatureTable) -> Step:
+        """The step that trains an extractor of features; those that need no training have a folder as well."""
+        options = dict(validate.options_of(features, table))
+        if needs_generator(table):
+            options["generator"] = self.generator().folder.name
+        part = validate.made(features, table)
+        return prepare.training(self._context, "make the extractor", table.kind, part, options)
+
+    def features(self, name: str) -> Step:
+        """The step that computes the features of the images that the pool began with."""
+        table = self._spec.features[name]
+        source, compression = self.extractor(table).folder, Compression.of(table)
+        return prepare.extraction(
+            self._context, name, self._opener(table), source, compression, lambda: self._recipe(table, source)
+        )
+
+    def additions(self, name: str) -> list[Step]:
+        """The steps that compute the features of what was added to the pool, oldest first."""
+        table, base = self._spec.features[name], self.features(name)
+        source = self.extractor(table).folder
+        return [
+            prepare.extension(self._context, name, base, addition, lambda: self._recipe(table, source))
+            for addition in self._added
+        ]
+
+    def _opener(self, table: FeatureTable) -> Callable[[], Extractor]:
+        return lambda: self._project.extractor(table)
+
+    def _recipe(self, table: FeatureTable, folder: Path) -> ExtractorRecipe:
+        """Return how another process opens a trained extractor."""
+        generator = None
+        if self._spec.generator and needs_generator(table):
+            kind, options = self._spec.generator.kind, json.dumps(self._spec.generator.options, default=str)
+            generator = TrainedPart(kind, options, self.generator().folder.absolute())
+        extractor = TrainedPart(table.kind, json.dumps(table.options, default=str), folder.absolute())
+        pool = (self._project.root / "pool").absolute()
+        return ExtractorRecipe(pool, extractor, generator, None, half=table.storage == "float16")
+
+    def index(self, name: str) -> Step:
+        """The step that builds the index over a feature space."""
+        folders = tuple(step.folder for step in (self.features(name), *self.additions(name)))
+        kind, indexer, options = self._indexer(len(folders) - 1)
+        it = IndexParts(kind, indexer, options, folders, lambda: self._project.space(name))
+        return prepare.indexing(self._context, name, it)
+
+    def indexer(self) -> Any:
+        """Return what opens the project's indexes."""
+        return self._indexer(len(self._added))[1]
+
+    def _indexer(self, additions: int) -> tuple[str, Any, dict[str, Any]]:
+        table, spread = self._spec.index, self._project.spread
+        indexer, options = validate.made(indexes, table), validate.options_of(indexes, table)
+        if spread is None:
+            return table.kind, indexer, options
+        if additions:
+            raise UserError(
+                f"the pool has {additions} additions",
+                rule="an index in parts is over a pool that has not grown",
+                hint="drop `spread`, or start a project with all images",
+            )
+        sharded = spread(indexer)
+        return f"{table.kind}-in-parts", sharded, {**options, "parts": sharded.parts}
+
+    def indexer_of_round(self) -> Any:
+        """Return what opens an index over a space of the present classifier."""
+        return validate.made(indexes, self._spec.index)
+
+    def index_of_round(self, context: PrepareContext, space: Space) -> Step:
+        """The step that builds the index over a space of the present classifier."""
+        table = self._spec.index
+        indexer, options = validate.made(indexes, table), validate.options_of(indexes, table)
+        it = IndexParts(table.kind, indexer, options, (space.folder,), lambda: space)
+        return prepare.indexing(context, space.folder.name, it)
+
+    def strategy_part(self, strategy: ValidatedStrategy) -> Step:
+        """The step that trains what a strategy prepares for itself."""
+        table = strategy.table
+        part, options = strategies[table.kind].bind(table.options), validate.options_of(strategies, table)
+        made_from = {key: options[key] for key in part.made_from}
+        return prepare.training(
+            self._context, f"train for the strategy '{strategy.name}':", table.kind, part, made_from
+        )
+
+    def teacher(self) -> Step:
+        """The step that trains who answers for synthetic images, on every label of the pool."""
+        pool, table = self._project.root / "pool", self._spec.annotator
+        oracle, part = Stored.open(pool), validate.made(oracles, table)
+        facts = {
+            "kind": table.kind,
+            "options": validate.options_of(oracles, table),
+            "pool": self._project.pool.fingerprint,
+            "labels": artifacts.manifest(pool)["files"][LABELS]["sha256"],
+            "seed": self._spec.seed,
+        }
+
+        def fill(folder: Path) -> None:
+            images = self._context.pool
+            labels = oracle.answer(np.arange(len(images)))
+            with report_to(self._context.progress, "teacher"):
+                part.train(images, labels, len(oracle.classes), folder, self._spec.seed)
+
+        folder = self._context.folder("parts", table.kind, facts)
+        return Step(f"train the {table.kind} that labels synthetic images", folder, facts, fill)
+
+    # Everything, in order --------------------------------------------------------------------------------------------
+
+    def needed(self, validated: ValidatedSpec, everything: bool, labelled: bool) -> list[Step]:
+        """Return the steps for the chosen strategies, each folder once, in an order in which they can be run.
+
+        What needs no generator comes first: what is wrong with it is reported before hours are spent on one.
+
+        Args:
+            everything: also what the spec has and no strategy needs.
+            labelled: whether the pool's images came with labels.
+        """
+        steps: dict[Path, Step] = {}
+        for step in self._in_order(validated, everything, labelled):
+            steps.setdefault(step.folder, step)
+        return list(steps.values())
+
+    def _in_order(self, validated: ValidatedSpec, everything: bool, labelled: bool) -> Iterator[Step]:
+        names = sorted(self._spec.features, key=lambda name: needs_generator(self._spec.features[name]))
+        for name in names if everything else ():
+            if not of_classifier(self._spec.features[name]):
+                yield from self._for_index(name)
+        if everything and self._spec.generator:
+            yield from self._for_generator()
+        for strategy in validated.strategies.values():
+            yield from self._for_strategy(strategy)
+        if labelled and any("images" in strategy.provides for strategy in validated.strategies.values()):
+            yield self.teacher()
+
+    def _for_strategy(self, strategy: ValidatedStrategy) -> Iterator[Step]:
+        if "generator" in strategy.needs:
+            yield from self._for_generator()
+        if strategy.space and not of_classifier(self._spec.features[strategy.space]):
+            yield from self._for_index(strategy.space)
+        if "own" in strategy.needs:
+            yield self.strategy_part(strategy)
+        if strategy.first_space:
+            yield from self._for_index(strategy.first_space)
+
+    def _for_generator(self) -> Iterator[Step]:
+        generator = self.generator()
+        if generator.status != "there":  # once it is judged, what judged it is not needed
+            yield self.extractor(self.reference_table)
+        yield generator
+
+    def _for_index(self, name: str) -> Iterator[Step]:
+        table = self._spec.features[name]
+        if needs_generator(table):
+            yield from self._for_generator()
+        yield self.extractor(table)
+        yield self.features(name)
+        yield from self.additions(name)
+        yield self.index(name)
+
+
+def needs_generator(table: FeatureTable) -> bool:
+    """Whether a feature space is computed with the generator or its critic."""
+    return "generator" in features[table.kind].needs
+
+
+def of_classifier(table: FeatureTable) -> bool:
+    """Whether a feature space is the present classifier's: computed in every round, and not prepared."""
+    return "model" in features[table.kind].needs

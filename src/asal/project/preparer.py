@@ -1,0 +1,175 @@
+"""Prepares a project: an explicit list of steps, which can be printed before any is run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from asal.core import Ids, Images
+from asal.data.append import Added, add
+from asal.data.ingest import IngestContext, ingest
+from asal.data.ingest_shard import ImageFormat
+from asal.data.pool import StoredPool
+from asal.data.sources import Source, apart, sources
+from asal.data.splits import Split
+from asal.project import durations, validate
+from asal.project.durations import Estimate
+from asal.project.parts import ProjectParts
+from asal.project.step import PrepareContext, Status, Step, status_of
+from asal.project.validate import ValidatedSpec
+from asal.runtime import artifacts
+from asal.runtime.engine import InProcess
+from asal.runtime.remote_files import Storage
+
+if TYPE_CHECKING:
+    from asal.project.project import Project
+
+UNKNOWN = "…"  # in place of a hash, before the images are there
+
+
+@dataclass(frozen=True)
+class PlannedStep:
+    """A step as it is printed: what it does, what it makes, whether that is there, and how long it will take."""
+
+    name: str
+    makes: str
+    status: Status
+    estimate: Estimate
+
+
+class Preparer:
+    """Makes what a project's spec asks for, step by step; called again, it goes on.
+
+    Args:
+        project: opens what a step needs of the steps before it.
+    """
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+
+    def plan(self, chosen: Sequence[str] | None = None) -> list[PlannedStep]:
+        """Return every step of `run`, in order, and make nothing.
+
+        Raises:
+            UserError: whatever is wrong with the spec.
+        """
+        project = self._project
+        validated, device = project.validate(chosen), project.device.name()
+        planned = [self._planned_ingest()]
+        known = project.folder.has("pool")
+        for step in self._steps(validated, chosen is None):
+            makes = step.folder if known else step.folder.with_name(f"{step.folder.name.rpartition('-')[0]}-{UNKNOWN}")
+            status: Status = step.status if known else "to do"
+            estimate = durations.nothing if status == "there" else durations.estimate(step.work, device)
+            planned.append(PlannedStep(step.name, str(makes.relative_to(project.root)), status, estimate))
+        return planned
+
+    def run(self, chosen: Sequence[str] | None = None) -> None:
+        """Make all that the chosen strategies need; everything in the spec where None is chosen.
+
+        Raises:
+            UserError: whatever is wrong with the spec, before any work is done.
+        """
+        project = self._project
+        validated, device = project.validate(chosen), project.device.name()
+        if project.storage:
+            Storage(project.storage).entry("asal")  # refuses what no file could go through
+        with artifacts.alone(project.root):
+            self._take_in()
+            for step in self._steps(validated, chosen is None):
+                with durations.measured(step, device):
+                    step.make()
+
+    def ingest(self) -> None:
+        """Take the source's images in, once."""
+        self._project.validate([])
+        with artifacts.alone(self._project.root):
+            self._take_in()
+
+    def add(self, images: Source | None = None) -> Added:
+        """Take in what the source has by now and the project does not, under ids behind the present ones.
+
+        Generators, encoders and projections stay as they were trained; `run` then computes the new images' features and
+        grows the indexes.
+
+        Args:
+            images: another source, whose training images are taken; the spec's own where none is given.
+
+        Returns:
+            How many images were new, known, or of classes that are not kept.
+
+        Raises:
+            UserError: there is no pool yet, or the source has labels that are no class of the project.
+        """
+        project, table = self._project, self._project.spec.pool
+        with artifacts.alone(project.root):
+            form = ImageFormat(table.size, table.gray, StoredPool.open(project.root / "pool").shape)
+            source = images or validate.made(sources, project.spec.source)
+            if isinstance(place := getattr(source, "path", None), str) and "://" not in place:
+                apart(project.root, Path(place))
+            counts = add(source, project.root, table.keep, form, self._ingest_context)
+        project.refresh()
+        return counts
+
+    @property
+    def _ingest_context(self) -> IngestContext:
+        # Machines that do not see this folder could not put images into it.
+        engine = InProcess() if self._project.storage else self._project.engine
+        return IngestContext(engine, self._project.progress)
+
+    def _take_in(self) -> None:
+        project, table = self._project, self._project.spec.pool
+        split = Split(**table.split.model_dump())
+        source = validate.made(sources, project.spec.source)
+        ingest(
+            source, project.root, split, keep=table.keep, size=table.size, gray=table.gray, context=self._ingest_context
+        )
+        project.refresh()
+
+    # The list ---------------------------------------------------------------------------------------------------------
+
+    def _steps(self, validated: ValidatedSpec, everything: bool) -> list[Step]:
+        project = self._project
+        if not project.folder.has("pool"):
+            parts = ProjectParts(project, _unknown_context(project), [])
+            return parts.needed(validated, everything, labelled=False)
+        labelled = project.folder.is_labelled()
+        if labelled:
+            classes = project.oracle("pool").classes
+            for strategy in validated.strategies.values():
+                strategy.check_classes(classes)
+        return project.parts.needed(validated, everything, labelled)
+
+    def _planned_ingest(self) -> PlannedStep:
+        root = self._project.root
+        names = Split(**self._project.spec.pool.split.model_dump()).parts
+        states = {status_of(root / name) for name in names}
+        status: Status = "there" if states == {"there"} else "to do" if states == {"to do"} else "partly done"
+        made = durations.nothing if status == "there" else Estimate()
+        return PlannedStep("take the images in", ", ".join(names), status, made)
+
+
+@dataclass(frozen=True)
+class _UnknownPool:
+    """Images that have not been taken in: of steps over them nothing can be said but what they are."""
+
+    shape: tuple[int, int, int]
+    size: int
+    fingerprint: str = ""
+
+    def __len__(self) -> int:
+        return self.size
+
+    def read(self, ids: Ids) -> Images:
+        """Refuse: there is none."""
+        raise NotImplementedError
+
+
+def _unknown_context(project: Project) -> PrepareContext:
+    """Return a context without images; pixels and their number as far as the spec gives them, else 0."""
+    table = project.spec.pool
+    side = table.size or 0
+    pool = _UnknownPool((side, side, 1 if table.gray else 3), table.split.train or 0)
+    return PrepareContext(project.root, pool, project.spec.seed)
