@@ -88,7 +88,7 @@ def add(source: Source, root: Path, keep: tuple[str, ...], form: ImageFormat, co
 
 
 def _remake(source: Source, partial: Path, facts: dict[str, Any], form: ImageFormat, context: IngestContext) -> None:
-    """Make anew what `doctor --mend` took from an addition: of the very images that it held."""
+    """Make anew what `doctor --repair` took from an addition: of the very images that it held."""
     receipts = sorted((partial / "receipts").glob("*.json"))
     told = [artifacts.read_json(path) for path in receipts]
     gone = [name for name in artifacts.read_json(partial / artifacts.SCRATCH / artifacts.WAS) if "receipts/" in name]

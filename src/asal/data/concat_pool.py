@@ -45,7 +45,7 @@ def _gap(folder: Path) -> UserError:
     return UserError(
         f"{folder} is not whole",
         rule="what was added to a pool is all there, because ids go on from one addition to the next",
-        hint="run `asal add`, which makes anew what `asal doctor --mend` took away; or put the folder back",
+        hint="run `asal add`, which makes anew what `asal doctor --repair` took away; or put the folder back",
     )
 
 

@@ -138,7 +138,7 @@ class Built:
         """Build it, unless it is there."""
         if artifacts.is_whole(self.folder) and not any(artifacts.faults(self.folder)):
             return
-        shutil.rmtree(self.folder, ignore_errors=True)  # a part that `doctor --mend` took a file from
+        shutil.rmtree(self.folder, ignore_errors=True)  # a part that `doctor --repair` took a file from
         scratch = self.folder.with_name(f".{self.folder.name}.{os.getpid()}-{secrets.token_hex(4)}")
         with artifacts.telling_of_disk(scratch):
             scratch.mkdir(parents=True)

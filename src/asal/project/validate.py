@@ -261,7 +261,7 @@ def _check_learner(spec: Spec, name: str, needs: frozenset[str]) -> None:
             raise UserError(
                 f"strategy '{name}' does not go with the learner '{spec.learner.kind}'",
                 rule=f"'{name}' {why}",
-                hint=f"use a learner of {', '.join(_able(learners, need))}, or another strategy",
+                hint=f"use one of the learners {', '.join(_able(learners, need))}, or another strategy",
             )
 
 

@@ -127,7 +127,7 @@ def damaged(path: Path, what: str, *, hint: str = "") -> DamageError:
     if path.name == MANIFEST or not is_whole(home):
         mended = f"delete {home} and run the same command again: only that is made anew"
     else:
-        mended = f"run `asal doctor {quote(str(home))} --mend`, then `asal prepare`: only that file is made anew"
+        mended = f"run `asal doctor {quote(str(home))} --repair`, then `asal prepare`: only that file is made anew"
         if home.parent.name == ADDITIONS:
             mended = mended.replace("asal prepare", "asal add")
     return DamageError(f"{path}: {what}", rule="a stored file is read only as it was written", hint=hint or mended)
@@ -150,7 +150,7 @@ def building(folder: Path, facts: Mapping[str, Any]) -> Iterator[Path]:
             if was_mended(partial):  # what is in it may have labels
                 raise UserError(
                     f"{partial}, and its source or its options have changed since",
-                    rule="what `asal doctor --mend` took away is made anew from what it was made from",
+                    rule="what `asal doctor --repair` took away is made anew from what it was made from",
                     hint=f"bring those back, or {', '.join(read_json(partial / SCRATCH / WAS))} from a copy",
                 )
             _discard(partial)

@@ -35,12 +35,12 @@ WRONG: dict[str, tuple[Spec, tuple[str, ...]]] = {
     "a number too small": ({"generator": {"steps": 0}}, ("greater than or equal to 1", "steps = 0")),
     "a negative size": ({"pool": {"split": {"test": -1}}}, ("test", "-1")),
     "a name of a folder": ({"name": "../up"}, ("name", "../up")),
-    "no source": ({"source": None}, ("need 'source'", "add `source = …`")),
+    "no source": ({"source": None}, ("'source' is missing", "add `source = …`")),
     "no kind": ({"source": {"kind": None}}, ("source.kind",)),
     "nothing to ask": ({"protocol": {"initial": 40}}, ("leaves nothing to ask", "initial = 40")),
     "asal without a gradient": (
         {"learner": {"kind": "sklearn", "factory": "sklearn.svm:SVC", "l2": None, "iterations": None}},
-        ("gradient", "'sklearn', which has none", "linear"),
+        ("gradient", "does not go with the learner 'sklearn'", "linear"),
     ),
     "asal without features": ({"features": None}, ("'asal' needs a feature space", "add a [features.autoencoder]")),
     "asal without a generator": ({"generator": None}, ("'asal' needs a generator", "add a [generator] section")),
@@ -92,7 +92,7 @@ def test_an_experiment_without_a_test_set_is_refused(
 ) -> None:
     project = write_spec(tmp_path, pool={"split": {"test": 0}})
     words = ("run", project, "--out", tmp_path / "out", "--strategies", "random")
-    start(*words).wait().refused("accuracy is measured on a test set", "tiny has none", "add `test = 500`")
+    start(*words).wait().refused("accuracy is measured on a test set", "tiny has no test set", "add `test = 500`")
     assert not (tmp_path / "out" / "run.json").exists()
 
 
@@ -160,11 +160,11 @@ def test_a_damaged_file_is_named_and_the_remedy_mends_it(
     run = ("run", tiny, "--out", tmp_path / "out", "--strategies", "asal", "--seeds", "1")
     said = asal(*run)
     said.refused(str(path), "only that file is made anew")
-    named = re.search(r"run `asal doctor (\S+) --mend`, then `asal prepare`", said.err)
+    named = re.search(r"run `asal doctor (\S+) --repair`, then `asal prepare`", said.err)
     assert named and path.is_relative_to(named[1]) and Path(named[1]) != tiny
     assert {k: v for k, v in bytes_of(tiny).items() if tiny / k != path}.items() <= before.items(), "something was lost"
     if harm is Path.unlink:  # the remedy is the same for all three
-        assert str(path) in asal("doctor", named[1], "--mend").out
+        assert str(path) in asal("doctor", named[1], "--repair").out
         assert start("prepare", tiny).wait().code == 0
         assert bytes_of(tiny) == before
 
@@ -187,9 +187,9 @@ def test_a_changed_spec_does_not_touch_a_pool_that_labels_belong_to(
 
 NO_SPECS: dict[str, tuple[bytes | None, tuple[str, ...]]] = {
     "is not there": (None, ("there is no", "check the path")),
-    "is not TOML": (b'name = "x\n', ("a spec is written in TOML", "line 1")),
-    "is not text": (b"\xff\xfe\x00name", ("a spec is written in TOML", "mend that line")),
-    "is empty": (b"", ("need 'name'",)),
+    "is not TOML": (b'name = "x\n', ("is not valid TOML", "line 1")),
+    "is not text": (b"\xff\xfe\x00name", ("is not valid TOML", "correct that line")),
+    "is empty": (b"", ("'name' is missing",)),
 }
 
 
@@ -215,8 +215,10 @@ def test_words_that_mean_nothing_are_refused_in_three_lines(asal: Any, tiny: Pat
     asal("report", tmp_path, "--targets", "0.9,most").refused("--targets 0.9,most", "--targets 0.95,0.98")
     asal("compare", tmp_path, "--out", tmp_path / "o").refused("two run folders or more", "asal report")
     asal("compare", tmp_path, tiny, "--out", tmp_path / "o").refused("holds a run.json")
-    asal("list", "nonsense").refused("'nonsense' is none", "strategies")
-    asal("run", tiny, "--out", tmp_path / "o", "--strategies", "random,nonsense").refused("'nonsense' is none", "asal")
+    asal("list", "nonsense").refused("no kind of parts is called 'nonsense'", "strategies")
+    asal("run", tiny, "--out", tmp_path / "o", "--strategies", "random,nonsense").refused(
+        "no strategy is called 'nonsense'", "asal"
+    )
     asal("run", tiny, "--out", tmp_path / "o", "--strategies", "asla").refused("did you mean 'asal'?")
     asal("run", tiny).refused("--out", "see `")
     asal("run", tiny, "--out", tmp_path / "o", "--jobs", "0").refused("--jobs")
@@ -233,19 +235,19 @@ def test_no_words_at_all_give_the_help(asal: Any) -> None:
 
 def test_the_real_command_refuses_alike(shell: Any, write_spec: Callable[..., Path], tmp_path: Path) -> None:
     spec = write_spec(tmp_path / "spec.toml", learner={"kind": "lineer"})
-    shell("prepare", spec, cwd=tmp_path).refused("a learner goes by one of these names", "did you mean 'linear'?")
+    shell("prepare", spec, cwd=tmp_path).refused("no learner is called 'lineer'", "did you mean 'linear'?")
     said = shell("--debug", "prepare", spec, cwd=tmp_path)
     assert said.code == 1 and "Traceback" in said.err and "UserError" in said.err
     assert [path.name for path in tmp_path.iterdir()] == ["spec.toml"]
 
 
-def test_what_nobody_foresaw_is_three_lines_too(asal: Any, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unexpected_error_is_reported_in_two_lines(asal: Any, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("run 'x' failed:\nTraceback …\nKeyError: 'seven'")
 
     monkeypatch.setattr("asal.project.status.summary", broken)
     said = asal("status", tiny)
-    assert said.code == 1 and len(said.lines) == 3 and "RuntimeError: KeyError: 'seven'" in said.err
+    assert said.code == 1 and len(said.lines) == 2 and "RuntimeError: KeyError: 'seven'" in said.err
     with pytest.raises(RuntimeError, match="seven"):
         asal("--debug", "status", tiny)
 

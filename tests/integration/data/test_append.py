@@ -303,7 +303,7 @@ def test_a_mended_addition_is_made_anew_of_the_very_images_that_it_held(at: tupl
     draw(images, range(60_000, 60_004))  # which come first in no order, and are none of its images
     with pytest.raises(UserError, match="then `asal add`"):
         Project.open(root).pool.read(np.array([75]))
-    assert asal("doctor", root, "--mend").code == 0
+    assert asal("doctor", root, "--repair").code == 0
     assert "asal add" in asal("status", root).out
     with pytest.raises(UserError, match="0001 is not whole"):
         Project.open(root).pool  # noqa: B018
@@ -318,7 +318,7 @@ def test_what_cannot_be_made_as_it_was_is_refused(at: tuple[Path, Path], asal: A
     Project.open(root).add()
     harm(root / ADDITIONS / "0001" / "images" / "00000.npy")
     Image.fromarray(np.full((8, 8), 7, np.uint8)).save(images / "dark" / "00080.png")
-    assert asal("doctor", root, "--mend").code == 0
+    assert asal("doctor", root, "--repair").code == 0
     asal("add", root).refused("what is mended comes out as it was", "00000.npy", "put images/00000.npy back")
 
 

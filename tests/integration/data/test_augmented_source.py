@@ -82,7 +82,7 @@ def test_it_runs_and_is_told_of(large: Project, asal: Any, tmp_path: Path) -> No
     for name in ("random", "asal"):
         rows = [json.loads(line) for line in (out / name / "seed-0" / "rows.jsonl").read_text().splitlines()]
         assert [row["labels"] for row in rows] == [20, 30, 40]
-    assert "3,000 images of 8 × 8 × 1, made of 400" in " ".join(asal("status", large.root).out.split())
+    assert "3,000 images of 8 × 8 × 1, augmented from 400" in " ".join(asal("status", large.root).out.split())
     assert "augmented" in asal("list", "sources").out
 
 

@@ -335,7 +335,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("name", ["images/00001.npy", pool.KEYS, pool.FACTS, pool.LABELS])
 def test_damage_is_named_with_its_remedy(stored: StoredPool, damage: str, name: str) -> None:
     DAMAGE[damage](stored.folder / name)
-    with pytest.raises(DamageError, match=rf"{name}.*asal doctor .*pool --mend"):
+    with pytest.raises(DamageError, match=rf"{name}.*asal doctor .*pool --repair"):
         StoredPool.open(stored.folder)
 
 

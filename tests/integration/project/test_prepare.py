@@ -1,4 +1,4 @@
-"""What is prepared once: whole or not there, never twice, and never at the cost of what was there."""
+"""What is prepared once: complete or not there, never twice, and never at the cost of what was there."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_the_features_are_those_of_the_images(prepared: Path) -> None:
 def test_what_is_prepared_is_not_made_again(asal: Any, tiny: Path) -> None:
     before = stamps(tiny)
     said = asal("prepare", tiny)
-    assert said.code == 0 and said.out.count("whole") == 6
+    assert said.code == 0 and said.out.count("complete") == 6
     assert stamps(tiny) == before
 
 

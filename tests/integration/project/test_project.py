@@ -108,7 +108,7 @@ def test_a_learner_without_a_gradient_serves_strategies_that_need_none(
         batch = session.ask(20)
         session.tell(zip(batch.ids, project.oracle("pool").answer(batch.ids), strict=True))
     assert session.state.rounds[1].evaluations == 380
-    with pytest.raises(UserError, match=r"must have one.*'sklearn', which has none.*cnn, linear, torch"):
+    with pytest.raises(UserError, match=r"does not go with the learner 'sklearn'.*must have one.*cnn, linear, torch"):
         project.session("asal")
 
 
@@ -169,7 +169,7 @@ def test_a_batch_lives_through_skips_corrections_and_an_end_of_the_process(tiny:
 
     again = Project.open(tiny).session("asal")
     rest = again.ask(3)  # the open batch, whatever is asked for
-    assert rest.ids.tolist() == batch.ids[2:].tolist() and rest.excluded.tolist() == [told, unclear]
+    assert rest.ids.tolist() == batch.ids[2:].tolist() and rest.closed.tolist() == [told, unclear]
     assert [note["latent"] for note in rest.notes] == [note["latent"] for note in batch.notes[2:]]
     again.correct({told: (wrong + 9) % 10}, by="Ada")
     assert again.tell(zip(rest.ids, truth.answer(rest.ids), strict=True)) == 0

@@ -1,4 +1,4 @@
-"""Damage to one file costs that file alone: it is named, taken away, and made anew to the same bytes."""
+"""Damage to one file costs that file alone: it is named, removed, and made again with the same bytes."""
 
 from __future__ import annotations
 
@@ -61,9 +61,9 @@ def test_only_what_is_damaged_is_made_anew(
     (path,) = project.glob(place)
     kept = {p: p.stat().st_ino for p in project.glob(PLACES[place]) if p not in (path, bad_with(path))}
     HARM[harm](path)
-    start("prepare", project, first=OFTEN).wait().refused(str(path), "--mend", "only that file is made anew")
-    said = asal("doctor", project, "--mend")
-    assert said.code == 0 and said.out.count("taken away") == 1 and str(path) in said.err
+    start("prepare", project, first=OFTEN).wait().refused(str(path), "--repair", "only that file is made anew")
+    said = asal("doctor", project, "--repair")
+    assert said.code == 0 and said.out.count("removed") == 1 and str(path) in said.err
     assert start("prepare", project, first=OFTEN).wait().code == 0
     assert bytes_of(project) == before
     assert {p: p.stat().st_ino for p in kept} == kept, "what was right was made again"
@@ -80,9 +80,9 @@ def test_several_faults_are_mended_at_once(sharded: Path, start: Any, asal: Any,
     before = bytes_of(project)
     for place in ("pool/images/00001.npy", "pool/images/00005.npy", "test/images/00000.npy"):
         flip(project / place)
-    said = asal("doctor", project, "--mend")
-    assert said.code == 0 and said.out.count("taken away") == 3 and "3 faults" in said.out
-    assert "cut short" in asal("status", project).out
+    said = asal("doctor", project, "--repair")
+    assert said.code == 0 and said.out.count("removed") == 3 and "3 faults" in said.out
+    assert "unfinished" in asal("status", project).out
     assert start("prepare", project, first=OFTEN).wait().code == 0
     assert bytes_of(project) == before
 
@@ -92,7 +92,7 @@ def test_the_doctor_takes_nothing_away_unless_told_or_where_nothing_is_wrong(
 ) -> None:
     project = Path(shutil.copytree(sharded, tmp_path / "project"))
     before = bytes_of(project)
-    assert asal("doctor", project, "--mend").code == 0
+    assert asal("doctor", project, "--repair").code == 0
     assert bytes_of(project) == before
     flip(project / "pool/images/00001.npy")
     assert asal("doctor", project).code == 1
@@ -102,6 +102,6 @@ def test_the_doctor_takes_nothing_away_unless_told_or_where_nothing_is_wrong(
 def test_a_manifest_is_no_file_among_others(sharded: Path, asal: Any, tmp_path: Path) -> None:
     project = Path(shutil.copytree(sharded, tmp_path / "project"))
     (project / "pool/part.json").write_text("{")
-    said = asal("doctor", project, "--mend")
+    said = asal("doctor", project, "--repair")
     assert said.code == 1 and f"delete {project / 'pool'} and run" in said.err
     assert (project / "pool/images/00001.npy").exists()

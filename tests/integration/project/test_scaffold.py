@@ -68,8 +68,8 @@ def test_from_a_folder_of_pictures_to_a_batch(asal: Any, start: Any, tmp_path: P
     hasten(project / "asal.toml")
     said = start("prepare", project).wait()
     assert said.code == 0, said.err
-    whole = " ".join(said.out.split())
-    assert "54 images of 8 × 8 × 3, 2 unreadable" in whole and whole.count(" whole ") >= 5
+    shown = " ".join(said.out.split())
+    assert "54 images of 8 × 8 × 3, 2 unreadable" in shown and shown.count(" complete ") >= 5
     report = (project / "pool" / "unreadable.csv").read_text()
     assert "dark/broken.png" in report and "light/notes.txt" in report
 
@@ -88,19 +88,17 @@ def test_a_project_is_started_once(asal: Any, tmp_path: Path) -> None:
     images.mkdir()
     assert asal("init", tmp_path / "p", "--images", images).code == 0
     before = (tmp_path / "p" / "asal.toml").read_bytes()
-    asal("init", tmp_path / "p", "--images", images, "--size", 32).refused(
-        "a project is started once", "asal.toml is there"
-    )
+    asal("init", tmp_path / "p", "--images", images, "--size", 32).refused("there is a project already", "asal.toml")
     assert (tmp_path / "p" / "asal.toml").read_bytes() == before
 
 
 def test_wrong_words_are_refused_and_leave_nothing(asal: Any, tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     (tmp_path / "file").write_text("")
-    asal("init", tmp_path / "p", "--images", tmp_path / "imgs").refused("images lie in a folder", "imgs")
-    asal("init", tmp_path / "p", "--images", tmp_path / "file").refused("images lie in a folder")
+    asal("init", tmp_path / "p", "--images", tmp_path / "imgs").refused("no folder at", "imgs")
+    asal("init", tmp_path / "p", "--images", tmp_path / "file").refused("no folder at")
     asal("init", tmp_path / "p", "--images", tmp_path / "images", "--size", 50).refused(
-        "--size 50", "28, 32, 64 or 128"
+        "images of 50 pixels", "28, 32, 64 or 128"
     )
     asal("init", tmp_path / "p", "--images", tmp_path / "images", "--size", 4).refused("--size")
     asal("init", tmp_path / "p").refused("--images")

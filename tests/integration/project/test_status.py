@@ -26,21 +26,21 @@ def test_a_whole_project_is_told_folder_by_folder(tiny: Path, asal: Any) -> None
         "features/autoencoder",
         "indexes/auto",
     }
-    assert set(states(tiny).values()) == {"whole"} and damage(tiny) == []
+    assert set(states(tiny).values()) == {"complete"} and damage(tiny) == []
     details = {name.partition("-")[0]: detail for name, _, detail in summary(tiny)}
     assert "400 images of 8 × 8 × 1" in details["pool"] and "unreadable" not in details["pool"]
     assert "Fréchet distance" in details["parts/wgan"] and "files" in details["indexes/auto"]
     said = asal("status", tiny)
-    assert said.code == 0 and said.out.count("whole") == 6
+    assert said.code == 0 and said.out.count("complete") == 6
 
 
 def test_what_was_cut_short_is_told(tiny: Path, asal: Any) -> None:
     (part,) = tiny.glob("parts/autoencoder-*")
     part.rename(part.with_name(f"{part.name}.partial"))
     (part.with_name(f"{part.name}.partial") / "part.json").unlink()
-    assert states(tiny)["parts/autoencoder"] == "cut short"
+    assert states(tiny)["parts/autoencoder"] == "unfinished"
     told = " ".join(asal("status", tiny).out.split())
-    assert "cut short" in told and "asal prepare" in told
+    assert "unfinished" in told and "asal prepare" in told
     assert asal("doctor", tiny).code == 0, "a cut is no damage"
 
 
@@ -51,10 +51,10 @@ def test_damage_is_told(place: str, tiny: Path, asal: Any) -> None:
     path.write_bytes(path.read_bytes()[:-1])
     assert states(tiny)[str(folder.relative_to(tiny)).partition("-")[0]] == "damaged"
     said = asal("status", tiny)
-    assert said.code == 0 and said.out.count("damaged") == 1 and said.out.count("whole") == 5
+    assert said.code == 0 and said.out.count("damaged") == 1 and said.out.count("complete") == 5
     doctor = asal("doctor", tiny)
-    assert doctor.code == 1 and str(path) in doctor.err and f"asal doctor {folder} --mend" in doctor.err
-    assert "1 faults" in doctor.out
+    assert doctor.code == 1 and str(path) in doctor.err and f"asal doctor {folder} --repair" in doctor.err
+    assert "1 fault" in doctor.out
     assert len(damage(tiny)) == 1
 
 
@@ -88,7 +88,7 @@ def test_unreadable_images_are_counted(write_spec: Callable[..., Path], tmp_path
 
 def test_a_folder_of_nothing_is_said_to_be_one(asal: Any, tmp_path: Path) -> None:
     said = asal("status", tmp_path)
-    assert said.code == 0 and "holds nothing that asal made" in " ".join(said.out.split())
+    assert said.code == 0 and "nothing in" in " ".join(said.out.split())
     for command in ("status", "doctor"):
         asal(command, tmp_path / "nowhere").refused("a project is a folder", "nowhere", "check the path")
 

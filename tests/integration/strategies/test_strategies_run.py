@@ -249,22 +249,25 @@ def test_a_teacher_says_nothing_where_it_is_not_sure(two: tuple[Path, Spec]) -> 
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "sure without made-up images": ({"strategies": {"random": {"sure": 0.9}}}, "about made-up images"),
-    "a first strategy that needs a classifier": ({"strategies": {"random": {"first": "asal"}}}, "'asal' is none"),
+    "min_confidence without synthetic images": (
+        {"strategies": {"random": {"min_confidence": 0.9}}}, "about synthetic images",
+    ),
+    "its former name": ({"strategies": {"random": {"sure": 0.9}}}, "`min_confidence`"),
+    "a first strategy that needs a classifier": ({"strategies": {"random": {"first": "asal"}}}, "is called 'asal'"),
     "a misspelt first": ({"strategies": {"random": {"first": "typiclus"}}}, "did you mean 'typiclust'"),
     "latents cut by PCA": (
-        {"features": {"latent": {"dimensions": 8}}, "strategies": {"adba": {"features": "latent"}}}, "whole latents",
+        {"features": {"latent": {"dimensions": 8}}, "strategies": {"adba": {"features": "latent"}}}, "the generator's latents, uncompressed",
     ),
-    "adba in another space": ({"strategies": {"adba": {"features": "autoencoder"}}}, "whole latents"),
-    "an option of the reference": ({"reference": {"l3": 1}}, "'l3' is none"),
+    "adba in another space": ({"strategies": {"adba": {"features": "autoencoder"}}}, "the generator's latents, uncompressed"),
+    "an option of the reference": ({"reference": {"l3": 1}}, "is called 'l3'"),
     "a value of the reference": ({"reference": {"l2": -1}}, "l2 = -1"),
-    "an option of the annotator": ({"annotator": {"kind": "teacher", "depth": 3}}, "'depth' is none"),
-    "a learned loss of a linear classifier": ({"strategies": {"subset": {"score": "learned-loss"}}}, "foretell its"),
+    "an option of the annotator": ({"annotator": {"kind": "teacher", "depth": 3}}, "is called 'depth'"),
+    "a learned loss of a linear classifier": ({"strategies": {"subset": {"score": "learned-loss"}}}, "predict its loss"),
     "picks measured by a learned loss": ({"protocol": {"score": "learned-loss"}}, "set `score`"),
-    "an annotator that is none": ({"annotator": {"kind": "stored"}}, "'stored' is none"),
+    "an annotator that is none": ({"annotator": {"kind": "stored"}}, "is called 'stored'"),
     "a subset as small as the batch": ({"strategies": {"subset": {"size": 10}}}, "raise `size`"),
     "an option of a first": ({"strategies": {"random": {"first": {"kind": "typiclust", "sise": 3}}}}, "mean 'size'"),
-    "hashing for a network": ({"learner": CNN, "strategies": {"hyperplane-hash": {}}}, "use one of linear"),
+    "hashing for a network": ({"learner": CNN, "strategies": {"hyperplane-hash": {}}}, "use one of the learners linear"),
 }  # fmt: skip
 
 
@@ -280,9 +283,9 @@ def test_adba_on_ten_classes_is_refused_before_anything_runs(tmp_path: Path, spe
     changes = {"features": {"latent": {"steps": 2, "dimensions": 0}}, "strategies": {"adba": {"features": "latent"}}}
     project = Project(tmp_path, parse(spec(**changes)))
     project.ingest()
-    with pytest.raises(UserError, match="between two classes"):
+    with pytest.raises(UserError, match="is for two classes"):
         begin(project, ["adba"], [0], tmp_path / "out")
-    with pytest.raises(UserError, match="between two classes"):
+    with pytest.raises(UserError, match="is for two classes"):
         project.prepare(["adba"])
     assert not (tmp_path / "parts").exists(), "before anything was trained"
 

@@ -234,7 +234,7 @@ def test_a_damaged_file_is_found_and_the_remedy_is_its_folders(harm: Any, said: 
     with pytest.raises(DamageError, match=said) as caught:
         verify(folder)
     assert str(folder / "deep" / "b.bin") in caught.value.got
-    assert caught.value.hint.startswith(f"run `asal doctor {folder} --mend`")
+    assert caught.value.hint.startswith(f"run `asal doctor {folder} --repair`")
 
 
 @pytest.mark.parametrize("harm", [Path.unlink, cut, flip])
