@@ -6,6 +6,33 @@ must provide (gradient); `cost` says how its work grows with the pool.
 
 from __future__ import annotations
 
-from asal.registry import Registry
+import sys
+from collections.abc import Iterator
+from types import ModuleType
+
+from asal.registry import Part, Registry
 
 strategies = Registry("strategy", "asal.strategies", group="asal.strategies", dotted=True)
+
+
+class _RegistryPackage(ModuleType):
+    """This package, which reads as its registry: `asal.strategies["random"]`, `list(asal.strategies)`.
+
+    The import system sets `asal.strategies` to the package, so the public name has to be both.
+    """
+
+    def __getitem__(self, name: str) -> Part:
+        return strategies[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(strategies)
+
+    def __len__(self) -> int:
+        return len(strategies)
+
+    def __contains__(self, name: object) -> bool:
+        return name in strategies
+
+
+register = strategies.register
+sys.modules[__name__].__class__ = _RegistryPackage

@@ -256,18 +256,19 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a first strategy that needs a classifier": ({"strategies": {"random": {"first": "asal"}}}, "is called 'asal'"),
     "a misspelt first": ({"strategies": {"random": {"first": "typiclus"}}}, "did you mean 'typiclust'"),
     "latents cut by PCA": (
-        {"features": {"latent": {"dimensions": 8}}, "strategies": {"adba": {"features": "latent"}}}, "the generator's latents, uncompressed",
+        {"features": {"latent": {"dimensions": 8}}, "strategies": {"adba": {"features": "latent"}}},
+        "latents, uncompressed",
     ),
-    "adba in another space": ({"strategies": {"adba": {"features": "autoencoder"}}}, "the generator's latents, uncompressed"),
+    "adba in another space": ({"strategies": {"adba": {"features": "autoencoder"}}}, "latents, uncompressed"),
     "an option of the reference": ({"reference": {"l3": 1}}, "is called 'l3'"),
     "a value of the reference": ({"reference": {"l2": -1}}, "l2 = -1"),
     "an option of the annotator": ({"annotator": {"kind": "teacher", "depth": 3}}, "is called 'depth'"),
-    "a learned loss of a linear classifier": ({"strategies": {"subset": {"score": "learned-loss"}}}, "predict its loss"),
+    "a learned loss of a linear learner": ({"strategies": {"subset": {"score": "learned-loss"}}}, "predict its loss"),
     "picks measured by a learned loss": ({"protocol": {"score": "learned-loss"}}, "set `score`"),
     "an annotator that is none": ({"annotator": {"kind": "stored"}}, "is called 'stored'"),
     "a subset as small as the batch": ({"strategies": {"subset": {"size": 10}}}, "raise `size`"),
     "an option of a first": ({"strategies": {"random": {"first": {"kind": "typiclust", "sise": 3}}}}, "mean 'size'"),
-    "hashing for a network": ({"learner": CNN, "strategies": {"hyperplane-hash": {}}}, "use one of the learners linear"),
+    "hashing for a network": ({"learner": CNN, "strategies": {"hyperplane-hash": {}}}, "learners linear"),
 }  # fmt: skip
 
 

@@ -1,0 +1,150 @@
+"""The steps of preparing: listed without making anything, made in order, and found complete afterwards."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asal.errors import UserError
+from asal.project import durations
+from asal.project.preparer import Preparer
+from asal.project.project import Project
+from asal.project.spec import load
+from asal.project.step import Step, Work
+from asal.runtime import artifacts
+
+NAMES = [
+    "take the images in",
+    "make the extractor autoencoder",
+    "compute the features 'autoencoder'",
+    "build the index over 'autoencoder'",
+    "train the generator wgan-gp",
+]
+
+
+def files(root: Path) -> set[Path]:
+    return {path for path in root.rglob("*") if path.is_file()}
+
+
+def test_a_dry_run_lists_every_step_and_makes_nothing(
+    asal: Any, write_spec: Callable[..., Path], tmp_path: Path
+) -> None:
+    project = write_spec(tmp_path)
+    before = files(project)
+    plan = Preparer(Project.open(project)).plan()
+    assert [step.name for step in plan] == NAMES and {step.status for step in plan} == {"to do"}
+    assert [step.makes for step in plan][:2] == ["pool, test", "parts/autoencoder-…"]
+    said = asal("prepare", project, "--dry-run")
+    assert said.code == 0 and said.out.count("to do") == len(NAMES) and not said.err
+    assert files(project) == before
+
+
+def test_what_is_there_and_what_is_begun_is_listed_as_such(asal: Any, tiny: Path) -> None:
+    plan = Preparer(Project.open(tiny)).plan()
+    assert [step.name for step in plan] == NAMES and {step.status for step in plan} == {"there"}
+    assert all((tiny / step.makes).is_dir() for step in plan[1:]) and not any(str(step.estimate) for step in plan)
+
+    (index,) = tiny.glob("indexes/auto-*")
+    index.rename(index.with_name(f"{index.name}.partial"))
+    (index.with_name(f"{index.name}.partial") / "part.json").unlink()
+    assert {step.name: step.status for step in Preparer(Project.open(tiny)).plan()}[NAMES[3]] == "partly done"
+    assert "partly done" in asal("prepare", tiny, "--dry-run").out
+
+
+def test_only_the_steps_of_the_chosen_strategies_are_listed(write_spec: Callable[..., Path], tmp_path: Path) -> None:
+    preparer = Preparer(Project.open(write_spec(tmp_path)))
+    assert [step.name for step in preparer.plan(["random"])] == NAMES[:1]
+    # The generator is judged in the auto-encoder's features, so it comes after that one.
+    assert [step.name for step in preparer.plan(["asal"])] == [NAMES[i] for i in (0, 1, 4, 2, 3)]
+
+
+def test_a_wrong_spec_is_refused_by_a_dry_run_as_well(
+    asal: Any, write_spec: Callable[..., Path], tmp_path: Path
+) -> None:
+    asal("prepare", write_spec(tmp_path, generator=None), "--dry-run").refused("needs a generator")
+
+
+def test_a_project_makes_nothing_when_it_is_used(tiny: Path) -> None:
+    import shutil
+
+    for place in ("parts", "features", "indexes"):
+        shutil.rmtree(tiny / place)
+    project, before = Project.open(tiny), files(tiny)
+    session = project.session("asal")
+    session.tell({image: int(i % 10) for i, image in enumerate(session.ask(20).ids)})
+    for use in (lambda: project.generator, lambda: project.space("autoencoder"), lambda: session.ask(5)):
+        with pytest.raises(UserError, match="run `asal prepare`"):
+            use()
+    assert {path.name for path in files(tiny) - before} <= {"labels.db", "labels.db-wal", "labels.db-shm"}
+
+
+def test_a_spec_is_checked_once_for_a_command(
+    asal: Any, tiny: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from asal.project import validate
+
+    checked, whole = [], validate.supervised
+    monkeypatch.setattr(validate, "supervised", lambda spec: checked.append(spec) or whole(spec))
+    assert asal("prepare", tiny).code == 0
+    assert len(checked) == 1
+    project = Project.open(tiny)
+    project.prepare(["random"])
+    project.session("random", record=tmp_path / "labels.db")
+    assert len(checked) == 2, "once for each project"
+
+
+def test_a_validated_spec_holds_tables_needs_and_spaces(tiny: Path) -> None:
+    validated = Project.open(tiny).validate(["asal", "random"])
+    strategy = validated.strategies["asal"]
+    assert (
+        strategy.space == "autoencoder" and {"generator", "features"} <= strategy.needs and strategy.first == "random"
+    )
+    assert validated.tables["random"] == load(tiny).strategies["random"] and not validated.strategies["random"].space
+    more = validated.including(["subset"])
+    assert set(more.strategies) == {"asal", "random", "subset"} and more.including(["subset"]) is more
+    with pytest.raises(UserError, match="no strategy is called 'nothing'"):
+        validated.including(["nothing"])
+
+
+# Estimates -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_measured_duration_is_the_next_estimate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASAL_CACHE_DIR", str(tmp_path / "cache"))
+    work = Work("train wgan-gp", 2e9)
+    assert str(durations.estimate(work, "cpu")) == "about 80 s (rule of thumb)"
+    assert str(durations.estimate(work, "cuda")) == str(durations.estimate(Work(), "cpu")) == "unknown"
+
+    now = iter([0.0, 600.0, 0.0, 1.0])
+    monkeypatch.setattr(durations.time, "monotonic", lambda: next(now))
+    step = Step("train", tmp_path / "part", {}, lambda folder: None, work)
+    with durations.measured(step, "cuda"):
+        pass
+    assert str(durations.estimate(Work("train wgan-gp", 4e9), "cuda")) == "about 20 min (measured here)"
+    with durations.measured(step, "cpu"):  # too short to have measured anything
+        pass
+    assert list(json.loads((tmp_path / "cache" / "rates.json").read_text())) == ["train wgan-gp on cuda"]
+
+
+def test_rates_that_cannot_be_read_are_no_estimate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASAL_CACHE_DIR", str(tmp_path))
+    (tmp_path / "rates.json").write_text('{"train custom on cpu": "fast"')
+    assert str(durations.estimate(Work("train custom", 1.0), "cpu")) == "unknown"
+
+
+# Projects of earlier versions ----------------------------------------------------------------------------------------
+
+FOLDERS = {  # what asal 0.1.0 named the parts of the tiny project before there was a Preparer
+    "parts/autoencoder-705069d5bb06",
+}
+
+
+def test_the_names_of_folders_are_those_of_earlier_versions(prepared: Path) -> None:
+    """They are hashes of what the parts were made from: with other names a prepared project would be made again."""
+    there = {str(path.parent.relative_to(prepared)) for path in prepared.glob("*/*/part.json")}
+    assert there == FOLDERS
+    assert artifacts.is_whole(prepared / "pool")
