@@ -10,7 +10,7 @@
 |---|---|
 | `Project`, `Session`, `Record`, `Plan` | a project folder, and asking and telling over it |
 | `Round`, `Selection`, `Candidates` | what a strategy is given and returns |
-| `strategies`, `learners`, `scores` | the parts by name: `asal.strategies["coreset"]`, `@asal.strategies.register("mine")` |
+| `strategies`, `learners`, `scores` | the parts by name: `asal.strategies["coreset"]` |
 | `run` | compares strategies over seeds, with labels that are already known |
 | `load` | reads the results of a run folder, finished or not |
 | `report` | writes the page, tables and pictures of a run folder |
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from asal.core import Round as Round
     from asal.core import Selection as Selection
     from asal.errors import UserError as UserError
+    from asal.experiments.api import run as run
     from asal.experiments.results import load as load
     from asal.models.learners import learners as learners
     from asal.project.project import Project as Project
@@ -52,6 +53,7 @@ _HOMES = {
     "learners": "models.learners",
     "load": "experiments.results",
     "report": "reports.experiment",
+    "run": "experiments.api",
     "scores": "strategies.scores",
 }
 
@@ -68,6 +70,7 @@ __all__ = [
     "learners",
     "load",
     "report",
+    "run",
     "scores",
     "strategies",
 ]

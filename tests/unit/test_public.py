@@ -24,6 +24,7 @@ PUBLIC = {
     "learners",
     "load",
     "report",
+    "run",
     "scores",
     "strategies",
 }

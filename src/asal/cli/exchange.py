@@ -36,9 +36,9 @@ def export(
     For example: `asal export my-project labels --as folders`
     """
     from asal.labelling.exchange.export import export as written
-    from asal.project.project import Project
+    from asal.project.folder import ProjectFolder
 
-    _print(written(Project.open(project), out, form, originals=originals).lines)
+    _print(written(ProjectFolder.open(project), out, form, originals=originals).lines)
 
 
 def import_(
@@ -68,10 +68,10 @@ def import_(
     """
     from asal.labelling.exchange.imports import ImportOptions, import_labels
     from asal.labelling.exchange.readers import Columns
-    from asal.project.project import Project
+    from asal.project.folder import ProjectFolder
 
     how = ImportOptions(form, Columns(key, label), by, replace)
-    _print(import_labels(Project.open(project), file, how).lines)
+    _print(import_labels(ProjectFolder.open(project), file, how).lines)
 
 
 def _print(lines: list[str]) -> None:

@@ -152,7 +152,7 @@ def _digest(secret: str) -> str:
 @contextmanager
 def at(root: Path) -> Iterator[Annotators]:
     """Open the people of a project folder."""
-    from asal.project.spec import load
+    from asal.project.folder import ProjectFolder
 
-    with Record.open(load(root).labelling.place(root)) as record:
+    with ProjectFolder.open(root).record() as record:
         yield Annotators(record)

@@ -62,9 +62,7 @@ def test_only_the_steps_of_the_chosen_strategies_are_listed(write_spec: Callable
     assert [step.name for step in preparer.plan(["asal"])] == [NAMES[i] for i in (0, 1, 4, 2, 3)]
 
 
-def test_a_wrong_spec_is_refused_by_a_dry_run_as_well(
-    asal: Any, write_spec: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_a_wrong_spec_is_refused_by_a_dry_run(asal: Any, write_spec: Callable[..., Path], tmp_path: Path) -> None:
     asal("prepare", write_spec(tmp_path, generator=None), "--dry-run").refused("needs a generator")
 
 
@@ -100,9 +98,8 @@ def test_a_spec_is_checked_once_for_a_command(
 def test_a_validated_spec_holds_tables_needs_and_spaces(tiny: Path) -> None:
     validated = Project.open(tiny).validate(["asal", "random"])
     strategy = validated.strategies["asal"]
-    assert (
-        strategy.space == "autoencoder" and {"generator", "features"} <= strategy.needs and strategy.first == "random"
-    )
+    assert strategy.space == "autoencoder" and {"generator", "features"} <= strategy.needs
+    assert strategy.first == "random" and not strategy.first_space
     assert validated.tables["random"] == load(tiny).strategies["random"] and not validated.strategies["random"].space
     more = validated.including(["subset"])
     assert set(more.strategies) == {"asal", "random", "subset"} and more.including(["subset"]) is more
@@ -138,8 +135,11 @@ def test_rates_that_cannot_be_read_are_no_estimate(tmp_path: Path, monkeypatch: 
 
 # Projects of earlier versions ----------------------------------------------------------------------------------------
 
-FOLDERS = {  # what asal 0.1.0 named the parts of the tiny project before there was a Preparer
-    "parts/autoencoder-705069d5bb06",
+FOLDERS = {  # as asal named the parts of the tiny project before there was a Preparer
+    "parts/autoencoder-a8cf32171431",
+    "parts/wgan-gp-91e04910e842",
+    "features/autoencoder-f0e450228835",
+    "indexes/auto-bb91ac984aa1",
 }
 
 

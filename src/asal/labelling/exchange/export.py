@@ -17,7 +17,7 @@ from asal.data.sources import not_there
 from asal.errors import UserError, unknown
 from asal.labelling.exchange.records import CANT_TELL, Conflict, LabelRecords, keys_of, read, rows, told
 from asal.labelling.exchange.writers import CONFLICTS, FORMS, Outgoing, sheet
-from asal.project.project import Project
+from asal.project.folder import ProjectFolder
 from asal.runtime import artifacts
 from asal.session.events import Record
 from asal.session.synthetic_pool import PoolWithSynthetic
@@ -47,7 +47,7 @@ class Exported:
         return found
 
 
-def export(project: Project, out: Path, form: str = "csv", *, originals: bool = False) -> Exported:
+def export(project: ProjectFolder, out: Path, form: str = "csv", *, originals: bool = False) -> Exported:
     """Write the labels of a project into a folder, with the conflicts beside them.
 
     Args:
@@ -74,7 +74,7 @@ def export(project: Project, out: Path, form: str = "csv", *, originals: bool = 
     return Exported(out, len(outgoing.rows) - skipped, skipped, counts, len(gone))
 
 
-def ledger_of(project: Project) -> LabelRecords:
+def ledger_of(project: ProjectFolder) -> LabelRecords:
     """Return what a project's record comes to.
 
     Raises:
@@ -102,7 +102,7 @@ def _nothing(name: str) -> UserError:
     )
 
 
-def _source_folder(project: Project, form: str) -> Path:
+def _source_folder(project: ProjectFolder, form: str) -> Path:
     source = project.spec.source
     if form != "folders" or source.kind != "folder" or "://" in str(source.options.get("path", "")):
         raise UserError(
@@ -116,12 +116,12 @@ def _source_folder(project: Project, form: str) -> Path:
     return root
 
 
-def _outgoing(project: Project, ledger: LabelRecords, originals: Path | None) -> Outgoing:
+def _outgoing(project: ProjectFolder, ledger: LabelRecords, originals: Path | None) -> Outgoing:
     pool = PoolWithSynthetic(project.pool, ledger.state.made)
     return Outgoing(ledger.classes, rows(project.pool, ledger.entries, ledger.classes), pool.read, originals)
 
 
-def _listed(project: Project, ledger: LabelRecords, conflicts: Sequence[Conflict]) -> list[dict[str, Any]]:
+def _listed(project: ProjectFolder, ledger: LabelRecords, conflicts: Sequence[Conflict]) -> list[dict[str, Any]]:
     keys, classes = keys_of(project.pool, [conflict.image for conflict in conflicts]), ledger.classes
     return [
         {
@@ -135,7 +135,7 @@ def _listed(project: Project, ledger: LabelRecords, conflicts: Sequence[Conflict
     ]
 
 
-def _clear(out: Path, project: Project) -> None:
+def _clear(out: Path, project: ProjectFolder) -> None:
     """Make room for an export, and refuse to write over what one did not write."""
     if out.resolve() == project.root.resolve() or project.root.resolve().is_relative_to(out.resolve()):
         raise _in_the_way(out, "it is the project, or holds it")

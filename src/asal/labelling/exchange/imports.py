@@ -13,13 +13,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from asal.core import Images, Labels, Model
 from asal.errors import BusyError, UserError
 from asal.labelling.exchange.filenames import folders
 from asal.labelling.exchange.matching import SEVERAL, UNKNOWN, matched
 from asal.labelling.exchange.readers import Columns, LabelRow, form_of, given
 from asal.labelling.exchange.records import CANT_TELL
 from asal.labelling.exchange.writers import sheet
-from asal.project.project import Project
+from asal.project.folder import ProjectFolder
 from asal.runtime import artifacts
 from asal.session.events import Event, Record
 from asal.session.plan import Plan, draw
@@ -80,7 +83,7 @@ class _Row:
     detail: str = ""
 
 
-def import_labels(project: Project, path: Path, how: ImportOptions) -> Imported:
+def import_labels(project: ProjectFolder, path: Path, how: ImportOptions) -> Imported:
     """Take labels from a file, a tree of class folders or a data set's folder into a project's record.
 
     Raises:
@@ -111,11 +114,19 @@ def import_labels(project: Project, path: Path, how: ImportOptions) -> Imported:
     )
 
 
-def _session(project: Project, record: Record) -> Session:
+class _NoLearner:
+    """Stands in for a learner in a session that asks nothing, so that importing labels loads no network."""
+
+    def fit(self, images: Images, labels: Labels, classes: int, rng: np.random.Generator) -> Model:
+        """Refuse: nothing is trained here."""
+        raise NotImplementedError
+
+
+def _session(project: ProjectFolder, record: Record) -> Session:
     """Return a session that asks nothing: with the record's classes and seed, or the project's where it is new."""
     opened = fold(State(), record.read()).opened or {}
     classes = tuple(opened.get("classes") or project.classes)
-    return Session(project.pool, record, Plan(classes, project.learner(), draw, seed=int(opened.get("seed", 0))))
+    return Session(project.pool, record, Plan(classes, _NoLearner(), draw, seed=int(opened.get("seed", 0))))
 
 
 def _told(rows: Sequence[LabelRow], images: Sequence[int], classes: Sequence[str], form: str) -> list[_Row]:
