@@ -17,6 +17,25 @@ from asal.errors import counted, unknown
 if TYPE_CHECKING:
     from asal.project.preparer import PlannedStep
 
+WorkersOption = Annotated[
+    int,
+    typer.Option(
+        "--workers",
+        min=0,
+        help="Shards at a time, each with one thread. [default: one for each core, one where there is a GPU; with "
+        "ray, as many as the cluster has room for]",
+        show_default=False,
+    ),
+]
+StorageOption = Annotated[
+    str,
+    typer.Option(
+        "--storage",
+        help="A URL where the cluster's machines exchange files if they share no disk, such as s3://bucket/folder "
+        "or sftp://machine/folder.",
+    ),
+]
+
 
 def init(
     folder: Annotated[Path, typer.Argument(help="The project folder to make.")],
@@ -40,30 +59,14 @@ def prepare(
     engine: Annotated[
         str, typer.Option("--engine", help="What extracts features: local (processes) or ray.")
     ] = "local",
-    workers: Annotated[
-        int,
-        typer.Option(
-            "--workers",
-            min=0,
-            help="Shards at a time, each with one thread. [default: one for each core, one where there is a GPU; with "
-            "ray, as many as the cluster has room for]",
-            show_default=False,
-        ),
-    ] = 0,
+    workers: WorkersOption = 0,
     address: Annotated[
         str,
         typer.Option("--address", help="Address of a Ray cluster; auto finds this machine's, local starts one."),
     ] = "auto",
     cpus: Annotated[float, typer.Option("--cpus", min=0, help="CPUs that a shard reserves on a Ray cluster.")] = 1,
     gpus: Annotated[float, typer.Option("--gpus", min=0, help="GPUs, likewise; 0.25 lets four shards share one.")] = 0,
-    storage: Annotated[
-        str,
-        typer.Option(
-            "--storage",
-            help="A URL where the cluster's machines exchange files if they share no disk, such as s3://bucket/folder "
-            "or sftp://machine/folder.",
-        ),
-    ] = "",
+    storage: StorageOption = "",
     dry_run: Annotated[
         bool,
         typer.Option(
