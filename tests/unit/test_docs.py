@@ -71,7 +71,7 @@ def test_the_readmes_python_labels_a_folder(tmp_path: Path, monkeypatch: pytest.
     assert {key.split("/")[0] for key in names["keys"]} == {"cat", "dog"}
 
 
-HELPERS = {"make", "cp", "mkdir", "pip"}  # what a command line may begin with, beside asal
+HELPERS = {"make", "cp", "mkdir", "pip", "pytest"}  # what a command line may begin with, beside asal
 
 
 def wrong(line: str) -> str:
