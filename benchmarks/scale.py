@@ -83,7 +83,7 @@ class First:
 
     def expect(self) -> None:
         for shard in range(-(-self.n // self.vectors.rows)):
-            artifacts.expect(shard_path(self.vectors.folder, shard))
+            artifacts.preload(shard_path(self.vectors.folder, shard))
 
     def shards(self) -> Iterator[tuple[Ids, Features]]:
         for ids, x in self.vectors.shards():

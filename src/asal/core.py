@@ -1,8 +1,8 @@
 """The vocabulary of asal: what flows between its parts. Read this file first.
 
 Shapes are written once, here: n images, q queries, k classes or neighbours, d feature dimensions,
-z latent dimensions, and h × w × c pixels. Every array that is passed in is read-only by habit:
-no part writes into what it was given. A part is anything that fits one of the protocols below.
+z latent dimensions, and h × w × c pixels. Arrays that are passed in are read-only:
+no part writes into its arguments. A part is anything that fits one of the protocols below.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from asal.runtime.meter import Meter
 if TYPE_CHECKING:  # torch is heavy, and half of asal (the record, the report, the help) needs none of it
     from torch import Tensor
 
-Ids: TypeAlias = npt.NDArray[np.int64]  # (n,)         an image's number in the pool, for ever
+Ids: TypeAlias = npt.NDArray[np.int64]  # (n,)         an image's number in the pool; it never changes
 Labels: TypeAlias = npt.NDArray[np.int64]  # (n,)         a class's number, 0 … k − 1
 Images: TypeAlias = npt.NDArray[np.uint8]  # (n, h, w, c) as stored: 0 … 255, c = 1 or 3
 Features: TypeAlias = npt.NDArray[np.float32]  # (n, d)
@@ -35,12 +35,12 @@ def as_ids(ids: npt.ArrayLike) -> Ids:
     """Return `ids` as a flat int64 array.
 
     Raises:
-        TypeError: they are not whole numbers: a mask or a float would silently become other images.
+        TypeError: they are not integers: a mask or a float would silently become other images.
     """
-    given = np.asarray(ids)
-    if given.size and given.dtype.kind not in "iu":
-        raise TypeError(f"ids are whole numbers, and these are {given.dtype}")
-    return given.astype(np.int64, copy=False).reshape(-1)
+    array = np.asarray(ids)
+    if array.size and array.dtype.kind not in "iu":
+        raise TypeError(f"ids are integers, and these are {array.dtype}")
+    return array.astype(np.int64, copy=False).reshape(-1)
 
 
 def check_ids(ids: npt.ArrayLike, size: int) -> Ids:
@@ -61,7 +61,7 @@ def check_ids(ids: npt.ArrayLike, size: int) -> Ids:
 
 
 class Pool(Protocol):
-    """Images that can be read by id, in any order, for ever under the same number."""
+    """Images that are read by id, in any order. An image's id never changes."""
 
     @property
     def fingerprint(self) -> str: ...
@@ -84,8 +84,8 @@ class Model(Protocol):
         ...
 
 
-class LossModel(Model, Protocol):
-    """A classifier that also foretells its own loss on an image: what a learner that provides "loss" returns."""
+class LossPredictingModel(Model, Protocol):
+    """A classifier that also predicts its own loss on an image: what a learner that provides "loss" returns."""
 
     def losses(self, images: Images) -> Scores: ...
     def loss(self, batch: Tensor) -> Tensor:
@@ -94,7 +94,7 @@ class LossModel(Model, Protocol):
 
 
 class LinearModel(Model, Protocol):
-    """A classifier that is linear in features that stand still: what a learner that provides "linear" returns."""
+    """A classifier that is linear in fixed features: what a learner that provides "linear" returns."""
 
     def head(self) -> tuple[Features, Features]:
         """Return the weights (k, d) and biases (k,) that make logits of what `embed` returns."""
@@ -107,10 +107,10 @@ class Learner(Protocol):
     def fit(self, images: Images, labels: Labels, classes: int, rng: np.random.Generator) -> Model: ...
 
 
-class LineLearner(Protocol):
-    """Trains a classifier from images and from how they were made; see `asal.strategies.adba`."""
+class OriginLearner(Protocol):
+    """Trains a classifier from images and from the notes on how they were generated; see `asal.strategies.adba`."""
 
-    def fit_lines(
+    def fit_with_origins(
         self,
         images: Images,
         labels: Labels,
@@ -118,7 +118,7 @@ class LineLearner(Protocol):
         classes: int,
         rng: np.random.Generator,
     ) -> Model:
-        """Fit to labelled images; `origins` has the note of each that was made up, and an empty one of the others."""
+        """Fit to labelled images; `origins` has the note of each synthetic image, and an empty one for the others."""
         ...
 
 
@@ -133,7 +133,7 @@ class Generator(Protocol):
 
 
 class Extractor(Protocol):
-    """Maps images to the space in which likeness is measured."""
+    """Maps images to the space in which distances are measured."""
 
     @property
     def dim(self) -> int: ...
@@ -141,13 +141,13 @@ class Extractor(Protocol):
 
 
 @dataclass(frozen=True)
-class Check:
-    """How an approximate search was watched, and what that cost; see `asal.index.recall_guard`."""
+class RecallCheck:
+    """How an approximate search was checked against the exact scan; see `asal.index.recall_guard`."""
 
-    checked: int  # queries that the exact scan looked at as well
-    missed: int  # of these, the ones whose nearest image the first answer had missed
-    probes: int  # lists that a query looked into at last; 0 where the exact scan answered all
-    exact: int  # queries that the exact scan answered
+    checked: int  # queries that the exact scan answered, too
+    missed: int  # of these, the ones whose nearest image the approximate search had missed
+    probes: int  # lists that the last search read for each query; 0 where the exact scan answered all
+    exact: int  # queries that the exact scan answered in place of the approximate search
     seconds: float  # of checking, and of searching again
 
 
@@ -157,7 +157,7 @@ class Neighbours:
 
     ids: Ids  # (q, k)
     distances: Scores  # (q, k) euclidean
-    check: Check | None = field(default=None, compare=False)  # of an index that is watched
+    check: RecallCheck | None = field(default=None, compare=False)  # where the index checks its recall
 
 
 class Index(Protocol):
@@ -175,7 +175,7 @@ class Vectors(Protocol):
 
 
 class Resources(Protocol):
-    """What a strategy declared in its `needs`, opened when it is first touched."""
+    """What a strategy declares in its `needs`, opened when it is first used."""
 
     @property
     def generator(self) -> Generator: ...
@@ -187,12 +187,12 @@ class Resources(Protocol):
     def index(self) -> Index: ...
     @property
     def own(self) -> Any:
-        """What the strategy itself prepared: whatever its `load` returned."""
+        """What the strategy prepares for itself: the object that its `load` returns."""
         ...
 
 
 class ToolProvider(Protocol):
-    """Hands out the tools of a round: most stand still, and some hang on the present classifier."""
+    """Gives the tools of a round: most are fixed, and some depend on the present classifier."""
 
     def at(self, model: Model, meter: Meter) -> Resources: ...
 
@@ -202,7 +202,7 @@ Score: TypeAlias = Callable[[Any], Any]  # probabilities (n, k) → scores (n,),
 
 @dataclass(frozen=True)
 class Candidates:
-    """Every image of the pool but the closed ones: what is taken is small, so that is what is held."""
+    """Every image of the pool but the excluded ones, which are few: so those are stored."""
 
     size: int
     excluded: Ids = field(default_factory=lambda: NO_IDS)  # sorted, distinct
@@ -215,21 +215,21 @@ class Candidates:
         return self.size - len(self.excluded)
 
     def has(self, ids: Ids) -> npt.NDArray[np.bool_]:
-        """Say for each id whether it may still be asked. Cost: O(n log closed)."""
+        """Say for each id whether it may be asked. Cost: O(n log excluded)."""
         inside = (ids >= 0) & (ids < self.size)
         return inside & ~np.isin(ids, self.excluded)
 
     def sample(self, n: int, rng: np.random.Generator) -> Ids:
-        """Draw n distinct open ids, all equally likely. Cost: O(n + closed), whatever the pool's size."""
+        """Draw n distinct candidates, all equally likely. Cost: O(n + excluded), whatever the pool's size."""
         if n > len(self):
             raise not_enough(n, len(self))
         ranks = _distinct(n, len(self), rng)
-        # The rank-th open id is rank + (closed ids at or below it): closed[i] − i open ids lie before closed[i].
-        open_before = self.excluded - np.arange(len(self.excluded))
-        return as_ids(ranks + np.searchsorted(open_before, ranks, side="right"))
+        # The rank-th candidate is rank + (excluded ids below it): excluded[i] − i candidates lie before excluded[i].
+        candidates_before = self.excluded - np.arange(len(self.excluded))
+        return as_ids(ranks + np.searchsorted(candidates_before, ranks, side="right"))
 
     def blocks(self, size: int = 4096) -> Iterator[Ids]:
-        """Yield every open id in ascending order, block by block. Cost: linear in the pool."""
+        """Yield every candidate in ascending order, block by block. Cost: linear in the pool."""
         for start in range(0, self.size, size):
             end = min(start + size, self.size)
             excluded = self.excluded[slice(*np.searchsorted(self.excluded, [start, end]))]
@@ -242,25 +242,24 @@ def _distinct(n: int, size: int, rng: np.random.Generator) -> Ids:
     """Draw n distinct numbers below `size`, in random order. Memory: O(n); numpy's `choice` lays out up to 50 n."""
     if 4 * n > size:
         return as_ids(rng.choice(size, size=n, replace=False))
-    found = NO_IDS
-    while len(found) < n:  # a number that came before is drawn again
-        drawn = np.concatenate([found, rng.integers(size, size=n - len(found))])
-        found = drawn[np.sort(np.unique(drawn, return_index=True)[1])]
-    return found
+    distinct = NO_IDS
+    while len(distinct) < n:  # in place of a number that was drawn before, another is drawn
+        drawn = np.concatenate([distinct, rng.integers(size, size=n - len(distinct))])
+        distinct = drawn[np.sort(np.unique(drawn, return_index=True)[1])]
+    return distinct
 
 
 def not_enough(n: int, left: int) -> UserError:
     """Return the error for a batch that the pool cannot fill."""
     return UserError(
-        f"{n} were wanted and {left or 'none'} are left",
-        rule="a batch holds images that nobody has been asked about",
+        f"a batch of {n} is asked for, and {left or 'no'} {'image is' if left == 1 else 'images are'} left",
         hint=f"ask for {left} or fewer, or add images to the pool" if left else "stop here, or add images to the pool",
     )
 
 
 @dataclass(frozen=True)
 class Round:
-    """All that a strategy may look at: the pool, what is known of it, and the present classifier."""
+    """What a strategy sees: the pool, what is known of it, and the present classifier."""
 
     number: int
     pool: Pool
@@ -268,9 +267,9 @@ class Round:
     labels: Labels
     model: Model
     tools: Resources
-    skipped: Ids = field(default_factory=lambda: NO_IDS)  # not to be asked: nobody could tell, or they are open still
+    skipped: Ids = field(default_factory=lambda: NO_IDS)  # not to be asked: without a label, or open
     meter: Meter = field(default_factory=Meter)
-    origins: Sequence[Mapping[str, Any]] = ()  # how each image was made that was made up so far, in the order of ids
+    origins: Sequence[Mapping[str, Any]] = ()  # how each synthetic image so far was generated, in the order of ids
     candidates: Candidates = field(init=False)
 
     def __post_init__(self) -> None:
@@ -279,7 +278,7 @@ class Round:
 
     @property
     def real(self) -> Ids:
-        """The labelled ids that are of the pool, in ascending order: the made-up ones have no stored features."""
+        """The labelled ids of the pool, in ascending order: synthetic images have no stored features."""
         return np.sort(self.labelled[self.labelled < len(self.pool)])
 
     def predict(self, ids: Ids) -> Probs:
@@ -291,8 +290,8 @@ class Round:
         return self._evaluated(ids, self.model.embed)
 
     def losses(self, ids: Ids) -> Scores:
-        """Return the loss that the classifier foretells for pool images, and count the evaluations."""
-        return self._evaluated(ids, cast(LossModel, self.model).losses)
+        """Return the loss that the classifier predicts for pool images, and count the evaluations."""
+        return self._evaluated(ids, cast(LossPredictingModel, self.model).losses)
 
     def _evaluated(self, ids: Ids, evaluate: Callable[[Images], T]) -> T:
         with self.meter.part("io"):
@@ -302,10 +301,10 @@ class Round:
             return evaluate(images)
 
     def search(self, queries: Features, k: int, *, without: Ids = NO_IDS) -> Neighbours:
-        """Return what the index finds (`Index.search`), and note how it was watched."""
+        """Return what the index finds (`Index.search`), and count how its recall was checked."""
         near = self.tools.index.search(queries, k, without=without)
         if near.check is not None:
-            self.meter.watched(len(queries), **vars(near.check))
+            self.meter.add_check(len(queries), **vars(near.check))
         return near
 
     def features(self, ids: Ids) -> Features:
@@ -318,21 +317,21 @@ class Round:
 class Selection:
     """What a strategy picked: distinct ids, sooner first, and where each pick came from.
 
-    A strategy that makes images up, to be labelled in place of the pool's, returns them with `of_made`. Images that are
-    answered together, as ADBA's lines are, come in groups.
+    A strategy that generates images, to be labelled in place of the pool's, returns them with `of_synthetic`. Images
+    that are answered together, as ADBA's lines are, form groups.
     """
 
     ids: Ids
     scores: Scores
-    notes: Sequence[Mapping[str, Any]] = ()  # one a pick, JSON-ready, or none at all
-    images: Images | None = None  # (n, h, w, c) made up; none where the ids are the pool's
+    notes: Sequence[Mapping[str, Any]] = ()  # one for each pick, JSON-ready, or none at all
+    images: Images | None = None  # (n, h, w, c) synthetic; None where the ids are the pool's
     group: int = 1  # images to one annotation
 
     @classmethod
     def of_synthetic(
         cls, now: Round, images: Images, scores: Scores, notes: Sequence[Mapping[str, Any]], group: int = 1
     ) -> Selection:
-        """Return a selection of images that were made up just now, under the ids that are free."""
+        """Return a selection of new synthetic images, under the next free ids."""
         first = len(now.pool) + len(now.origins)
         return cls(np.arange(first, first + len(images)), scores, notes, images, group)
 
@@ -340,20 +339,20 @@ class Selection:
         object.__setattr__(self, "ids", as_ids(self.ids))
         object.__setattr__(self, "scores", np.asarray(self.scores, np.float64).reshape(-1))
         if len(np.unique(self.ids)) != len(self.ids):
-            raise ValueError(f"a selection's ids are distinct: {sorted(self.ids.tolist())} holds one twice")
+            raise ValueError(f"a selection's ids are distinct, and {sorted(self.ids.tolist())} has one twice")
         if len(self.scores) != len(self.ids):
-            raise ValueError(f"a selection has one score an id: {len(self.scores)} for {len(self.ids)}")
+            raise ValueError(f"a selection has one score for each id, not {len(self.scores)} for {len(self.ids)}")
         if not np.isfinite(self.scores).all():
             raise ValueError("scores must be finite: a NaN would sort at random")
         if self.notes and len(self.notes) != len(self.ids):
-            raise ValueError(f"a selection has one note an id or none: {len(self.notes)} for {len(self.ids)}")
+            raise ValueError(f"a selection has one note for each id or none, not {len(self.notes)} for {len(self.ids)}")
         if self.images is not None and len(self.images) != len(self.ids):
-            raise ValueError(f"a selection has one made-up image an id: {len(self.images)} for {len(self.ids)}")
+            raise ValueError(f"a selection has one image for each id, not {len(self.images)} for {len(self.ids)}")
         if len(self.ids) % self.group:
-            raise ValueError(f"a selection holds whole groups of {self.group} images, not {len(self.ids)}")
+            raise ValueError(f"a selection holds complete groups of {self.group} images, not {len(self.ids)} images")
 
 
 class Strategy(Protocol):
-    """Chooses n images to ask about. Keyword options are its own; state it has none."""
+    """Chooses n images to ask about. It has keyword options of its own, and no state."""
 
     def __call__(self, now: Round, n: int, rng: np.random.Generator, /, **options: Any) -> Selection: ...

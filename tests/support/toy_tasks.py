@@ -8,7 +8,7 @@ import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from asal.errors import UserError
 from asal.runtime.progress import Progress
@@ -16,13 +16,13 @@ from asal.runtime.progress import Progress
 
 @dataclass(frozen=True)
 class Errand:
-    """Leaves a line in a folder that says who did it, and then does as it is told."""
+    """Leaves a file in a folder that says which process ran it, and then does as `deed` says."""
 
     number: int
     folder: Path
     deed: str = ""
     size: int = 1
-    needs_torch: ClassVar[bool] = True
+    needs_torch: bool = False  # it takes seconds to load
 
     @property
     def name(self) -> str:
@@ -32,7 +32,7 @@ class Errand:
         times = len(list(self.folder.glob(f"{self.number}-*")))
         (self.folder / f"{self.number}-{time.time_ns()}-{os.getpid()}").touch()
         if self.deed == "refuse":
-            raise UserError("this one", rule="errands go well", hint="try another")
+            raise UserError("errand 0 went wrong", rule="errands go well", hint="try another")
         if self.deed == "fail":
             raise ZeroDivisionError("deep down")
         if self.deed == "die" or (self.deed == "die once" and not times):
@@ -41,6 +41,10 @@ class Errand:
             time.sleep(600)
         if self.deed == "cling":  # it does its work, and then does not end
             multiprocessing.util.Finalize(None, time.sleep, args=(600,), exitpriority=10)
+        if self.deed == "count threads":
+            import torch
+
+            return torch.get_num_threads()
         if self.deed == "linger":
             time.sleep(0.3)
         return self.number**2

@@ -106,7 +106,7 @@ def test_ids_are_of_the_pool(ids: list[int]) -> None:
 
 
 def test_more_than_are_left_are_refused() -> None:
-    with pytest.raises(UserError, match="3 were wanted and 2 are left"):
+    with pytest.raises(UserError, match="a batch of 3 is asked for, and 2 images are left"):
         Candidates(5, as_ids([0, 1, 2])).sample(3, stream(0))
     assert "ask for 2 or fewer" in not_enough(3, 2).hint
     assert Candidates(2, as_ids([0, 1])).sample(0, stream(0)).tolist() == []
@@ -124,7 +124,7 @@ def test_a_selection_holds_arrays() -> None:
 @pytest.mark.parametrize(
     ("ids", "scores", "notes", "said"),
     [
-        ([1, 2, 1], [0, 0, 0], (), "holds one twice"),
+        ([1, 2, 1], [0, 0, 0], (), "has one twice"),
         ([1, 2], [0], (), "1 for 2"),
         ([1, 2], [0, np.nan], (), "finite"),
         ([1, 2], [0, np.inf], (), "finite"),
@@ -164,9 +164,9 @@ def test_ids_are_flat_and_whole() -> None:
 
 
 @pytest.mark.parametrize("given", [[1.0, 2.0], [True, False], ["7"], [None]])
-def test_what_is_no_whole_number_is_no_id(given: Any) -> None:
+def test_ids_are_integers(given: Any) -> None:
     """A mask taken for ids would silently be images 0 and 1."""
-    with pytest.raises(TypeError, match="whole numbers"):
+    with pytest.raises(TypeError, match="are integers"):
         as_ids(given)
 
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from asal.core import Ids, Labels
 from asal.data import pool
-from asal.data.concat_pool import ADDITIONS, SEEN, additions, mended
+from asal.data.concat_pool import ADDITIONS, SEEN, additions, damaged_additions
 from asal.data.ingest import IngestContext, described, take
 from asal.data.ingest_shard import ImageFormat
 from asal.data.pool import StoredPool
@@ -43,7 +43,7 @@ class Added:
 def add(source: Source, root: Path, keep: tuple[str, ...], form: ImageFormat, context: IngestContext) -> Added:
     """Take in what is new among the source's training images, and tell how much that was.
 
-    The caller holds the project (`artifacts.alone`). Memory: 8 bytes an image, old and new.
+    The caller holds the project (`artifacts.exclusive`). Memory: 8 bytes an image, old and new.
 
     Args:
         keep: the classes that the project keeps; images of others are no news. None keeps all.
@@ -59,7 +59,7 @@ def add(source: Source, root: Path, keep: tuple[str, ...], form: ImageFormat, co
             rule="an augmented pool is as large as its source says",
             hint="raise `images` under [source], in another project folder",
         )
-    for partial in mended(root):
+    for partial in damaged_additions(root):
         _remake(source, partial, facts, form, context)
     rows, told = _new(source, _known(root))
     fresh, labels = len(rows), _labels(source, facts, keep, rows)

@@ -26,19 +26,19 @@ def additions(root: Path) -> list[Path]:
     Raises:
         UserError: one of them is not whole, and ids behind it would be other images.
     """
-    if broken := mended(root):
+    if broken := damaged_additions(root):
         raise _gap(broken[0].with_suffix(""))
     folders = (folder for folder in (root / ADDITIONS).glob("[0-9]*") if folder.suffix != ".partial")
-    found = sorted((folder for folder in folders if artifacts.is_whole(folder)), key=lambda folder: int(folder.name))
+    found = sorted((folder for folder in folders if artifacts.is_complete(folder)), key=lambda folder: int(folder.name))
     for number, folder in enumerate(found, 1):
         if int(folder.name) != number:
             raise _gap(root / ADDITIONS / f"{number:04d}")
     return found
 
 
-def mended(root: Path) -> list[Path]:
+def damaged_additions(root: Path) -> list[Path]:
     """Return the half-made folders of additions that were whole once, oldest first."""
-    return sorted(path for path in (root / ADDITIONS).glob("[0-9]*.partial") if artifacts.was_mended(path))
+    return sorted(path for path in (root / ADDITIONS).glob("[0-9]*.partial") if artifacts.was_complete(path))
 
 
 def _gap(folder: Path) -> UserError:

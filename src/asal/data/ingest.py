@@ -56,7 +56,7 @@ def ingest(
 ) -> dict[str, Path]:
     """Write the folders pool, validation and test of a project, those that `split` asks for, and return them.
 
-    Folders that are whole are left as they are. The caller holds the project (`artifacts.alone`).
+    Folders that are whole are left as they are. The caller holds the project (`artifacts.exclusive`).
 
     Args:
         source: a registered source.
@@ -86,7 +86,7 @@ def ingest(
     missing = [name for name, folder in folders.items() if not _stands(folder, source, made_from, added)]
     if not missing:
         return folders
-    with artifacts.telling_of_disk(project):
+    with artifacts.explain_disk_errors(project):
         parts = divide(source, split, keep)
         larger = _larger(source, parts["pool"])
         _check_listing(source, folders, missing)
@@ -141,7 +141,7 @@ def _without_secrets(value: Any) -> Any:
 
 def _stands(folder: Path, source: Source, made_from: Mapping[str, Any], added: Collection[str | None]) -> bool:
     """Say whether the folder is there already, and refuse one that was made of anything else."""
-    if not artifacts.is_whole(folder):
+    if not artifacts.is_complete(folder):
         return False
     artifacts.tidy(folder)
     there = artifacts.manifest(folder)

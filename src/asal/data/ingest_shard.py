@@ -113,7 +113,7 @@ class IngestShardTask:
             UserError: an image of another shape; a full disk.
         """
         try:
-            with artifacts.telling_of_disk(self.folder):
+            with artifacts.explain_disk_errors(self.folder):
                 receipt = self.done() or self._take(progress)
         except MemoryError:
             raise _too_little_memory(self.name) from None

@@ -148,7 +148,7 @@ def made_from(folder: Path) -> dict[str, Any]:
     Raises:
         UserError: there is none.
     """
-    if not artifacts.is_whole(folder):
+    if not artifacts.is_complete(folder):
         raise UserError(
             f"there is no finished pool in {folder}",
             rule="a pool is opened when its images have been taken in",

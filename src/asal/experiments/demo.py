@@ -18,7 +18,7 @@ SEEDS = range(5)
 def demo(folder: Path, at_once: int, progress: Progress, say: Callable[[str], None]) -> None:
     """Prepare, run every strategy of `demo.toml` over five seeds, and leave all of it in the folder."""
     root = folder / "project"
-    with artifacts.telling_of_disk(folder):
+    with artifacts.explain_disk_errors(folder):
         root.mkdir(parents=True, exist_ok=True)
         artifacts.write(root / FILE, resources.files("asal.experiments").joinpath("demo.toml").read_bytes())
     project = Project.open(root, progress)

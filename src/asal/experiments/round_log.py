@@ -98,7 +98,7 @@ class RoundLog:
         """Write a row in its place; when this returns it is on the disk."""
         appends, line = row.round > max(self._rows, default=-1), json.dumps(row.to_json()).encode()
         self._keep(row, line)
-        with artifacts.telling_of_disk(self.path):
+        with artifacts.explain_disk_errors(self.path):
             if not appends:
                 artifacts.write(self.path, self._content())
                 return

@@ -68,7 +68,7 @@ def begin(project: Project, chosen: Sequence[str], seeds: Sequence[int], out: Pa
     if there.exists():
         began = {"images": len(project.original)}  # folders of before there were additions do not say
         facts = _joined(began | read_facts(out), facts, out)
-    with artifacts.telling_of_disk(out):
+    with artifacts.explain_disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
         artifacts.write_json(there, facts)
 
@@ -199,8 +199,8 @@ def run_one(job: RunTask, progress: Progress) -> str:
     tools = project.tools(job.strategy)
     tools.open()
     with (
-        artifacts.alone(job.folder),
-        artifacts.telling_of_disk(job.folder),
+        artifacts.exclusive(job.folder),
+        artifacts.explain_disk_errors(job.folder),
         report_to(progress, f"{job.name}: within a round"),
         Record.open(job.folder / "labels.db") as record,
     ):

@@ -45,7 +45,7 @@ def compare(
             rule="a run's folder is not its project's",
             hint="choose another folder with --out",
         )
-    with artifacts.alone(out):
+    with artifacts.exclusive(out):
         project.ingest()
         begin(project, names, seeds, out, threads)
         project.prepare(names)

@@ -178,7 +178,7 @@ class ExtractShardTask:
 
         with limited_threads(1), telling_of_memory(self.name):
             found = _compute(recipe)
-            with artifacts.telling_of_disk(folder):
+            with artifacts.explain_disk_errors(folder):
                 folder.mkdir(parents=True, exist_ok=True)
                 return write_shard(folder, self.shard, compute, (self.images, self.rows), BATCH)
 

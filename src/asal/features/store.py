@@ -101,7 +101,7 @@ class StoredVectors:
     def expect(self) -> None:
         """Ask the system to read all of them, in order: page by page, on demand, takes fifty times as long."""
         for shard in range(self.shard_count):
-            artifacts.expect(shard_path(self.folder, shard))
+            artifacts.preload(shard_path(self.folder, shard))
 
     def _shape(self, shard: int) -> tuple[int, int]:
         return min(self.rows, self._count - shard * self.rows), self.dim

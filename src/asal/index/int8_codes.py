@@ -101,7 +101,7 @@ class Codes:
             if array.shape != shape:
                 raise artifacts.damaged(folder / name, f"its shape is {array.shape}, not {shape}")
             arrays.append(array.view(np.ndarray))
-            artifacts.expect(folder / name)
+            artifacts.preload(folder / name)
         return cls(*arrays)
 
 

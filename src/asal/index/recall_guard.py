@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from asal.core import Check, Features, Ids, Neighbours, Scores
+from asal.core import Features, Ids, Neighbours, RecallCheck, Scores
 from asal.index import NeighbourPairs, Rows, neighbours
 from asal.runtime.rng import stream
 
@@ -49,7 +49,7 @@ class Guard:
         draw = stream(0, "guard", hashlib.sha256(queries.tobytes()).hexdigest())
         some: Rows = open_rows[draw.permutation(len(open_rows))[: self.queries]]
         if not len(some):
-            return Neighbours(found.ids, found.distances, Check(0, 0, 0, q, 0.0))
+            return Neighbours(found.ids, found.distances, RecallCheck(0, 0, 0, q, 0.0))
         limits = found.distances[some, 0] ** 2
         true = self.exact.search(queries[some], 1, without=gone, limits=limits).distances[:, 0] ** 2
         while missed := int((found.distances[some, 0] ** 2 > true * SAME).sum()):
@@ -60,5 +60,5 @@ class Guard:
                 break
             pairs, open_rows = answer(queries, k, gone, probes)
             found = neighbours(pairs, q, k)
-        check = Check(len(some), max(first, 0), probes, q - len(open_rows), time.perf_counter() - begun)
+        check = RecallCheck(len(some), max(first, 0), probes, q - len(open_rows), time.perf_counter() - begun)
         return Neighbours(found.ids, found.distances, check)

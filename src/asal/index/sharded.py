@@ -136,11 +136,11 @@ class Built:
 
     def run(self, progress: Progress) -> None:
         """Build it, unless it is there."""
-        if artifacts.is_whole(self.folder) and not any(artifacts.faults(self.folder)):
+        if artifacts.is_complete(self.folder) and not any(artifacts.faults(self.folder)):
             return
         shutil.rmtree(self.folder, ignore_errors=True)  # a part that `doctor --repair` took a file from
         scratch = self.folder.with_name(f".{self.folder.name}.{os.getpid()}-{secrets.token_hex(4)}")
-        with artifacts.telling_of_disk(scratch):
+        with artifacts.explain_disk_errors(scratch):
             scratch.mkdir(parents=True)
             try:
                 self.indexer.build(self.stretch, scratch, progress)

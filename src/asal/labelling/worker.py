@@ -105,7 +105,7 @@ def _alone(folder: Path, line: Connection) -> Iterator[None]:
     with ExitStack() as held:
         while True:
             try:
-                held.enter_context(artifacts.alone(folder))
+                held.enter_context(artifacts.exclusive(folder))
                 break
             except BusyError:
                 line.send(("doing", {"stage": "waiting", "note": "another process trains for this project"}))

@@ -120,7 +120,7 @@ class WorkerSession:
         row = replace(row, look={**seen.told(), "answers": _digest(state)})
         # A last row goes when labels change or the budget grows: two classifiers of the same labels would agree.
         self._rows[:] = [*(past for past in self._rows if not past.last), row]
-        with artifacts.telling_of_disk(self._path):
+        with artifacts.explain_disk_errors(self._path):
             artifacts.write(self._path, b"".join(json.dumps(past.to_json()).encode() + b"\n" for past in self._rows))
         self._tell(self._rows)
 
@@ -134,7 +134,7 @@ class WorkerSession:
         """What accuracy is measured on: of the validation and the test set those with labels of the same classes."""
         found = {}
         for part in ("validation", "test"):
-            if artifacts.is_whole(self._order.root / part):
+            if artifacts.is_complete(self._order.root / part):
                 with suppress(UserError):  # it came without labels
                     if self.project.oracle(part).classes == self.session.plan.classes:
                         found[part] = Evaluation.of(self.project, part)

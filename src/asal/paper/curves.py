@@ -82,11 +82,11 @@ def adopt(project: Project, other: Project) -> None:
     """
     if project.pool.fingerprint != other.pool.fingerprint:
         return
-    with artifacts.alone(project.root), artifacts.telling_of_disk(project.root):
+    with artifacts.exclusive(project.root), artifacts.explain_disk_errors(project.root):
         for home in ("parts", "features", "indexes"):
             for folder in sorted((other.root / home).glob("*")):
                 target = project.root / home / folder.name
-                if artifacts.is_whole(folder) and not target.exists():
+                if artifacts.is_complete(folder) and not target.exists():
                     scratch = target.with_name(f".{target.name}")
                     shutil.rmtree(scratch, ignore_errors=True)
                     shutil.copytree(folder, scratch, copy_function=_linked)

@@ -30,7 +30,7 @@ def reproduce(name: str, context: ExhibitContext) -> Paths:
     kinds: dict[str, Callable[[Exhibit, ExhibitContext], ExhibitResult]] = {
         "curves": curves, "pairs": pairs, "timings": scaling, "costs": seconds_of_a_round, "setups": set_ups,
     }  # fmt: skip
-    with artifacts.telling_of_disk(context.out):
+    with artifacts.explain_disk_errors(context.out):
         context.out.mkdir(parents=True, exist_ok=True)
     return _published(shown, kinds[shown.kind](shown, context), context)
 

@@ -106,7 +106,7 @@ class ProjectFolder:
 
     def has(self, part: str) -> bool:
         """Whether "pool", "validation" or "test" is there, complete."""
-        return artifacts.is_whole(self.root / part)
+        return artifacts.is_complete(self.root / part)
 
     def is_labelled(self, part: str = "pool") -> bool:
         """Whether the images of a part came with labels."""

@@ -322,7 +322,7 @@ def indexing(context: PrepareContext, name: str, it: IndexParts, parts: int = 0)
         if parts == base:
             it.indexer.build(vectors, folder, progress=context.progress)
             return
-        complete = [number for number, other in fewer.items() if number >= base and artifacts.is_whole(other)]
+        complete = [number for number, other in fewer.items() if number >= base and artifacts.is_complete(other)]
         held = max(complete, default=base)
         before = fewer[held] if complete else indexing(context, name, it, base).make()
         artifacts.verify(before)

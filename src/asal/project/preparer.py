@@ -76,7 +76,7 @@ class Preparer:
         validated, device = project.validate(chosen), project.device.name()
         if project.storage:
             Storage(project.storage).entry("asal")  # refuses what no file could go through
-        with artifacts.alone(project.root):
+        with artifacts.exclusive(project.root):
             self._take_in()
             for step in self._steps(validated, chosen is None):
                 with durations.measured(step, device):
@@ -85,7 +85,7 @@ class Preparer:
     def ingest(self) -> None:
         """Take the source's images in, once."""
         self._project.validate([])
-        with artifacts.alone(self._project.root):
+        with artifacts.exclusive(self._project.root):
             self._take_in()
 
     def add(self, images: Source | None = None) -> Added:
@@ -104,7 +104,7 @@ class Preparer:
             UserError: there is no pool yet, or the source has labels that are no class of the project.
         """
         project, table = self._project, self._project.spec.pool
-        with artifacts.alone(project.root):
+        with artifacts.exclusive(project.root):
             form = ImageFormat(table.size, table.gray, StoredPool.open(project.root / "pool").shape)
             source = images or validate.made(sources, project.spec.source)
             if isinstance(place := getattr(source, "path", None), str) and "://" not in place:

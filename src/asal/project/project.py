@@ -164,7 +164,7 @@ class Project:
     @cached_property
     def test(self) -> StoredPool:
         """The images that accuracy is measured on; nothing else reads them."""
-        if not artifacts.is_whole(self.root / "test"):
+        if not artifacts.is_complete(self.root / "test"):
             raise UserError(
                 f"the project {self.spec.name} has no test set",
                 rule="accuracy is measured on a test set",

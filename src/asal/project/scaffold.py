@@ -46,7 +46,7 @@ def start(folder: Path, images: Path, size: int, gray: bool) -> Path:
         rate="two to ten steps a second on two cores, hundreds on a GPU",
     )
     parse(tomllib.loads(text))
-    with artifacts.telling_of_disk(folder):
+    with artifacts.explain_disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         artifacts.write(file, text.encode())
     return file

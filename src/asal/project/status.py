@@ -22,7 +22,7 @@ LABELS = "labels.db"  # a project's record, where its spec names no other
 
 def folders(root: Path) -> Iterator[Path]:
     """Yield every derived folder of a project, complete or not; of a derived folder, that one alone."""
-    if artifacts.is_whole(root):
+    if artifacts.is_complete(root):
         yield root
         return
     images = (root / f"{name}{end}" for name in IMAGES for end in ("", ".partial"))
@@ -43,7 +43,7 @@ def summary(root: Path) -> list[tuple[str, str, str]]:
     rows = []
     for folder in folders(root):
         name = str(folder.relative_to(root))
-        if not artifacts.is_whole(folder) or folder.suffix == ".partial":
+        if not artifacts.is_complete(folder) or folder.suffix == ".partial":
             command = "add" if folder.parent.name == ADDITIONS else "prepare"
             rows.append((name, "unfinished", f"the next `asal {command}` goes on with it"))
             continue
@@ -128,7 +128,7 @@ def damage(root: Path) -> list[UserError]:
 
 def finished(root: Path) -> Iterator[Path]:
     """Yield every derived folder that is finished."""
-    yield from (path for path in folders(root) if artifacts.is_whole(path) and path.suffix != ".partial")
+    yield from (path for path in folders(root) if artifacts.is_complete(path) and path.suffix != ".partial")
 
 
 def repair(root: Path) -> list[Path]:
@@ -142,11 +142,11 @@ def repair(root: Path) -> list[Path]:
     """
     summary(root)
     home = next((path for path in (root, *root.absolute().parents) if (path / FILE).exists()), root)
-    with artifacts.alone(home):
+    with artifacts.exclusive(home):
         removed = []
         for folder in finished(root):
             with suppress(DamageError):  # a manifest that cannot be read says nothing of the other files
-                removed += artifacts.mend(folder)
+                removed += artifacts.repair(folder)
     return removed
 
 

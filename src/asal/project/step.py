@@ -84,7 +84,7 @@ class Step:
             UserError: it is not there.
             DamageError: it is not as it was written.
         """
-        if not artifacts.is_whole(self.folder):
+        if not artifacts.is_complete(self.folder):
             raise UserError(
                 f"there is no {self.folder}", rule="a part is used when it has been prepared", hint="run `asal prepare`"
             )
@@ -97,7 +97,7 @@ class Step:
         Raises:
             DamageError: it is not as it was written.
         """
-        if artifacts.is_whole(self.folder):
+        if artifacts.is_complete(self.folder):
             self.open()
             artifacts.tidy(self.folder)
         else:
@@ -109,6 +109,6 @@ class Step:
 
 def status_of(folder: Path) -> Status:
     """Return whether a derived folder is there, complete or begun."""
-    if artifacts.is_whole(folder):
+    if artifacts.is_complete(folder):
         return "there"
     return "partly done" if folder.with_name(f"{folder.name}.partial").exists() else "to do"

@@ -9,7 +9,7 @@ from typing import Any
 
 from asal.reports import theme
 from asal.reports.theme import Draw, Picture
-from asal.runtime.artifacts import telling_of_disk, write
+from asal.runtime.artifacts import explain_disk_errors, write
 from asal.runtime.progress import Progress
 
 
@@ -61,7 +61,7 @@ def publish(folder: Path, name: str, page: str, pictures: Mapping[str, Picture],
     """Write the page, its pictures (SVG and PNG) and the CSV files into a folder."""
     images = {f"{name}.{form}": data for name, it in pictures.items() for form, data in it.files().items()}
     files = {name: page.encode(), **images, **sheets}
-    with telling_of_disk(folder):
+    with explain_disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for file, data in files.items():
             write(folder / file, data)

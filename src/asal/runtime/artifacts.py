@@ -1,7 +1,7 @@
-"""Folders and files that are whole or not there, and that say what they were made from.
+"""Folders and files that are complete or not there, and that say what they were made from.
 
 A derived folder is named by the hash of what went into it. It is filled under a temporary name
-that the next attempt finds again (so that work resumes), synced, and renamed when it is whole.
+that the next attempt finds again (so that work resumes), synced, and renamed when it is complete.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from asal.errors import BusyError, DamageError, UserError
 
 FORMAT = 1  # of every derived folder; raised when an older asal could not read a newer folder
 MANIFEST = "part.json"
-ADDITIONS = "additions"  # in a project: what `asal add` took in
-WAS = "was.json"  # in a scratch: the sha256 of what `mend` took away
+ADDITIONS = "additions"  # in a project: the images that `asal add` took in
+WAS = "was.json"  # in the scratch: the sha256 of the files that `mend` deleted
 MADE_FROM = "facts.json"  # in the scratch
 UNFINISHED = ".partial"  # ends the name of a file or folder that is being written
-OLD = "old"  # in the scratch: the folder that this one replaces, on its way out
-SCRATCH = ".scratch"  # inside a folder under construction: checkpoints, dropped when it is whole
+OLD = "old"  # in the scratch: the folder that this one replaces, until it is deleted
+SCRATCH = ".scratch"  # inside a folder under construction: checkpoints, deleted when it is complete
 
 
 def fingerprint(facts: Mapping[str, Any]) -> str:
-    """Return 12 hex digits that change when any of the facts changes, whatever their order.
+    """Return 12 hex digits that change when any of the facts changes; their order does not matter.
 
     >>> fingerprint({"a": 1, "b": [2]}) == fingerprint({"b": [2], "a": 1})
     True
@@ -83,12 +83,12 @@ def write(path: Path, data: bytes) -> None:
 
 
 def write_json(path: Path, facts: Mapping[str, Any]) -> None:
-    """Write facts as readable JSON, whole or not at all."""
+    """Write facts as readable JSON, completely or not at all."""
     write(path, (json.dumps(facts, indent=1, ensure_ascii=False, default=str) + "\n").encode())
 
 
-def expect(path: Path) -> None:
-    """Ask the system to read a file into its cache, in the background; where it takes no such wishes, do nothing."""
+def preload(path: Path) -> None:
+    """Ask the system to read a file into its cache in the background, where it supports that."""
     if hasattr(os, "posix_fadvise"):
         handle = os.open(path, os.O_RDONLY)
         try:
@@ -122,36 +122,36 @@ def read_json(path: Path, *, hint: str = "") -> dict[str, Any]:
 
 
 def damaged(path: Path, what: str, *, hint: str = "") -> DamageError:
-    """Return the error for a file that is not what was written; the remedy makes that file anew, unless given."""
+    """Return the error for a file that is not what was written; unless given, the hint says how to make it again."""
     home = next((p for p in path.parents if (p / MANIFEST).exists()), path.parent)
-    if path.name == MANIFEST or not is_whole(home):
-        mended = f"delete {home} and run the same command again: only that is made anew"
+    if path.name == MANIFEST or not is_complete(home):
+        steps = f"delete {home} and run the same command again: only that is made again"
     else:
-        mended = f"run `asal doctor {quote(str(home))} --repair`, then `asal prepare`: only that file is made anew"
+        steps = f"run `asal doctor {quote(str(home))} --repair`, then `asal prepare`: only that file is made again"
         if home.parent.name == ADDITIONS:
-            mended = mended.replace("asal prepare", "asal add")
-    return DamageError(f"{path}: {what}", rule="a stored file is read only as it was written", hint=hint or mended)
+            steps = steps.replace("asal prepare", "asal add")
+    return DamageError(f"{path} is damaged: {what}", hint=hint or steps)
 
 
 @contextmanager
 def building(folder: Path, facts: Mapping[str, Any]) -> Iterator[Path]:
     """Fill `folder` under a temporary name and make it appear when the block ends well.
 
-    Where the block fails or the process dies, the half-made folder stays for the next attempt, as long as
-    it was made from the same facts. Work files belong under `SCRATCH` and go when the folder is whole.
+    Where the block fails or the process dies, the unfinished folder stays for the next attempt, as long as
+    it was made from the same facts. Work files belong under `SCRATCH` and are deleted when the folder is complete.
     """
     partial = folder.with_name(f"{folder.name}.partial")
     made_from = partial / SCRATCH / MADE_FROM
     _refuse_foreign(folder, MANIFEST)
     _refuse_foreign(partial, SCRATCH)
-    with telling_of_disk(partial):
+    with explain_disk_errors(partial):
         same = made_from.exists() and read_json(made_from) == json.loads(json.dumps(facts, default=str))
         if partial.exists() and not same:
-            if was_mended(partial):  # what is in it may have labels
+            if was_complete(partial):  # its images may have labels
                 raise UserError(
-                    f"{partial}, and its source or its options have changed since",
-                    rule="what `asal doctor --repair` took away is made anew from what it was made from",
-                    hint=f"bring those back, or {', '.join(read_json(partial / SCRATCH / WAS))} from a copy",
+                    f"the source or the options of {partial} have changed since it was made",
+                    rule="files that `asal doctor --repair` deleted are made again from the same source and options",
+                    hint=f"restore those, or {', '.join(read_json(partial / SCRATCH / WAS))} from a copy",
                 )
             _discard(partial)
         (partial / SCRATCH).mkdir(parents=True, exist_ok=True)
@@ -159,21 +159,21 @@ def building(folder: Path, facts: Mapping[str, Any]) -> Iterator[Path]:
             shutil.rmtree(partial / SCRATCH / OLD)
         write_json(made_from, facts)
         yield partial
-        for path in partial.rglob(".*"):  # what `write` could not finish when a process was killed
+        for path in partial.rglob(".*"):  # left by a process that was killed inside `replacing`
             if path.is_file() and SCRATCH not in path.relative_to(partial).parts:
                 path.unlink()
-        _check_mended(partial)
+        _check_repaired(partial)
         seal(partial, facts)
-        if folder.exists():  # it goes as one: were it deleted here, a kill would leave half of it, which looks foreign
+        if folder.exists():  # renamed, not deleted: a kill while deleting would leave a part of it, which looks foreign
             folder.replace(partial / SCRATCH / OLD)
         partial.replace(folder)
         sync(folder.parent)
-        tidy(folder)  # last: until here, a kill must find it again
+        tidy(folder)  # last: after a kill before this line, the next attempt needs it
 
 
 def _discard(partial: Path) -> None:
-    """Delete a half-made folder in such an order that a kill leaves one that is deleted the next time."""
-    (partial / SCRATCH / MADE_FROM).unlink(missing_ok=True)  # nobody goes on with what is left of it
+    """Delete an unfinished folder in such an order that what a kill leaves is deleted the next time."""
+    (partial / SCRATCH / MADE_FROM).unlink(missing_ok=True)  # so that no attempt goes on with what is left of it
     for path in partial.iterdir():
         if path.name != SCRATCH:
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
@@ -181,42 +181,42 @@ def _discard(partial: Path) -> None:
 
 
 def _refuse_foreign(folder: Path, mark: str) -> None:
-    """Leave a folder alone that asal did not make. An empty one is nobody's: a kill may have come before its mark."""
+    """Refuse a folder that asal did not make. An empty one may be left by a kill before its mark was written."""
     if folder.exists() and not (folder / mark).exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise UserError(
-            f"{folder} is there, and is not one of them",
+            f"{folder} exists, and asal did not make it",
             rule="asal replaces only folders that it made",
             hint="move it away, or choose another project folder",
         )
 
 
-def was_mended(partial: Path) -> bool:
-    """Say whether a half-made folder is one that was whole before."""
+def was_complete(partial: Path) -> bool:
+    """Say whether an unfinished folder was complete before `mend` deleted files of it."""
     return (partial / SCRATCH / WAS).exists()
 
 
-def _check_mended(partial: Path) -> None:
-    """Refuse a file that came out otherwise than it was: other folders were made from it."""
-    for name, digest in (read_json(partial / SCRATCH / WAS) if was_mended(partial) else {}).items():
+def _check_repaired(partial: Path) -> None:
+    """Refuse a file that was made again with other bytes: other folders were made from the old ones."""
+    for name, digest in (read_json(partial / SCRATCH / WAS) if was_complete(partial) else {}).items():
         path = partial / name
         if not path.exists() or sha256(path) != digest:
             raise DamageError(
-                f"{path}: other bytes, or none",
-                rule="what is mended comes out as it was, because other folders were made from it",
-                hint=f"put {name} back from a copy; or delete {partial} and what was made from it, and prepare again",
+                f"{path} {'has other bytes than before' if path.exists() else 'was not made again'}",
+                rule="a repaired file has the bytes that it had, because other folders were made from them",
+                hint=f"restore {name} from a copy; or delete {partial} and what was made from it, and prepare again",
             )
 
 
 def tidy(folder: Path) -> None:
-    """Drop the scratch of a finished folder, where a kill came before `building` had done so."""
+    """Delete the scratch of a finished folder, where a process was killed before it did so."""
     if (folder / SCRATCH).exists():
         shutil.rmtree(folder / SCRATCH)
 
 
 def seal(folder: Path, facts: Mapping[str, Any]) -> None:
     """Write the manifest, with the sha256 and size of every file."""
-    # Hidden is the scratch.
     everything = (p for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST)
+    # Hidden files are the scratch.
     files = sorted(p for p in everything if not any(step.startswith(".") for step in p.relative_to(folder).parts))
     for path in files:
         sync(path)
@@ -226,7 +226,7 @@ def seal(folder: Path, facts: Mapping[str, Any]) -> None:
         sync(sub)
 
 
-def is_whole(folder: Path) -> bool:
+def is_complete(folder: Path) -> bool:
     """Say whether the folder was finished."""
     return (folder / MANIFEST).exists()
 
@@ -237,27 +237,27 @@ def manifest(folder: Path) -> dict[str, Any]:
     if facts.get("format") != FORMAT:
         raise UserError(
             f"{folder} has format {facts.get('format')}",
-            rule=f"this asal reads folders of format {FORMAT}",
-            hint="use the asal that wrote it, or delete the folder and prepare again",
+            rule=f"this version of asal reads folders of format {FORMAT}",
+            hint="use the version that wrote it, or delete the folder and prepare again",
         )
     return facts
 
 
 def verify(folder: Path, *, contents_up_to: int = 2**31) -> None:
-    """Check a finished folder against its manifest: every size, and every sha256 while they are cheap.
+    """Check a finished folder against its manifest: the size of every file, and its sha256 where that is cheap.
 
     Args:
         contents_up_to: bytes; a folder larger than this is checked by its files' sizes alone.
 
     Raises:
-        DamageError: names the first file that is missing or changed, and the remedy.
+        DamageError: names the first file that is missing or changed, and how to repair it.
     """
     for path, what in faults(folder, contents_up_to):
         raise damaged(path, what)
 
 
 def faults(folder: Path, contents_up_to: int = 2**63) -> Iterator[tuple[Path, str]]:
-    """Yield each file of a finished folder that is not as its manifest says, and what is wrong with it."""
+    """Yield each file of a finished folder that differs from its manifest, and what is wrong with it."""
     files = manifest(folder)["files"]
     hashing = sum(entry["bytes"] for entry in files.values()) <= contents_up_to
     for name, entry in files.items():
@@ -270,16 +270,16 @@ def faults(folder: Path, contents_up_to: int = 2**63) -> Iterator[tuple[Path, st
             yield path, "its sha256 is not the one it was written with"
 
 
-def mend(folder: Path) -> list[Path]:
-    """Make a damaged folder half-made again, without its damaged files, which are returned; a right one stays.
+def repair(folder: Path) -> list[Path]:
+    """Turn a damaged folder into an unfinished one without its damaged files, and return those; leave a good one alone.
 
-    Whoever made it then makes what is missing, from the same facts; if that comes out otherwise, `building` refuses it.
+    `building` then fills it from the same facts, and refuses files that do not have the bytes that they had.
     """
     wrong = [path for path, _ in faults(folder)]
     if not wrong:
         return []
     facts, partial = manifest(folder), folder.with_name(f"{folder.name}.partial")
-    with telling_of_disk(folder):
+    with explain_disk_errors(folder):
         if partial.exists():
             _refuse_foreign(partial, SCRATCH)
             _discard(partial)
@@ -289,14 +289,14 @@ def mend(folder: Path) -> list[Path]:
         write_json(folder / SCRATCH / WAS, {name: facts["files"][name]["sha256"] for name in names})
         for path in wrong:
             path.unlink(missing_ok=True)
-        folder.replace(partial)  # cut before this, it is still a damaged folder
+        folder.replace(partial)  # after a kill before this line, it is still a damaged folder
         sync(folder.parent)
         (partial / MANIFEST).unlink()
     return wrong
 
 
 @contextmanager
-def telling_of_disk(place: Path) -> Iterator[None]:
+def explain_disk_errors(place: Path) -> Iterator[None]:
     """Turn a full disk or a read-only folder into an error that says so."""
     try:
         yield
@@ -314,31 +314,26 @@ def telling_of_disk(place: Path) -> Iterator[None]:
             raise
         raise UserError(
             f"{error.filename or place}: {reasons[error.errno]}",
-            rule="asal can read its sources, and write where it works",
             hint="free some space or choose another folder, then run the same command: it resumes",
         ) from None
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Be the only process at work in a folder. The lock goes with the process, however it ends.
+def exclusive(folder: Path) -> Iterator[None]:
+    """Be the only process that works in a folder. The lock ends with the process, however that ends.
 
     Raises:
-        BusyError: another process is at work there.
+        BusyError: another process works there.
     """
     import filelock
 
-    with telling_of_disk(folder):
+    with explain_disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(folder / ".lock")
         try:
             lock.acquire(timeout=0)
         except filelock.Timeout:
-            raise BusyError(
-                f"another one is at work in {folder}",
-                rule="one process at a time works in a folder",
-                hint="wait for it to end, or stop it",
-            ) from None
+            raise BusyError(f"another process is at work in {folder}", hint="wait for it to end, or stop it") from None
     try:
         yield
     finally:

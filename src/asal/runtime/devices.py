@@ -1,4 +1,4 @@
-"""Which hardware the networks run on. Never part of what a result is named by."""
+"""Which hardware the networks run on. It is never part of the name of a result."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Device:
 
     def fabric(self, precision: Precision) -> Fabric:
         """Return the Fabric that places tensors, casts, and joins the processes of several devices."""
-        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it tells of its precision on every start
+        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it reports its precision on every start
         return Fabric(
             accelerator=here().type if self.accelerator == "auto" else self.accelerator,
             devices=self.count,

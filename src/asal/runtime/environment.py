@@ -1,4 +1,4 @@
-"""What a result was made on, and with: versions, the commit, the hardware."""
+"""The environment of a result: versions, the commit, the hardware."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-TOLD = ("asal", "torch", "numpy", "scipy", "scikit-learn", "lightning-fabric", "pillow", "datasets", "SQLAlchemy")
+REPORTED = ("asal", "torch", "numpy", "scipy", "scikit-learn", "lightning-fabric", "pillow", "datasets", "SQLAlchemy")
 
 
 def versions() -> dict[str, str | None]:
-    """Return the versions that bear on a result; None for what is not installed."""
-    found: dict[str, str | None] = {"python": platform.python_version()}
-    for name in TOLD:
+    """Return the versions of what a result depends on; None for what is not installed."""
+    installed: dict[str, str | None] = {"python": platform.python_version()}
+    for name in REPORTED:
         try:
-            found[name] = metadata.version(name)
+            installed[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            found[name] = None
-    return found
+            installed[name] = None
+    return installed
 
 
 def commit() -> str | None:
@@ -32,7 +32,7 @@ def commit() -> str | None:
 
     try:
         if "src/asal" not in git("ls-files", "--full-name", "--", "core.py"):
-            return None  # a repository around an installed asal is not asal's own
+            return None  # a repository that contains an installed asal is not asal's
         return git("rev-parse", "--short=12", "HEAD").strip() + (
             "+" if git("status", "--porcelain", "--", ".").strip() else ""
         )
@@ -68,5 +68,5 @@ def _processor() -> str:
 
 
 def facts() -> dict[str, Any]:
-    """Return all of it."""
+    """Return versions, commit and hardware."""
     return {"versions": versions(), "commit": commit(), "hardware": hardware()}

@@ -1,4 +1,4 @@
-"""What a round cost: seconds by kind of work, and network evaluations on the pool's and on made-up images."""
+"""What a round cost: seconds by kind of work, and network evaluations on images of the pool and on synthetic ones."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from contextlib import contextmanager
 
 
 class Meter:
-    """Counts seconds exclusively: while an inner part runs, the outer one stands still."""
+    """Counts seconds exclusively: while an inner part runs, the outer one is paused."""
 
     PARTS = ("train", "generate", "match", "score", "io")
 
     def __init__(self) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self.evaluations = 0  # pool images that went through the classifier
-        self.generated = 0  # made-up images that did, once for every step of a climb
-        self.index: dict[str, float] = {}  # how an approximate index was watched, in sums over a round's searches
+        self.generated = 0  # synthetic images that did, once for every step of a latent optimisation
+        self.index: dict[str, float] = {}  # checks of an approximate index against the exact scan, summed over a round
         self._stack: list[str] = []
         self._since = 0.0
 
@@ -32,8 +32,8 @@ class Meter:
             self._settle()
             self._stack.pop()
 
-    def watched(self, queries: int, *, checked: int, missed: int, probes: int, exact: int, seconds: float) -> None:
-        """Add what `asal.core.Check` says of a search of so many queries; of `probes` the largest is kept."""
+    def add_check(self, queries: int, *, checked: int, missed: int, probes: int, exact: int, seconds: float) -> None:
+        """Add the `asal.core.RecallCheck` of a search of so many queries; of `probes` the largest is kept."""
         sums = {"queries": queries, "checked": checked, "missed": missed, "exact": exact, "seconds": seconds}
         for name, number in sums.items():
             self.index[name] = round(self.index.get(name, 0) + number, 6)

@@ -111,7 +111,7 @@ class Storage:
         """
         import filelock
 
-        with artifacts.telling_of_disk(path):
+        with artifacts.explain_disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             with filelock.FileLock(path.with_name(f".{path.name}.lock")):
                 if not path.exists():

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 def stream(seed: int, *path: str | int) -> np.random.Generator:
     """Return the stream that belongs to this path, e.g. `stream(seed, "strategy", round)`.
 
-    Streams of different paths are independent; drawing from one never moves another. That is what
-    pairs two runs of one seed: their initial labels come from `stream(seed, "initial")` in both.
+    Streams of different paths are independent; drawing from one never changes another. So two runs
+    of one seed are paired: their initial labels come from `stream(seed, "initial")` in both.
     """
     name = "/".join(map(str, path)).encode()
     words = np.frombuffer(hashlib.sha256(name).digest(), np.uint32)
@@ -23,7 +23,7 @@ def stream(seed: int, *path: str | int) -> np.random.Generator:
 
 
 def torch_stream(rng: np.random.Generator) -> torch.Generator:
-    """Return a torch generator (CPU) seeded from `rng`, so that torch's draws hang on the same path."""
+    """Return a torch generator (CPU) seeded from `rng`, so that torch's draws depend on the same path."""
     import torch
 
     return torch.Generator().manual_seed(int(rng.integers(2**63 - 1)))

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from asal.core import Learner, LineLearner, Round, Selection, not_enough
+from asal.core import Learner, OriginLearner, Round, Selection, not_enough
 from asal.errors import UserError
 
 Chooser: TypeAlias = Callable[[Round, int, np.random.Generator], Selection]  # a strategy with its options bound
@@ -35,7 +35,7 @@ class Plan:
     """
 
     classes: tuple[str, ...]
-    learner: Learner | LineLearner
+    learner: Learner | OriginLearner
     strategy: Chooser
     name: str = "custom"
     seed: int = 0

@@ -19,8 +19,8 @@ from asal.core import (
     Images,
     Labels,
     Learner,
-    LineLearner,
     Model,
+    OriginLearner,
     Pool,
     Resources,
     Round,
@@ -319,7 +319,7 @@ class Session:
         if not plan.from_lines:
             return cast(Learner, plan.learner).fit(images, labels, len(plan.classes), rng)
         origins = [state.made[image].note if image in state.made else NOTHING for image in state.answers]
-        return cast(LineLearner, plan.learner).fit_lines(images, labels, origins, len(plan.classes), rng)
+        return cast(OriginLearner, plan.learner).fit_with_origins(images, labels, origins, len(plan.classes), rng)
 
     def _write(self, events: list[Event]) -> None:
         if events:

@@ -157,7 +157,7 @@ class LatentSvm:
     latents: Extractor
     weight_decay: float
 
-    def fit_lines(
+    def fit_with_origins(
         self,
         images: Images,
         labels: Labels,

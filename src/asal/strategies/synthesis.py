@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from asal.core import Features, Images, LossModel, Model, Round, Scores
+from asal.core import Features, Images, LossPredictingModel, Model, Round, Scores
 from asal.models.tensors import to_images
 from asal.runtime.devices import here
 from asal.runtime.rng import torch_stream
@@ -34,7 +34,7 @@ def of_score(model: Model, name: str) -> Objective:
     """Return the objective that is a score of the classifier's probabilities, or of the loss that it foretells."""
     part = scores[name]
     if "loss" in part.needs:
-        return lambda batch: part.make(cast(LossModel, model).loss(batch).float())
+        return lambda batch: part.make(cast(LossPredictingModel, model).loss(batch).float())
     return lambda batch: part.make(model.logits(batch).float().softmax(1))
 
 

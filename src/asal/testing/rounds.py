@@ -113,7 +113,7 @@ class Setting:
         model: Any = None
         if "lines" in self.part.provides:
             learner, classes = self.part.make.learner(self.tools), int(self.truth.max()) + 1  # type: ignore[attr-defined]
-            model = learner.fit_lines(self.pool.read(labelled), labels, [{}] * len(labels), classes, rng)
+            model = learner.fit_with_origins(self.pool.read(labelled), labels, [{}] * len(labels), classes, rng)
         else:
             classes = int(self.truth.max()) + 1
             model = EntropyAsLossModel(Linear(iterations=10).fit(self.pool.read(labelled), labels, classes, rng))

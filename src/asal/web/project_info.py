@@ -106,7 +106,7 @@ def _stored_classes(root: Path) -> tuple[str, ...]:
     try:
         return Stored.open(root / "pool").classes
     except UserError as error:
-        if not artifacts.is_whole(root / "pool"):
+        if not artifacts.is_complete(root / "pool"):
             raise
         raise UserError(
             error.got,
@@ -122,7 +122,7 @@ def _exam(root: Path, classes: tuple[str, ...]) -> dict[str, Any] | None:
     """
     for part in ("validation", "test"):
         folder = root / part
-        if not artifacts.is_whole(folder) or pool.LABELS not in artifacts.manifest(folder)["files"]:
+        if not artifacts.is_complete(folder) or pool.LABELS not in artifacts.manifest(folder)["files"]:
             continue
         if Stored.open(folder).classes == classes:
             return {"name": part, "images": int(pool.facts_of(folder)["images"])}

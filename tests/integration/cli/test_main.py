@@ -159,7 +159,7 @@ def test_a_damaged_file_is_named_and_the_remedy_mends_it(
     harm(path)
     run = ("run", tiny, "--out", tmp_path / "out", "--strategies", "asal", "--seeds", "1")
     said = asal(*run)
-    said.refused(str(path), "only that file is made anew")
+    said.refused(str(path), "only that file is made again")
     named = re.search(r"run `asal doctor (\S+) --repair`, then `asal prepare`", said.err)
     assert named and path.is_relative_to(named[1]) and Path(named[1]) != tiny
     assert {k: v for k, v in bytes_of(tiny).items() if tiny / k != path}.items() <= before.items(), "something was lost"

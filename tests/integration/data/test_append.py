@@ -319,7 +319,7 @@ def test_what_cannot_be_made_as_it_was_is_refused(at: tuple[Path, Path], asal: A
     harm(root / ADDITIONS / "0001" / "images" / "00000.npy")
     Image.fromarray(np.full((8, 8), 7, np.uint8)).save(images / "dark" / "00080.png")
     assert asal("doctor", root, "--repair").code == 0
-    asal("add", root).refused("what is mended comes out as it was", "00000.npy", "put images/00000.npy back")
+    asal("add", root).refused("a repaired file has the bytes that it had", "00000.npy", "restore images/00000.npy")
 
 
 def test_a_gap_among_additions_is_told(at: tuple[Path, Path]) -> None:

@@ -263,7 +263,7 @@ def test_one_run_is_done_by_one_process(prepared: Path, own: Path) -> None:
     from asal.runtime import artifacts
 
     job = RunTask(prepared, load(prepared), "random", 0, own)
-    with artifacts.alone(job.folder), pytest.raises(BusyError, match="one process at a time"):
+    with artifacts.exclusive(job.folder), pytest.raises(BusyError, match="another process is at work"):
         run_one(job, no_progress)
 
 

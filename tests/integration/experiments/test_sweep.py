@@ -85,8 +85,10 @@ def test_a_run_that_fails_is_told_and_few_begin_after_it(
 
 def test_two_commands_in_one_run_folder_do_not_mix(prepared: Path, start: Any, in_line: Path, tmp_path: Path) -> None:
     words = ("run", prepared, "--out", tmp_path, "--strategies", "random", "--seeds", 1)
-    with artifacts.alone(tmp_path / "random" / "seed-0"):
-        start(*words).wait().refused("one process at a time", str(tmp_path / "random" / "seed-0"), "wait for it to end")
+    with artifacts.exclusive(tmp_path / "random" / "seed-0"):
+        start(*words).wait().refused(
+            "another process is at work", str(tmp_path / "random" / "seed-0"), "wait for it to end"
+        )
     assert start(*words).wait().code == 0
     assert rows(tmp_path)["random/seed-0"] == rows(in_line)["random/seed-0"]
 
@@ -96,7 +98,7 @@ def test_two_commands_at_once_end_in_the_same_rows(prepared: Path, start: Any, i
     both = [start(*words), start(*words)]
     for said in (running.wait() for running in both):
         if said.code:
-            said.refused("one process at a time works in a folder")
+            said.refused("another process is at work")
     assert start(*words).wait().code == 0
     assert rows(tmp_path) == rows(in_line)
 

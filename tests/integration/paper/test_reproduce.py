@@ -241,7 +241,7 @@ def test_other_images_are_not_taken_over(home: Path, tmp_path: Path) -> None:
     projects[0].prepare(["asal-pixels"])
     curves.adopt(projects[1], projects[0])
     assert not (tmp_path / "mnist-ten" / "parts").exists()
-    assert artifacts.is_whole(next((tmp_path / "mnist-two" / "parts").glob("wgan-gp-*")))
+    assert artifacts.is_complete(next((tmp_path / "mnist-two" / "parts").glob("wgan-gp-*")))
 
 
 # Pictures and seconds, on ten digits

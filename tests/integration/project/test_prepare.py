@@ -131,10 +131,8 @@ def test_losses_that_are_not_finite_are_said(start: Any, write_spec: Callable[..
 
 
 def test_two_processes_do_not_prepare_one_project(start: Any, tiny: Path) -> None:
-    with artifacts.alone(tiny):
-        start("prepare", tiny).wait().refused(
-            "one process at a time works in a folder", str(tiny), "wait for it to end"
-        )
+    with artifacts.exclusive(tiny):
+        start("prepare", tiny).wait().refused("another process is at work", str(tiny), "wait for it to end")
     assert start("prepare", tiny).wait().code == 0
 
 

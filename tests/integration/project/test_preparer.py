@@ -147,4 +147,4 @@ def test_the_names_of_folders_are_those_of_earlier_versions(prepared: Path) -> N
     """They are hashes of what the parts were made from: with other names a prepared project would be made again."""
     there = {str(path.parent.relative_to(prepared)) for path in prepared.glob("*/*/part.json")}
     assert there == FOLDERS
-    assert artifacts.is_whole(prepared / "pool")
+    assert artifacts.is_complete(prepared / "pool")

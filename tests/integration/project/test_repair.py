@@ -61,7 +61,7 @@ def test_only_what_is_damaged_is_made_anew(
     (path,) = project.glob(place)
     kept = {p: p.stat().st_ino for p in project.glob(PLACES[place]) if p not in (path, bad_with(path))}
     HARM[harm](path)
-    start("prepare", project, first=OFTEN).wait().refused(str(path), "--repair", "only that file is made anew")
+    start("prepare", project, first=OFTEN).wait().refused(str(path), "--repair", "only that file is made again")
     said = asal("doctor", project, "--repair")
     assert said.code == 0 and said.out.count("removed") == 1 and str(path) in said.err
     assert start("prepare", project, first=OFTEN).wait().code == 0

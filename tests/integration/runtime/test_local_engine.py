@@ -1,4 +1,4 @@
-"""Processes of this machine: what becomes of work, and of those that do not end."""
+"""The engine of this machine's processes: every task runs once, and processes that die or do not end are handled."""
 
 from __future__ import annotations
 
@@ -19,7 +19,19 @@ def test_every_piece_is_done_once_and_yielded_with_what_it_returned(tmp_path: Pa
     assert len(list(tmp_path.iterdir())) == 6
 
 
-def test_a_killed_process_is_told_with_what_was_in_hand(tmp_path: Path) -> None:
+def test_torch_is_held_to_the_threads_of_a_worker(tmp_path: Path) -> None:
+    works = [Errand(number, tmp_path, "count threads", needs_torch=True) for number in range(2)]
+    assert [threads for _, threads in Local(1, threads=2).map_unordered(works)] == [2, 2]
+
+
+def test_what_a_task_refuses_is_raised_and_nothing_begins_after_it(tmp_path: Path) -> None:
+    works = [Errand(0, tmp_path, "refuse"), *(Errand(number, tmp_path, "linger") for number in range(1, 12))]
+    with pytest.raises(UserError, match="errand 0 went wrong; errands go well; try another"):
+        list(Local(2).map_unordered(works))
+    assert len(list(tmp_path.iterdir())) < 12
+
+
+def test_a_killed_process_is_reported_with_the_tasks_in_hand(tmp_path: Path) -> None:
     works = [Errand(number, tmp_path, "die" if number == 3 else "") for number in range(6)]
     with pytest.raises(UserError, match="a process lives until its work is done") as caught:
         list(Local(2, option="--jobs").map_unordered(works))

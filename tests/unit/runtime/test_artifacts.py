@@ -24,13 +24,13 @@ from asal.runtime import artifacts
 from asal.runtime.artifacts import (
     MANIFEST,
     SCRATCH,
-    alone,
     building,
+    exclusive,
+    explain_disk_errors,
     fingerprint,
-    is_whole,
+    is_complete,
     manifest,
-    mend,
-    telling_of_disk,
+    repair,
     verify,
 )
 
@@ -96,7 +96,7 @@ def test_a_folder_appears_when_it_is_whole(tmp_path: Path) -> None:
         assert not folder.exists()
         (partial / "a.txt").write_text("x")
         (partial / SCRATCH / "checkpoint").write_text("work")
-    assert is_whole(folder)
+    assert is_complete(folder)
     assert names(folder) == ["a.txt", MANIFEST]
     assert not partial_of(folder).exists()
     said = manifest(folder)
@@ -189,7 +189,7 @@ def test_a_kill_after_the_manifest_still_finds_the_scratch(tmp_path: Path) -> No
     """Sealing hashes gigabytes: whoever is killed meanwhile must not have lost the checkpoint."""
     folder = tmp_path / "part"
     begin(folder, {"a.txt": "x", f"{SCRATCH}/checkpoint": "step 900"}, sealed=True)
-    assert not is_whole(folder)
+    assert not is_complete(folder)
     with building(folder, FACTS) as partial:
         assert (partial / SCRATCH / "checkpoint").read_text() == "step 900"
         (partial / "b.txt").write_text("y")
@@ -241,9 +241,9 @@ def test_a_damaged_file_is_found_and_the_remedy_is_its_folders(harm: Any, said: 
 def test_a_mended_folder_is_filled_again_by_what_is_missing(harm: Any, tmp_path: Path) -> None:
     folder = fill(tmp_path / "part")
     before = {path: (path.read_bytes(), path.stat().st_ino) for path in folder.rglob("*") if path.is_file()}
-    assert mend(folder) == [] and is_whole(folder)
+    assert repair(folder) == [] and is_complete(folder)
     harm(folder / "deep" / "b.bin")
-    assert mend(folder) == [folder / "deep" / "b.bin"] and not folder.exists()
+    assert repair(folder) == [folder / "deep" / "b.bin"] and not folder.exists()
     facts = {key: value for key, value in json.loads(before[folder / MANIFEST][0]).items() if key != "files"}
     del facts["format"]
     with building(folder, facts) as partial:
@@ -370,25 +370,25 @@ def test_a_read_only_folder_is_said() -> None:
         with pytest.raises(UserError, match="writing is not permitted") as caught:
             fill(home / "part")
         assert str(home) in caught.value.got
-        with pytest.raises(UserError, match="writing is not permitted"), alone(home):
+        with pytest.raises(UserError, match="writing is not permitted"), exclusive(home):
             pass
-        with pytest.raises(UserError, match="writing is not permitted"), alone(home / "new"):
+        with pytest.raises(UserError, match="writing is not permitted"), exclusive(home / "new"):
             pass
         assert list(home.iterdir()) == []
 
 
 def test_other_failures_of_the_system_are_not_mistaken_for_a_full_disk(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError), telling_of_disk(tmp_path):
+    with pytest.raises(FileNotFoundError), explain_disk_errors(tmp_path):
         (tmp_path / "nothing").read_bytes()
-    with pytest.raises(IsADirectoryError), telling_of_disk(tmp_path):
+    with pytest.raises(IsADirectoryError), explain_disk_errors(tmp_path):
         tmp_path.read_bytes()
 
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from asal.runtime.artifacts import alone
-with alone(Path(sys.argv[1])):
+from asal.runtime.artifacts import exclusive
+with exclusive(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -402,19 +402,19 @@ def test_one_process_at_a_time_works_in_a_folder(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(BusyError, match="another one is at work"), alone(folder):
+        with pytest.raises(BusyError, match="another process is at work"), exclusive(folder):
             pass
-        with alone(tmp_path / "another project"):
+        with exclusive(tmp_path / "another project"):
             pass
         holder.kill()
-    with alone(folder):
+    with exclusive(folder):
         pass
 
 
 def test_a_folder_is_let_go_after_a_failure_and_held_within_a_process(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), alone(tmp_path):
+    with pytest.raises(ZeroDivisionError), exclusive(tmp_path):
         raise ZeroDivisionError
-    with alone(tmp_path), pytest.raises(BusyError), alone(tmp_path):
+    with exclusive(tmp_path), pytest.raises(BusyError), exclusive(tmp_path):
         pass
-    with alone(tmp_path):
+    with exclusive(tmp_path):
         pass

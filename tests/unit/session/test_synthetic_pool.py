@@ -169,9 +169,9 @@ def test_a_strategy_that_breaks_the_contract_is_stopped(what: str, record: Recor
 
 def test_a_selection_holds_an_image_an_id_and_whole_groups() -> None:
     images = np.zeros((4, *SHAPE), np.uint8)
-    with pytest.raises(ValueError, match="one made-up image an id"):
+    with pytest.raises(ValueError, match="one image for each id"):
         Selection(np.arange(3), np.zeros(3), images=images)
-    with pytest.raises(ValueError, match="whole groups of 3"):
+    with pytest.raises(ValueError, match="complete groups of 3"):
         Selection(np.arange(4), np.zeros(4), images=images, group=3)
 
 
@@ -219,7 +219,9 @@ def test_a_learner_of_lines_is_told_how_images_were_made(record: Record) -> None
     told: list[list[dict[str, Any]]] = []
 
     class Lines:
-        def fit_lines(self, images: Images, labels: Labels, origins: Sequence[Any], classes: int, rng: Any) -> Model:
+        def fit_with_origins(
+            self, images: Images, labels: Labels, origins: Sequence[Any], classes: int, rng: Any
+        ) -> Model:
             told.append([dict(origin) for origin in origins])
             return WORLD.learner.fit(images, labels, classes, rng)
 

@@ -421,8 +421,8 @@ def test_adba_learns_beside_made_up_images_that_lie_on_no_line(lines: Setting) -
     learner = Adba().learner(lines.tools)
     images, labels = lines.pool.read(np.arange(12)), lines.truth[:12]
     origins = [{"latent": [9.0] * 4, "gap": 0.1} if row == 3 else {} for row in range(12)]
-    alone = learner.fit_lines(images, labels, [{}] * 12, 2, stream(0))
-    assert learner.fit_lines(images, labels, origins, 2, stream(0)).weights.tolist() == alone.weights.tolist()
+    alone = learner.fit_with_origins(images, labels, [{}] * 12, 2, stream(0))
+    assert learner.fit_with_origins(images, labels, origins, 2, stream(0)).weights.tolist() == alone.weights.tolist()
 
 
 def test_adbas_objective_has_the_gradient_that_it_is_minimised_by() -> None:
@@ -446,7 +446,7 @@ def test_adbas_objective_has_the_gradient_that_it_is_minimised_by() -> None:
 def test_adba_is_for_two_classes() -> None:
     svm = LatentSvm(lambda images: np.zeros((len(images), 3), np.float32), 0.01)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="between two classes"):
-        svm.fit_lines(np.zeros((3, 2, 2, 1), np.uint8), np.array([0, 1, 2]), [{}] * 3, 3, stream(0))
+        svm.fit_with_origins(np.zeros((3, 2, 2, 1), np.uint8), np.array([0, 1, 2]), [{}] * 3, 3, stream(0))
 
 
 def test_adba_learns_from_lines(lines: Setting) -> None:
@@ -457,13 +457,13 @@ def test_adba_learns_from_lines(lines: Setting) -> None:
     truth = (
         cast(Any, lines.part.make)
         .learner(lines.tools)
-        .fit_lines(lines.pool.read(np.arange(80)), lines.truth, [{}] * 80, 2, stream(0))
+        .fit_with_origins(lines.pool.read(np.arange(80)), lines.truth, [{}] * 80, 2, stream(0))
     )
     images = np.concatenate([lines.pool.read(LABELLED), chosen.images])
     latents = np.array([note["latent"] for note in chosen.notes])
     labels = np.concatenate([lines.truth[LABELLED], (truth.decide(latents) > 0).astype(np.int64)])
     learner = adba.learner(lines.tools)
-    model = learner.fit_lines(images, labels, [*[{}] * len(LABELLED), *chosen.notes], 2, stream(0))
+    model = learner.fit_with_origins(images, labels, [*[{}] * len(LABELLED), *chosen.notes], 2, stream(0))
     angle = [w.weights @ truth.weights / np.linalg.norm(w.weights) / np.linalg.norm(truth.weights)
              for w in (cast(Any, now.model), model)]  # fmt: skip
     assert angle[1] > angle[0], "lines that the true plane labels turn the classifier towards it"

@@ -66,7 +66,7 @@ def export(project: ProjectFolder, out: Path, form: str = "csv", *, originals: b
     _clear(out, project)
     conflicts = ledger.conflicts()
     facts = {"export": form, "originals": originals, "pool": project.pool.fingerprint, "events": ledger.state.seq}
-    with artifacts.telling_of_disk(out), artifacts.building(out, facts) as partial:
+    with artifacts.explain_disk_errors(out), artifacts.building(out, facts) as partial:
         gone = FORMS[form](outgoing, partial) or []
         sheet(partial / CONFLICTS, OF_CONFLICT, _listed(project, ledger, conflicts))
     skipped = sum(row["status"] == CANT_TELL for row in outgoing.rows)
@@ -148,7 +148,7 @@ def _clear(out: Path, project: ProjectFolder) -> None:
     if out.is_dir() and not any(out.iterdir()):
         out.rmdir()
         return
-    if not out.is_dir() or not artifacts.is_whole(out) or "export" not in (wrote := artifacts.manifest(out)):
+    if not out.is_dir() or not artifacts.is_complete(out) or "export" not in (wrote := artifacts.manifest(out)):
         raise _in_the_way(out, "no export wrote it")
     artifacts.tidy(out)
     there = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}

@@ -208,7 +208,7 @@ def _report_of(path: Path) -> Path:
 
 
 def _write_report(path: Path, rows: Sequence[_Row], classes: Sequence[str]) -> None:
-    with artifacts.telling_of_disk(path):
+    with artifacts.explain_disk_errors(path):
         scratch = path.with_name(f".{path.name}.part")
         sheet(scratch, REPORT, [_line(row) for row in rows])
         scratch.replace(path)

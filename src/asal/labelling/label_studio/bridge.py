@@ -83,7 +83,7 @@ class Bridge:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Be the only process that puts tasks there: two at a time would each put what the other has not yet put."""
-        with artifacts.alone(self._home / ".label-studio"):
+        with artifacts.exclusive(self._home / ".label-studio"):
             yield
 
     def _remembered(self, wanted: int) -> int:

@@ -3,7 +3,7 @@
 A learner is a frozen dataclass whose fields are the options of a spec and whose `fit` returns a `Model`.
 One that provides "gradient" returns models with differentiable `logits`, as latent optimisation needs; one that
 provides "linear" returns models that are linear in fixed features (`core.LinearModel`); one that provides "loss" has
-`loss_predicting()`, which returns a learner whose models predict their loss (`core.LossModel`).
+`loss_predicting()`, which returns a learner whose models predict their loss (`core.LossPredictingModel`).
 """
 
 from __future__ import annotations

@@ -1,0 +1,52 @@
+"""Actors for the parts of one index after another. Of its own, each index would start processes that import torch."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from asal.index.sharded import _Held
+from asal.runtime.engine.ray import Ray
+
+
+class Lasting:
+    """An actor that holds a part of each index that is opened in it."""
+
+    def __init__(self) -> None:
+        self.held: dict[Path, Any] = {}
+
+    def answer(self, task: Any, what: str, *given: Any) -> Any:
+        if what == "open":
+            self.held[task.folder] = _Held(task)
+        return self.held[task.folder].answer(what, *given)
+
+
+@dataclass(frozen=True)
+class Part:
+    """What an index gets in place of an actor of its own: its calls go to one that lasts."""
+
+    actor: Any
+    task: Any
+
+    @property
+    def answer(self) -> Any:
+        return SimpleNamespace(remote=lambda *given: self.actor.answer.remote(self.task, *given))
+
+
+@dataclass(frozen=True)
+class Reusing(Ray):
+    """The engine, but for the actors of an index, which last."""
+
+    actors: tuple[Any, ...] = ()
+
+    def connect(self) -> Any:
+        library, actors = super().connect(), itertools.cycle(self.actors)
+        start = SimpleNamespace(remote=lambda task: Part(next(actors), task))
+
+        def remote(what: Any) -> Any:
+            return SimpleNamespace(options=lambda **_: start) if what is _Held else library.remote(what)
+
+        return SimpleNamespace(**{**vars(library), "remote": remote})
