@@ -22,16 +22,16 @@ def export(
         str, typer.Option("--as", help="csv, jsonl, parquet, folders, datasets or torch.", metavar="FORM")
     ] = "csv",
     originals: Annotated[
-        bool, typer.Option("--originals", help="With folders: copy the source's own files, not the pool's pixels.")
+        bool, typer.Option("--originals", help="With folders: copy the source's files, not the pool's pixels.")
     ] = False,
 ) -> None:
-    """Write the labels for other tools: one row a label, with who, when, which round, and which model asked.
+    """Write the labels for other tools: one row for each label, with who gave it, when and in which round.
 
     **csv, jsonl, parquet** are tables · **folders** has a folder for each class · **datasets** is opened by the Hugging
     Face library's `load_from_disk` · **torch** is a Parquet file with the images in it and a `load.py` that opens it.
 
-    On what people disagree, and what still waits for an answer, is listed in OUT/conflicts.csv. Nothing is overwritten
-    but what an earlier export wrote and nobody has changed.
+    OUT/conflicts.csv lists the images that people disagree about, and those that still wait for an answer. Only files
+    that an earlier export wrote, and that nobody has changed, are overwritten.
 
     For example: `asal export my-project labels --as folders`
     """
@@ -47,22 +47,22 @@ def import_(
         Path, typer.Argument(help="A file of labels, a tree of class folders, or a saved data set.", metavar="FILE")
     ],
     form: Annotated[
-        str, typer.Option("--as", help="csv, jsonl, parquet, folders or datasets. [default: as its name says]")
+        str, typer.Option("--as", help="csv, jsonl, parquet, folders or datasets. [default: by its name]")
     ] = "",
     by: Annotated[
         Optional[str],  # noqa: UP045  typer reads it at run time
-        typer.Option("--by", help="Who labelled. [default: what the column `by` says, if there is one]"),
+        typer.Option("--by", help="Who labelled. [default: the column `by`, if there is one]"),
     ] = None,
-    key: Annotated[str, typer.Option("--key-column", help="Which column says which image. [default: id, key …]")] = "",
-    label: Annotated[str, typer.Option("--label-column", help="Which has the label. [default: label or class]")] = "",
+    key: Annotated[str, typer.Option("--key-column", help="The column of the image. [default: id, key …]")] = "",
+    label: Annotated[str, typer.Option("--label-column", help="That of the label. [default: label or class]")] = "",
     replace: Annotated[
-        bool, typer.Option("--replace", help="What conflicts with the record becomes a correction.")
+        bool, typer.Option("--replace", help="Write labels that conflict with the record as corrections.")
     ] = False,
 ) -> None:
-    """Take labels in: what is new is written, all of it or nothing; what disagrees is told, and left as it is.
+    """Read labels from a file: new ones are written, all or none; those that conflict are reported and left alone.
 
-    Images go by their id, by their key, or by the end of a path where only one image has it. The same file again writes
-    nothing. FILE.import.csv, beside the file, says of every row what became of it.
+    Images are identified by their id, their key, or the end of a path if only one image has it. Importing the same file
+    again writes nothing. FILE.import.csv, beside the file, lists the outcome of every row.
 
     For example: `asal import my-project labels.csv --by Ada`
     """
@@ -70,8 +70,8 @@ def import_(
     from asal.labelling.exchange.readers import Columns
     from asal.project.folder import ProjectFolder
 
-    how = ImportOptions(form, Columns(key, label), by, replace)
-    _print(import_labels(ProjectFolder.open(project), file, how).lines)
+    options = ImportOptions(form, Columns(key, label), by, replace)
+    _print(import_labels(ProjectFolder.open(project), file, options).lines)
 
 
 def _print(lines: list[str]) -> None:

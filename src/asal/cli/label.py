@@ -1,4 +1,4 @@
-"""`asal label` and `asal annotator`: people answer."""
+"""`asal label` and `asal annotator`: people label images."""
 
 from __future__ import annotations
 
@@ -11,47 +11,53 @@ from rich.table import Table
 
 console = Console(markup=False)
 annotator = typer.Typer(
-    name="annotator", help="Who may answer: names, tokens, roles.", no_args_is_help=True, rich_markup_mode="markdown"
+    name="annotator",
+    help="People who may label: names, tokens, roles.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
 )
 ProjectPath = Annotated[Path, typer.Argument(help="A project folder.", metavar="PROJECT")]
-Name = Annotated[str, typer.Argument(help="Somebody's name.", metavar="NAME")]
+Name = Annotated[str, typer.Argument(help="The person's name.", metavar="NAME")]
 
 
 def label(
     project: ProjectPath = Path(),
     strategy: Annotated[
-        str, typer.Option("--strategy", help="Chooses the images. [default: the spec's first]", show_default=False)
+        str,
+        typer.Option("--strategy", help="What chooses the images. [default: the spec's first]", show_default=False),
     ] = "",
-    name: Annotated[
-        str, typer.Option("--name", help="Of whoever sits here. [default: the user's own]", show_default=False)
-    ] = "",
+    name: Annotated[str, typer.Option("--name", help="Your name. [default: your user name]", show_default=False)] = "",
     port: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option("--port", min=0, max=65535, help="[default: the first free one from 8765 on]", show_default=False),
     ] = None,
     host: Annotated[
-        str, typer.Option("--host", help="The address to listen at; beyond the loopback people need tokens.")
+        str,
+        typer.Option("--host", help="The address to listen at; beyond this machine, people need tokens."),
     ] = "127.0.0.1",
     origin: Annotated[
-        str, typer.Option("--origin", help="Where people find it behind a proxy, such as https://label.example.org.")
+        str,
+        typer.Option(
+            "--origin", help="The address that people use if it is behind a proxy, such as https://label.example.org."
+        ),
     ] = "",
     budget: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option("--budget", min=1, help="Answers to stop at. [default: the spec's]", show_default=False),
+        typer.Option("--budget", min=1, help="Answers after which to stop. [default: the spec's]", show_default=False),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the record's random draws.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the random draws of a new record.")] = 0,
     threads: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option("--threads", min=1, help="That training may use. [default: all]", show_default=False),
+        typer.Option("--threads", min=1, help="Threads that training may use. [default: all]", show_default=False),
     ] = None,
-    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page.")] = True,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
 ) -> None:
-    """Label in the browser: one key an image, and the next images keep coming.
+    """Label in the browser: one key for each image, and the next images keep coming.
 
-    Training and choosing go on beside you, in a process of their own. Every answer is on the disk before the page calls
-    it saved; Ctrl-C, a crash or a reload lose none, and the same command goes on. Settings stand under **[labelling]**
-    in asal.toml: classes, record (a file or postgresql://…), pace, overlap, lease. For several people see
-    **asal annotator** and docs/how-to/label-together.md.
+    The classifier is trained and images are chosen in another process while you label. Every answer is on the disk
+    before the page shows it as saved: Ctrl-C, a crash or a reload loses none, and the same command goes on. The
+    settings are under **[labelling]** in asal.toml: classes, record (a file or postgresql://…), pace, overlap, lease.
+    For several people see **asal annotator** and docs/how-to/label-together.md.
 
     For example: `asal label my-project --strategy asal`
     """
@@ -64,7 +70,7 @@ def label(
 
 
 def say(line: str) -> None:
-    """Print a line as it is: a link must not be broken."""
+    """Print a line as it is: a link is not broken."""
     console.print(line, highlight=False, soft_wrap=True)
 
 
@@ -73,10 +79,10 @@ def add(
     project: ProjectPath,
     name: Name,
     adjudicator: Annotated[
-        bool, typer.Option("--adjudicator", help="Their word settles what others disagree about.")
+        bool, typer.Option("--adjudicator", help="This person decides where others disagree.")
     ] = False,
 ) -> None:
-    """Add somebody, and print the token that they sign in with. It is shown this once, and written nowhere."""
+    """Add a person, and print the token that they sign in with. It is shown only now, and stored nowhere."""
     from asal.labelling.annotators import at
 
     with at(project) as people:
@@ -85,7 +91,7 @@ def add(
 
 @annotator.command()
 def token(project: ProjectPath, name: Name) -> None:
-    """Print one more token for somebody who is there already."""
+    """Print another token for a person who has been added."""
     from asal.labelling.annotators import at
 
     with at(project) as people:
@@ -94,21 +100,21 @@ def token(project: ProjectPath, name: Name) -> None:
 
 @annotator.command()
 def remove(project: ProjectPath, name: Name) -> None:
-    """Let somebody's tokens be good no more. Their answers stay."""
+    """Make a person's tokens invalid. Their answers are kept."""
     from asal.labelling.annotators import at
 
     with at(project) as people:
         people.remove(name)
-    say(f"{name} cannot sign in any more; their answers stay.")
+    say(f"{name} cannot sign in any more; their answers are kept.")
 
 
 @annotator.command(name="list")
 def list_people(project: ProjectPath = Path()) -> None:
-    """List who may answer."""
+    """List the people who may label."""
     from asal.labelling.annotators import at
 
     table = Table("name", "role", box=None, pad_edge=False)
     with at(project) as people:
         for person in people.all():
             table.add_row(person.name, person.role)
-    console.print(table if table.row_count else "Nobody yet: asal annotator add PROJECT NAME")
+    console.print(table if table.row_count else "Nobody yet. Add a person: asal annotator add PROJECT NAME")

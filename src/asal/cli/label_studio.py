@@ -1,4 +1,4 @@
-"""`asal label-studio push | pull | sync`: label in Label Studio what a project asks for."""
+"""`asal label-studio push | pull | sync`: label a project's batches in Label Studio."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 from rich.console import Console
 from rich.table import Table
+
+from asal.errors import counted
 
 if TYPE_CHECKING:
     from asal.labelling.label_studio.bridge import Bridge, Pushed
@@ -26,12 +28,12 @@ console = Console(markup=False)
 
 ProjectFolder = Annotated[Path, typer.Argument(help="A prepared project folder.", metavar="PROJECT")]
 Url = Annotated[
-    str, typer.Option("--url", help="Of Label Studio, such as http://localhost:8080. [default: as last time]")
+    str, typer.Option("--url", help="Label Studio's address, such as http://localhost:8080. [default: as last time]")
 ]
 Number = Annotated[
     int,
     typer.Option(
-        "--project-id", min=0, help="A Label Studio project that is there. [default: as last time, else a new one]",
+        "--project-id", min=0, help="An existing Label Studio project. [default: as last time, else a new one]",
         show_default=False,
     ),
 ]  # fmt: skip
@@ -39,10 +41,10 @@ TokenFile = Annotated[
     Optional[Path],  # noqa: UP045  typer reads it at run time
     typer.Option("--token-file", help="A file that holds the token. [default: LABEL_STUDIO_API_KEY]"),
 ]
-Strategy = Annotated[str, typer.Option("--strategy", help="Chooses what to ask. [default: the spec's]")]
+Strategy = Annotated[str, typer.Option("--strategy", help="The strategy that chooses images. [default: the spec's]")]
 Batch = Annotated[
     int,
-    typer.Option("--batch", min=0, help="Images to a batch. [default: the spec's protocol]", show_default=False),
+    typer.Option("--batch", min=0, help="Images in a batch. [default: the spec's]", show_default=False),
 ]
 
 
@@ -51,9 +53,9 @@ def push(
     folder: ProjectFolder, url: Url = "", number: Number = 0, token: TokenFile = None, strategy: Strategy = "",
     batch: Batch = 0,
 ) -> None:  # fmt: skip
-    """Put the images that wait for an answer into Label Studio; where none does, choose a batch first.
+    """Put the images that wait for an answer into Label Studio; if none does, choose a batch first.
 
-    What is there is read from Label Studio: called again, it puts nothing there twice.
+    Label Studio is asked which images it has, so running this again puts no image there twice.
 
     For example: `asal label-studio push my-project --url http://localhost:8080`
     """
@@ -61,24 +63,24 @@ def push(
 
     with bridged(folder, url, number, token, strategy) as bridge:
         pushed = bridge.push(size(folder, batch)(bridge.session))
-        _tell_of_push(bridge, pushed)
+        _print_push(bridge, pushed)
 
 
 @app.command()
 def pull(
     folder: ProjectFolder, url: Url = "", number: Number = 0, token: TokenFile = None, strategy: Strategy = ""
 ) -> None:
-    """Take the answers from Label Studio into the record, and tell of all that does not fit.
+    """Write Label Studio's answers into the record, and report what does not fit.
 
-    What it tells of stays as it is in the record: people who disagree, what was deleted there, labels that are no
-    class, tasks that are not ours. Called again, it writes nothing.
+    What is reported does not change the record: people who disagree, deleted answers, labels that are no class, tasks
+    that are not ours. Running this again writes nothing.
 
     For example: `asal label-studio pull my-project`
     """
     from asal.labelling.label_studio.connect import bridged
 
     with bridged(folder, url, number, token, strategy) as bridge:
-        _tell_of_pull(bridge.pull())
+        _print_pull(bridge.pull())
 
 
 @app.command()
@@ -86,19 +88,19 @@ def sync(
     folder: ProjectFolder, url: Url = "", number: Number = 0, token: TokenFile = None, strategy: Strategy = "",
     batch: Batch = 0,
     every: Annotated[
-        float, typer.Option("--every", min=0, help="Seconds between two looks; 0 looks once and ends.")
+        float, typer.Option("--every", min=0, help="Seconds between two looks at Label Studio; 0 looks once and ends.")
     ] = 10.0,
     listen: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option("--listen", min=0, max=65535, help="A port of 127.0.0.1 where webhooks make it look sooner."),
+        typer.Option("--listen", min=0, max=65535, help="A port of 127.0.0.1 for webhooks, which make it look sooner."),
     ] = None,
     webhook: Annotated[
-        str, typer.Option("--webhook", help="The URL by which Label Studio reaches that port; registered there.")
+        str, typer.Option("--webhook", help="The URL by which Label Studio reaches that port; it is registered.")
     ] = "",
 ) -> None:  # fmt: skip
-    """Pull; where every answer is in, choose the next batch; push: again and again, until the budget is spent.
+    """Pull the answers, choose the next batch when all are in, push it; repeat until the budget is spent.
 
-    Stopped, and called again, it goes on.
+    If interrupted, run it again: it goes on.
 
     For example: `asal label-studio sync my-project --every 10`
     """
@@ -108,31 +110,31 @@ def sync(
     with bridged(folder, url, number, token, strategy) as bridge:
         with listening(listen) if listen is not None else nullcontext((Event(), 0)) as (hint, _):
             bridge.hook(webhook) if webhook else None
-            sized, tell = size(folder, batch), _Telling(bridge)
-            bridge.progress(sized, tell, every, hint, tell.trouble) if every else bridge.sync(sized, tell)
-        console.print(f"{bridge.session.state.spent:,} labels.", highlight=False)
+            sized, printer = size(folder, batch), _Printer(bridge)
+            bridge.progress(sized, printer, every, hint, printer.trouble) if every else bridge.sync(sized, printer)
+        console.print(f"{counted(bridge.session.state.spent, 'label')}.", highlight=False)
 
 
-class _Telling:
-    """Tells of each look in which something happened, and of the first."""
+class _Printer:
+    """Prints the first look at Label Studio, and each one in which something happened."""
 
     def __init__(self, bridge: Bridge) -> None:
         self._bridge = bridge
         self._last: object = None
 
     def __call__(self, report: Report, pushed: Pushed) -> None:
-        said = (report.findings, report.open)
-        if report.written or pushed.images or said != self._last:
-            _tell_of_pull(report)
-            _tell_of_push(self._bridge, pushed)
-        self._last = said
+        result = (report.findings, report.open)
+        if report.written or pushed.images or result != self._last:
+            _print_pull(report)
+            _print_push(self._bridge, pushed)
+        self._last = result
 
     def trouble(self, what: str) -> None:
-        """Tell of what may pass."""
+        """Print an error that may be temporary."""
         console.print(f"Trying again: {what}", highlight=False, soft_wrap=True)
 
 
-def _tell_of_pull(report: Report) -> None:
+def _print_pull(report: Report) -> None:
     table = Table(box=None, pad_edge=False)
     table.add_column("found in Label Studio", no_wrap=True)
     table.add_column("", justify="right")
@@ -143,14 +145,16 @@ def _tell_of_pull(report: Report) -> None:
     if table.row_count:
         console.print(table)
     console.print(
-        f"{report.written:,} events written to the record; {report.open:,} images wait for an answer.", highlight=False
+        f"{counted(report.written, 'event')} written to the record; "
+        f"{counted(report.open, 'image')} waiting for an answer.",
+        highlight=False,
     )
 
 
-def _tell_of_push(bridge: Bridge, pushed: Pushed) -> None:
+def _print_push(bridge: Bridge, pushed: Pushed) -> None:
     new, held = len(pushed.images), pushed.held
     console.print(
-        f"{new:,} images put into Label Studio, {held:,} were there. Label them at {bridge.url}",
+        f"{counted(new, 'image')} put into Label Studio, {held:,} were there. Label them at {bridge.url}",
         highlight=False,
         soft_wrap=True,
     )

@@ -95,9 +95,9 @@ def prepare(
     if dry_run:
         _print_plan(Preparer(Project(root, settings, Device(count=devices))).plan())
         return
-    who = chosen(engine, workers, address, cpus, gpus)
+    extraction = chosen(engine, workers, address, cpus, gpus)
     with show_progress(console) as progress:
-        Preparer(Project(root, settings, Device(count=devices), progress, who, storage)).run()
+        Preparer(Project(root, settings, Device(count=devices), progress, extraction, storage)).run()
     status(root)
 
 
@@ -134,11 +134,11 @@ def add(
     root = root_of(spec, project, settings.name)
     with show_progress(console) as progress:
         opened = Project(root, settings, progress=progress, engine=chosen("local", workers))
-        found = opened.add(Folder(str(images)) if images else None)
-    others = f", {found.others:,} of other classes" if found.others else ""
-    then = f"Next: asal prepare {quote(str(root))}" if found.new else "Nothing has changed."
-    new = counted(found.new, "new image")
-    console.print(f"{new}; {found.known:,} known{others}. {then}", highlight=False, soft_wrap=True)
+        added = opened.add(Folder(str(images)) if images else None)
+    others = f", {added.others:,} of other classes" if added.others else ""
+    then = f"Next: asal prepare {quote(str(root))}" if added.new else "Nothing has changed."
+    new = counted(added.new, "new image")
+    console.print(f"{new}; {added.known:,} known{others}. {then}", highlight=False, soft_wrap=True)
 
 
 def list_parts(kind: Annotated[str, typer.Argument(help="One kind, such as strategies. [default: all]")] = "") -> None:

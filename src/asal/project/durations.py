@@ -63,7 +63,7 @@ def estimate(work: Work, device: str) -> Estimate:
 
 @contextmanager
 def measured(step: Step, device: str) -> Iterator[None]:
-    """Remember how long a step takes that has its whole work to do."""
+    """Remember how long a step takes, if it has not been begun before."""
     begins = step.status == "to do" and step.work.units > 0
     begun = time.monotonic()
     yield

@@ -167,7 +167,7 @@ def extraction(
         compression.fit(context, raw, folder, progress)
         if recipe is not None:
             sealed = replace(recipe(), pca=folder.absolute() if dimensions else None).with_digest()
-            pieces(context, name, sealed, folder / "vectors", progress)
+            write_features(context, name, sealed, folder / "vectors", progress)
         else:
             reduced = cache(Pca.load)
             write_vectors(folder / "vectors", compressed, len(context.pool), rows=SHARD, progress=progress)
@@ -205,7 +205,7 @@ def extension(
     def fill(folder: Path) -> None:
         pca = base.folder.absolute() if (base.folder / Pca.FILE).exists() else None
         sealed = replace(recipe(), pool=addition.absolute(), pca=pca).with_digest()
-        pieces(part, name, sealed, folder / "vectors", progress)
+        write_features(part, name, sealed, folder / "vectors", progress)
 
     work = _work_of_extraction(part, Path(str(base.facts["extractor"])))
     title = f"compute the features '{name}' of addition {addition.name}"
@@ -221,40 +221,42 @@ def extended(space: Space, folders: tuple[Path, ...]) -> Space:
     return replace(space, vectors=ConcatVectors(tuple(stores)), more=folders)
 
 
-def pieces(context: PrepareContext, name: str, recipe: ExtractorRecipe, folder: Path, progress: Progress) -> None:
-    """Have the context's engine write the shards that are missing."""
+def write_features(
+    context: PrepareContext, name: str, recipe: ExtractorRecipe, folder: Path, progress: Progress
+) -> None:
+    """Write the shards that are missing, by the context's engine."""
     n, size, begun = len(context.pool), (len(context.pool), SHARD), time.monotonic()
     start_shards(folder, n)
     remote = push(recipe, context.storage) if context.storage else None
-    works = [
+    tasks = [
         ExtractShardTask(name, recipe, folder.absolute(), shard, *size, remote)
         for shard in missing_shards(folder, *size)
     ]
-    images = dict.fromkeys((work.name for work in works), 0)
-    there = n - sum(work.size for work in works)
+    images = dict.fromkeys((task.name for task in tasks), 0)
+    present = n - sum(task.size for task in tasks)
 
-    def hear(stage: str, done: int, total: int, note: str = "") -> None:
-        images[stage] = max(images[stage], done)  # words may come late
+    def count(stage: str, done: int, total: int, note: str = "") -> None:
+        images[stage] = max(images[stage], done)  # reports may arrive late
         rate = sum(images.values()) / (time.monotonic() - begun)
-        progress("features", there + sum(images.values()), n, f"{rate:,.0f} images/s")
+        progress("features", present + sum(images.values()), n, f"{rate:,.0f} images/s")
 
-    progress("features", there, n)
-    for work, _ in (context.engine if len(works) > 1 else InProcess()).map_unordered(works, hear):
+    progress("features", present, n)
+    for task, _ in (context.engine if len(tasks) > 1 else InProcess()).map_unordered(tasks, count):
         if remote:
-            Storage(remote.url).fetch(remote.shard(work.shard, SHARD), shard_path(folder, work.shard))
-        hear(work.name, work.size, work.size)
+            Storage(remote.url).fetch(remote.shard(task.shard, SHARD), shard_path(folder, task.shard))
+        count(task.name, task.size, task.size)
     finish_shards(folder, *size)
 
 
 class CountingExtractor:
-    """An extractor that counts the images that went through it, on a meter too where it has one: made-up images."""
+    """An extractor that counts the images that go through it; where it has a meter, as synthetic images there."""
 
     def __init__(self, extractor: Extractor, meter: Meter | None = None) -> None:
         self._extractor, self._meter, self.images = extractor, meter, 0
 
     @property
     def dim(self) -> int:
-        """The extractor's own."""
+        """The extractor's dimensions."""
         return self._extractor.dim
 
     def __call__(self, images: Images) -> Features:
@@ -265,7 +267,7 @@ class CountingExtractor:
         return self._extractor(images)
 
 
-def passing(context: PrepareContext, keeper: object) -> PrepareContext:
+def temporary_context(context: PrepareContext, keeper: object) -> PrepareContext:
     """Return a context in a folder of its own, which is removed with `keeper`: for what is not to stay."""
     homes = context.root / PASSING
     homes.mkdir(exist_ok=True)

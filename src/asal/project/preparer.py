@@ -153,7 +153,7 @@ class Preparer:
 
 @dataclass(frozen=True)
 class _UnknownPool:
-    """Images that have not been taken in: of steps over them nothing can be said but what they are."""
+    """Images that have not been taken in: steps over them can be named, and no more."""
 
     shape: tuple[int, int, int]
     size: int

@@ -201,9 +201,9 @@ class Project:
 
     def extractor(self, table: FeatureTable) -> Extractor:
         """Return the trained extractor that a table of the spec asks for."""
-        given = ExtractorInputs(self.generator) if needs_generator(table) else ExtractorInputs()
+        inputs = ExtractorInputs(self.generator) if needs_generator(table) else ExtractorInputs()
         folder = self.parts.extractor(table).open()
-        opened: Extractor = validate.made(features, table).load(folder, self.pool.shape, given)
+        opened: Extractor = validate.made(features, table).load(folder, self.pool.shape, inputs)
         return opened
 
     def space(self, name: str) -> Space:
@@ -226,7 +226,7 @@ class Project:
             self._indexes[name] = parts.indexer().load(space.vectors, parts.index(name).open())
         return self._indexes[name]
 
-    def passing(self, name: str, model: Model, meter: Meter, keeper: object) -> tuple[Space, Index]:
+    def space_of_round(self, name: str, model: Model, meter: Meter, keeper: object) -> tuple[Space, Index]:
         """Return a space that depends on the present classifier, and its index; their files go when `keeper` does.
 
         Cost: a network evaluation for every image of the pool, and for those that PCA is fitted on.
@@ -234,7 +234,7 @@ class Project:
         table, parts = self.spec.features[name], self.parts
         part = validate.made(features, table)
         extractor = CountingExtractor(part.load(Path(), self.pool.shape, ExtractorInputs(model=model)))
-        context = replace(prepare.passing(self.context, keeper), pool=self.pool)
+        context = replace(prepare.temporary_context(self.context, keeper), pool=self.pool)
         with meter.part("score"):
             compression = Compression.of(table)
             step = prepare.extraction(context, name, lambda: extractor, Path("present"), compression)

@@ -27,7 +27,7 @@ class ProjectResources:
     needs: frozenset[str]
 
     @property
-    def _passing(self) -> bool:
+    def _of_classifier(self) -> bool:
         """Whether the features depend on the present classifier."""
         return bool(self.features) and "model" in features[self.project.spec.features[self.features].kind].needs
 
@@ -35,14 +35,14 @@ class ProjectResources:
         """Open all of them now, so that no round is charged for it."""
         if "generator" in self.needs:
             self.generator  # noqa: B018  touching is opening
-        if "features" in self.needs and not self._passing:
+        if "features" in self.needs and not self._of_classifier:
             self.index  # noqa: B018
         if "own" in self.needs:
             self.own  # noqa: B018
 
     def at(self, model: Model, meter: Meter) -> Resources:
         """Return the tools of a round."""
-        return RoundResources(self, model, meter) if self._passing else self
+        return RoundResources(self, model, meter) if self._of_classifier else self
 
     @property
     def generator(self) -> TrainedGenerator:
@@ -73,7 +73,7 @@ class RoundResources:
 
     @cached_property
     def _space_and_index(self) -> tuple[Space, Index]:
-        return self._tools.project.passing(self._tools.features, self._model, self._meter, self)
+        return self._tools.project.space_of_round(self._tools.features, self._model, self._meter, self)
 
     @property
     def generator(self) -> TrainedGenerator:

@@ -58,13 +58,13 @@ class _OptionsTable(_Table):
 
     @model_validator(mode="before")
     @classmethod
-    def _gather(cls, given: Any) -> Any:
+    def _gather(cls, table: Any) -> Any:
         """Put every key that is not the table's own among the options."""
-        if not isinstance(given, Mapping):
-            return given
-        given = {cls.aliases.get(key, key): value for key, value in given.items()}
-        own = {key: value for key, value in given.items() if key in cls.model_fields and key != "options"}
-        return {**own, "options": {key: value for key, value in given.items() if key not in own}}
+        if not isinstance(table, Mapping):
+            return table
+        renamed = {cls.aliases.get(key, key): value for key, value in table.items()}
+        fields = {key: value for key, value in renamed.items() if key in cls.model_fields and key != "options"}
+        return {**fields, "options": {key: value for key, value in renamed.items() if key not in fields}}
 
     @model_serializer(mode="wrap")
     def _spread(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -74,9 +74,9 @@ class _OptionsTable(_Table):
         return {**{key: value for key, value in table.items() if value or key not in self.omitted_if_off}, **options}
 
 
-def _by_kind(given: Any) -> Any:
+def _by_kind(value: Any) -> Any:
     """Read a part's name as its table: `first = "typiclust"`."""
-    return {"kind": given} if isinstance(given, str) else given
+    return {"kind": value} if isinstance(value, str) else value
 
 
 class PartTable(_OptionsTable):
@@ -183,10 +183,10 @@ class Spec(_Table):
 
     @model_validator(mode="before")
     @classmethod
-    def _name_kinds(cls, given: Any) -> Any:
-        if not isinstance(given, Mapping):
-            return given
-        named = dict(given)
+    def _name_kinds(cls, spec: Any) -> Any:
+        if not isinstance(spec, Mapping):
+            return spec
+        named = dict(spec)
         for section in ("features", "strategies"):
             tables = named.get(section)
             if isinstance(tables, Mapping):
@@ -202,14 +202,14 @@ class Spec(_Table):
         return fingerprint(facts)
 
 
-def parse(given: Mapping[str, Any], place: str = "the spec") -> Spec:
+def parse(tables: Mapping[str, Any], place: str = "the spec") -> Spec:
     """Return the spec that a plain dict describes.
 
     Raises:
         UserError: a key that does not exist, one that is missing, or a value that does not fit.
     """
     try:
-        return Spec.model_validate(given)
+        return Spec.model_validate(tables)
     except ValidationError as error:
         raise _explained(error, place) from None
 

@@ -17,7 +17,7 @@ from asal.experiments.metrics import paired
 from asal.experiments.results import load as load_results
 from asal.experiments.run import RunTask, begin, run_one
 from asal.experiments.sweep import compare
-from asal.project.prepare import PASSING, passing
+from asal.project.prepare import PASSING, temporary_context
 from asal.project.project import Project
 from asal.project.spec import Spec, parse
 from asal.project.validate import check
@@ -156,7 +156,7 @@ def test_what_a_killed_round_left_is_tidied_by_the_next(two: tuple[Path, Spec]) 
         pass
 
     keeper = Keeper()
-    made = passing(Project(*two)._shop, keeper)
+    made = temporary_context(Project(*two).context, keeper)
     assert made.root.parent == homes and made.root.is_dir()
     assert {path.name for path in homes.iterdir()} == {f"{os.getpid()}-mine", made.root.name}
     del keeper

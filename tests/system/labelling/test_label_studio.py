@@ -181,7 +181,7 @@ def test_a_hundred_images_go_there_and_what_people_said_comes_back(
     said = asal("label-studio", "pull", project)
     still = {"conflict": 5, "not_asked": 1, "foreign": 1}
     shown(said, answered=60, skipped=10, agreed=5, task_deleted=5, **still)
-    assert "70 events written to the record; 30 images wait for an answer." in said.out
+    assert "70 events written to the record; 30 images waiting for an answer." in said.out
     expected = {image: right[image] for image in images[:60]} | dict.fromkeys(images[60:70], -1)
     assert people.record() == expected
     said = asal("label-studio", "pull", project)
