@@ -103,7 +103,7 @@ def test_names_are_text_never_markup(page: str) -> None:
 
 
 def test_unfinished_runs_are_named_and_count_in_no_table(folder: Path, page: str) -> None:
-    assert "1 of 15 runs are not finished" in page
+    assert "1 of 15 runs is not finished" in page
     assert re.search(r"subset &lt;M=100&gt;, seed 4: \d+ of 80 labels", page)
     with (folder / "summary.csv").open() as file:
         seeds = {row["strategy"]: row["seeds"] for row in csv.DictReader(file) if row["measure"] == "area"}
