@@ -1,12 +1,12 @@
-"""What `balance` does to an uneven pool: labels of the rare classes, and accuracy.
+"""The effect of `balance` on an uneven pool: labels of the rare classes, and accuracy.
 
     asal prepare specs/mnist-ten.toml --project projects/mnist-ten
     python benchmarks/balance.py projects/mnist-ten --spec specs/mnist-ten.toml
 
-Each seed draws a pool of its own from the project's: half of the classes keep `--common` images each, the others
+Each seed draws its own pool from the project's: half of the classes keep `--common` images each, the rest
 `--rare`. Strategies of one seed begin with the same images. Accuracy is over the classes of the project's test set,
-each counted alike (balanced accuracy), and over the rare ones alone. Differences are paired by seed, ± half their 95%
-interval.
+with equal weights (balanced accuracy), and over the rare classes alone. Differences are paired by seed, ± half their
+95% interval.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ from asal.strategies.class_balance import balanced
 
 
 @dataclass(frozen=True)
-class Some:
-    """Some images of a pool, under ids of their own."""
+class SubPool:
+    """Some images of a pool, with new ids."""
 
     pool: Any
     among: Ids
@@ -58,11 +58,11 @@ class Some:
 
 
 @dataclass(frozen=True)
-class Came:
-    """What one run came to."""
+class Outcome:
+    """The outcome of one run."""
 
     rare: float  # share of the labels that are of rare classes
-    least: int  # labels of the class that has fewest
+    least: int  # labels of the class with the fewest
     accuracy: float  # balanced
     of_rare: float  # balanced, over the rare classes
 
@@ -75,30 +75,32 @@ def uneven(labels: Labels, common: int, rare: int, rng: np.random.Generator) -> 
     return as_ids(rng.permutation(np.concatenate(drawn))), few
 
 
-def run(project: Project, chooser: Chooser, seed: int, args: argparse.Namespace) -> Came:
-    """Label to the budget and measure."""
+def run(project: Project, chooser: Chooser, seed: int, args: argparse.Namespace) -> Outcome:
+    """Label up to the budget and measure."""
     truth = project.oracle("pool").answer(np.arange(len(project.pool)))
     among, few = uneven(truth, args.common, args.rare, stream(seed, "uneven"))
     test = project.oracle("test").answer(np.arange(len(project.test)))
     classes = project.oracle("pool").classes
     with Record.open("sqlite://") as record:
         plan = Plan(classes, learners["linear"].bind({"l2": 0.01}), chooser, seed=seed)
-        session = Session(Some(project.pool, among), record, plan)
+        session = Session(SubPool(project.pool, among), record, plan)
         while (labelled := len(session.labelled)) < args.budget:
             batch = session.ask(args.batch if labelled else args.initial)
             session.tell(zip(batch.ids.tolist(), truth[among[batch.ids]].tolist(), strict=True))
-        said = session.model().predict(project.test.read(np.arange(len(test)))).argmax(1)
+        predicted = session.model().predict(project.test.read(np.arange(len(test)))).argmax(1)
         counts = np.bincount(session.labels, minlength=len(classes))
-    recalls = recall_score(test, said, average=None)
-    return Came(
+    recalls = recall_score(test, predicted, average=None)
+    return Outcome(
         float(counts[few].sum() / counts.sum()), int(counts.min()), float(recalls.mean()), float(recalls[few].mean())
     )
 
 
-def table(runs: Mapping[str, Sequence[Came]]) -> Table:
-    """Return one line a way; what follows a way is compared with the plain one before it."""
-    lines = Table("way", "labels of rare classes", "of the rarest", "balanced accuracy", "Δ", "rare classes alone", "Δ")
-    plain: Sequence[Came] = []
+def table(runs: Mapping[str, Sequence[Outcome]]) -> Table:
+    """Return one line per variant; one with `balance` is compared with the plain one before it."""
+    lines = Table(
+        "variant", "labels of rare classes", "of the rarest", "balanced accuracy", "Δ", "rare classes alone", "Δ"
+    )
+    plain: Sequence[Outcome] = []
     for name, its in runs.items():
         cells = [f"{np.mean([it.rare for it in its]):.1%}", f"{np.mean([it.least for it in its]):.1f}"]
         compared = "balance" in name

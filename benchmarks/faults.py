@@ -1,11 +1,11 @@
-"""Preparing a large pool, killed again and again: the same bytes as without a kill, and little done twice.
+"""Preparing a large pool under many kills gives the same bytes as without a kill, and repeats little work.
 
     python benchmarks/faults.py [--images 1000000] [--kills 20]
 
-Images of 28 × 28 are made up, in a temporary place. Two processes take them in and compute features, their pixels
-compressed by PCA to 50 dimensions; an index is built. This is done once to the end, and once with SIGKILL at random
-moments, one in each of as many equal parts of what is to be written, to the command alone or to it and its workers in
-turn. Every file's sha256 is compared. A shard counts as done twice when its file is put in its place a second time.
+The script writes synthetic images of 28 × 28 into a temporary folder. Two processes ingest them and compute features,
+their pixels compressed by PCA to 50 dimensions; an index is built. This happens once without a kill, and once with
+SIGKILL at random moments spread evenly over the work, in turn to the command alone and to its workers as well. Every
+file's sha256 is compared. A shard counts as repeated when its file is renamed into place a second time.
 """
 
 from __future__ import annotations
@@ -41,21 +41,21 @@ features = {{pixels = {{dimensions = 50}}}}
 """
 
 
-def note(event: str, given: Any) -> None:
-    """Write down, at once, each file that is put in its place: which, and when."""
-    if event == "os.rename" and str(given[1]).endswith((".npy", ".json", ".parquet", ".safetensors")):
-        line = f"{time.monotonic()} {'/'.join(Path(given[1]).parts[-3:])}\n"
+def note(event: str, args: Any) -> None:
+    """Log each file that is renamed into place, with the time."""
+    if event == "os.rename" and str(args[1]).endswith((".npy", ".json", ".parquet", ".safetensors")):
+        line = f"{time.monotonic()} {'/'.join(Path(args[1]).parts[-3:])}\n"
         log = os.open(os.environ[LOG], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         os.write(log, line.encode())
         os.close(log)
 
 
-if LOG in os.environ:  # here, for workers read this file too
+if LOG in os.environ:  # at import, since workers import this file too
     sys.addaudithook(note)
 
 
 def write_images(path: Path, images: int) -> None:
-    """Make images up: blobs whose places and widths are drawn, under noise."""
+    """Write synthetic images: blobs with random places and widths, under noise."""
     rng = np.random.default_rng(0)
     array = np.lib.format.open_memmap(path, "w+", np.uint8, (images, 28, 28))
     y, x = np.mgrid[:28, :28]
@@ -68,18 +68,18 @@ def write_images(path: Path, images: int) -> None:
 
 
 def work(project: Path) -> None:
-    """Prepare a project: this is what is killed."""
+    """Prepare a project: the process that is killed."""
     Project(project, load(project), engine=Local(WORKERS)).prepare()
 
 
-def begun(project: Path, log: Path) -> subprocess.Popen[bytes]:
-    """Start to prepare a project in a process of its own, which leads a group."""
+def started(project: Path, log: Path) -> subprocess.Popen[bytes]:
+    """Start to prepare a project in its own process, which leads a group."""
     command = [sys.executable, __file__, "--work", str(project)]
     return subprocess.Popen(command, env=os.environ | {LOG: str(log)}, start_new_session=True)
 
 
 def events(log: Path) -> list[tuple[float, str]]:
-    """Return when each file was put in its place."""
+    """Return when each file was renamed into place."""
     lines = log.read_text().splitlines() if log.exists() else []
     return [(float(line.split(" ", 1)[0]), line.split(" ", 1)[1]) for line in lines]
 
@@ -90,21 +90,21 @@ def sums(project: Path) -> dict[str, str]:
     return {str(path.relative_to(project)): sha256(path) for path in sorted(files)}
 
 
-def twice(log: Path) -> int:
-    """Return how many shards were put in their places again."""
+def repeated(log: Path) -> int:
+    """Return how many shards were written a second time."""
     shards = [name for _, name in events(log) if "images/" in name or "vectors/" in name]
     return len(shards) - len(set(shards))
 
 
 def alive(group: int) -> bool:
-    """Say whether a process of a group is still there."""
-    told = subprocess.run(["ps", "-A", "-o", "pgid=,stat="], capture_output=True, text=True, check=True).stdout
-    rows = [line.split() for line in told.splitlines()]
+    """Say whether a process of a group is still running."""
+    output = subprocess.run(["ps", "-A", "-o", "pgid=,stat="], capture_output=True, text=True, check=True).stdout
+    rows = [line.split() for line in output.splitlines()]
     return any(int(row[0]) == group and not row[1].startswith("Z") for row in rows)
 
 
 def kill(running: subprocess.Popen[bytes], log: Path, after: int, delay: float, *, group: bool) -> str:
-    """Kill it so many seconds after so many files are in their places, one by this process; return the last one."""
+    """Kill a process after `after` files are in place, at least one by itself, and `delay`; describe what happened."""
     before = len(events(log))
     while running.poll() is None:
         done = events(log)
@@ -118,7 +118,7 @@ def kill(running: subprocess.Popen[bytes], log: Path, after: int, delay: float, 
     while alive(running.pid):
         time.sleep(0.02)
     done = events(log)
-    return f"{'ended before' if code == 0 else 'killed'} after {done[-1][1] if done else 'nothing'}"
+    return f"{'had ended' if code == 0 else 'killed'} after {done[-1][1] if done else 'nothing'}"
 
 
 def main() -> int:
@@ -128,47 +128,47 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--index", default="exact")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--folder", type=Path, help="where all is put meanwhile: some 2.5 kB an image")
+    parser.add_argument("--folder", type=Path, help="a temporary place: some 2.5 kB per image")
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.work:
-        work(given.work)
+    args = parser.parse_args()
+    if args.work:
+        work(args.work)
         return 0
-    with tempfile.TemporaryDirectory(dir=given.folder) as home:
-        return compare(Path(home), given)
+    with tempfile.TemporaryDirectory(dir=args.folder) as home:
+        return compare(Path(home), args)
 
 
-def compare(home: Path, given: argparse.Namespace) -> int:
+def compare(home: Path, args: argparse.Namespace) -> int:
     """Prepare one project without a kill and another with many."""
-    write_images(home / "images.npy", given.images)
+    write_images(home / "images.npy", args.images)
     for name in ("uncut", "killed"):
         (home / name).mkdir()
-        (home / name / "asal.toml").write_text(SPEC.format(path=home / "images.npy", index=given.index))
+        (home / name / "asal.toml").write_text(SPEC.format(path=home / "images.npy", index=args.index))
     start = time.monotonic()
-    assert begun(home / "uncut", home / "uncut.log").wait() == 0
+    assert started(home / "uncut", home / "uncut.log").wait() == 0
     uncut = events(home / "uncut.log")
-    print(f"{given.images:,} images, without a kill: {time.monotonic() - start:.0f} s, {len(uncut)} files written")
+    print(f"{args.images:,} images, without a kill: {time.monotonic() - start:.0f} s, {len(uncut)} files written")
     gaps = [later - earlier for (earlier, _), (later, _) in pairwise(uncut)] + [1.0]
-    rng, before = random.Random(given.seed), 0
-    for number in range(given.kills):
-        at = int(len(uncut) * (number + rng.random()) / given.kills)
-        running = begun(home / "killed", home / "killed.log")
-        said = kill(running, home / "killed.log", at, rng.uniform(0, gaps[at]), group=bool(number % 2))
-        again = twice(home / "killed.log")
+    rng, before = random.Random(args.seed), 0
+    for number in range(args.kills):
+        at = int(len(uncut) * (number + rng.random()) / args.kills)
+        running = started(home / "killed", home / "killed.log")
+        outcome = kill(running, home / "killed.log", at, rng.uniform(0, gaps[at]), group=bool(number % 2))
+        again = repeated(home / "killed.log")
         print(
-            f"kill {number + 1:>3}  {'group' if number % 2 else 'alone'}  {again - before} done twice  {said}",
+            f"kill {number + 1:>3}  {'group' if number % 2 else 'alone'}  {again - before} repeated  {outcome}",
             flush=True,
         )
         before = again
-    assert begun(home / "killed", home / "killed.log").wait() == 0
+    assert started(home / "killed", home / "killed.log").wait() == 0
     one, other = sums(home / "uncut"), sums(home / "killed")
     differing = sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
     print(f"{len(one)} files, {len(differing)} of them differ {differing[:5]}")
-    bound = given.kills * WORKERS
-    print(f"shards done twice: {twice(home / 'killed.log')}; one a worker and kill would be {bound}")
+    bound = args.kills * WORKERS
+    print(f"repeated shards: {repeated(home / 'killed.log')}; one per worker and kill would be {bound}")
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
     print({**environment.hardware(), "peak_mib": peak, "commit": environment.commit()})
-    return 1 if differing or twice(home / "killed.log") > bound else 0
+    return 1 if differing or repeated(home / "killed.log") > bound else 0
 
 
 if __name__ == "__main__":

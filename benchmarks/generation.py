@@ -1,12 +1,12 @@
-"""What each way to make images up finds, and what it takes.
+"""The images that each variant of synthesis finds, and its cost.
 
     asal prepare specs/mnist-ten.toml --project projects/mnist-ten
     python benchmarks/generation.py projects/mnist-ten --spec specs/mnist-ten.toml --labels 200
 
-A classifier is trained on random labels, anew for each seed; every way then makes images up from the same stream.
-Entropies are in nats: of the made-up images, of the nearest image to each that no other took (the paper's match), and
+For each seed a classifier is trained on random labels; every variant then synthesises images from the same stream.
+Entropies are in nats: of the synthetic images, of the nearest image to each that no other took (the paper's match), and
 of the best among the 20 nearest of each (re-ranked). Differences are paired by seed, ± half their 95% interval. Seconds
-are the processor's, of making images up alone, and their share of the paper's way: medians over seeds.
+are processor time of the synthesis alone, and relative to the paper's variant: medians over seeds.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ OURS = replace(
 )
 ONE_PASS = "the paper's, in one pass"
 COMPILED = "compiled"
-WAYS = {
+VARIANTS = {
     "the paper's": PAPER,
     ONE_PASS: PAPER,
     f"step_size {STEP_SIZE}": replace(PAPER, step_size=STEP_SIZE),
@@ -58,11 +58,11 @@ WAYS = {
     "ours": OURS,
     "ours, bf16": replace(OURS, precision="bf16"),
     "ours, starts 100": replace(OURS, raw_samples=100),
-}  # `enough` is a share here, and becomes a score where a classifier is at hand
+}  # `enough` is a share here, and becomes a score once there is a classifier
 
 
 @dataclass(frozen=True)
-class Found:
+class Batch:
     """Means over the images of one batch."""
 
     synthetic: float
@@ -72,24 +72,24 @@ class Found:
     seconds: float
 
 
-def found(project: Project, now: Round, n: int, name: str, seed: int) -> Found:
-    """Make images up in one way, and match them."""
+def synthesised(project: Project, now: Round, n: int, name: str, seed: int) -> Batch:
+    """Synthesise images by one variant, and match them."""
     now = replace(now, meter=Meter())
-    way = WAYS[name]
-    way = replace(way, enough=enough_of(now, "entropy", way.enough if np.isfinite(way.enough) else 0.0))
+    variant = VARIANTS[name]
+    variant = replace(variant, enough=enough_of(now, "entropy", variant.enough if np.isfinite(variant.enough) else 0.0))
     with patch.object(latent_optimisation, "AT_ONCE", n if name == ONE_PASS else latent_optimisation.AT_ONCE):
-        start = time.process_time()  # which other processes do not move, as they do a clock on the wall
-        made = synthesise(now, n, of_score(now.model, "entropy"), way, stream(seed, "generation"))
+        start = time.process_time()  # processor time: other processes do not change it
+        synthetic = synthesise(now, n, of_score(now.model, "entropy"), variant, stream(seed, "generation"))
         seconds = time.process_time() - start
-    near = now.tools.index.search(now.tools.extractor(made.images), 20 + n - 1, without=now.candidates.excluded)
+    near = now.tools.index.search(now.tools.extractor(synthetic.images), 20 + n - 1, without=now.candidates.excluded)
     match = rated(now, nearest_untaken(near.ids, n), "entropy")
     among = np.unique(near.ids[:, :20])
     best = highest(among, rated(now, among, "entropy"), n)[1]
-    return Found(made.scores.mean(), match.mean(), best.mean(), now.meter.generated / n, seconds)
+    return Batch(synthetic.scores.mean(), match.mean(), best.mean(), now.meter.generated / n, seconds)
 
 
 def round_of(project: Project, space: str, labels: int, seed: int) -> Round:
-    """Return a round whose classifier knows so many random labels."""
+    """Return a round whose classifier is trained on this many random labels."""
     oracle, pool = project.oracle("pool"), project.pool
     known = np.sort(stream(seed, "labels").choice(len(pool), labels, replace=False))
     answers, k = oracle.answer(known), len(oracle.classes)
@@ -99,20 +99,20 @@ def round_of(project: Project, space: str, labels: int, seed: int) -> Round:
 
 
 def table(project: Project, args: argparse.Namespace, n: int) -> Table:
-    """Return one line for each way."""
-    names = [name for name in WAYS if name in args.ways or name == "the paper's"]
-    all_found: dict[str, list[Found]] = {name: [] for name in names}
+    """Return one line for each variant."""
+    names = [name for name in VARIANTS if name in args.variants or name == "the paper's"]
+    batches: dict[str, list[Batch]] = {name: [] for name in names}
     first = 0.0
     for seed in range(args.seeds):
         now = round_of(project, args.space, args.labels, seed)
         for name in names:
             if name == COMPILED and seed == 0:
-                first = found(project, now, n, name, seed).seconds
-            all_found[name].append(found(project, now, n, name, seed))
-    heads = ("way", "synthetic", "matches", "Δ", "re-ranked", "Δ", "evaluations", "seconds", "of the paper's")
+                first = synthesised(project, now, n, name, seed).seconds
+            batches[name].append(synthesised(project, now, n, name, seed))
+    heads = ("variant", "synthetic", "matches", "Δ", "re-ranked", "Δ", "evaluations", "seconds", "of the paper's")
     lines = Table(*heads, title=f"{project.spec.name}, {args.labels} labels, {n} images, {args.seeds} seeds")
-    base = all_found["the paper's"]
-    for name, its in all_found.items():
+    base = batches["the paper's"]
+    for name, its in batches.items():
         cells = [f"{np.mean([it.synthetic for it in its]):.3f}"]
         for part in ("match", "reranked"):
             gaps = np.array([getattr(it, part) - getattr(other, part) for it, other in zip(its, base, strict=True)])
@@ -128,21 +128,23 @@ def table(project: Project, args: argparse.Namespace, n: int) -> Table:
         ratio = median(it.seconds / other.seconds for it, other in zip(its, base, strict=True))
         lines.add_row(name, *cells, f"{ratio:.2f}")
     if first:
-        lines.caption = f"compiling: {first - all_found[COMPILED][0].seconds:.0f} s, once"
+        lines.caption = f"compiling: {first - batches[COMPILED][0].seconds:.0f} s, once"
     return lines
 
 
 def main() -> None:
-    """Print a table for each size of a batch."""
+    """Print a table for each batch size."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("project", type=Path, help="a prepared project with a generator")
     parser.add_argument("--spec", type=Path, default=Path("specs/mnist-ten.toml"))
-    parser.add_argument("--space", default="autoencoder", help="in which matches are looked for")
+    parser.add_argument("--space", default="autoencoder", help="the feature space of the matches")
     parser.add_argument("--labels", type=int, default=200)
     parser.add_argument("--batch", type=int, nargs="+", default=[10, 500])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), help="the paper's is one of them")
+    parser.add_argument(
+        "--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), help="the paper's is always among them"
+    )
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     console, project = Console(width=140), Project(args.project, load(args.spec))

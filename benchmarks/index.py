@@ -1,9 +1,9 @@
-"""Ten look-ups by each index, as the pool grows and its near images go: `python benchmarks/index.py`.
+"""Searches by each index, as the pool grows and near images are removed: `python benchmarks/index.py`.
 
 Vectors are a mixture of 200 clusters whose spread falls as after PCA; queries lie half-way between stored vectors,
-where synthetic images lie. "Eaten" are the nearest images of the very queries that are then asked: what active learning
-removes, and worse. Recall is of the nearest image, against the exact scan. Sizes are those of the paper's figure 6.
-Set OMP_NUM_THREADS for the threads; 16 million images take 4 GB on the disk and as much memory for it to stay cached.
+where synthetic images lie. The images removed are the nearest ones of the queries that follow: harder than what active
+learning removes. Recall is of the nearest image, against the exact scan. Sizes are those of the paper's figure 6. Set
+OMP_NUM_THREADS for the threads; 16 million images take 4 GB on disk, and as much memory to keep them cached.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from asal.index import indexes
 D, QUERIES, BATCH = 50, 200, 10
 SIZES = (160_000, 500_000, 1_600_000, 5_000_000, 16_000_000)
 KINDS = {"exact": {}, "ivf": {"guard": 0}, "ivf, guarded": {}, "kdtree": {}}
-LARGEST_TREE = 500_000  # a look-up takes seconds beyond, and the tree twice the memory of the vectors
-EATEN = (0, 10_000, 100_000)
+LARGEST_TREE = 500_000  # a larger one takes seconds per search, and twice the memory of the vectors
+REMOVED = (0, 10_000, 100_000)
 
 
 def mixture(ids: Ids) -> Features:
@@ -39,22 +39,22 @@ def mixture(ids: Ids) -> Features:
 
 
 def batches(queries: Features) -> Iterator[Features]:
-    """Yield the queries as a round asks them: ten at a time."""
+    """Yield the queries as a round asks them, ten at a time."""
     for at in range(0, len(queries), BATCH):
         yield queries[at : at + BATCH]
 
 
-def look_up(index: Index, queries: Features, gone: Ids) -> tuple[Ids, float]:
-    """Return the nearest ids (q,), and the median milliseconds of ten look-ups; the first ones warm up."""
+def search(index: Index, queries: Features, excluded: Ids) -> tuple[Ids, float]:
+    """Return the nearest ids (q,), and the median milliseconds of a search; the first one warms up."""
     found, times = [], []
     for some in [next(batches(queries)), *batches(queries)]:
         start = time.perf_counter()
-        found.append(index.search(some, 1, without=gone).ids[:, 0])
+        found.append(index.search(some, 1, without=excluded).ids[:, 0])
         times.append(time.perf_counter() - start)
     return np.concatenate(found[1:]), 1000 * median(times[1:])
 
 
-def eat(exact: Index, queries: Features, count: int) -> Ids:
+def remove_nearest(exact: Index, queries: Features, count: int) -> Ids:
     """Return some `count` ids: the nearest images of the queries, as many of each."""
     gone = NO_IDS
     while len(gone) < count:
@@ -64,11 +64,11 @@ def eat(exact: Index, queries: Features, count: int) -> Ids:
 
 
 def measure(vectors: StoredVectors, times: dict[str, list[tuple[int, float]]]) -> None:
-    """Print one line an index."""
+    """Print one line per index."""
     rng = np.random.default_rng(1)
     a, b = (vectors.read(rng.integers(len(vectors), size=QUERIES)) for _ in range(2))
     queries = (a + b) / 2
-    eaten: list[tuple[Ids, Ids]] = []
+    removed: list[tuple[Ids, Ids]] = []
     for name, options in KINDS.items():
         if name == "kdtree" and len(vectors) > LARGEST_TREE:
             continue
@@ -80,12 +80,12 @@ def measure(vectors: StoredVectors, times: dict[str, list[tuple[int, float]]]) -
         built = time.perf_counter()
         index = indexer.load(vectors, folder)
         opened = time.perf_counter()
-        if not eaten:
-            removals = [eat(index, queries, count) for count in EATEN if count < len(vectors) // 10]
-            eaten = [(gone, index.search(queries, 1, without=gone).ids[:, 0]) for gone in removals]
+        if not removed:
+            removals = [remove_nearest(index, queries, count) for count in REMOVED if count < len(vectors) // 10]
+            removed = [(gone, index.search(queries, 1, without=gone).ids[:, 0]) for gone in removals]
         cells = ""
-        for gone, true in eaten:
-            found, took = look_up(index, queries if name != "kdtree" else queries[: 2 * BATCH], gone)
+        for gone, true in removed:
+            found, took = search(index, queries if name != "kdtree" else queries[: 2 * BATCH], gone)
             cells += f"{took:10.1f}{(found == true[: len(found)]).mean():8.3f}"
             if not len(gone):
                 times.setdefault(name, []).append((len(vectors), took))
@@ -100,17 +100,15 @@ def measure(vectors: StoredVectors, times: dict[str, list[tuple[int, float]]]) -
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--largest", type=int, default=SIZES[2], help="the largest pool")
-    parser.add_argument("--sizes", type=int, nargs="+", help="these pools alone")
-    parser.add_argument("--folder", type=Path, help="where the vectors are put meanwhile")
-    given = parser.parse_args()
-    heads = "".join(f"{f'{count:,} eaten':>18}" for count in EATEN)
-    print(
-        f"{BATCH} queries at a time, {D} dimensions; seconds to build and open, bytes an image, ms and recall, peak GiB"
-    )
+    parser.add_argument("--sizes", type=int, nargs="+", help="only these pools")
+    parser.add_argument("--folder", type=Path, help="a temporary place for the vectors")
+    args = parser.parse_args()
+    heads = "".join(f"{f'{count:,} removed':>18}" for count in REMOVED)
+    print(f"{BATCH} queries at a time, {D} dimensions; seconds to build and to open, bytes/image, ms, recall, peak GiB")
     print(f"    images  index           build    open   bytes{heads}     GiB")
     times: dict[str, list[tuple[int, float]]] = {}
-    for n in given.sizes or [n for n in SIZES if n <= given.largest]:
-        with tempfile.TemporaryDirectory(dir=given.folder) as home:
+    for n in args.sizes or [n for n in SIZES if n <= args.largest]:
+        with tempfile.TemporaryDirectory(dir=args.folder) as home:
             measure(write_vectors(Path(home), mixture, n, batch=65_536), times)
     for name, points in times.items():
         if len(points) > 2:

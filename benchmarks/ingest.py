@@ -1,11 +1,11 @@
-"""Images taken in a second: MNIST (PNG) and CIFAR-10 from the hub, and a folder of 100,000 small JPEG files.
+"""Images ingested per second: MNIST (PNG) and CIFAR-10 from the hub, and a folder of 100,000 small JPEG files.
 
     ASAL_DATA_DIR=data python benchmarks/ingest.py [--images 100000] [--workers 1 2]
 
-The folder is made from CIFAR-10, in a temporary place. Each row is a process of its own. "All in all" counts from the
-call to the whole pool, its checksums and the start of the workers included; "under way" from the first images on. The
-bare rate is Pillow's alone in one thread: opening bytes that are in memory, decoding, and handing the pixels over. It
-is taken in the same process just before; judge by the ratio. Peak memory is the command's, and its largest worker's.
+The folder is made from CIFAR-10, in a temporary place. Each row is a separate process. "Total" counts from the call to
+the complete pool, with checksums and the start of the workers; "running" from the first images on. The bare rate is
+Pillow's alone in one thread: opening bytes in memory, decoding, and converting the pixels. It is measured in the same
+process just before; compare the ratio. Peak memory is the command's, and its largest worker's.
 """
 
 from __future__ import annotations
@@ -57,26 +57,26 @@ def opened(kind: str, folder: Path) -> tuple[Source, bool]:
 
 
 def bare(source: Source) -> float:
-    """Return the images a second that Pillow alone decodes."""
+    """Return the images per second that Pillow alone decodes."""
     records = source.records("train", np.arange(min(BARE, source.splits["train"])))
     files = [raw.read_bytes() if isinstance(raw, Path) else raw for raw in (record.raw for record in records)]
-    begun = time.perf_counter()
+    start = time.perf_counter()
     for data in files:
         with Image.open(io.BytesIO(data)) as image:
             np.asarray(image)
-    return len(files) / (time.perf_counter() - begun)
+    return len(files) / (time.perf_counter() - start)
 
 
 def measure(kind: str, folder: Path, workers: int) -> dict[str, Any]:
-    """Take one source in and return what it cost."""
+    """Ingest one source and return its cost."""
     source, gray = opened(kind, folder)
-    decoded, told = bare(source), []
+    decoded, marks = bare(source), []
 
     def progress(stage: str, done: int, total: int, note: str = "") -> None:
-        told.append((time.perf_counter(), done))
+        marks.append((time.perf_counter(), done))
 
     with tempfile.TemporaryDirectory(dir=folder.parent) as project:
-        begun = time.perf_counter()
+        start = time.perf_counter()
         ingest(
             source,
             Path(project),
@@ -85,13 +85,13 @@ def measure(kind: str, folder: Path, workers: int) -> dict[str, Any]:
         )
         ended = time.perf_counter()
     n = source.splits["train"]
-    first, last = told[0], told[-1]
+    first, last = marks[0], marks[-1]
     own, children = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return {
         "images": n,
         "bare": decoded,
-        "all": n / (ended - begun),
-        "under way": (last[1] - first[1]) / (last[0] - first[0]),
+        "all": n / (ended - start),
+        "running": (last[1] - first[1]) / (last[0] - first[0]),
         "MiB": [own // 1024, children // 1024],
     }
 
@@ -102,22 +102,22 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=100_000, help="files in the folder")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--one", nargs=3, metavar=("KIND", "FOLDER", "WORKERS"), help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.one:
-        kind, folder, workers = given.one
+    args = parser.parse_args()
+    if args.one:
+        kind, folder, workers = args.one
         print(json.dumps(measure(kind, Path(folder), int(workers))))
         return
-    print("source      images  workers   bare/s  all in all  under way  ÷ bare  peak MiB")
+    print("source      images  workers   bare/s       total    running  ÷ bare  peak MiB")
     with tempfile.TemporaryDirectory() as home:
-        write_folder(Path(home) / "images", given.images)
+        write_folder(Path(home) / "images", args.images)
         for kind in ("mnist", "cifar10", "folder"):
-            for workers in given.workers:
+            for workers in args.workers:
                 command = [sys.executable, __file__, "--one", kind, f"{home}/images", str(workers)]
-                said = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
-                own, largest = said["MiB"]
+                result = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+                own, largest = result["MiB"]
                 print(
-                    f"{kind:<9}{said['images']:>9,}{workers:>9}{said['bare']:>9,.0f}{said['all']:>12,.0f}"
-                    f"{said['under way']:>11,.0f}{said['under way'] / said['bare']:>8.2f}  {own} + {largest}",
+                    f"{kind:<9}{result['images']:>9,}{workers:>9}{result['bare']:>9,.0f}{result['all']:>12,.0f}"
+                    f"{result['running']:>11,.0f}{result['running'] / result['bare']:>8.2f}  {own} + {largest}",
                     flush=True,
                 )
     print({**environment.hardware(), "commit": environment.commit()})

@@ -1,15 +1,15 @@
-"""From a key press to the next image on the screen: `python benchmarks/label_page.py PROJECT`, or pictures of the page.
+"""Milliseconds from a key press to the next image: `python benchmarks/label_page.py PROJECT`, or pictures of the page.
 
     asal prepare my-project
     python benchmarks/label_page.py my-project
     python benchmarks/label_page.py --pictures docs/pictures
 
-Chromium (Debian's), without a window, opens `asal label` on a copy of the project without its answers, presses classes'
-keys as fast as people do and faster, and tells how long each press took until the browser had painted the next image.
-The page measures that itself (`performance.measure`), whoever uses it. No number can be below a frame of the screen:
-Chromium paints every 16.7 ms, without a window too. "bare" is the same swap of two images without asal: what of the
-time is the browser's alone. With --pictures, hand-written digits are prepared and labelled with their true labels, and
-both views are pictured: light and dark, wide and on a phone.
+Headless Chromium (Debian's) opens `asal label` on a copy of the project without its answers, presses the classes' keys
+as fast as people do and faster, and reports the time of each press until the browser has painted the next image. The
+page always measures this itself (`performance.measure`). No time is below a frame of the screen, 16.7 ms, headless or
+not. "bare" is the same swap of two images without asal: the browser's part of the time. With --pictures, hand-written
+digits are prepared and labelled with their true labels, and screenshots of both views are written: light and dark, wide
+and on a phone.
 """
 
 from __future__ import annotations
@@ -52,23 +52,23 @@ BARE = """() => new Promise((done) => {
 
 @contextmanager
 def served(root: Path, *options: str) -> Iterator[str]:
-    """Start `asal label`; give its link, and end it."""
+    """Start `asal label`, yield its link, and end it."""
     command = [sys.executable, "-m", "asal", "label", str(root), "--no-browser", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        found = None
-        while found is None:
-            found = re.search(r"http\S+", process.stdout.readline())
+        link = None
+        while link is None:
+            link = re.search(r"http\S+", process.stdout.readline())
             assert process.poll() is None
         try:
-            yield found[0]
+            yield link[0]
         finally:
             process.terminate()
 
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """Start a browser without a window."""
+    """Start a headless browser."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
@@ -94,7 +94,7 @@ def opened(browser: Browser, link: str, **options: Any) -> Page:
 
 def keys(page: Page) -> list[str]:
     """Return the classes' keys."""
-    return [one.get_attribute("aria-keyshortcuts") or "" for one in page.locator("#classes button").all()]
+    return [button.get_attribute("aria-keyshortcuts") or "" for button in page.locator("#classes button").all()]
 
 
 def pressing(page: Page, presses: int, wait: int) -> list[float]:
@@ -110,25 +110,25 @@ def pressing(page: Page, presses: int, wait: int) -> list[float]:
     return times
 
 
-def told(name: str, times: Sequence[float]) -> str:
+def line(name: str, times: Sequence[float]) -> str:
     """Return a line of the table."""
     cuts = quantiles(times, n=100)
     return f"{name:24}{len(times):6}{median(times):9.1f}{cuts[94]:9.1f}{cuts[98]:9.1f}{max(times):9.1f}"
 
 
 def measure(root: Path, spec: Path | None, presses: int) -> None:
-    """Print how long presses take."""
+    """Print the times of the presses."""
     print(f"{'milliseconds':24}{'n':>6}{'p50':>9}{'p95':>9}{'p99':>9}{'max':>9}")
-    for name, wait in (("4 answers a second", 250), ("12 answers a second", 80)):
+    for name, wait in (("4 answers per second", 250), ("12 answers per second", 80)):
         with (
             tempfile.TemporaryDirectory() as folder,
             chromium() as browser,
             served(fresh(root, Path(folder) / "project", spec), "--budget", str(presses + 50)) as link,
         ):
             page = opened(browser, link, **DESK)
-            print(told(name, pressing(page, presses, wait)), flush=True)
+            print(line(name, pressing(page, presses, wait)), flush=True)
             page.locator(SHOWN).wait_for()
-            print(told("  bare", page.evaluate(BARE)), flush=True)
+            print(line("  bare", page.evaluate(BARE)), flush=True)
 
 
 def digits(root: Path) -> list[int]:
@@ -146,7 +146,7 @@ def digits(root: Path) -> list[int]:
 
 
 def with_two_classes(ten: Path, two: Path) -> Path:
-    """Copy the digits, and ask of them whether they are a five."""
+    """Copy the digits, with the classes "five" and "another digit"."""
     shutil.copytree(ten, two)
     text = (
         (two / "asal.toml").read_text().replace("initial = 20", "initial = 200").replace("budget = 200", "budget = 300")
@@ -157,7 +157,7 @@ def with_two_classes(ten: Path, two: Path) -> Path:
 
 
 def pictures(out: Path) -> None:
-    """Picture both views."""
+    """Write screenshots of both views."""
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, chromium() as browser:
         ten = Path(folder) / "ten"
@@ -203,7 +203,7 @@ def _image(page: Page) -> int:
 
 
 def _picture(page: Page, path: Path) -> None:
-    """Picture the page when all of it is there; in 256 colours, which are more than it has."""
+    """Write a screenshot of the complete page, in 256 colours, which are more than it has."""
     from PIL import Image
 
     page.wait_for_timeout(1_500)
@@ -216,16 +216,16 @@ def _picture(page: Page, path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("project", nargs="?", type=Path, help="prepared; it is copied, and stays as it is")
-    parser.add_argument("--spec", type=Path, help="where the project holds no asal.toml")
+    parser.add_argument("project", nargs="?", type=Path, help="a prepared project; it is copied, and not changed")
+    parser.add_argument("--spec", type=Path, help="needed where the project has no asal.toml")
     parser.add_argument("--presses", type=int, default=200)
-    parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="picture the page instead")
-    given = parser.parse_args()
+    parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="write screenshots of the page instead")
+    args = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    if given.pictures is not None:
-        pictures(given.pictures)
-    elif given.project is not None:
-        measure(given.project, given.spec, given.presses)
+    if args.pictures is not None:
+        pictures(args.pictures)
+    elif args.project is not None:
+        measure(args.project, args.spec, args.presses)
     else:
         parser.error("name a project, or --pictures FOLDER")
 

@@ -1,16 +1,16 @@
-"""The same selection by asal, scikit-activeml and modAL: ten images of the highest entropy, one linear classifier.
+"""The same selection by asal, scikit-activeml and modAL: ten images of the highest entropy, by a linear classifier.
 
     asal prepare specs/mnist-ten.toml --project projects/mnist-ten
     python benchmarks/peers.py projects/mnist-ten --spec specs/mnist-ten.toml
 
 The pools are small shifts of the project's images, as raw pixels (784 for MNIST) and as their 50 principal components.
 Peers get them as float32 arrays in memory, and a fitted classifier of scikit-learn; asal gets the same arrays in
-memory, and, as it is used, images of one byte a pixel or stored features on the disk. All share one set of weights, and
-each runs in a process of its own, in turns. Seconds are the processor's, medians: a machine that does other work does
-not move them. Memory is the peak beyond what was there when inputs and libraries were loaded; file pages that are
-mapped (inputs, which the system takes back when it wants them) are a column of their own.
+memory, and, as in normal use, images of one byte per pixel or stored features on disk. All share the same weights, and
+each runs in its own process, in turn. Seconds are medians of processor time, which other work on the machine does not
+change. Memory is the peak beyond that after loading inputs and libraries; mapped file pages (inputs, which the system
+may drop at any time) have their own column.
 
-The peers' environment is made at the first call, from `benchmarks/peers.txt`; or name a Python that has them.
+The first call makes the peers' environment from `benchmarks/peers.txt`; or name a Python that has them.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ CASES = {
 
 
 def environment(folder: Path) -> Path:
-    """Return the Python of the peers' environment, which is made where it is not there."""
+    """Return the Python of the peers' environment, which is made where it does not exist."""
     python = folder / "bin" / "python"
     if not python.exists():
         venv.create(folder, with_pip=True)
@@ -58,7 +58,7 @@ def environment(folder: Path) -> Path:
 
 
 def write_inputs(project: Project, folder: Path, case: str, size: int) -> None:
-    """Write the rows of a pool, the same as asal stores them, the labelled ones, and the classifier's numbers."""
+    """Write the rows of a pool, the same as asal stores them, the labels, and the classifier's weights."""
     from sklearn.linear_model import LogisticRegression
 
     pool = AugmentedPool(project.pool, size)
@@ -88,51 +88,58 @@ def write_inputs(project: Project, folder: Path, case: str, size: int) -> None:
 
 
 def pixels(images: np.ndarray) -> np.ndarray:
-    """Return images as the network sees them, flat: channels first, in [−1, 1]."""
+    """Return images as the network's input, flat: channels first, in [−1, 1]."""
     return np.asarray(to_batch(images).flatten(1))
 
 
-def measured(who: str, folder: Path, python: Path, args: argparse.Namespace) -> dict[str, Any]:
-    """Return what a child process says."""
+def measured(library: str, folder: Path, python: Path, args: argparse.Namespace) -> dict[str, Any]:
+    """Return the figures of a child process."""
     threads = {f"{name}_NUM_THREADS": str(args.threads) for name in ("OMP", "OPENBLAS", "MKL")}
-    command = [python if who in PEERS else sys.executable, HERE / "peers_child.py", who, folder, PICKS, args.repeats]
-    ran = subprocess.run(
+    command = [
+        python if library in PEERS else sys.executable,
+        HERE / "peers_child.py",
+        library,
+        folder,
+        PICKS,
+        args.repeats,
+    ]
+    child = subprocess.run(
         [str(word) for word in command], env={**os.environ, **threads}, capture_output=True, text=True, check=False
     )
-    if ran.returncode:
-        raise SystemExit(f"{who} ended with\n{ran.stderr}")
-    found: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
-    return found
+    if child.returncode:
+        raise SystemExit(f"{library} ended with\n{child.stderr}")
+    result: dict[str, Any] = json.loads(child.stdout.splitlines()[-1])
+    return result
 
 
 def table(project: Project, case: str, size: int, python: Path, args: argparse.Namespace) -> Table:
     """Return one line for each library."""
-    lines = {who: list[dict[str, Any]]() for who in CASES[case]}
+    lines = {library: list[dict[str, Any]]() for library in CASES[case]}
     with tempfile.TemporaryDirectory(dir=args.folder) as home:
         write_inputs(project, Path(home), case, size)
         for _ in range(args.rounds):
-            for who, found in lines.items():
-                found.append(measured(who, Path(home), python, args))
+            for library, results in lines.items():
+                results.append(measured(library, Path(home), python, args))
     heads = ("", "seconds", "× scikit-activeml's", "extra MiB", "× scikit-activeml's", "mapped MiB", "the same picks")
     shown = Table(*heads, title=f"{PICKS} of {size:,} images by entropy, a linear classifier of {case}")
     first = lines["scikit-activeml"]
     picks = set(first[0]["picked"])
-    for who, found in lines.items():
-        seconds = [median(it["seconds"]) for it in found]
-        extra = max(own(it) for it in found)
+    for library, results in lines.items():
+        seconds = [median(it["seconds"]) for it in results]
+        extra = max(unmapped(it) for it in results)
         ratio = median(s / median(it["seconds"]) for s, it in zip(seconds, first, strict=True))
-        mapped = max(max(it["mapped"]) for it in found)
-        same = f"{len(picks & set(found[0]['picked']))} of {PICKS}"
-        share = extra / max(own(it) for it in first)
+        mapped = max(max(it["mapped"]) for it in results)
+        same = f"{len(picks & set(results[0]['picked']))} of {PICKS}"
+        share = extra / max(unmapped(it) for it in first)
         shown.add_row(
-            who, f"{median(seconds):.3f}", f"{ratio:.2f}", f"{extra:.0f}", f"{share:.2f}", f"{mapped:.0f}", same
+            library, f"{median(seconds):.3f}", f"{ratio:.2f}", f"{extra:.0f}", f"{share:.2f}", f"{mapped:.0f}", same
         )
     return shown
 
 
-def own(found: dict[str, Any]) -> float:
-    """Return the most memory that a selection had beyond its inputs, mapped file pages left out."""
-    return max(extra - mapped for extra, mapped in zip(found["extra"], found["mapped"], strict=True))
+def unmapped(result: dict[str, Any]) -> float:
+    """Return a selection's peak memory beyond its inputs, without mapped file pages."""
+    return max(extra - mapped for extra, mapped in zip(result["extra"], result["mapped"], strict=True))
 
 
 def main() -> None:
@@ -143,11 +150,11 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[100_000, 1_000_000])
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--environment", type=Path, default=Path(".venv/peers"), help="where the peers are installed")
-    parser.add_argument("--python", type=Path, help="a Python that has the peers already")
+    parser.add_argument("--python", type=Path, help="a Python that has the peers")
     parser.add_argument("--threads", type=int, default=1, help="of each process")
-    parser.add_argument("--repeats", type=int, default=3, help="selections in a process")
-    parser.add_argument("--rounds", type=int, default=3, help="processes of each library, in turns")
-    parser.add_argument("--folder", type=Path, help="where inputs are put meanwhile: 4 GB at a million images")
+    parser.add_argument("--repeats", type=int, default=3, help="selections per process")
+    parser.add_argument("--rounds", type=int, default=3, help="processes of each library, in turn")
+    parser.add_argument("--folder", type=Path, help="a temporary place for inputs: 4 GB at a million images")
     args = parser.parse_args()
     python = args.python or environment(args.environment)
     console, project = Console(width=130), Project(args.project, load(args.spec))

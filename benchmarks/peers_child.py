@@ -1,8 +1,8 @@
-"""One library's selection, timed in a process of its own: started by `benchmarks/peers.py`, and not by hand.
+"""One library's selection, timed in its own process, which `benchmarks/peers.py` starts.
 
 It runs in the peers' environment as well as in asal's, and therefore imports each library only where it is measured.
-Inputs lie in a folder; see `peers.py`. One line of JSON says how long each selection took, what memory it had beyond
-the inputs, and what it picked.
+Inputs lie in a folder; see `peers.py`. It prints one line of JSON: the seconds of each selection, its memory beyond the
+inputs, and its picks.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ WARM = 4096  # images of the selection that loads libraries, before anything is 
 
 
 def linear(inputs, rows, labels):
-    """Return scikit-learn's classifier, fitted to the labelled rows and given the numbers that all share."""
+    """Return scikit-learn's classifier, fitted to the labelled rows, with the weights that all libraries share."""
     from sklearn.linear_model import LogisticRegression
 
     fitted = LogisticRegression(max_iter=20).fit(rows, labels)
@@ -49,7 +49,7 @@ def scikit_activeml(inputs: Path, rows, known, labels, n: int) -> Callable[[int]
 
 
 def modal(inputs: Path, rows, known, labels, n: int) -> Callable[[int], np.ndarray]:
-    """Return entropy sampling by modAL; the labelled rows are the first ones, and what it gets is the rest."""
+    """Return entropy sampling by modAL; the labelled rows come first, and it gets the rest."""
     from modAL.models import ActiveLearner
     from modAL.uncertainty import entropy_sampling
 
@@ -68,10 +68,10 @@ def asal_on(kind: str):
         from asal.models.learners.neural import NeuralModel
         from asal.strategies.uncertainty import uncertainty
 
-        given = np.load(inputs / "head.npz")
-        head = nn.utils.skip_init(nn.Linear, *given["weights"].shape[::-1])
+        shared = np.load(inputs / "head.npz")
+        head = nn.utils.skip_init(nn.Linear, *shared["weights"].shape[::-1])
         head.weight.data, head.bias.data = (
-            from_numpy(given[name].astype(np.float32)) for name in ("weights", "biases")
+            from_numpy(shared[name].astype(np.float32)) for name in ("weights", "biases")
         )
         net = nn.Sequential(nn.Flatten(), head).eval().requires_grad_(False)
         model = NeuralModel(net) if kind == "images" else Head(net)
@@ -87,7 +87,7 @@ def asal_on(kind: str):
 
 
 class Head:
-    """A linear classifier of rows: what `NeuralModel` is of images, by the same lines."""
+    """A linear classifier of rows, with the same computation as `NeuralModel` has for images."""
 
     def __init__(self, net) -> None:
         self.net = net
@@ -102,7 +102,7 @@ class Head:
 
 
 class First:
-    """So many of the first rows, as a pool."""
+    """The first rows, as a pool."""
 
     def __init__(self, read: Callable[[np.ndarray], np.ndarray], size: int) -> None:
         self.read, self._size = read, size
@@ -112,7 +112,7 @@ class First:
 
 
 def stored(inputs: Path, kind: str) -> Callable[[np.ndarray], np.ndarray]:
-    """Return what reads rows from the disk: images of one byte a pixel, or features, through memory maps."""
+    """Return a function that reads rows from disk: images of one byte per pixel, or features, through memory maps."""
     if kind == "images":
         from asal.data.pool import StoredPool
 
@@ -123,7 +123,7 @@ def stored(inputs: Path, kind: str) -> Callable[[np.ndarray], np.ndarray]:
     return StoredVectors.open(inputs / "vectors").read
 
 
-WHO = {
+LIBRARIES = {
     "scikit-activeml": scikit_activeml,
     "modAL": modal,
     "asal, in memory": asal_on("memory"),
@@ -145,19 +145,19 @@ def main(who: str, folder: str, n: str, repeats: str) -> None:
     known, labels = np.load(inputs / "known.npy"), np.load(inputs / "labels.npy")
     size = json.loads((inputs / "size.json").read_text())
     rows = None if "stored" in who else np.load(inputs / "rows.npy")  # float32 (n, d), all of it in memory
-    select = WHO[who](inputs, rows, known, labels, int(n))
+    select = LIBRARIES[who](inputs, rows, known, labels, int(n))
     select(WARM)
     seconds, extra, mapped, picked = [], [], [], np.empty(0)
     for _ in range(int(repeats)):
-        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+        Path("/proc/self/clear_refs").write_text("5")  # resets the peak
         before, files = memory("VmRSS"), memory("RssFile")
-        start = time.process_time()  # of all threads; other processes do not move it
+        start = time.process_time()  # of all threads; other processes do not change it
         picked = select(size)
         seconds.append(time.process_time() - start)
         extra.append(memory("VmHWM") - before)
         mapped.append(memory("RssFile") - files)
-    told = {"seconds": seconds, "extra": extra, "mapped": mapped, "picked": np.asarray(picked).tolist()}
-    print(json.dumps(told))
+    result = {"seconds": seconds, "extra": extra, "mapped": mapped, "picked": np.asarray(picked).tolist()}
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

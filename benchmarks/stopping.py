@@ -1,11 +1,11 @@
-"""When each stopping criterion says stop, and what accuracy that leaves.
+"""When each stopping criterion is met, and the accuracy at that point.
 
     asal prepare specs/mnist-two.toml --project projects/mnist-two
     python benchmarks/stopping.py projects/mnist-two --spec specs/mnist-two.toml --strategies subset-1000 asal-rerank
 
-Runs as `asal run` does them, with a look at the stop set after each round. Of each criterion: in how many seeds it was
-met within the budget, the labels at which it first was (the median, and from the least to the most), the accuracy there
-and the accuracy at the budget, means over the same seeds, and in which share of the later looks it was met, too.
+The runs are those of `asal run`, with predictions on the stop set after each round. For each criterion the table shows
+in how many seeds it was met within the budget, the labels at which it first was (median, minimum and maximum), the
+accuracy there and at the budget (means over the same seeds), and the share of later rounds in which it was met too.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ HEADS = ("criterion", "seeds", "labels", "least–most", "accuracy", "at the bud
 
 
 @dataclass(frozen=True)
-class Seen:
-    """One round: what the classifier says of the stop set, and how right it is on the test set."""
+class RoundOutcome:
+    """One round: the predictions on the stop set, and the accuracy on the test set."""
 
     look: Look
     accuracy: float
 
 
-def rounds(project: Project, strategy: str, seed: int, size: int) -> Iterator[Seen]:
-    """Yield the rounds of one run, to the budget."""
+def rounds(project: Project, strategy: str, seed: int, size: int) -> Iterator[RoundOutcome]:
+    """Yield the rounds of one run, up to the budget."""
     protocol, oracle, test_set = project.spec.protocol, project.oracle("pool"), Evaluation.of(project)
     plan = project.plan(strategy, oracle.classes, seed, first=Initial(oracle, protocol.draw, seed))
     ids = stop_set(len(project.pool), seed, size)
@@ -50,10 +50,14 @@ def rounds(project: Project, strategy: str, seed: int, size: int) -> Iterator[Se
         session = Session(project.pool, record, plan, project.tools(strategy))
         while (labels := len(session.labelled)) < protocol.budget:
             batch = session.ask(min(protocol.batch if labels else protocol.initial, protocol.budget - labels))
-            told = oracle.answer(batch.ids).tolist()
-            session.tell({image: label if label >= 0 else None for image, label in zip(batch.ids, told, strict=True)})
+            answers = oracle.answer(batch.ids).tolist()
+            session.tell(
+                {image: label if label >= 0 else None for image, label in zip(batch.ids, answers, strict=True)}
+            )
             model = session.model()
-            yield Seen(look(model.predict(project.pool.read(ids)), len(session.labelled)), test_set.accuracy(model))
+            yield RoundOutcome(
+                look(model.predict(project.pool.read(ids)), len(session.labelled)), test_set.accuracy(model)
+            )
 
 
 @dataclass(frozen=True)
@@ -63,32 +67,32 @@ class Stop:
     labels: int
     accuracy: float
     final: float  # accuracy at the budget
-    kept: float | None  # share of the later looks at which it was met, too
+    kept: float | None  # share of the later rounds in which it was met too
 
 
-def stops(seen: Sequence[Seen]) -> dict[str, Stop | None]:
-    """Return for each criterion, and for two of them at one look, where it was first met."""
-    looks = [one.look for one in seen]
+def stops(outcomes: Sequence[RoundOutcome]) -> dict[str, Stop | None]:
+    """Return for each criterion, and for two of them in one round, where it was first met."""
+    looks = [outcome.look for outcome in outcomes]
     met = np.array([[verdict.met for verdict in verdicts(looks[:end])] for end in range(1, len(looks) + 1)])
     columns = {criterion.name: met[:, place] for place, criterion in enumerate(CRITERIA)}
     columns[f"{ENOUGH} of {len(CRITERIA)}"] = met.sum(axis=1) >= ENOUGH
-    found: dict[str, Stop | None] = {}
+    first_met: dict[str, Stop | None] = {}
     for name, column in columns.items():
         if not column.any():
-            found[name] = None
+            first_met[name] = None
             continue
         first = int(column.argmax())
         kept = float(column[first + 1 :].mean()) if first + 1 < len(column) else None
-        found[name] = Stop(looks[first].labels, seen[first].accuracy, seen[-1].accuracy, kept)
-    return found
+        first_met[name] = Stop(looks[first].labels, outcomes[first].accuracy, outcomes[-1].accuracy, kept)
+    return first_met
 
 
-def table(strategy: str, runs: Sequence[Sequence[Seen]]) -> Table:
-    """Return one line a criterion."""
+def table(strategy: str, runs: Sequence[Sequence[RoundOutcome]]) -> Table:
+    """Return one line per criterion."""
     lines = Table(*HEADS, title=strategy)
-    every = [stops(seen) for seen in runs]
+    every = [stops(outcomes) for outcomes in runs]
     for name in every[0]:
-        its = [stop for found in every if (stop := found[name])]
+        its = [stop for first_met in every if (stop := first_met[name])]
         if not its:
             lines.add_row(name, f"0 of {len(runs)}", *["–"] * 5)
             continue
@@ -113,7 +117,7 @@ def main() -> None:
     parser.add_argument("--strategies", nargs="+", default=["subset-1000", "asal-rerank"])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--size", type=int, default=1000, help="images in the stop set")
-    parser.add_argument("--out", type=Path, help="where every look is kept, as JSON lines")
+    parser.add_argument("--out", type=Path, help="a file for every round's numbers, as JSON lines")
     args = parser.parse_args()
     torch.set_num_threads(1)
     console, project = Console(width=140), Project(args.project, load(args.spec))
