@@ -1,7 +1,7 @@
-"""Images → the space in which likeness is measured: found once for every image of the pool.
+"""Feature spaces, in which similarity is measured: computed once for every image of the pool.
 
-A kind of features is a frozen dataclass: its fields are the options of a spec, `train` fills a folder (with nothing,
-where there is nothing to learn) and can be cut at any moment, `load` opens it as an extractor.
+A kind of features is a frozen dataclass: its fields are the options of a spec, `train` fills a folder (which stays
+empty where there is nothing to learn) and can be interrupted at any moment, `load` opens it as an extractor.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ features = Registry("kind of features", "asal.features", group="asal.features")
 
 
 class GeneratorWithCritic(Protocol):
-    """What features look at of a trained generator: what it draws, and its critic's last hidden layer."""
+    """What features need of a trained generator: its images, and its critic's last hidden layer."""
 
     @property
     def latent_dim(self) -> int: ...
@@ -35,14 +35,14 @@ class GeneratorWithCritic(Protocol):
 
 @dataclass(frozen=True)
 class ExtractorInputs:
-    """What a kind of features may be made from besides the pool; it names in its `needs` what it looks at."""
+    """What a kind of features may use besides the pool's images; its `needs` name which of these."""
 
-    adversary: GeneratorWithCritic | None = None  # "generator"
-    model: Model | None = None  # "model": the present classifier; such features are found anew in every round
+    generator: GeneratorWithCritic | None = None  # "generator"
+    model: Model | None = None  # "model": the present classifier; such features are computed again in every round
 
 
 class TrainableFeatures(Protocol):
-    """What every registered kind of features can do."""
+    """The interface of a registered kind of features."""
 
     def train(self, pool: Pool, folder: Path, seed: int, device: Device, progress: Progress) -> None: ...
-    def load(self, folder: Path, shape: tuple[int, int, int], given: ExtractorInputs) -> Extractor: ...
+    def load(self, folder: Path, shape: tuple[int, int, int], inputs: ExtractorInputs) -> Extractor: ...

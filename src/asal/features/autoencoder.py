@@ -31,8 +31,8 @@ Count = Annotated[int, Ge(1)]
 class Autoencoder:
     """The code of a convolutional auto-encoder trained with squared error (the paper's F_auto, section 3.2).
 
-    With `perturb` > 0 it has to draw the clean image from one that is shifted by up to so many pixels and noisy, which
-    makes the code indifferent to small perturbations, as the paper suggests. Layers, steps and the learning rate
+    With `perturb` > 0 it reconstructs the clean image from a noisy one that is shifted by up to `perturb` pixels, which
+    makes the code insensitive to small perturbations, as the paper suggests. Layers, steps and the learning rate
     are our choice.
     """
 
@@ -45,12 +45,12 @@ class Autoencoder:
     precision: Literal["bf16", "float32"] = "bf16"
 
     def train(self, pool: Pool, folder: Path, seed: int, device: Device, progress: Progress) -> None:
-        """Train on the pool's images and write `weights.safetensors`; cut and called again, it goes on."""
+        """Train on the pool's images and write `weights.safetensors`; interrupted and called again, it resumes."""
         check_square(pool.shape, "an auto-encoder")
-        fabric = Device(device.accelerator).fabric(self.precision)  # minutes on one device: no need of several
-        fabric.launch(self._train, pool, folder, seed, progress)  # type: ignore[arg-type]  # its hint knows no arguments
+        fabric = Device(device.accelerator).fabric(self.precision)  # takes minutes on one device
+        fabric.launch(self._train, pool, folder, seed, progress)  # type: ignore[arg-type]  # its type hint has no arguments
 
-    def load(self, folder: Path, shape: tuple[int, int, int], given: ExtractorInputs) -> Encoder:
+    def load(self, folder: Path, shape: tuple[int, int, int], inputs: ExtractorInputs) -> Encoder:
         """Open a trained encoder."""
         encoder, decoder = self._networks(shape)
         load_weights(folder / "weights.safetensors", encoder=encoder, decoder=decoder)
@@ -74,15 +74,15 @@ class Autoencoder:
         start, saved = load_state(checkpoint, state), time.monotonic()
 
         for step in range(start, self.steps):
-            for group in adam.param_groups:  # down to nothing: the last steps settle
+            for group in adam.param_groups:  # falls linearly to zero
                 group["lr"] = self.learning_rate * (1 - step / self.steps)
             ids = torch.randint(len(pool), (self.batch,), generator=draws)
             clean = to_batch(pool.read(ids.numpy()))
-            seen = perturbed(clean, self.perturb, draws)
-            clean, seen = (fabric.to_device(b).contiguous(memory_format=torch.channels_last) for b in (clean, seen))
+            noisy = perturb(clean, self.perturb, draws)
+            clean, noisy = (fabric.to_device(b).contiguous(memory_format=torch.channels_last) for b in (clean, noisy))
             with fabric.autocast():
-                drawn = decoder(encoder(seen))
-            error = F.mse_loss(drawn.float(), clean)
+                reconstruction = decoder(encoder(noisy))
+            error = F.mse_loss(reconstruction.float(), clean)
             adam.zero_grad()
             error.backward()
             adam.step()
@@ -94,15 +94,15 @@ class Autoencoder:
         save_weights(folder / "weights.safetensors", encoder=encoder, decoder=decoder)
 
 
-def perturbed(batch: Tensor, pixels: int, draws: torch.Generator) -> Tensor:
-    """Return the batch (n, c, h, w) shifted by up to so many pixels each way, with noise of σ = 0.1; itself for 0."""
+def perturb(batch: Tensor, pixels: int, draws: torch.Generator) -> Tensor:
+    """Return the batch (n, c, h, w) shifted by up to `pixels` each way, with noise of σ = 0.1; unchanged for 0."""
     if pixels == 0:
         return batch
     padded = F.pad(batch, (pixels,) * 4, mode="replicate")
     height, width = batch.shape[2:]
     shifts = torch.randint(2 * pixels + 1, (len(batch), 2), generator=draws).tolist()
-    moved = [image[:, y : y + height, x : x + width] for image, (y, x) in zip(padded, shifts, strict=True)]
-    return torch.stack(moved) + 0.1 * torch.randn(batch.shape, generator=draws)
+    shifted = [image[:, y : y + height, x : x + width] for image, (y, x) in zip(padded, shifts, strict=True)]
+    return torch.stack(shifted) + 0.1 * torch.randn(batch.shape, generator=draws)
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,12 @@
-"""Pretrained networks as the libraries open them: what each wants to see, and what it says of it.
+"""Pretrained networks, opened by the libraries timm, transformers and torchvision.
 
-A library opens a checkpoint with two functions. One reads how the network wants its images; the other builds it with
-its weights, and returns what maps images (n, 3, s, s) to features (n, d). A library is imported when one of its
-networks is opened, and only then.
+A library opens a checkpoint with two functions: one reads how images are preprocessed; the other builds the network
+with its weights, and returns a function from images (n, 3, s, s) to features (n, d). A library is imported when one of
+its networks is opened, and not before.
 """
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,10 +17,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from asal.errors import UserError, unknown
+from asal.errors import unknown
 from asal.features.hub_files import CONFIG, PREPROCESSOR, Checkpoint
 from asal.models.networks import move_to
 from asal.runtime.devices import here
+from asal.runtime.optional import require
 
 Output: TypeAlias = Literal["auto", "token", "mean"]
 Compute: TypeAlias = Callable[[Tensor], Tensor]
@@ -29,7 +29,7 @@ Compute: TypeAlias = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a network wants its images: squares of `size` pixels, values of 0 … 1 less `mean`, in units of `std`."""
+    """A network's input: squares of `size` pixels, values of 0 … 1 minus `mean`, divided by `std`."""
 
     size: int
     mean: tuple[float, ...]  # of red, green and blue
@@ -38,13 +38,13 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         if self.interpolation not in ("bilinear", "bicubic"):
-            raise ValueError(f"images are resized bilinearly or bicubically, not by '{self.interpolation}'")
+            raise ValueError(f"interpolation is 'bilinear' or 'bicubic', not '{self.interpolation}'")
         if len(self.mean) != 3 or len(self.std) != 3:
-            raise ValueError(f"there are three colours, and {len(self.mean)} means, {len(self.std)} deviations")
+            raise ValueError(f"three colours need three means and deviations, not {len(self.mean)} and {len(self.std)}")
 
 
 @dataclass(frozen=True)
-class Network:
+class LoadedNetwork:
     """A network with its weights, and the function that computes its features."""
 
     module: nn.Module
@@ -52,34 +52,34 @@ class Network:
 
 
 @dataclass(frozen=True)
-class Library:
-    """Opens networks of one library."""
+class BackboneLibrary:
+    """Opens the networks of one library."""
 
     name: str
-    extra: str  # of asal, that installs it
-    sight: Callable[[Checkpoint], Preprocessing]
-    network: Callable[[Any, Checkpoint, int, Output], Network]  # (library, checkpoint, size, output)
+    extra: str  # of asal that installs it
+    preprocessing: Callable[[Checkpoint], Preprocessing]
+    network: Callable[[Any, Checkpoint, int, Output], LoadedNetwork]  # (library, checkpoint, size, output)
 
     def open(self, checkpoint: Checkpoint, size: int, output: Output) -> Compute:
-        """Build the network with its weights, frozen, on the device that is here.
+        """Build the network with its weights, frozen, on the present device.
 
         Raises:
-            UserError: the library is not installed or does not import, or the network is of a kind it does not have.
-            Exception: whatever the library says of a checkpoint that it cannot open.
+            UserError: the library is not installed or does not import, or does not have this network.
+            Exception: whatever the library raises for a checkpoint that it cannot open.
         """
         library = _imported(self)
-        with torch.random.fork_rng(devices=[]):  # first weights are drawn, globally, before they are overwritten
+        with torch.random.fork_rng(devices=[]):  # libraries draw weights before they overwrite them
             network = self.network(library, checkpoint, size, output)
         network.module.eval().requires_grad_(False)
         move_to(network.module, here())
         return network.compute
 
 
-def library_of(name: str, checkpoint: Checkpoint) -> Library:
-    """Return the library that a network is for: torchvision by its name, the others by what its config declares.
+def library_for(name: str, checkpoint: Checkpoint) -> BackboneLibrary:
+    """Return the library of a network: torchvision by its name, the others by a key of its config.
 
     Raises:
-        ValueError: the config is not there, or of neither library.
+        ValueError: the config is missing, or of neither library.
     """
     if name.startswith("torchvision/"):
         if name != "torchvision/alexnet":
@@ -89,28 +89,18 @@ def library_of(name: str, checkpoint: Checkpoint) -> Library:
     for key, library in (("architecture", "timm"), ("model_type", "transformers")):
         if key in config:
             return LIBRARIES[library]
-    raise ValueError(f"{CONFIG} has neither 'architecture', as timm writes, nor 'model_type', as transformers does")
+    raise ValueError(f"{CONFIG} has neither 'architecture', as timm writes it, nor 'model_type', as transformers does")
 
 
-def _imported(library: Library) -> Any:
+def _imported(library: BackboneLibrary) -> Any:
     """Import a library. transformers needs no torchvision, but imports it where it is installed."""
-    for name in ("torchvision", library.name):
-        if name == library.name or find_spec(name):
-            try:
-                found = importlib.import_module(name)
-            except Exception as error:  # torchvision beside a torch it was not built for raises RuntimeError
-                missing = isinstance(error, ModuleNotFoundError) and find_spec(name) is None
-                raise UserError(
-                    f"{name} is not installed" if missing else f"{name} does not import: {error}",
-                    rule=f"this network is opened with the library '{library.name}'",
-                    hint=f"pip install 'asal[{library.extra}]'" if missing else _mend(library),
-                ) from None
-    return found
-
-
-def _mend(library: Library) -> str:
-    away = ", or uninstall it: transformers does without" if library.name == "transformers" else ""
-    return f"install the torchvision that was built for your torch, as pytorch.org tells{away}"
+    hint = "as built for your torch (see pytorch.org)"
+    if library.name == "transformers":
+        hint += ", or uninstall it: transformers does without"
+    why = f"this network is opened with the library '{library.name}'"
+    if library.name != "torchvision" and find_spec("torchvision"):
+        require("torchvision", extra="timm", why=why, hint=hint)
+    return require(library.name, extra=library.extra, why=why, hint=hint if library.name == "torchvision" else "")
 
 
 # timm ----------------------------------------------------------------------------------------------------------------
@@ -118,50 +108,51 @@ def _mend(library: Library) -> str:
 
 def _timm_config(checkpoint: Checkpoint) -> dict[str, Any]:
     config = checkpoint.read(CONFIG)
-    own: dict[str, Any] = config.get("pretrained_cfg", config)  # before 2023 there was one level
-    return own
+    pretrained: dict[str, Any] = config.get("pretrained_cfg", config)  # configs before 2023 have one level
+    return pretrained
 
 
-def timm_sight(checkpoint: Checkpoint) -> Preprocessing:
-    """Read how a network of timm wants its images."""
-    own = _timm_config(checkpoint)
-    return Preprocessing(int(own["input_size"][-1]), tuple(own["mean"]), tuple(own["std"]), own["interpolation"])
+def timm_preprocessing(checkpoint: Checkpoint) -> Preprocessing:
+    """Read the preprocessing of a timm network."""
+    config = _timm_config(checkpoint)
+    size, mean, std = int(config["input_size"][-1]), tuple(config["mean"]), tuple(config["std"])
+    return Preprocessing(size, mean, std, config["interpolation"])
 
 
-def timm_network(timm: Any, checkpoint: Checkpoint, size: int, output: Output) -> Network:
-    """Build a network of timm. Position embeddings are resampled where images of another size are asked for."""
+def timm_network(timm: Any, checkpoint: Checkpoint, size: int, output: Output) -> LoadedNetwork:
+    """Build a timm network; position embeddings are resampled for another image size."""
     sized = {"img_size": size} if _timm_config(checkpoint).get("fixed_input_size") else {}
     net = timm.create_model(f"local-dir:{checkpoint.folder}", pretrained=True, **sized)
-    return Network(net, timm_compute(net, output))
+    return LoadedNetwork(net, timm_compute(net, output))
 
 
 def timm_compute(net: Any, output: Output) -> Compute:
-    """Return what computes a network's features.
+    """Return the function that computes a network's features.
 
-    "auto" is what its classifier sees: layer fc7 of VGG, the pooled map of a ResNet. Where it was trained without one,
-    as the DINO family was, it is the class token, if there is one: timm's own default for DINOv3 is the mean.
+    "auto" is the input of its classifier: layer fc7 of VGG, the pooled map of a ResNet. For a network without a
+    classifier, such as the DINO family, it is the class token, if there is one; timm's default for DINOv3 is the mean.
     """
     has_token = getattr(net, "cls_token", None) is not None
     if output == "token" and not has_token:
         raise ValueError(f"a {type(net).__name__} has no class token")
     takes_token = output == "token" or (output == "auto" and has_token and net.num_classes == 0)
-    places = (1, 2) if getattr(net, "output_fmt", "NCHW") == "NHWC" else (2, 3)
+    axes = (1, 2) if getattr(net, "output_fmt", "NCHW") == "NHWC" else (2, 3)
 
     def compute(batch: Tensor) -> Tensor:
-        found: Tensor = net.forward_features(batch)  # (n, t, d), or a map (n, d, h, w)
+        hidden: Tensor = net.forward_features(batch)  # (n, t, d), or a map (n, d, h, w)
         if takes_token:
-            return found[:, 0]
+            return hidden[:, 0]
         if output == "auto":
-            seen: Tensor = net.forward_head(found, pre_logits=True)
-            return seen
-        return found[:, net.num_prefix_tokens :].mean(1) if found.ndim == 3 else found.mean(places)
+            pooled: Tensor = net.forward_head(hidden, pre_logits=True)
+            return pooled
+        return hidden[:, net.num_prefix_tokens :].mean(1) if hidden.ndim == 3 else hidden.mean(axes)
 
     return compute
 
 
 # transformers --------------------------------------------------------------------------------------------------------
 
-FAMILIES: Mapping[str, dict[str, Any]] = {  # by `model_type`, with what their call needs to take images of any size
+FAMILIES: Mapping[str, dict[str, Any]] = {  # by `model_type`, with the arguments for images of any size
     "dinov2": {},
     "dinov2_with_registers": {},
     "dinov3_vit": {},
@@ -170,24 +161,24 @@ FAMILIES: Mapping[str, dict[str, Any]] = {  # by `model_type`, with what their c
 RESAMPLE = {2: "bilinear", 3: "bicubic"}  # by Pillow's numbers
 
 
-def transformers_sight(checkpoint: Checkpoint) -> Preprocessing:
-    """Read how a network of transformers wants its images."""
-    own = checkpoint.read(PREPROCESSOR)
-    if abs(own.get("rescale_factor", 1 / 255) - 1 / 255) > 1e-6 or own.get("do_normalize") is False:
-        raise ValueError(f"{PREPROCESSOR} asks for values of another range than 0 … 1, normalised")
-    size = own["crop_size"] if own.get("do_center_crop") else own["size"]
+def transformers_preprocessing(checkpoint: Checkpoint) -> Preprocessing:
+    """Read the preprocessing of a transformers network."""
+    config = checkpoint.read(PREPROCESSOR)
+    if abs(config.get("rescale_factor", 1 / 255) - 1 / 255) > 1e-6 or config.get("do_normalize") is False:
+        raise ValueError(f"{PREPROCESSOR} asks for values that are not in the range 0 … 1 and normalised")
+    size = config["crop_size"] if config.get("do_center_crop") else config["size"]
     edge = size if isinstance(size, int) else size.get("shortest_edge") or size["height"]
-    resample = RESAMPLE.get(own["resample"], str(own["resample"]))
-    return Preprocessing(int(edge), tuple(own["image_mean"]), tuple(own["image_std"]), resample)
+    resample = RESAMPLE.get(config["resample"], str(config["resample"]))
+    return Preprocessing(int(edge), tuple(config["image_mean"]), tuple(config["image_std"]), resample)
 
 
-def transformers_network(transformers: Any, checkpoint: Checkpoint, size: int, output: Output) -> Network:
-    """Build a vision transformer of transformers; "auto" is its class token."""
+def transformers_network(transformers: Any, checkpoint: Checkpoint, size: int, output: Output) -> LoadedNetwork:
+    """Build a vision transformer of the library transformers; "auto" is its class token."""
     family = checkpoint.read(CONFIG)["model_type"]
     if family not in FAMILIES:
-        raise unknown("network of transformers that asal knows", family, FAMILIES)
+        raise unknown("network of transformers", family, FAMILIES)
     with _quiet(transformers.utils.logging):
-        net, told = transformers.AutoModel.from_pretrained(
+        net, info = transformers.AutoModel.from_pretrained(
             checkpoint.folder,
             dtype=torch.float32,
             local_files_only=True,
@@ -195,65 +186,65 @@ def transformers_network(transformers: Any, checkpoint: Checkpoint, size: int, o
             trust_remote_code=False,
             use_safetensors=True,
         )
-    lacking = sorted(key for key in told["missing_keys"] if not key.startswith("pooler."))  # what asal does not use
-    if lacking:
-        raise ValueError(f"the weights lack {', '.join(lacking[:3])}{' …' if len(lacking) > 3 else ''}")
+    missing = sorted(key for key in info["missing_keys"] if not key.startswith("pooler."))  # asal needs no pooler
+    if missing:
+        raise ValueError(f"the weights lack {', '.join(missing[:3])}{' …' if len(missing) > 3 else ''}")
     first_patch = 1 + getattr(net.config, "num_register_tokens", 0)
 
     def compute(batch: Tensor) -> Tensor:
         tokens: Tensor = net(pixel_values=batch, **FAMILIES[family]).last_hidden_state  # (n, t, d)
         return tokens[:, first_patch:].mean(1) if output == "mean" else tokens[:, 0]
 
-    return Network(net, compute)
+    return LoadedNetwork(net, compute)
 
 
 @contextmanager
 def _quiet(logging: Any) -> Iterator[None]:
-    """Hold back the library's own bars, and its remarks on weights that are not used."""
-    shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    """Silence the library's progress bars, and its warnings of unused weights."""
+    had_bar, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
     logging.set_verbosity_error()
     try:
         yield
     finally:
         logging.set_verbosity(level)
-        if shown:
+        if had_bar:
             logging.enable_progress_bar()
 
 
 # torchvision ---------------------------------------------------------------------------------------------------------
 
 
-def alexnet_sight(checkpoint: Checkpoint) -> Preprocessing:
-    """Return what `torchvision.models.AlexNet_Weights.IMAGENET1K_V1` says: its file does not."""
+def alexnet_preprocessing(checkpoint: Checkpoint) -> Preprocessing:
+    """Return the values of `torchvision.models.AlexNet_Weights.IMAGENET1K_V1`, which are not in its file."""
     return Preprocessing(224, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bilinear")
 
 
-def alexnet_network(torchvision: Any, checkpoint: Checkpoint, size: int, output: Output) -> Network:
+def alexnet_network(torchvision: Any, checkpoint: Checkpoint, size: int, output: Output) -> LoadedNetwork:
     """Build AlexNet; "auto" is its layer fc7."""
     weights = load_file(checkpoint.weights)
     net = torchvision.models.alexnet(num_classes=len(weights["classifier.6.bias"]))
     net.load_state_dict(weights)
-    return Network(net, alexnet_compute(net, output))
+    return LoadedNetwork(net, alexnet_compute(net, output))
 
 
 def alexnet_compute(net: Any, output: Output) -> Compute:
-    """Return what computes AlexNet's features."""
+    """Return the function that computes AlexNet's features."""
     if output == "token":
         raise ValueError("AlexNet has no class token")
 
     def compute(batch: Tensor) -> Tensor:
-        found: Tensor = net.features(batch)  # (n, 256, h, w)
+        maps: Tensor = net.features(batch)  # (n, 256, h, w)
         if output == "mean":
-            return found.mean((2, 3))
-        hidden: Tensor = net.classifier[:-1](net.avgpool(found).flatten(1))  # (n, 4096)
+            return maps.mean((2, 3))
+        hidden: Tensor = net.classifier[:-1](net.avgpool(maps).flatten(1))  # (n, 4096)
         return hidden
 
     return compute
 
 
-LIBRARIES: Mapping[str, Library] = {
-    "timm": Library("timm", "timm", timm_sight, timm_network),
-    "torchvision": Library("torchvision", "timm", alexnet_sight, alexnet_network),
-    "transformers": Library("transformers", "pretrained", transformers_sight, transformers_network),
+LIBRARIES: Mapping[str, BackboneLibrary] = {
+    "timm": BackboneLibrary("timm", "timm", timm_preprocessing, timm_network),
+    "torchvision": BackboneLibrary("torchvision", "timm", alexnet_preprocessing, alexnet_network),
+    "transformers": BackboneLibrary("transformers", "pretrained", transformers_preprocessing, transformers_network),
 }

@@ -17,24 +17,24 @@ from asal.runtime.progress import Progress
 @features.register("classifier", needs=("model",))
 @dataclass(frozen=True)
 class Classifier:
-    """The input of the present classifier's last layer (the paper's F_cls, section 3.2), found anew in every round.
+    """The input of the present classifier's last layer (the paper's F_cls, section 3.2), computed again in every round.
 
-    Nearby images are alike in entropy here by construction. It costs a pass over the whole pool in every round, so it
-    is a diagnostic: what a perfect feature space would bring.
+    Neighbours have similar entropy here by construction. It costs a pass over the entire pool in every round, so it
+    is a diagnostic: it shows what a perfect feature space would bring.
     """
 
     def train(self, pool: Pool, folder: Path, seed: int, device: Device, progress: Progress) -> None:
-        """Learn nothing: the classifier is trained in every round."""
+        """Do nothing: the classifier is trained in every round."""
 
-    def load(self, folder: Path, shape: tuple[int, int, int], given: ExtractorInputs) -> Penultimate:
+    def load(self, folder: Path, shape: tuple[int, int, int], inputs: ExtractorInputs) -> Penultimate:
         """Return the extractor over the present classifier."""
-        if given.model is None:
+        if inputs.model is None:
             raise UserError(
-                "there is none",
-                rule="classifier features exist in a round, when a classifier has been trained",
+                "classifier features were opened without a classifier",
+                rule="they exist in a round, once a classifier has been trained",
                 hint="use them as the `features` of a strategy",
             )
-        return Penultimate(given.model, given.model.embed(np.zeros((1, *shape), np.uint8)).shape[1])
+        return Penultimate(inputs.model, inputs.model.embed(np.zeros((1, *shape), np.uint8)).shape[1])
 
 
 @dataclass(frozen=True)

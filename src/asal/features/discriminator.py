@@ -21,29 +21,29 @@ class Discriminator:
     """The last hidden layer of the critic that the generator was trained against (the paper's F_disc, D_{j−1}(x))."""
 
     def train(self, pool: Pool, folder: Path, seed: int, device: Device, progress: Progress) -> None:
-        """Learn nothing: the critic is trained already."""
+        """Do nothing: the critic is trained already."""
 
-    def load(self, folder: Path, shape: tuple[int, int, int], given: ExtractorInputs) -> HiddenLayer:
+    def load(self, folder: Path, shape: tuple[int, int, int], inputs: ExtractorInputs) -> HiddenLayer:
         """Return the extractor over a trained critic."""
-        if given.adversary is None:
+        if inputs.generator is None:
             raise UserError(
-                "a spec without a generator",
-                rule="discriminator features come from a generator's critic",
+                "discriminator features need a generator, and the spec has none",
+                rule="they are the last hidden layer of a generator's critic",
                 hint="add a [generator] section",
             )
-        return HiddenLayer(given.adversary)
+        return HiddenLayer(inputs.generator)
 
 
 @dataclass(frozen=True)
 class HiddenLayer:
     """(n, h, w, c) → (n, hidden_dim)."""
 
-    adversary: GeneratorWithCritic
+    generator: GeneratorWithCritic
 
     @property
     def dim(self) -> int:
-        return self.adversary.hidden_dim
+        return self.generator.hidden_dim
 
     @torch.inference_mode()
     def __call__(self, images: Images) -> Features:
-        return self.adversary.hidden(to_batch(images)).float().cpu().numpy()
+        return self.generator.hidden(to_batch(images)).float().cpu().numpy()

@@ -1,8 +1,8 @@
-"""The features of one shard of the pool: a piece of work that any process on any machine can do.
+"""The features of one shard of the pool: a task that any process on any machine can run.
 
-A piece holds names and numbers; whoever does it opens the pool, the extractor and the projection, once a process. It
-computes with one thread on a CPU, whoever does it: sums are split by threads, and the last bit must not hang on who
-did which shard. Many pieces at a time use a machine as well as many threads would.
+A task holds names and numbers; the process that runs it opens the pool, the extractor and the projection once. It
+computes with one thread on a CPU: sums are split by threads, and the last bit must not depend on who computed which
+shard. Many tasks at a time use a machine as well as many threads would.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from asal.runtime.threads import limited_threads
 
 @dataclass(frozen=True)
 class TrainedPart:
-    """A trained part, by its names: what kind, the options that a spec gives it (JSON), and the folder it lies in."""
+    """A trained part by its names: its kind, its options in the spec (JSON), and its folder."""
 
     kind: str
     options: str
@@ -43,15 +43,15 @@ class TrainedPart:
 
 @dataclass(frozen=True)
 class ExtractorRecipe:
-    """All that the features of an image are made from.
+    """Everything that the features of an image are computed from.
 
     Args:
         pool: the folder of the images.
-        extractor: what finds their features.
-        generator: what the extractor looks at, if it does.
+        extractor: computes their features.
+        generator: the generator that the extractor needs, if it does.
         pca: the folder of the projection, if there is one.
-        digest: of what is in these folders; the recipes of other features have another.
-        half: whether features are stored in half the bytes, as float16.
+        digest: of the contents of these folders; recipes of other features have another.
+        half: whether features are stored as float16, in half the bytes.
     """
 
     pool: Path
@@ -74,12 +74,12 @@ class ExtractorRecipe:
 
     def extract(self) -> Extractor:
         """Open the extractor, and the projection after it."""
-        shape, given = _pool(self).shape, ExtractorInputs()
+        shape, inputs = _pool(self).shape, ExtractorInputs()
         if self.generator:
-            adversary = generators[self.generator.kind].bind(json.loads(self.generator.options))
-            given = ExtractorInputs(adversary.load(self.generator.folder, shape))
+            generator = generators[self.generator.kind].bind(json.loads(self.generator.options))
+            inputs = ExtractorInputs(generator.load(self.generator.folder, shape))
         part = features[self.extractor.kind].bind(json.loads(self.extractor.options))
-        raw: Extractor = part.load(self.extractor.folder, shape, given)
+        raw: Extractor = part.load(self.extractor.folder, shape, inputs)
         return Reduced(raw, Pca.load(self.pca)) if self.pca else raw
 
 
@@ -89,39 +89,39 @@ def _pool(recipe: ExtractorRecipe) -> StoredPool | AugmentedPool:
 
 
 def _stored(folder: Path) -> StoredPool:
-    # Not checked against its manifest: the head did that, and a machine that fetches has but some of its shards.
+    # Not checked against its manifest: the main process did so, and a remote machine fetches only some of the shards.
     return StoredPool(folder, artifacts.read_json(folder / FACTS), images_fingerprint(folder))
 
 
-@lru_cache(2)  # a process works on one space at a time, and networks are large
+@lru_cache(2)  # a process computes one space at a time, and networks are large
 def _compute(recipe: ExtractorRecipe) -> Compute:
     pool, extract = _pool(recipe), recipe.extract()
 
     def compute(ids: Ids) -> Features:
-        found = extract(pool.read(ids))
-        return as_float16(found) if recipe.half else found
+        features = extract(pool.read(ids))
+        return as_float16(features) if recipe.half else features
 
     return compute
 
 
 def as_float16(features: Features) -> Features:
-    """Return features as float16; what is too large for it becomes infinite, and is refused when it is written."""
+    """Return features as float16; values beyond its range become infinite, which the store refuses."""
     with np.errstate(over="ignore"):
         return features.astype(np.float16)
 
 
 @contextmanager
-def telling_of_memory(what: str) -> Iterator[None]:
-    """Turn too little memory into an error that names what it was for."""
+def memory_errors_named(what: str) -> Iterator[None]:
+    """Turn an out-of-memory error into a UserError that names what the memory was for."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "memory" not in str(error):
             raise
         raise UserError(
-            f"there was too little for {what}",
-            rule="a batch of images and what a network makes of it fit into memory",
-            hint="run the same command again, with fewer --workers: it resumes",
+            f"there was too little memory for {what}",
+            rule="a batch of images and a network's activations must fit into memory",
+            hint="run the same command again with fewer --workers: it resumes",
         ) from None
 
 
@@ -130,13 +130,13 @@ class ExtractShardTask:
     """The features of one shard.
 
     Args:
-        space: what the features are called.
-        recipe: how they are made; its paths are the head's.
-        vectors: where the shard goes, where all machines see the same files.
+        space: name of the features.
+        recipe: how they are computed; its paths are those of the main process.
+        vectors: folder of the shard, where all machines share their files.
         shard: its number.
-        images: in the whole pool.
-        rows: vectors a shard.
-        remote: where machines that see other files find the recipe's folders, and leave the shard.
+        images: in the pool.
+        rows: vectors per shard.
+        remote: where machines with other files find the recipe's folders, and put the shard.
     """
 
     space: str
@@ -150,22 +150,22 @@ class ExtractShardTask:
 
     @property
     def name(self) -> str:
-        """Say which."""
+        """Name for the progress display."""
         return f"{self.space}: shard {self.shard}"
 
     @property
     def size(self) -> int:
-        """Images."""
+        """Number of images."""
         return len(ids_of(self.shard, self.images, self.rows))
 
     def run(self, progress: Progress) -> None:
-        """Write the shard; one that is whole is kept."""
+        """Write the shard; a complete one is kept."""
         if self.remote is None:
             self._write(self.recipe, self.vectors, progress)
             return
         storage, name = Storage(self.remote.url), self.remote.shard(self.shard, self.rows)
         if storage.entry(name) is None:
-            recipe = fetched(self.recipe, self.remote, ids_of(self.shard, self.images, self.rows))
+            recipe = fetch_inputs(self.recipe, self.remote, ids_of(self.shard, self.images, self.rows))
             with tempfile.TemporaryDirectory(dir=cache_folder()) as folder:
                 storage.offer(self._write(recipe, Path(folder), progress), name)
 
@@ -174,21 +174,21 @@ class ExtractShardTask:
 
         def compute(ids: Ids) -> Features:
             progress(self.name, int(ids[0]) - first, self.size)
-            return found(ids)
+            return extract(ids)
 
-        with limited_threads(1), telling_of_memory(self.name):
-            found = _compute(recipe)
-            with artifacts.explain_disk_errors(folder):
+        with limited_threads(1), memory_errors_named(self.name):
+            extract = _compute(recipe)
+            with artifacts.telling_of_disk(folder):
                 folder.mkdir(parents=True, exist_ok=True)
                 return write_shard(folder, self.shard, compute, (self.images, self.rows), BATCH)
 
 
-# By way of a storage -------------------------------------------------------------------------------------------------
+# Through a remote storage --------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class RemoteLayout:
-    """Where a recipe's folders lie in a storage, each under a name that other contents do not have."""
+    """The names of a recipe's folders in a storage; each name is unique to its contents."""
 
     url: str
     pool: str
@@ -197,12 +197,12 @@ class RemoteLayout:
     features: str
 
     def shard(self, number: int, rows: int) -> str:
-        """Return the name of a shard of features."""
+        """Return the name of a shard."""
         return f"{self.features}/{number:05d}-of-{rows}.npy"
 
 
 def push(recipe: ExtractorRecipe, url: str) -> RemoteLayout:
-    """Put all that a recipe needs into a storage, but for what is there already, and say where."""
+    """Upload everything that a recipe needs to a storage, except what is there already, and return its names."""
     storage, names = Storage(url), []
     for folder in (recipe.pool, recipe.extractor.folder, recipe.generator.folder if recipe.generator else None):
         names.append(f"{folder.name}-{artifacts.sha256(folder / artifacts.MANIFEST)[:12]}" if folder else "")
@@ -214,8 +214,8 @@ def push(recipe: ExtractorRecipe, url: str) -> RemoteLayout:
     return RemoteLayout(url, names[0], names[1], names[2], home)
 
 
-def fetched(recipe: ExtractorRecipe, remote: RemoteLayout, ids: Ids) -> ExtractorRecipe:
-    """Bring here what the features of these images need, once a machine, and return the recipe with its paths here."""
+def fetch_inputs(recipe: ExtractorRecipe, remote: RemoteLayout, ids: Ids) -> ExtractorRecipe:
+    """Download what the features of these images need, once per machine, and return the recipe with local paths."""
     storage, here = Storage(remote.url), cache_folder()
     for name in filter(None, (remote.extractor, remote.generator)):
         storage.pull(name, here / name, storage.manifest(name, here / name))

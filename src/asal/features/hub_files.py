@@ -1,6 +1,6 @@
-"""Where a pretrained network's weights come from, and the copy that a project keeps: safetensors, and never a pickle.
+"""The weights of a pretrained network: from the hub or a local copy, as safetensors and never as a pickle.
 
-A checkpoint lies in a folder in the layout of the Hugging Face hub: `config.json` and `model.safetensors`, and for
+A checkpoint is a folder in the layout of the Hugging Face hub: `config.json` and `model.safetensors`, and for
 networks of the library `transformers` also `preprocessor_config.json`.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,54 +17,54 @@ from safetensors import SafetensorError, safe_open
 
 from asal.errors import UserError
 from asal.runtime import artifacts
+from asal.runtime.optional import require
 from asal.runtime.progress import Progress
 
 WEIGHTS, CONFIG, PREPROCESSOR = "model.safetensors", "config.json", "preprocessor_config.json"
-CHUNK = 2**26  # bytes copied between two words of progress: a small network is copied without one
+CHUNK = 2**26  # bytes copied between two reports of progress
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A network's files: where they lie, and which commit of the hub they are, if they come from there."""
+    """A network's files, and their commit on the hub, if they come from there."""
 
     weights: Path
     revision: str = ""
 
     @property
     def folder(self) -> Path:
-        """The folder that they lie in."""
+        """The folder of the files."""
         return self.weights.parent
 
     def read(self, name: str) -> dict[str, Any]:
         """Return one of the JSON files beside the weights.
 
         Raises:
-            ValueError: it is not there, or is not JSON.
+            ValueError: it is missing, or not JSON.
         """
         path = self.folder / name
         if not path.exists():
             raise ValueError(f"there is no {name} beside {self.weights.name}")
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(found, dict):
+        config = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(config, dict):
             raise ValueError(f"{name} holds no JSON object")
-        return found
+        return config
 
 
-def find(name: str, weights: str, revision: str, progress: Progress) -> Checkpoint:
-    """Return a checkpoint by its name on the hub, or a local copy where `weights` says that there is one.
+def find_checkpoint(name: str, weights: str, revision: str, progress: Progress) -> Checkpoint:
+    """Return a checkpoint by its name on the hub, or from a local copy at `weights`.
 
     Raises:
-        UserError: it is not there, cannot be fetched, or is no whole safetensors file.
+        UserError: it is missing, cannot be fetched, or is not a complete safetensors file.
     """
     checkpoint = _local(name, Path(weights).expanduser()) if weights else _fetched(name, revision, progress)
     try:
-        with safe_open(checkpoint.weights, "pt"):  # reads the header, and checks that all it tells of is there
+        with safe_open(checkpoint.weights, "pt"):  # reads the header, and checks that the file is complete
             return checkpoint
     except (SafetensorError, OSError) as error:
         raise UserError(
-            f"{checkpoint.weights}: {error}",
-            rule="pretrained weights are a whole safetensors file",
-            hint="fetch it again; what has another format has to be converted first",
+            f"{checkpoint.weights} is not a complete safetensors file: {error}",
+            hint="fetch it again; weights of another format have to be converted first",
         ) from None
 
 
@@ -73,14 +72,14 @@ def _local(name: str, place: Path) -> Checkpoint:
     file = place / WEIGHTS if place.is_dir() else place
     if not file.is_file():
         raise UserError(
-            f"there is no {file}",
+            f"there is no file {file}",
             rule="`weights` is a folder that holds model.safetensors, or that file",
             hint=f"check the path, or leave `weights` out to fetch '{name}' from the hub",
         )
     if file.name != WEIGHTS and not name.startswith("torchvision/"):
         raise UserError(
-            f"'{name}' in {file}",
-            rule="weights lie in the hub's layout: model.safetensors beside its config.json",
+            f"the weights of '{name}' are called {file.name}: {file}",
+            rule="weights have the hub's layout: model.safetensors beside its config.json",
             hint="rename the file, and put the config beside it",
         )
     return Checkpoint(file)
@@ -89,22 +88,21 @@ def _local(name: str, place: Path) -> Checkpoint:
 def _fetched(name: str, revision: str, progress: Progress) -> Checkpoint:
     if name.startswith("torchvision/"):
         raise UserError(
-            f"'{name}' without `weights`",
+            f"'{name}' needs the option `weights`",
             rule="torchvision publishes its weights as pickles, which asal never reads",
             hint="convert them once, as docs/how-to/pretrained-features.md shows, and set `weights` to the file",
         )
+    hub = require(
+        "huggingface_hub",
+        extra="pretrained",
+        why="weights are fetched with the library huggingface_hub",
+        hint="or set `weights` to a local copy",
+    )
+    files = [WEIGHTS, CONFIG, PREPROCESSOR]
     try:
-        from huggingface_hub import snapshot_download
-    except ImportError:
-        raise UserError(
-            "it is not installed",
-            rule="weights are fetched with the library `huggingface_hub`",
-            hint="pip install 'asal[pretrained]', or set `weights` to a local copy",
-        ) from None
-    wanted = [WEIGHTS, CONFIG, PREPROCESSOR]
-    try:
-        folder = Path(snapshot_download(name, revision=revision, allow_patterns=wanted, tqdm_class=_telling(progress)))
-    except Exception as error:  # a dozen kinds: no network, no such name or revision, a licence to be accepted …
+        bar = _progress_bar(progress)
+        folder = Path(hub.snapshot_download(name, revision=revision, allow_patterns=files, tqdm_class=bar))
+    except Exception as error:  # many kinds: no network, unknown name or revision, a licence to be accepted …
         raise UserError(
             f"'{name}' at '{revision}' could not be fetched: {' '.join(str(error).split())}",
             rule="a pretrained network is on the Hugging Face hub, in its cache, or in a local copy",
@@ -112,15 +110,15 @@ def _fetched(name: str, revision: str, progress: Progress) -> Checkpoint:
         ) from None
     if not (folder / WEIGHTS).exists():
         raise UserError(
-            f"'{name}' at '{revision}' has none",
-            rule="pretrained weights are one file, model.safetensors: asal reads no pickle",
-            hint="choose another repository: those of timm have one; or convert the weights, and set `weights`",
+            f"'{name}' at '{revision}' has no model.safetensors",
+            rule="asal reads safetensors and no pickles",
+            hint="choose another repository, such as timm's; or convert the weights, and set `weights`",
         )
     return Checkpoint(folder / WEIGHTS, revision=folder.name)  # the hub's cache names its folders by the commit
 
 
-def _telling(progress: Progress) -> Any:
-    """Return a bar for the hub's client that draws nothing, and tells the watch instead."""
+def _progress_bar(progress: Progress) -> Any:
+    """Return a class of bars for the hub's client that draw nothing, and report progress instead."""
     from tqdm import tqdm  # type: ignore[import-untyped]
 
     furthest = 0
@@ -132,31 +130,26 @@ def _telling(progress: Progress) -> Any:
         def display(self, *_: Any, **__: Any) -> None:
             nonlocal furthest
             if self.unit == "B" and self.total:
-                furthest = max(furthest, int(self.n))  # two bars count the same bytes, received and written
+                furthest = max(furthest, int(self.n))  # two bars count the same bytes: received and written
                 progress("pretrained: MB fetched", furthest // 2**20, int(self.total) // 2**20)
 
     return FetchProgress
 
 
-def copy(checkpoint: Checkpoint, folder: Path, progress: Progress) -> str:
+def copy_checkpoint(checkpoint: Checkpoint, folder: Path, progress: Progress) -> str:
     """Copy a checkpoint into a folder under construction, and return the sha256 of its weights.
 
-    Each file appears under its name when all of it is there. Memory: one chunk.
+    Each file appears under its name when it is complete. Memory: one chunk.
     """
     for name in (CONFIG, PREPROCESSOR):
         if (checkpoint.folder / name).exists():
             artifacts.write(folder / name, (checkpoint.folder / name).read_bytes())
-    half = folder / artifacts.SCRATCH / WEIGHTS
-    half.parent.mkdir(exist_ok=True)
     digest, done, size = hashlib.sha256(), 0, checkpoint.weights.stat().st_size
-    with checkpoint.weights.open("rb") as source, half.open("wb") as target:
+    with checkpoint.weights.open("rb") as source, artifacts.replacing(folder / WEIGHTS) as target:
         while chunk := source.read(CHUNK):
             target.write(chunk)
             digest.update(chunk)
             done += len(chunk)
             if size > CHUNK:
                 progress("pretrained: MB copied", done // 2**20, size // 2**20)
-        target.flush()
-        os.fsync(target.fileno())
-    half.replace(folder / WEIGHTS)
     return digest.hexdigest()

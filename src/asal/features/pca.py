@@ -1,4 +1,4 @@
-"""Principal components: the few directions in which the pool's features differ most."""
+"""Principal components: the directions in which the pool's features vary most."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from asal.runtime.progress import Progress, no_progress
 if TYPE_CHECKING:
     from sklearn.decomposition import PCA, IncrementalPCA
 
-BATCH = 1024  # images whose raw features are asked for at a time
-NUMBERS = 2**27  # raw features held for a fit at most: 512 MB
-WIDE = 2048  # raw dimensions up to which the whole covariance is the quickest way
-VANISHING = 1e-6  # a deviation this far below the largest is float32 noise
+BATCH = 1024  # images whose raw features are computed at a time
+MAX_VALUES = 2**27  # raw features held for a fit: 512 MB
+MAX_COVARIANCE = 2048  # raw dimensions up to which the covariance matrix is the fastest way
+NOISE = 1e-6  # deviations this far below the largest are float32 noise
 
 
 @dataclass(frozen=True)
 class Pca:
-    """A fitted projection: features less their mean, turned onto the leading directions, not scaled."""
+    """A fitted projection: features minus their mean, rotated onto the leading directions, not scaled."""
 
     FILE: ClassVar[str] = "pca.safetensors"
 
@@ -47,8 +47,8 @@ class Pca:
 
     @property
     def summary(self) -> str:
-        """One line: what was kept, and of what."""
-        kept = f"all {self.raw} dimensions, turned" if self.dim == self.raw else f"{self.dim} of {self.raw} dimensions"
+        """One line: how many dimensions and how much variance were kept."""
+        kept = f"all {self.raw} dimensions, rotated" if self.dim == self.raw else f"{self.dim} of {self.raw} dimensions"
         return f"{kept}, {100 * self.explained.sum():.1f}% of the variance, fitted on {self.fitted_on} images"
 
     def apply(self, features: Features) -> Features:
@@ -58,7 +58,7 @@ class Pca:
         return np.asarray((features - self.mean) @ self.components.T, np.float32)
 
     def save(self, folder: Path) -> None:
-        """Write the projection into a folder, whole or not at all."""
+        """Write the projection into a folder, atomically."""
         from safetensors.numpy import save
 
         arrays: dict[str, npt.NDArray[Any]] = {"mean": self.mean, "components": self.components}
@@ -70,7 +70,7 @@ class Pca:
         """Read what `save` wrote.
 
         Raises:
-            DamageError: the file is missing, cut short, or not a projection.
+            DamageError: the file is missing, truncated, or not a projection.
         """
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
@@ -82,9 +82,9 @@ class Pca:
         except FileNotFoundError:
             raise artifacts.damaged(path, "it is missing") from None
         except (SafetensorError, KeyError) as error:
-            raise artifacts.damaged(path, f"it is not a whole projection ({error})") from None
+            raise artifacts.damaged(path, f"it is not a complete projection ({error})") from None
         if pca.components.ndim != 2 or pca.mean.shape != (pca.raw,) or pca.explained.shape != (pca.dim,):
-            raise artifacts.damaged(path, "the shapes in it do not fit each other")
+            raise artifacts.damaged(path, "its shapes are inconsistent")
         return pca
 
 
@@ -114,8 +114,8 @@ def fit_pca(
 ) -> Pca:
     """Fit principal components to the raw features of a pool's images.
 
-    Fewer than `dim` are kept where the features have no more dimensions, where there are no more images, and where
-    what is left does not vary; `Pca.summary` and `fitted_on` tell. The same stream gives the same projection.
+    Fewer than `dim` are kept where the features have fewer dimensions, where there are fewer images, and where the rest
+    does not vary; see `Pca.summary` and `fitted_on`. The same stream gives the same projection.
 
     Args:
         raw: maps ids (m,) to raw features (m, raw); called with at most 1024 ids.
@@ -124,12 +124,14 @@ def fit_pca(
             on every image, batch by batch (Ross et al. 2008, "Incremental learning for robust visual tracking").
 
     Raises:
-        UserError: fewer than two images, features that are not finite, or that are the same for every image.
+        UserError: there are fewer than two images, or features are not finite or the same for every image.
     """
     if n < 2 or dim < 1 or (sample is not None and sample < 2):
+        images = n if sample is None else min(n, sample)
+        count = "1 image" if images == 1 else f"{images} images"
         raise UserError(
-            f"a pool of {n}, a sample of {sample}, dim = {dim}",
-            rule="principal components are fitted to two images or more, and at least one is kept",
+            f"principal components cannot be fitted to {count} with dim = {dim}",
+            rule="they are fitted to two images or more, and at least one is kept",
             hint="use a larger pool or sample, and dim ≥ 1",
         )
     if sample is None:
@@ -144,32 +146,33 @@ def _sampled(
 
     dim, sample = size
     order = rng.choice(n, size=min(n, sample), replace=False)
-    width = _finite(raw(order[:1])).shape[1]
-    ids = np.sort(order[: max(2, NUMBERS // width)])  # ascending reads the disk in one direction
+    width = _check_finite(raw(order[:1])).shape[1]
+    ids = np.sort(order[: max(2, MAX_VALUES // width)])  # ascending, for sequential reads
     features = np.empty((len(ids), width), np.float32)
     for at in range(0, len(ids), BATCH):
         progress("pca", at, len(ids))
-        features[at : at + BATCH] = _finite(raw(ids[at : at + BATCH]))
+        features[at : at + BATCH] = _check_finite(raw(ids[at : at + BATCH]))
     mean = features.mean(axis=0, dtype=np.float64)
-    # Off first and in float64: the covariance of float32 features with a large offset cancels to noise.
+    # Subtracted first, and in float64: with a large offset, the covariance of float32 features is noise.
     np.subtract(features, mean, out=features, casting="same_kind")
-    _varying(float(np.abs(features).max()), mean)
+    _check_varying(float(np.abs(features).max()), mean)
     kept = min(dim, width, len(ids) - 1)
-    solver: Any = "covariance_eigh" if width <= WIDE else "randomized" if 4 * kept < min(features.shape) else "full"
+    few = 4 * kept < min(features.shape)
+    solver: Any = "covariance_eigh" if width <= MAX_COVARIANCE else "randomized" if few else "full"
     fitted = PCA(kept, svd_solver=solver, random_state=int(rng.integers(2**31))).fit(features)
     progress("pca", len(ids), len(ids))
-    return _made(fitted, mean, len(ids))
+    return _projection(fitted, mean, len(ids))
 
 
 def _incremental(raw: Callable[[Ids], Features], n: int, dim: int, progress: Progress) -> Pca:
     from sklearn.decomposition import IncrementalPCA
 
     fitted, mean, largest = None, np.zeros(0), 0.0
-    # A batch must hold more images than components are kept, so the last one takes in what is left over.
+    # A batch needs more images than components, so the last batch also takes the remainder.
     starts = range(0, max(1, n - max(BATCH, dim) + 1), max(BATCH, dim))
     for start, end in zip(starts, [*starts[1:], n], strict=True):
         progress("pca", start, n)
-        batches = [_finite(raw(np.arange(at, min(at + BATCH, end)))) for at in range(start, end, BATCH)]
+        batches = [_check_finite(raw(np.arange(at, min(at + BATCH, end)))) for at in range(start, end, BATCH)]
         features = np.concatenate(batches)
         if fitted is None:
             mean = features.mean(axis=0, dtype=np.float64)
@@ -178,16 +181,16 @@ def _incremental(raw: Callable[[Ids], Features], n: int, dim: int, progress: Pro
         largest = max(largest, float(np.abs(centred).max()))
         with np.errstate(invalid="ignore"):  # 0 / 0 in a batch that does not vary; refused below if none does
             fitted.partial_fit(centred, check_input=False)
-    _varying(largest, mean)
+    _check_varying(largest, mean)
     assert fitted is not None  # n ≥ 2
     progress("pca", n, n)
-    return _made(fitted, mean, n)
+    return _projection(fitted, mean, n)
 
 
-def _made(fitted: PCA | IncrementalPCA, shift: Scores, images: int) -> Pca:
-    """Return the projection with its signs settled and without directions in which nothing varies."""
+def _projection(fitted: PCA | IncrementalPCA, shift: Scores, images: int) -> Pca:
+    """Return the projection with fixed signs and without directions in which nothing varies."""
     deviations = np.sqrt(np.maximum(fitted.explained_variance_, 0))
-    varies = deviations > VANISHING * deviations.max()
+    varies = deviations > NOISE * deviations.max()
     components: npt.NDArray[np.float64] = fitted.components_[varies].astype(np.float64)
     largest = np.take_along_axis(components, np.abs(components).argmax(axis=1)[:, None], axis=1)
     return Pca(
@@ -198,23 +201,22 @@ def _made(fitted: PCA | IncrementalPCA, shift: Scores, images: int) -> Pca:
     )
 
 
-def _finite(features: Features) -> Features:
+def _check_finite(features: Features) -> Features:
     if features.ndim != 2:
         raise ValueError(f"raw features have shape (n, raw), not {features.shape}")
     if not np.isfinite(features).all():
         raise UserError(
-            "a NaN or an infinity",
-            rule="features are finite numbers",
+            "the features hold a NaN or an infinity",
             hint="train the feature extractor again, or choose another",
         )
     return features
 
 
-def _varying(largest: float, mean: Scores) -> None:
-    """Refuse features that are constant up to float32's rounding."""
-    if largest <= VANISHING * float(np.abs(mean).max()):
+def _check_varying(largest: float, mean: Scores) -> None:
+    """Raise an error for features that are constant up to float32's rounding."""
+    if largest <= NOISE * float(np.abs(mean).max()):
         raise UserError(
             "every image has the same features",
-            rule="images are told apart by features that vary",
+            rule="features must differ between images",
             hint="check the images and the feature extractor, or choose another",
         )

@@ -1,4 +1,4 @@
-"""Raw pixels: the simplest space."""
+"""Raw pixels: the simplest feature space."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Pixels:
     """Gray or RGB values in 0 … 1 (the paper's F_gray and F_rgb, section 3.2)."""
 
     def train(self, pool: Pool, folder: Path, seed: int, device: Device, progress: Progress) -> None:
-        """Learn nothing."""
+        """Do nothing."""
 
-    def load(self, folder: Path, shape: tuple[int, int, int], given: ExtractorInputs) -> PixelExtractor:
+    def load(self, folder: Path, shape: tuple[int, int, int], inputs: ExtractorInputs) -> PixelExtractor:
         """Return the extractor for images of this shape."""
         return PixelExtractor(math.prod(shape))
 

@@ -1,4 +1,4 @@
-"""What a network that others trained, on other images, makes of an image: VGG, AlexNet, DINO …"""
+"""Features of a pretrained network: VGG, AlexNet, DINO …"""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ from torch import Tensor
 
 from asal.core import Features, Images, Pool
 from asal.errors import UserError
-from asal.features import ExtractorInputs, features
-from asal.features.backbones import LIBRARIES, Compute, Output, Preprocessing, library_of
-from asal.features.hub_files import WEIGHTS, Checkpoint, copy, find
+from asal.features import ExtractorInputs
+from asal.features import features as kinds
+from asal.features.backbones import LIBRARIES, Compute, Output, Preprocessing, library_for
+from asal.features.hub_files import WEIGHTS, Checkpoint, copy_checkpoint, find_checkpoint
 from asal.models.tensors import to_batch
 from asal.runtime import artifacts
 from asal.runtime.devices import Device, here
 from asal.runtime.progress import Progress
 
 FACTS = "backbone.json"
-BATCH = 32  # images seen at a time: the first maps of VGG take 13 MB an image
+BATCH = 32  # images per forward pass: the first maps of VGG take 13 MB per image
 
 Name = Annotated[str, StringConstraints(pattern=r"^[\w.-]+/[\w.-]+$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{64})?$")]
@@ -35,7 +36,7 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{64})?$")]
 
 @dataclass(frozen=True)
 class BackboneFacts:
-    """What is kept beside the weights: all that the features hang on."""
+    """What is stored beside the weights: everything that the features depend on."""
 
     name: str
     revision: str  # the hub's commit; "" for a local copy
@@ -44,43 +45,46 @@ class BackboneFacts:
     version: str  # of the library, when the weights were copied
     output: Output
     dim: int
-    sight: Preprocessing
+    preprocessing: Preprocessing  # "sight" in the file
 
     def save(self, folder: Path) -> None:
         """Write them as readable JSON."""
-        artifacts.write_json(folder / FACTS, asdict(self))
+        facts = asdict(self)
+        facts["sight"] = facts.pop("preprocessing")
+        artifacts.write_json(folder / FACTS, facts)
 
     @classmethod
     def load(cls, folder: Path) -> BackboneFacts:
         """Read what `save` wrote.
 
         Raises:
-            DamageError: the file is missing, or not what was written.
+            DamageError: the file is missing or damaged.
         """
         path = folder / FACTS
         if not path.exists():
             raise artifacts.damaged(path, "it is missing")
-        said = artifacts.read_json(path)
+        facts = artifacts.read_json(path)
         try:
-            return cls(**{**said, "sight": Preprocessing(**said["sight"])})
+            preprocessing = Preprocessing(**facts.pop("sight"))
+            return cls(**facts, preprocessing=preprocessing)
         except (KeyError, TypeError, ValueError) as error:
-            raise artifacts.damaged(path, f"it does not tell all of a network ({error})") from None
+            raise artifacts.damaged(path, f"it lacks facts of the network ({error})") from None
 
 
-@features.register("pretrained")
+@kinds.register("pretrained")
 @dataclass(frozen=True)
 class Pretrained:
     """A frozen network by its name: VGG and AlexNet, as the paper's conclusion suggests, or DINO, DINOv2, DINOv3.
 
     A name is one of the Hugging Face hub ("timm/vgg16.tv_in1k", "facebook/dinov2-small"), or "torchvision/alexnet",
-    whose weights come from a file. They are copied into the project once, and from then on nothing else is read.
-    Images are squeezed into squares of the size that the network was trained on, or of `size`, and never cropped;
-    gray ones are seen as three equal colours. No label of the pool is used; of the networks, VGG and AlexNet learned
-    from ImageNet's labels, the DINO family from none.
+    whose weights come from a file. They are copied into the project once; afterwards nothing else is read.
+    Images are resized to squares of the size that the network was trained on, or of `size`, and never cropped;
+    gray images become three equal colours. No label of the pool is used; VGG and AlexNet were trained on ImageNet's
+    labels, the DINO family on none.
 
-    `output` "auto" is what a classifier on top would see: layer fc7 of VGG and AlexNet, the class token of the DINO
-    family. "token" is the class token, "mean" the mean over patches or places. `sha256` is what the weights must have,
-    where it is given; as an option it is part of the folder's name, so that other weights never pass for these.
+    `output` "auto" is the input of a classifier on top: layer fc7 of VGG and AlexNet, the class token of the DINO
+    family. "token" is the class token, "mean" the mean over patches or positions. `sha256`, where it is given, is
+    checked; since options are part of the folder's name, other weights are never taken for these.
     """
 
     name: Name
@@ -91,71 +95,72 @@ class Pretrained:
     output: Output = "auto"
 
     def train(self, pool: Pool, folder: Path, seed: int, device: Device, progress: Progress) -> None:
-        """Learn nothing: fetch the weights, see that they open, and copy them. Cut and called again, it copies anew."""
-        checkpoint = find(self.name, self.weights, self.revision, progress)
-        with _told(self._unfit):
-            library = library_of(self.name, checkpoint)
-            sight = library.sight(checkpoint)
+        """Fetch the weights, check that they open, and copy them; nothing is learned."""
+        checkpoint = find_checkpoint(self.name, self.weights, self.revision, progress)
+        with _library_errors(self._refusal):
+            library = library_for(self.name, checkpoint)
+            preprocessing = library.preprocessing(checkpoint)
             if self.size is not None:
-                sight = replace(sight, size=self.size)
-            dim = _dimensions(library.open(checkpoint, sight.size, self.output), sight.size)
-        sha256 = copy(checkpoint, folder, progress)
+                preprocessing = replace(preprocessing, size=self.size)
+            size = preprocessing.size
+            dim = _dimensions(library.open(checkpoint, size, self.output), size)
+        sha256 = copy_checkpoint(checkpoint, folder, progress)
         if self.sha256 not in ("", sha256):
             (folder / WEIGHTS).unlink()
             raise UserError(
-                f"{checkpoint.weights} has {sha256}",
-                rule=f"the weights of '{self.name}' have the sha256 that the spec gives",
+                f"the weights of '{self.name}' at {checkpoint.weights} have the sha256 {sha256}",
+                rule=f"the spec asks for {self.sha256}",
                 hint="check the file, `revision` and `sha256`",
             )
         version = metadata.version(library.name)
-        BackboneFacts(self.name, checkpoint.revision, sha256, library.name, version, self.output, dim, sight).save(
-            folder
-        )
+        facts = (self.name, checkpoint.revision, sha256, library.name, version, self.output, dim, preprocessing)
+        BackboneFacts(*facts).save(folder)
 
-    def load(self, folder: Path, shape: tuple[int, int, int], given: ExtractorInputs) -> Backbone:
+    def load(self, folder: Path, shape: tuple[int, int, int], inputs: ExtractorInputs) -> Backbone:
         """Open the copy. Needs its library, and nothing else from outside the folder."""
         facts = BackboneFacts.load(folder)
         weights = folder / WEIGHTS
         if not weights.exists():
             raise artifacts.damaged(weights, "it is missing")
-        with _told(lambda why: artifacts.damaged(weights, f"{facts.library} cannot open it ({why})")):
+        with _library_errors(lambda why: artifacts.damaged(weights, f"{facts.library} cannot open it ({why})")):
             library = LIBRARIES[facts.library]
-            return Backbone(facts, library.open(Checkpoint(weights), facts.sight.size, facts.output))
+            return Backbone(facts, library.open(Checkpoint(weights), facts.preprocessing.size, facts.output))
 
-    def _unfit(self, why: str) -> UserError:
+    def _refusal(self, why: str) -> UserError:
         return UserError(
-            f"'{self.name}': {why}",
-            rule="a pretrained network opens with its weights, and takes the size and the output that are asked for",
+            f"the network '{self.name}' cannot be opened: {why}",
             hint="check `name`, `weights`, `size` and `output`, or choose another network",
         )
 
 
 @contextmanager
-def _told(to: Callable[[str], UserError]) -> Iterator[None]:
-    """Turn what a library says of a checkpoint, in a dozen kinds of error, into one that a user can mend."""
+def _library_errors(to_error: Callable[[str], UserError]) -> Iterator[None]:
+    """Turn the many kinds of errors that a library raises for a checkpoint into a UserError."""
     try:
         yield
-    except (UserError, MemoryError, torch.OutOfMemoryError):  # none of the checkpoint's doing
+    except (UserError, MemoryError, torch.OutOfMemoryError):  # not the checkpoint's fault
         raise
     except Exception as error:
         why = " ".join(f"{type(error).__name__}: {error}".split())
-        raise to(why if len(why) < 300 else f"{why[:300]} …") from error
+        raise to_error(why if len(why) < 300 else f"{why[:300]} …") from error
 
 
 @torch.inference_mode()
 def _dimensions(compute: Compute, size: int) -> int:
-    found = compute(torch.zeros(1, 3, size, size, device=here()))
-    if found.ndim != 2:
-        raise ValueError(f"one image becomes {tuple(found.shape)}, not (1, d)")
-    return int(found.shape[1])
+    features = compute(torch.zeros(1, 3, size, size, device=here()))
+    if features.ndim != 2:
+        raise ValueError(f"the features of one image have shape {tuple(features.shape)}, not (1, d)")
+    return int(features.shape[1])
 
 
-def seen(images: Images, sight: Preprocessing) -> Tensor:
-    """Return uint8 images (n, h, w, c) as a network sees them: (n, 3, s, s), normalised, on the device that is here."""
+def preprocess(images: Images, preprocessing: Preprocessing) -> Tensor:
+    """Return uint8 images (n, h, w, c) as a network's input: (n, 3, s, s), normalised, on the present device."""
     batch = to_batch(images).to(here()).add_(1).div_(2)
-    batch = F.interpolate(batch, (sight.size, sight.size), mode=sight.interpolation, antialias=True)
-    batch = batch.clamp_(0, 1)  # a bicubic curve overshoots, and no image that the network learned from does
-    mean, std = (torch.tensor(values, device=batch.device).view(3, 1, 1) for values in (sight.mean, sight.std))
+    size = (preprocessing.size, preprocessing.size)
+    batch = F.interpolate(batch, size, mode=preprocessing.interpolation, antialias=True)
+    batch = batch.clamp_(0, 1)  # bicubic interpolation overshoots, which the network's training images did not
+    values = (preprocessing.mean, preprocessing.std)
+    mean, std = (torch.tensor(value, device=batch.device).view(3, 1, 1) for value in values)
     return batch.expand(-1, 3, -1, -1).sub(mean).div_(std)
 
 
@@ -172,8 +177,8 @@ class Backbone:
 
     @torch.inference_mode()
     def __call__(self, images: Images) -> Features:
-        found = np.empty((len(images), self.dim), np.float32)
+        features = np.empty((len(images), self.dim), np.float32)
         for at in range(0, len(images), BATCH):
-            batch = seen(images[at : at + BATCH], self.facts.sight)
-            found[at : at + BATCH] = self.compute(batch).float().cpu().numpy()
-        return found
+            batch = preprocess(images[at : at + BATCH], self.facts.preprocessing)
+            features[at : at + BATCH] = self.compute(batch).float().cpu().numpy()
+        return features

@@ -1,33 +1,30 @@
-"""The pool's features as fixed-size shards of float32, computed in a stream and read by id.
+"""The pool's features as fixed-size shards, computed batch by batch and read by id.
 
 A store is a folder of `00000.npy`, `00001.npy` …, of which shard s holds the ids s · rows … (s + 1) · rows − 1, and
-of `vectors.json`, which says how many there are; it is written last.
+of `vectors.json`, which is written last and says how many vectors there are.
 """
 
 from __future__ import annotations
 
 import math
-import os
-import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from asal.core import Features, Ids, as_ids, check_ids
+from asal.core import Features, Ids, check_ids
 from asal.data.concat_pool import places
 from asal.errors import UserError
-from asal.runtime import artifacts
+from asal.runtime import artifacts, npy
 from asal.runtime.progress import Progress, no_progress
 
 ROWS = 65_536  # a shard; 13 MB at 50 dimensions
-STORED = ("float32", "float16")  # numbers that shards may hold
-BATCH = 1024  # images that are computed at a time; where batches are cut bears on the last bit
+STORED = ("float32", "float16")  # types that shards may hold
+BATCH = 1024  # images computed at a time; other batches give features that differ in the last bit
 FACTS = "vectors.json"
-HALF = ".partial"  # a shard that is being written
 
 Compute: TypeAlias = Callable[[Ids], Features]
 
@@ -37,7 +34,7 @@ class StoredVectors:
 
     def __init__(self, folder: Path, count: int, dim: int, rows: int, numbers: str = "float32") -> None:
         self.folder, self.dim, self.rows, self._count = folder, dim, rows, count
-        self._numbers = np.dtype(numbers)  # as they are stored; what is read is float32
+        self._dtype = np.dtype(numbers)  # as stored; what is read is float32
         self._maps: dict[int, npt.NDArray[Any]] = {}
 
     @classmethod
@@ -45,17 +42,17 @@ class StoredVectors:
         """Open what `write_vectors` wrote.
 
         Raises:
-            DamageError: a shard, or the file that says how many there are, is missing or cut short.
+            DamageError: a shard or vectors.json is missing or truncated.
         """
         facts = folder / FACTS
         if not facts.exists():
             raise artifacts.damaged(facts, "it is missing")
-        said = artifacts.read_json(facts)
+        stored = artifacts.read_json(facts)
         try:
-            numbers = str(said.get("numbers", "float32"))
-            vectors = cls(folder, int(said["count"]), int(said["dim"]), int(said["rows"]), numbers)
+            numbers = str(stored.get("numbers", "float32"))
+            vectors = cls(folder, int(stored["count"]), int(stored["dim"]), int(stored["rows"]), numbers)
         except (KeyError, TypeError, ValueError):
-            raise artifacts.damaged(facts, "it does not say 'count', 'dim' and 'rows'") from None
+            raise artifacts.damaged(facts, "it lacks 'count', 'dim' or 'rows'") from None
         for shard in range(vectors.shard_count):
             vectors._check_size(shard)
         return vectors
@@ -65,41 +62,34 @@ class StoredVectors:
 
     @property
     def shard_count(self) -> int:
-        """How many files hold the vectors."""
+        """Number of files."""
         return -(-self._count // self.rows)
 
     def read(self, ids: Ids) -> Features:
-        """Return the vectors (n, d) of these ids, in their order; an id may come twice.
+        """Return the vectors (n, d) of these ids, in their order; ids may repeat.
 
         Raises:
-            UserError: an id that the pool does not have.
-            DamageError: a shard is not what was written.
+            UserError: an id is not in the pool.
+            DamageError: a shard has changed since it was written.
         """
-        ids = as_ids(ids)
-        outside = ids[(ids < 0) | (ids >= self._count)]
-        if outside.size:
-            raise UserError(
-                f"{outside[0]}",
-                rule=f"an image's id is between 0 and {self._count - 1}",
-                hint="pass ids of the pool that these vectors were made from",
-            )
-        found = np.empty((len(ids), self.dim), np.float32)
+        ids = check_ids(ids, self._count)
+        vectors = np.empty((len(ids), self.dim), np.float32)
         shard, row = np.divmod(ids, self.rows)
         order = np.argsort(shard, kind="stable")
         starts = np.flatnonzero(np.diff(shard[order], prepend=-1))
-        for picked in np.split(order, starts[1:]) if len(ids) else []:
-            found[picked] = self._map(int(shard[picked[0]]))[row[picked]]
-        return found
+        for in_shard in np.split(order, starts[1:]) if len(ids) else []:
+            vectors[in_shard] = self._map(int(shard[in_shard[0]]))[row[in_shard]]
+        return vectors
 
     def shards(self) -> Iterator[tuple[Ids, Features]]:
-        """Yield every shard's ids, ascending, and its vectors (m, d): a memory map that is not to be written to."""
+        """Yield the ids of every shard, ascending, and its vectors (m, d), a read-only memory map."""
         for shard in range(self.shard_count):
             first = shard * self.rows
             vectors = self._map(shard)
             yield np.arange(first, first + len(vectors), dtype=np.int64), vectors.astype(np.float32, copy=False)
 
-    def expect(self) -> None:
-        """Ask the system to read all of them, in order: page by page, on demand, takes fifty times as long."""
+    def read_ahead(self) -> None:
+        """Ask the system to read all files into its cache: page by page, on demand, takes fifty times as long."""
         for shard in range(self.shard_count):
             artifacts.preload(shard_path(self.folder, shard))
 
@@ -110,68 +100,61 @@ class StoredVectors:
         path, (rows, dim) = shard_path(self.folder, shard), self._shape(shard)
         if not path.exists():
             raise artifacts.damaged(path, "it is missing")
-        if path.stat().st_size <= self._numbers.itemsize * rows * dim:  # the header comes on top
-            raise artifacts.damaged(path, f"it is cut short: {path.stat().st_size} bytes for {rows} × {dim} numbers")
+        if path.stat().st_size <= self._dtype.itemsize * rows * dim:  # plus the header
+            raise artifacts.damaged(path, f"it is truncated: {path.stat().st_size} bytes for {rows} × {dim} numbers")
 
     def _map(self, shard: int) -> npt.NDArray[Any]:
-        found = self._maps.get(shard)
-        if found is None:
-            found = self._maps[shard] = self._open_shard(shard)  # two threads at once open it twice, and no harm
-        return found
+        vectors = self._maps.get(shard)
+        if vectors is None:
+            vectors = self._maps[shard] = self._open_shard(shard)  # two threads may both open it, which is harmless
+        return vectors
 
     def _open_shard(self, shard: int) -> npt.NDArray[Any]:
         path, shape = shard_path(self.folder, shard), self._shape(shard)
         try:
-            found = _header(path)
+            header = npy.read_header(path)
         except FileNotFoundError:
             raise artifacts.damaged(path, "it is missing") from None
         except (ValueError, EOFError) as error:
-            raise artifacts.damaged(path, f"it is not a whole npy file ({error})") from None
-        if found.dtype != self._numbers or found.shape != shape or found.fortran:
-            raise artifacts.damaged(path, f"it holds {found.dtype} {found.shape}, not {self._numbers} {shape}")
-        return _mapped(path, found)
-
-
-class _Header(NamedTuple):
-    shape: tuple[int, ...]
-    fortran: bool
-    dtype: np.dtype[Any]
-    start: int  # bytes
+            raise artifacts.damaged(path, f"it is not a complete npy file ({error})") from None
+        if header.dtype != self._dtype or header.shape != shape or header.fortran:
+            raise artifacts.damaged(path, f"it holds {header.dtype} {header.shape}, not {self._dtype} {shape}")
+        return _mapped(path, header)
 
 
 @dataclass(frozen=True)
 class ConcatVectors:
-    """The features of a pool that grew."""
+    """The features of a pool to which images were added."""
 
     parts: tuple[StoredVectors, ...]
 
     @property
     def dim(self) -> int:
-        """Numbers a vector."""
+        """Dimensions of a vector."""
         return self.parts[0].dim
 
     def __len__(self) -> int:
         return sum(map(len, self.parts))
 
     def read(self, ids: Ids) -> Features:
-        """Return the vectors (n, d) of these ids, in their order; an id may come twice.
+        """Return the vectors (n, d) of these ids, in their order; ids may repeat.
 
         Raises:
-            UserError: an id that is not of the pool.
+            UserError: an id is not in the pool.
         """
         ids = check_ids(ids, len(self))
-        out = np.empty((len(ids), self.dim), np.float32)
-        for part, here, own in places(ids, [len(part) for part in self.parts]):
-            out[here] = self.parts[part].read(own)
-        return out
+        vectors = np.empty((len(ids), self.dim), np.float32)
+        for part, mask, local_ids in places(ids, [len(part) for part in self.parts]):
+            vectors[mask] = self.parts[part].read(local_ids)
+        return vectors
 
-    def expect(self) -> None:
-        """Ask the system to read all of them from the disk."""
+    def read_ahead(self) -> None:
+        """Ask the system to read all files into its cache."""
         for part in self.parts:
-            part.expect()
+            part.read_ahead()
 
     def shards(self) -> Iterator[tuple[Ids, Features]]:
-        """Yield every shard's ids, ascending, and its vectors (m, d)."""
+        """Yield the ids of every shard, ascending, and its vectors (m, d)."""
         first = 0
         for part in self.parts:
             for ids, vectors in part.shards():
@@ -179,31 +162,16 @@ class ConcatVectors:
             first += len(part)
 
 
-def _header(path: Path) -> _Header:
-    """Read how an npy file begins.
-
-    Raises:
-        ValueError: it is none, or ends too early.
-    """
-    with path.open("rb") as file:
-        if np.lib.format.read_magic(file) != (1, 0):
-            raise ValueError("it is of another version")
-        header = _Header(*np.lib.format.read_array_header_1_0(file), file.tell())
-    if path.stat().st_size < header.start + header.dtype.itemsize * math.prod(header.shape):
-        raise ValueError("it is cut short")
-    return header
-
-
-def _mapped(path: Path, header: _Header) -> npt.NDArray[Any]:
-    """Map a file of numbers into memory, and keep no handle of it: Python's own maps keep one each, of a thousand."""
+def _mapped(path: Path, header: npy.Header) -> npt.NDArray[Any]:
+    """Map a file into memory without keeping a handle: Python's maps keep one each, and a process has about 1,000."""
     import torch
 
     kind = {"float32": torch.float32, "float16": torch.float16}[header.dtype.name]
     skipped = header.start // header.dtype.itemsize  # headers are multiples of 64 bytes
-    whole = torch.from_file(str(path), shared=False, size=skipped + math.prod(header.shape), dtype=kind)
-    found = whole.numpy()[skipped:].reshape(header.shape)
-    found.flags.writeable = False
-    return found
+    contents = torch.from_file(str(path), shared=False, size=skipped + math.prod(header.shape), dtype=kind)
+    vectors = contents.numpy()[skipped:].reshape(header.shape)
+    vectors.flags.writeable = False
+    return vectors
 
 
 def write_vectors(
@@ -211,18 +179,18 @@ def write_vectors(
 ) -> StoredVectors:
     """Fill `folder` with the vectors of the ids 0 … n − 1, and open it.
 
-    A shard appears under its name when it is whole and on the disk; one that is there already is kept, so that a
-    second call, after a crash at any moment, computes only what is missing and leaves the very same bytes.
-    Memory: one batch. Loses at most one shard's work.
+    A shard appears under its name when it is complete and synced, and complete shards are kept: a second call, after a
+    crash at any moment, computes only what is missing and leaves the same bytes. Memory: one batch. A crash loses at
+    most one shard's work.
 
     Args:
-        compute: maps ids (m,) to vectors (m, d); called with at most `batch` ids, always cut at the same places. What
-            it returns as float16 is stored so, in half the bytes.
+        compute: maps ids (m,) to vectors (m, d); called with at most `batch` ids, with the same boundaries every time.
+            float16 vectors are stored as they are, in half the bytes.
         n: images in the pool.
-        rows: vectors a shard; fewer where `compute` is slow and a lost shard would hurt.
+        rows: vectors per shard; fewer where `compute` is slow and a lost shard would be costly.
 
     Raises:
-        UserError: an empty pool, or a vector that is not finite.
+        UserError: the pool is empty, or a vector is not finite.
     """
     start_shards(folder, n)
     for shard in range(-(-n // rows)):
@@ -233,23 +201,23 @@ def write_vectors(
 
 
 def start_shards(folder: Path, n: int) -> None:
-    """Make a folder ready for shards, and drop what killed processes left half-written.
+    """Prepare a folder for shards, and delete unfinished files of killed processes.
 
     Raises:
-        UserError: an empty pool.
+        UserError: the pool is empty.
     """
     if n <= 0:
-        raise UserError(f"a pool of {n}", rule="a pool holds at least one image", hint="fill the pool first")
+        raise UserError("the pool is empty: there are no features to compute", hint="add images first")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / FACTS).unlink(missing_ok=True)
-    for left in folder.glob(f".*{HALF}"):
-        left.unlink()
+    for leftover in folder.glob(f".*{artifacts.UNFINISHED}"):
+        leftover.unlink()
 
 
 def missing_shards(folder: Path, n: int, rows: int) -> list[int]:
-    """Return the numbers of the shards that are not there, or not whole."""
-    there = (_finished(shard_path(folder, shard), len(ids_of(shard, n, rows))) for shard in range(-(-n // rows)))
-    return [shard for shard, header in enumerate(there) if header is None]
+    """Return the numbers of the shards that are missing or incomplete."""
+    shards = range(-(-n // rows))
+    return [s for s in shards if _complete_header(shard_path(folder, s), len(ids_of(s, n, rows))) is None]
 
 
 def ids_of(shard: int, n: int, rows: int) -> Ids:
@@ -262,36 +230,34 @@ def ids_of(shard: int, n: int, rows: int) -> Ids:
 
 
 def write_shard(folder: Path, shard: int, compute: Compute, size: tuple[int, int], batch: int = BATCH) -> Path:
-    """Compute one shard by itself, and return its file; one that is whole is kept.
+    """Compute one shard, and return its file; a complete one is kept.
 
-    Any process may do it, and several at once: each writes under a name of its own, and the names end in one file.
+    Several processes may do so at once: each writes under its own name and renames the file at the end.
 
     Args:
-        size: images in the pool, and vectors a shard.
+        size: images in the pool, and vectors per shard.
     """
     path, ids = shard_path(folder, shard), ids_of(shard, *size)
-    if _finished(path, len(ids)) is None:
+    if _complete_header(path, len(ids)) is None:
         _write_shard(path, ids, compute, batch)
     return path
 
 
 def finish_shards(folder: Path, n: int, rows: int) -> StoredVectors:
-    """Say how many there are, now that every shard is there, and open them.
+    """Write vectors.json once every shard is complete, and open the store.
 
     Raises:
-        DamageError: a shard that is not whole, or of other dimensions than those before it.
+        DamageError: a shard is incomplete, or has other dimensions than the first.
     """
-    first: _Header | None = None
+    first: npy.Header | None = None
     for shard in range(-(-n // rows)):
         path = shard_path(folder, shard)
-        found = _finished(path, len(ids_of(shard, n, rows)))
-        if found is None:
-            raise artifacts.damaged(path, "it is missing or not whole")
-        if first is not None and found.shape[1] != first.shape[1]:
-            raise artifacts.damaged(
-                path, f"its vectors have {found.shape[1]} dimensions, those before it {first.shape[1]}"
-            )
-        first = first or found
+        header = _complete_header(path, len(ids_of(shard, n, rows)))
+        if header is None:
+            raise artifacts.damaged(path, "it is missing or incomplete")
+        if first is not None and header.shape[1] != first.shape[1]:
+            raise artifacts.damaged(path, f"its vectors have {header.shape[1]} dimensions, not {first.shape[1]}")
+        first = first or header
     assert first is not None  # n ≥ 1
     facts = {"count": n, "dim": first.shape[1], "rows": rows}
     artifacts.write_json(folder / FACTS, facts | ({} if first.dtype == np.float32 else {"numbers": first.dtype.name}))
@@ -299,44 +265,30 @@ def finish_shards(folder: Path, n: int, rows: int) -> StoredVectors:
 
 
 def shard_path(folder: Path, shard: int) -> Path:
-    """Return where a shard lies."""
+    """Return the path of a shard."""
     return folder / f"{shard:05d}.npy"
 
 
-def _finished(path: Path, rows: int) -> _Header | None:
-    """Return how a shard begins that is whole, None of any other."""
+def _complete_header(path: Path, rows: int) -> npy.Header | None:
+    """Return the header of a shard, or None where it is missing or incomplete."""
     try:
-        header = _header(path)
+        header = npy.read_header(path)
     except (FileNotFoundError, ValueError, EOFError):
         return None
-    whole = header.dtype.name in STORED and len(header.shape) == 2 and header.shape[0] == rows and not header.fortran
-    return header if whole else None
+    valid = header.dtype.name in STORED and len(header.shape) == 2 and header.shape[0] == rows and not header.fortran
+    return header if valid else None
 
 
 def _write_shard(path: Path, ids: Ids, compute: Compute, batch: int) -> None:
-    scratch = path.with_name(
-        f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{HALF}"
-    )  # nobody else's, on any machine
-    try:
-        with scratch.open("wb") as file:
-            dim = 0
-            for start in range(0, len(ids), batch):
-                some = ids[start : start + batch]
-                vectors = _checked(some, compute(some), dim)
-                if not dim:
-                    dim = vectors.shape[1]
-                    _write_header(file, (len(ids), dim), vectors.dtype)
-                file.write(vectors.tobytes())
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.replace(path)
-        artifacts.sync(path.parent)
-    finally:
-        scratch.unlink(missing_ok=True)
-
-
-def _write_header(file: BinaryIO, shape: tuple[int, int], numbers: np.dtype[Any]) -> None:
-    np.lib.format.write_array_header_1_0(file, {"descr": numbers.str, "fortran_order": False, "shape": shape})
+    with artifacts.replacing(path) as file:
+        dim = 0
+        for start in range(0, len(ids), batch):
+            batch_ids = ids[start : start + batch]
+            vectors = _checked(batch_ids, compute(batch_ids), dim)
+            if not dim:
+                dim = vectors.shape[1]
+                npy.write_header(file, (len(ids), dim), vectors.dtype)
+            npy.append(file, vectors)
 
 
 def _checked(ids: Ids, vectors: Features, dim: int) -> Features:
@@ -345,10 +297,10 @@ def _checked(ids: Ids, vectors: Features, dim: int) -> Features:
         raise ValueError(f"features of {len(ids)} images have shape ({len(ids)}, {dim or 'd'}), not {vectors.shape}")
     broken = ids[~np.isfinite(vectors).all(axis=1)]
     if broken.size:
+        others = f" ({broken.size} of the {len(ids)} images in its batch)" if len(ids) > 1 else ""
+        half = "; or store them as float32: float16 ends at 65,504" if vectors.dtype == np.float16 else ""
         raise UserError(
-            f"image {broken[0]} has a NaN or an infinity ({broken.size} of {len(ids)} images around it)",
-            rule="features are finite numbers",
-            hint="train the feature extractor again, or choose another"
-            + ("; or store them as float32: half the bits reach to 65,504" if vectors.dtype == np.float16 else ""),
+            f"the features of image {broken[0]} hold a NaN or an infinity{others}",
+            hint=f"train the feature extractor again, or choose another{half}",
         )
     return vectors

@@ -300,7 +300,7 @@ def test_what_was_damaged_on_its_way_is_refused(trained: Path, tmp_path: Path) -
     ],
 )
 def test_a_storage_that_takes_nothing_is_said(url: str, words: str, trained: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=f"(?s)a storage takes and gives files.*{words}"):
+    with pytest.raises(UserError, match=f"(?s){words}"):
         features_of(copy(trained, tmp_path / "project"), storage=url)
 
 
@@ -321,7 +321,7 @@ def test_the_command_says_who_works(asal: Any, trained: Path, expected: Any, tmp
     assert "images/s" in said.out
     paths = [path for path in (root / "features").rglob("*") if path.is_file()]
     assert {str(path.relative_to(root)): path.read_bytes() for path in paths} == expected
-    asal("prepare", root, "--engine", "rays").refused("an engine goes by one of these names", "'ray'")
+    asal("prepare", root, "--engine", "rays").refused("no engine is called 'rays'", "did you mean 'ray'?")
 
 
 def test_a_file_that_has_gone_from_a_storage_is_offered_again(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from support.training_twins import training_twins
 from asal.core import Images
 from asal.errors import DamageError, UserError
 from asal.features import ExtractorInputs, features
-from asal.features.autoencoder import Autoencoder, perturbed
+from asal.features.autoencoder import Autoencoder, perturb
 from asal.features.pixels import PixelExtractor
 from asal.models.checkpoints import load_weights
 from asal.models.tensors import to_batch, to_images
@@ -177,8 +177,8 @@ def test_an_autoencoder_takes_images_of_any_size(shape: tuple[int, int, int]) ->
 def test_perturbed_images_are_shifted_and_noisy() -> None:
     batch = to_batch(images(12))
     draws = torch.Generator().manual_seed(3)
-    assert perturbed(batch, 0, draws) is batch
-    found = perturbed(batch, 2, draws)
+    assert perturb(batch, 0, draws) is batch
+    found = perturb(batch, 2, draws)
     assert found.shape == batch.shape
     padded = torch.nn.functional.pad(batch, (2, 2, 2, 2), mode="replicate")
     shifts = [padded[:, :, y : y + 8, x : x + 8] for y in range(5) for x in range(5)]

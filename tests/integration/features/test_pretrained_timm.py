@@ -92,8 +92,8 @@ def test_vgg_gives_layer_fc7_at_the_size_it_was_trained_on() -> None:
     pictures = photographs(2, 224)
     with workshop() as place:
         extractor = opened(Pretrained("timm/vgg11.tv_in1k", str(folder)), place)
-    assert extractor.dim == 4096 and extractor.facts.sight.size == 224
-    assert extractor.facts.sight.interpolation == "bilinear" and extractor.facts.library == "timm"
+    assert extractor.dim == 4096 and extractor.facts.preprocessing.size == 224
+    assert extractor.facts.preprocessing.interpolation == "bilinear" and extractor.facts.library == "timm"
     found = extractor(pictures)
     assert apart(found, headless(batch_of(net, pictures, 224))) < 1e-5
     assert found.min() == 0, "after the ReLU"
@@ -183,7 +183,7 @@ def test_alexnet_from_a_converted_file(tmp_path: Path, monkeypatch: pytest.Monke
     net.classifier[5].register_forward_hook(lambda layer, given, out: kept.append(out.clone()))
     transform = models.AlexNet_Weights.IMAGENET1K_V1.transforms(resize_size=224)
     net(torch.stack([transform(Image.fromarray(picture)) for picture in pictures]))
-    assert extractor.dim == 4096 and extractor.facts.sight.size == 224
+    assert extractor.dim == 4096 and extractor.facts.preprocessing.size == 224
     assert apart(extractor(pictures), kept[0]) < 0.005, "fc7, after the ReLU"
     exact = photographs(3, 224)
     net(torch.stack([transform(Image.fromarray(picture)) for picture in exact]))

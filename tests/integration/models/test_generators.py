@@ -215,13 +215,13 @@ from asal.models import checkpoints as checkpoint
 from asal.models.generators import generators
 from asal.testing.training import toy_pool, train
 
-def watch(stage, done, total, note=""):
+def report(stage, done, total, note=""):
     if done > 20:  # twenty steps are saved, and this one is not
         print("now", flush=True)
         time.sleep(60)
 
 checkpoint.CHECKPOINT_SECONDS = 0.0
-train(generators[sys.argv[2]].make(**eval(sys.argv[3])), Path(sys.argv[1]), watch=watch)
+train(generators[sys.argv[2]].make(**eval(sys.argv[3])), Path(sys.argv[1]), progress=report)
 """
 
 

@@ -72,7 +72,7 @@ def test_mirrored_features_do_not_flip_a_sign() -> None:
 def test_keeps_all_dimensions_where_there_are_few(sample: int | None) -> None:
     pca = fit(RAW[:, :6], dim=50, sample=sample)
     assert pca.dim == 6
-    assert pca.summary.startswith("all 6 dimensions, turned, 100.0%")
+    assert pca.summary.startswith("all 6 dimensions, rotated, 100.0%")
     apart = np.linalg.norm(RAW[0, :6] - RAW[1, :6])
     turned = pca.apply(RAW[:2, :6])
     assert np.linalg.norm(turned[0] - turned[1]) == pytest.approx(apart, rel=1e-5)
@@ -140,7 +140,7 @@ def test_names_a_damaged_file(tmp_path: Path) -> None:
     fit().save(tmp_path)
     path = tmp_path / Pca.FILE
     path.write_bytes(path.read_bytes()[:-50])
-    with pytest.raises(DamageError, match="whole projection"):
+    with pytest.raises(DamageError, match="complete projection"):
         Pca.load(tmp_path)
 
 

@@ -65,7 +65,7 @@ def test_shards_cover_every_id_once(folder: Path) -> None:
 
 @pytest.mark.parametrize("wrong", [-1, N])
 def test_refuses_unknown_ids(folder: Path, wrong: int) -> None:
-    with pytest.raises(UserError, match=f"between 0 and {N - 1}: {wrong}"):
+    with pytest.raises(UserError, match=f"image id {wrong} is outside 0 … {N - 1}"):
         StoredVectors.open(folder).read(as_ids([3, wrong]))
 
 
@@ -183,7 +183,7 @@ def test_refuses_features_of_the_wrong_shape(tmp_path: Path, shape: Callable[[Id
 
 
 def test_refuses_an_empty_pool(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="a pool of 0"):
+    with pytest.raises(UserError, match="the pool is empty"):
         write_vectors(tmp_path, feature, 0)
 
 
