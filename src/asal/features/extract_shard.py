@@ -27,6 +27,7 @@ from asal.features.pca import Pca, Reduced
 from asal.features.store import BATCH, Compute, ids_of, write_shard
 from asal.models.generators import generators
 from asal.runtime import artifacts
+from asal.runtime.devices import one_thread
 from asal.runtime.progress import Progress
 from asal.runtime.remote_files import Storage, cache_folder
 from asal.runtime.threads import limited_threads
@@ -178,7 +179,7 @@ class ExtractShardTask:
 
         with limited_threads(1), memory_errors_named(self.name):
             extract = _compute(recipe)
-            with artifacts.telling_of_disk(folder):
+            with artifacts.explain_disk_errors(folder):
                 folder.mkdir(parents=True, exist_ok=True)
                 return write_shard(folder, self.shard, compute, (self.images, self.rows), BATCH)
 

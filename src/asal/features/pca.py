@@ -115,7 +115,8 @@ def fit_pca(
     """Fit principal components to the raw features of a pool's images.
 
     Fewer than `dim` are kept where the features have fewer dimensions, where there are fewer images, and where the rest
-    does not vary; see `Pca.summary` and `fitted_on`. The same stream gives the same projection.
+    does not vary; see `Pca.summary` and `fitted_on`. The same stream gives the same
+    projection, on any number of cores: it is computed with one thread.
 
     Args:
         raw: maps ids (m,) to raw features (m, raw); called with at most 1024 ids.
@@ -134,9 +135,12 @@ def fit_pca(
             rule="they are fitted to two images or more, and at least one is kept",
             hint="use a larger pool or sample, and dim ≥ 1",
         )
-    if sample is None:
-        return _incremental(raw, n, dim, progress)
-    return _sampled(raw, n, rng, (dim, sample), progress)
+    from asal.runtime.devices import one_thread  # imports torch
+
+    with one_thread():  # the projection decides every stored vector, and must not depend on the number of threads
+        if sample is None:
+            return _incremental(raw, n, dim, progress)
+        return _sampled(raw, n, rng, (dim, sample), progress)
 
 
 def _sampled(

@@ -1,11 +1,11 @@
-"""Every query against every vector, as a matrix product: of 8-bit codes where there are many, then of the few left."""
+"""Exact search by matrix products over all vectors, or over their 8-bit codes and then the remaining candidates."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, BinaryIO, ClassVar, Protocol
+from typing import Annotated, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,32 +14,36 @@ from annotated_types import Ge
 from asal.core import NO_IDS, Features, Ids, Neighbours, Scores
 from asal.errors import UserError
 from asal.index import (
-    LARGEST,
+    MAX_VALUE,
     NO_PAIRS,
     NeighbourPairs,
     Rows,
     Store,
-    checked,
+    array_file,
+    check_excluded,
+    check_queries,
     indexes,
     int8_codes,
-    nearest,
-    neighbours,
-    removed,
+    k_nearest,
     squared_distances,
+    to_neighbours,
 )
 from asal.index.int8_codes import CodedScan, Codes
-from asal.runtime import artifacts
+from asal.runtime import npy
 from asal.runtime.progress import Progress, no_progress
 
-ROUNDING = 2.0**-23  # twice float32's unit roundoff: room for any order of summation
-NEVER = np.float32(3e38)  # below infinity, so that no limit lets a removed image through
-FIRST = 2048  # vectors in the first chunk, which has no limit yet and is ranked as a whole
-LEAST, MOST = 1024, 8192  # vectors in the others: their scores are passed over four times and should stay in the cache
-QUERIES = 512  # scanned together
-NARROW = 16  # queries up to here are laid out query by query: numpy is slow on many short rows
-PIECE = 16_384  # candidates measured in float64 at a time
-CODED = 200_000  # vectors from which on their codes are worth it: below, a scan takes some ten milliseconds
-LOOSE = 1 + 1e-9  # a known distance's own rounding
+ROUNDING = 2.0**-23  # twice float32's unit roundoff, for any order of summation
+UNREACHABLE = np.float32(3e38)  # below infinity, so that no limit admits an excluded image
+FIRST_CHUNK = 2048  # vectors in the first chunk, which has no limit yet and is ranked entirely
+MIN_CHUNK, MAX_CHUNK = (
+    1024,
+    8192,
+)  # vectors in later chunks: their scores are read four times and should stay in the cache
+QUERY_BLOCK = 512  # queries scanned together
+FEW_QUERIES = 16  # up to here scores are laid out query by query: numpy is slow on many short rows
+MEASURE_BLOCK = 16_384  # candidates measured in float64 at a time
+CODED = 200_000  # vectors from which on codes pay off: below, a scan takes some ten milliseconds
+LIMIT_SLACK = 1 + 1e-9  # for the rounding of a known distance
 
 Block = npt.NDArray[np.float32]
 
@@ -47,12 +51,12 @@ Block = npt.NDArray[np.float32]
 @indexes.register("exact", cost="linear")
 @dataclass(frozen=True)
 class Exact:
-    """Compares every query with every vector: exact, linear in the pool, quick through its matrix product.
+    """Compares every query with every vector by matrix products: exact, and linear in the pool.
 
     Args:
-        block: float32 distances held at a time, besides one chunk of vectors.
-        coded: vectors from which on 8-bit codes are kept beside them and scanned first (`asal.index.int8_codes`): the
-            same answers, from a quarter of the bytes.
+        block: float32 distances held at a time, in addition to one chunk of vectors.
+        coded: number of vectors from which on 8-bit codes are stored and scanned first (`asal.index.int8_codes`): the
+            same results, from a quarter of the bytes.
     """
 
     recall: ClassVar[float] = 1.0
@@ -60,59 +64,57 @@ class Exact:
     coded: Annotated[int, Ge(0)] = CODED
 
     def build(self, vectors: Store, folder: Path, progress: Progress = no_progress) -> None:
-        """Write the vectors' centre c, their norms ‖x − c‖², 4 bytes a vector, and codes, a byte a number: 3 passes."""
+        """Write the centre c, the norms ‖x − c‖² (4 bytes per vector), and codes (1 byte per number): 3 passes."""
         n, total = len(vectors), np.zeros(vectors.dim)
         for ids, x in vectors.shards():
             progress("index: centre", int(ids[0]), n)
             total += x.sum(axis=0, dtype=np.float64)
         self._write(vectors, (total / n).astype(np.float32), folder, progress)
 
-    def grow(self, before: Path, held: int, vectors: Store, folder: Path, progress: Progress = no_progress) -> None:
-        """Write the same about the old centre: any centre is right. Two passes over all vectors."""
-        self._write(vectors, np.array(_stored(before / "centre.npy", (vectors.dim,))), folder, progress)
+    def grow(self, previous: Path, count: int, vectors: Store, folder: Path, progress: Progress = no_progress) -> None:
+        """Write the same with the old centre: any centre is correct. Two passes over all vectors."""
+        centre = npy.open_mapped(previous / "centre.npy", shape=(vectors.dim,), dtype=np.float32)
+        self._write(vectors, np.array(centre), folder, progress)
 
     def _write(self, vectors: Store, centre: Block, folder: Path, progress: Progress) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         n = len(vectors)
-        with (folder / "centre.npy").open("wb") as file:
-            _begin(file, centre.shape)
-            file.write(centre.tobytes())
-        with (folder / "norms.npy").open("wb") as file:  # no memory map: where the disk is full, that ends in a signal
-            start = _begin(file, (n,))
+        with array_file(folder / "centre.npy", centre.shape, np.float32) as file:
+            npy.append(file, centre)
+        with array_file(folder / "norms.npy", (n,), np.float32) as file:
             for ids, x in vectors.shards():
                 progress("index: norms", int(ids[0]), n)
-                file.seek(start + 4 * int(ids[0]))
-                for at in range(0, len(ids), PIECE):
-                    some = x[at : at + PIECE]
-                    if not np.abs(some).max() <= LARGEST:
-                        raise _too_large(int(ids[at]))
-                    file.write(squared_distances(centre.astype(np.float64), some).astype("<f4").tobytes())
+                for at in range(0, len(ids), MEASURE_BLOCK):
+                    block = x[at : at + MEASURE_BLOCK]
+                    if not np.abs(block).max() <= MAX_VALUE:
+                        raise _out_of_range(int(ids[at]))
+                    npy.append(file, squared_distances(centre.astype(np.float64), block).astype(np.float32))
         progress("index: norms", n, n)
-        if self._codes(vectors):
+        if self._uses_codes(vectors):
             int8_codes.build(vectors, centre.astype(np.float64), folder / "codes", progress)
 
     def load(self, vectors: Store, folder: Path) -> ExactIndex:
-        """Open the norms beside the vectors; neither is read before it is searched."""
-        centre = _stored(folder / "centre.npy", (vectors.dim,))
-        norms = _stored(folder / "norms.npy", (len(vectors),))
+        """Open the index; nothing is read before it is searched."""
+        centre = npy.open_mapped(folder / "centre.npy", shape=(vectors.dim,), dtype=np.float32)
+        norms = npy.open_mapped(folder / "norms.npy", shape=(len(vectors),), dtype=np.float32)
         coded = None
-        if self._codes(vectors) and int8_codes.usable(vectors.dim):
+        if self._uses_codes(vectors) and int8_codes.usable(vectors.dim):
             coded = int8_codes.Codes.open(folder / "codes", len(vectors), vectors.dim)
         return ExactIndex(vectors, centre, norms, self.block, coded)
 
-    def _codes(self, vectors: Store) -> bool:
-        return len(vectors) >= self.coded and int8_codes.NARROWEST <= vectors.dim <= int8_codes.WIDEST
+    def _uses_codes(self, vectors: Store) -> bool:
+        return len(vectors) >= self.coded and int8_codes.MIN_DIM <= vectors.dim <= int8_codes.MAX_DIM
 
 
 class ChunkScan(Protocol):
-    """The scores of a few queries and one chunk of vectors after the other."""
+    """The scores of a few queries, chunk of vectors by chunk."""
 
-    def chunks(self, gone: Ids) -> Iterator[tuple[int, int]]:
-        """Score chunk after chunk, without those of removed ids, and yield its first id and how many it holds."""
+    def chunks(self, excluded: Ids) -> Iterator[tuple[int, int]]:
+        """Score each chunk, without excluded ids, and yield its first id and its length."""
         ...
 
     def within(self, limit: Scores) -> tuple[Rows, Rows]:
-        """Return query and place in the chunk of all pairs whose squared distance may be at most the query's limit."""
+        """Return query and position of all pairs in the chunk that may be within the query's limit, squared."""
         ...
 
     def kth(self, k: int) -> Scores:
@@ -121,55 +123,55 @@ class ChunkScan(Protocol):
 
 
 class ExactIndex:
-    """Ranks all vectors by scores in float32 or in 8 bits, then the few that rounding cannot rule out in float64."""
+    """Ranks all vectors by float32 or 8-bit scores, then the candidates that rounding cannot rule out in float64."""
 
     def __init__(self, vectors: Store, centre: Block, norms: Block, block: int, coded: Codes | None) -> None:
         self._vectors, self._norms, self._block, self._coded = vectors, norms, block, coded
         self.centre = centre.astype(np.float64)
 
     def search(self, queries: Features, k: int, *, without: Ids = NO_IDS, limits: Scores | None = None) -> Neighbours:
-        """Return the k nearest images that are not in `without`, ties by lower id; fewer only if fewer are left.
+        """Return the k nearest images that are not in `without`, ties by lower id; fewer only where fewer are left.
 
-        Cost: O(n·d) a query and O(m log m) for m ids left out. Memory: one block of distances, whatever n and q are.
+        Cost: O(n·d) a query and O(m log m) for m ids excluded. Memory: one block of distances, whatever n and q are.
 
         Args:
-            limits: squared distances (q,) that k images are known to lie within, where they are: it is quicker so.
+            limits: squared distances (q,) within which k images are known to lie; they make the search faster.
 
         Raises:
-            UserError: queries of another dimension or not finite, k < 1, or an id in `without` that is not stored.
+            UserError: queries have another dimension or are not finite, k < 1, or an id in `without` is not stored.
         """
-        exact = checked(queries, k, len(self.centre))
-        gone = removed(without, len(self._vectors))
-        k = min(k, len(self._vectors) - len(gone))
-        known = np.full(len(exact), np.inf) if limits is None else limits * LOOSE
-        found = [NO_PAIRS]
-        for at in range(0, len(exact) if k else 0, QUERIES):
-            best = self._scan(exact[at : at + QUERIES], k, gone, known[at : at + QUERIES])
-            found.append(best._replace(rows=best.rows + at))
-        return neighbours(nearest(found, k), len(exact), k)
+        exact = check_queries(queries, k, len(self.centre))
+        excluded = check_excluded(without, len(self._vectors))
+        k = min(k, len(self._vectors) - len(excluded))
+        known = np.full(len(exact), np.inf) if limits is None else limits * LIMIT_SLACK
+        pairs = [NO_PAIRS]
+        for at in range(0, len(exact) if k else 0, QUERY_BLOCK):
+            best = self._scan(exact[at : at + QUERY_BLOCK], k, excluded, known[at : at + QUERY_BLOCK])
+            pairs.append(best._replace(rows=best.rows + at))
+        return to_neighbours(k_nearest(pairs, k), len(exact), k)
 
-    def _scan(self, queries: Scores, k: int, gone: Ids, known: Scores) -> NeighbourPairs:
+    def _scan(self, queries: Scores, k: int, excluded: Ids, known: Scores) -> NeighbourPairs:
         scan: ChunkScan
-        if self._coded is not None and len(queries) <= NARROW:  # with more, arithmetic is dearer than memory
+        if self._coded is not None and len(queries) <= FEW_QUERIES:  # with more, arithmetic is dearer than memory
             scan = CodedScan(self._coded, self._norms, queries, self.centre)
         else:
-            size = min(MOST, max(LEAST, self._block // len(queries)))
-            scan = _Scan(self._vectors, self._norms, queries, self.centre, size)
-        best = _Best(self._vectors, queries, k, known)
-        for first, m in scan.chunks(gone):
+            size = min(MAX_CHUNK, max(MIN_CHUNK, self._block // len(queries)))
+            scan = _FloatScan(self._vectors, self._norms, queries, self.centre, size)
+        best = _NearestSoFar(self._vectors, queries, k, known)
+        for first, m in scan.chunks(excluded):
             rows, places = scan.within(best.limit)
             if len(rows) > 8 * k * len(queries) and m > k:
                 best.limit = np.minimum(best.limit, scan.kth(k))
                 rows, places = scan.within(best.limit)
             best.add(rows, first + places)
-        return best.settle()
+        return best.measure()
 
 
-class _Scan:
-    """Scores ‖x − c‖² − 2 (q − c)·x in float32, in memory that every chunk uses again.
+class _FloatScan:
+    """Scores ‖x − c‖² − 2 (q − c)·x in float32, in memory that all chunks share.
 
-    That expression is ‖x − q‖² less a constant of the query. Taking the centre c off the norms and the queries keeps
-    float32 from cancelling where all features share a large offset; the vectors themselves need no copy.
+    The score is ‖x − q‖² minus a constant of the query. Subtracting the centre c from the norms and the queries avoids
+    cancellation in float32 where all features share a large offset, without a copy of the vectors.
     """
 
     def __init__(self, vectors: Store, norms: Block, queries: Scores, centre: Scores, rows: int) -> None:
@@ -178,41 +180,41 @@ class _Scan:
         self._factors: Block = (-2 * (queries - centre)).astype(np.float32)  # (q, d)
         self._lengths = np.linalg.norm(self._factors.astype(np.float64), axis=1)
         self._radius = float(np.linalg.norm(centre))
-        self._shift = np.einsum("qd,qd->q", queries, queries) - centre @ centre  # ‖x − q‖² less the exact score
+        self._shift = np.einsum("qd,qd->q", queries, queries) - centre @ centre  # ‖x − q‖² minus the exact score
         self._product = np.empty((rows, self._q), np.float32)
-        self._turned = np.empty((self._q, rows) if self._q <= NARROW else (0, 0), np.float32)
+        self._transposed = np.empty((self._q, rows) if self._q <= FEW_QUERIES else (0, 0), np.float32)
         self._scores: Block = self._product
         self._slack: Scores = np.empty(0)
 
-    def chunks(self, gone: Ids) -> Iterator[tuple[int, int]]:
-        """Compute norms − 2 (q − c)·x of every pair in one chunk after the other."""
-        size = min(FIRST, self._rows)
+    def chunks(self, excluded: Ids) -> Iterator[tuple[int, int]]:
+        """Compute norms − 2 (q − c)·x of all pairs, chunk by chunk."""
+        size = min(FIRST_CHUNK, self._rows)
         for ids, x in self._vectors.shards():
             at = 0
             while at < len(x):
-                first, some = int(ids[0]) + at, x[at : at + size]
-                self._score(some, first, gone)
-                yield first, len(some)
+                first, chunk = int(ids[0]) + at, x[at : at + size]
+                self._score(chunk, first, excluded)
+                yield first, len(chunk)
                 at, size = at + size, self._rows
 
-    def _score(self, x: Features, first: int, gone: Ids) -> None:
+    def _score(self, x: Features, first: int, excluded: Ids) -> None:
         norms = self._norms[first : first + len(x)]
-        # How far a score (q,) can be off by rounding (Higham 2002, §3.1), for norms up to the largest.
+        # The largest rounding error of a score (q,) (Higham 2002, §3.1), for norms up to the largest.
         largest = float(norms.max())
         longest = np.sqrt(largest) + self._radius  # ‖x‖ ≤ ‖x − c‖ + ‖c‖
         self._slack = np.asarray(ROUNDING * ((self._dim + 4) * self._lengths * longest + 2 * largest))
-        norms = _masked(norms, first, gone)
+        norms = _masked(norms, first, excluded)
         product = np.matmul(x, self._factors.T, out=self._product[: len(x)])  # (m, q)
-        if self._q <= NARROW:
-            self._scores = np.add(product.T, norms, out=self._turned[:, : len(x)])  # (q, m)
+        if self._q <= FEW_QUERIES:
+            self._scores = np.add(product.T, norms, out=self._transposed[:, : len(x)])  # (q, m)
         else:
             self._scores = np.add(product, norms[:, None], out=product)  # (m, q)
 
     def within(self, limit: Scores) -> tuple[Rows, Rows]:
-        """Return query and place in the chunk of all pairs whose squared distance may be at most the query's limit."""
-        highest = np.minimum(limit - self._shift + self._slack, NEVER).astype(np.float32)
+        """Return query and position of all pairs in the chunk that may be within the query's limit, squared."""
+        highest = np.minimum(limit - self._shift + self._slack, UNREACHABLE).astype(np.float32)
         highest = np.nextafter(highest, np.float32(np.inf))  # the conversion may have rounded down
-        if self._q <= NARROW:
+        if self._q <= FEW_QUERIES:
             rows, places = np.divmod(np.flatnonzero(self._scores <= highest[:, None]), self._scores.shape[1])
         else:
             places, rows = np.divmod(np.flatnonzero(self._scores <= highest), self._q)
@@ -220,72 +222,53 @@ class _Scan:
 
     def kth(self, k: int) -> Scores:
         """Return an upper bound of the k-th squared distance (q,) in the chunk."""
-        scores = self._scores if self._q <= NARROW else self._scores.T
+        scores = self._scores if self._q <= FEW_QUERIES else self._scores.T
         return np.asarray(np.partition(scores, k - 1)[:, k - 1] + self._slack + self._shift)
 
 
-class _Best:
-    """The k nearest so far of each query, and the limit that a newcomer must stay within."""
+class _NearestSoFar:
+    """The k nearest images so far of each query, and the limit that new ones must be within."""
 
     def __init__(self, vectors: Store, queries: Scores, k: int, limit: Scores) -> None:
         self._vectors, self._queries, self._k = vectors, queries, k
         self.limit = limit.copy()
         self._best = NO_PAIRS
-        self._new: list[tuple[Rows, Ids]] = []
-        self._waiting = 0
+        self._pending: list[tuple[Rows, Ids]] = []
+        self._pending_count = 0
 
     def add(self, rows: Rows, ids: Ids) -> None:
-        """Take pairs in; measuring them waits until they are worth a sort."""
-        self._new.append((rows, ids))
-        self._waiting += len(rows)
-        if self._waiting >= self._k * len(self._queries):
-            self.settle()
+        """Add pairs; they are measured once there are enough of them for a sort."""
+        self._pending.append((rows, ids))
+        self._pending_count += len(rows)
+        if self._pending_count >= self._k * len(self._queries):
+            self.measure()
 
-    def settle(self) -> NeighbourPairs:
-        """Measure what waits in float64, and return the best so far, sorted by query, distance and id."""
-        rows, ids = (np.concatenate(parts) for parts in zip(*self._new, strict=True))
-        for at in range(0, len(rows), PIECE):
-            row, some = rows[at : at + PIECE], ids[at : at + PIECE]
-            found = NeighbourPairs(row, some, squared_distances(self._queries[row], self._vectors.read(some)))
-            self._best = nearest([self._best, found], self._k)
-        self._new, self._waiting = [(np.empty(0, np.intp), NO_IDS)], 0
+    def measure(self) -> NeighbourPairs:
+        """Measure the pending pairs in float64, and return the nearest so far, sorted by query, distance and id."""
+        rows, ids = (np.concatenate(parts) for parts in zip(*self._pending, strict=True))
+        for at in range(0, len(rows), MEASURE_BLOCK):
+            row, block = rows[at : at + MEASURE_BLOCK], ids[at : at + MEASURE_BLOCK]
+            pairs = NeighbourPairs(row, block, squared_distances(self._queries[row], self._vectors.read(block)))
+            self._best = k_nearest([self._best, pairs], self._k)
+        self._pending, self._pending_count = [(np.empty(0, np.intp), NO_IDS)], 0
         ends = np.searchsorted(self._best.rows, np.arange(1, len(self._queries) + 1))
         full = np.diff(ends, prepend=0) == self._k
         self.limit[full] = np.minimum(self.limit[full], self._best.squares[ends[full] - 1])
         return self._best
 
 
-def _masked(norms: Block, first: int, gone: Ids) -> Block:
-    """Return the norms with those of removed ids infinite: a copy, and only where one is removed."""
-    low, high = np.searchsorted(gone, (first, first + len(norms)))
+def _masked(norms: Block, first: int, excluded: Ids) -> Block:
+    """Return the norms, with those of excluded ids infinite in a copy."""
+    low, high = np.searchsorted(excluded, (first, first + len(norms)))
     if low == high:
         return norms
     norms = norms.copy()
-    norms[gone[low:high] - first] = np.inf
+    norms[excluded[low:high] - first] = np.inf
     return norms
 
 
-def _begin(file: BinaryIO, shape: tuple[int, ...]) -> int:
-    """Write the header of float32 numbers, and return where they begin."""
-    np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
-    return file.tell()
-
-
-def _stored(path: Path, shape: tuple[int, ...]) -> Block:
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise artifacts.damaged(path, "it is missing") from None
-    except (ValueError, EOFError) as error:
-        raise artifacts.damaged(path, f"it is not a whole npy file ({error})") from None
-    if not isinstance(array, np.ndarray) or array.dtype != np.float32 or array.shape != shape:
-        raise artifacts.damaged(path, f"it is not float32 {shape}")
-    return array.view(np.ndarray)
-
-
-def _too_large(near: int) -> UserError:
+def _out_of_range(near: int) -> UserError:
     return UserError(
-        f"a NaN, an infinity or a larger number near image {near}",
-        rule=f"vectors hold numbers between ±{LARGEST:g}",
+        f"the features near image {near} hold a NaN, an infinity or a number beyond ±{MAX_VALUE:g}",
         hint="train the feature extractor again, or choose another",
     )

@@ -16,17 +16,17 @@ from asal.index import (
     NeighbourPairs,
     Rows,
     Store,
-    checked,
+    check_excluded,
+    check_queries,
     indexes,
-    nearest,
-    neighbours,
-    removed,
+    k_nearest,
     squared_distances,
+    to_neighbours,
 )
 from asal.runtime.progress import Progress, no_progress
 
-ANSWERS = 2**21  # neighbours held at a time
-TIED = 1 + 1e-9  # distances closer than this are compared again, in one and the same arithmetic
+MAX_RESULTS = 2**21  # neighbours held at a time
+TIE = 1 + 1e-9  # distances closer than this are computed again in the same arithmetic
 
 
 @indexes.register("kdtree", cost="linear")
@@ -44,15 +44,15 @@ class KdTree:
     workers: Annotated[int, Ge(1)] = 1
 
     def build(self, vectors: Store, folder: Path, progress: Progress = no_progress) -> None:
-        """Write nothing: a stored tree could only be a pickle, and growing it anew takes seconds a million."""
+        """Write nothing: a stored tree would be a pickle, and building it takes seconds per million vectors."""
         folder.mkdir(parents=True, exist_ok=True)
 
-    def grow(self, before: Path, held: int, vectors: Store, folder: Path, progress: Progress = no_progress) -> None:
+    def grow(self, previous: Path, count: int, vectors: Store, folder: Path, progress: Progress = no_progress) -> None:
         """Write nothing, as `build` does."""
         self.build(vectors, folder, progress)
 
     def load(self, vectors: Store, folder: Path) -> KdTreeIndex:
-        """Grow the tree. Cost: O(n·d + n log n) time and 8·n·d bytes, for scipy's trees hold float64."""
+        """Build the tree. Cost: O(n·d + n log n) time and 8·n·d bytes, since scipy's trees hold float64."""
         points = np.empty((len(vectors), vectors.dim))
         for ids, x in vectors.shards():
             points[ids[0] : ids[0] + len(ids)] = x
@@ -60,41 +60,41 @@ class KdTree:
 
 
 class KdTreeIndex:
-    """A tree whose k grows until enough of what it finds may be returned."""
+    """A tree that is asked for more neighbours until enough of them are not excluded."""
 
     def __init__(self, tree: cKDTree, workers: int) -> None:
         self._tree, self._workers = tree, workers
 
     def search(self, queries: Features, k: int, *, without: Ids = NO_IDS) -> Neighbours:
-        """Return the k nearest images that are not in `without`, ties by lower id; fewer only if fewer are left.
+        """Return the k nearest images that are not in `without`, ties by lower id; fewer only where fewer are left.
 
-        Cost: a query surrounded by m removed images asks the tree for 2·(k + m) neighbours.
+        Cost: a query surrounded by m excluded images asks the tree for 2·(k + m) neighbours.
 
         Raises:
-            UserError: queries of another dimension or not finite, k < 1, or an id in `without` that is not stored.
+            UserError: queries have another dimension or are not finite, k < 1, or an id in `without` is not stored.
         """
-        exact = checked(queries, k, self._tree.m)
-        gone = removed(without, self._tree.n)
-        k = min(k, self._tree.n - len(gone))
-        found = [NO_PAIRS]
+        exact = check_queries(queries, k, self._tree.m)
+        excluded = check_excluded(without, self._tree.n)
+        k = min(k, self._tree.n - len(excluded))
+        pairs = [NO_PAIRS]
         todo, ask = np.arange(len(exact) if k else 0), k + 1
         while len(todo):
             ask = min(ask, self._tree.n)
-            block = max(1, ANSWERS // ask)
-            rounds = [self._round(todo[at : at + block], exact, k, ask, gone) for at in range(0, len(todo), block)]
-            found += [answer for answer, _ in rounds]
-            todo, ask = np.concatenate([open_still for _, open_still in rounds]), 2 * ask
-        return neighbours(nearest(found, k), len(exact), k)
+            block = max(1, MAX_RESULTS // ask)
+            rounds = [self._round(todo[at : at + block], exact, k, ask, excluded) for at in range(0, len(todo), block)]
+            pairs += [result for result, _ in rounds]
+            todo, ask = np.concatenate([open_rows for _, open_rows in rounds]), 2 * ask
+        return to_neighbours(k_nearest(pairs, k), len(exact), k)
 
-    def _round(self, rows: Rows, queries: Scores, k: int, ask: int, gone: Ids) -> tuple[NeighbourPairs, Rows]:
-        """Return the answers to the queries that `ask` neighbours suffice for, and the rows of the others."""
-        answer = self._tree.query(queries[rows], k=np.arange(1, ask + 1), workers=self._workers)
-        distances, ids = np.asarray(answer[0]), np.asarray(answer[1], np.int64)  # (r, ask), nearest first
-        free = ~np.isin(ids, gone)
-        # The k-th free one must be nearer than the last one seen: beyond that, ties may wait with lower ids.
-        nearer = free & (distances * TIED < distances[:, -1:])
+    def _round(self, rows: Rows, queries: Scores, k: int, ask: int, excluded: Ids) -> tuple[NeighbourPairs, Rows]:
+        """Return the results of the queries for which `ask` neighbours suffice, and the rows of the others."""
+        result = self._tree.query(queries[rows], k=np.arange(1, ask + 1), workers=self._workers)
+        distances, ids = np.asarray(result[0]), np.asarray(result[1], np.int64)  # (r, ask), nearest first
+        free = ~np.isin(ids, excluded)
+        # The k-th free one must be nearer than the last one returned: further ties may have lower ids.
+        nearer = free & (distances * TIE < distances[:, -1:])
         done = (nearer.sum(axis=1) >= k) | (ask == self._tree.n)
         place, column = np.nonzero(free & done[:, None])
         ids = ids[place, column]
         squares = squared_distances(queries[rows[place]], self._tree.data[ids])
-        return nearest([NeighbourPairs(rows[place], ids, squares)], k), rows[~done]
+        return k_nearest([NeighbourPairs(rows[place], ids, squares)], k), rows[~done]

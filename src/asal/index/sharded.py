@@ -1,13 +1,11 @@
-"""One index in parts: ranges of ids that lie apart, in this process or in others, and answers that are put together.
+"""An index in parts, each over a range of ids, in this process or in others; their results are merged.
 
-Each part finds its own k nearest and measures them anew in float64 from the stored vectors; the k nearest of all are
-among them. Where the parts are exact, the whole is, to the order of equals.
+Each part returns its k nearest, measured in float64 from the stored vectors; the k nearest of all are among them. If
+the parts are exact, so is the index, including the order of ties.
 """
 
 from __future__ import annotations
 
-import os
-import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,20 +18,30 @@ import numpy as np
 from asal.core import NO_IDS, Features, Ids, Index, Neighbours
 from asal.errors import UserError
 from asal.features.store import StoredVectors
-from asal.index import NO_PAIRS, Indexer, NeighbourPairs, checked, nearest, neighbours, removed, squared_distances
+from asal.index import (
+    NO_PAIRS,
+    Indexer,
+    NeighbourPairs,
+    check_excluded,
+    check_queries,
+    k_nearest,
+    squared_distances,
+    to_neighbours,
+)
 from asal.runtime import artifacts
 from asal.runtime.engine import InProcess
 from asal.runtime.engine.ray import Ray
 from asal.runtime.progress import Progress, no_progress
 
-Ask = Callable[[Features, int, Sequence[Ids]], Sequence[NeighbourPairs]]  # queries, k, each part's own removed ids
+# queries, k, the excluded ids of each part → the pairs of each part
+SearchParts = Callable[[Features, int, Sequence[Ids]], Sequence[NeighbourPairs]]
 
 
 @dataclass(frozen=True)
 class IdRange:
-    """The ids first … last − 1 of stored vectors, as a store of its own that counts from 0.
+    """The ids first … last − 1 of stored vectors, as a store whose ids start at 0.
 
-    It travels between processes: it holds a folder's name, and opens it when it is first read.
+    It can be pickled: it holds the name of a folder, and opens it at the first read.
     """
 
     folder: Path
@@ -41,7 +49,7 @@ class IdRange:
     last: int
 
     @cached_property
-    def _whole(self) -> StoredVectors:
+    def _store(self) -> StoredVectors:
         return StoredVectors.open(self.folder)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -49,30 +57,30 @@ class IdRange:
 
     @property
     def dim(self) -> int:
-        """Numbers a vector."""
-        return self._whole.dim
+        """Dimensions of a vector."""
+        return self._store.dim
 
     def __len__(self) -> int:
         return self.last - self.first
 
     def read(self, ids: Ids) -> Features:
-        """Return the vectors (n, d) of these ids of its own."""
-        return self._whole.read(np.asarray(ids) + self.first)
+        """Return the vectors (n, d) of these ids, which start at 0."""
+        return self._store.read(np.asarray(ids) + self.first)
 
-    def expect(self) -> None:
-        """Ask the system to read the files that it lies in."""
-        self._whole.expect()
+    def read_ahead(self) -> None:
+        """Ask the system to read its files into the cache."""
+        self._store.read_ahead()
 
     def shards(self) -> Iterator[tuple[Ids, Features]]:
-        """Yield runs of its own ids, and their vectors as read-only memory maps."""
-        for ids, x in self._whole.shards():
+        """Yield ranges of its ids, and their vectors as read-only memory maps."""
+        for ids, x in self._store.shards():
             low, high = max(self.first - int(ids[0]), 0), min(self.last - int(ids[0]), len(ids))
             if low < high:
                 yield ids[low:high] - self.first, x[low:high]
 
 
 def id_ranges(folder: Path, n: int, parts: int) -> list[IdRange]:
-    """Cut n ids into so many id_ranges of about the same length, none of them empty.
+    """Split n ids into ranges of about the same length, none of them empty.
 
     >>> [(part.first, part.last) for part in id_ranges(Path("vectors"), 7, 3)]
     [(0, 2), (2, 4), (4, 7)]
@@ -82,72 +90,72 @@ def id_ranges(folder: Path, n: int, parts: int) -> list[IdRange]:
 
 
 class IndexPart:
-    """The index over one stretch, opened when it is first asked."""
+    """The index over one range of ids, opened at the first search."""
 
-    def __init__(self, work: Built) -> None:
-        self._work, self._stretch = work, work.stretch
+    def __init__(self, task: BuildPartTask) -> None:
+        self._task, self._ids = task, task.ids
 
     @cached_property
     def _index(self) -> Index:
-        return self._work.indexer.load(self._stretch, self._work.folder)
+        return self._task.indexer.load(self._ids, self._task.folder)
 
     def open(self) -> None:
-        """Open it now.
+        """Open the index.
 
         Raises:
-            DamageError: it is not what was built.
+            DamageError: a file has changed since it was built.
         """
-        self._index  # noqa: B018  touching is opening
+        self._index  # noqa: B018  the property opens it
 
-    def nearest(self, queries: Features, k: int, gone: Ids) -> NeighbourPairs:
-        """Return the k nearest of each query, by the ids of the whole; fewer where fewer are left.
+    def nearest(self, queries: Features, k: int, excluded: Ids) -> NeighbourPairs:
+        """Return the k nearest images of each query, by their ids in the pool; fewer where fewer are left.
 
         Args:
-            gone: ids of its own that are to be left out.
+            excluded: excluded ids, which start at 0 in this part.
         """
-        k = min(k, len(self._stretch) - len(gone))
+        k = min(k, len(self._ids) - len(excluded))
         if k < 1 or not len(queries):
             return NO_PAIRS
-        ids = self._index.search(queries, k, without=gone).ids  # (q, k)
-        rows, own = np.repeat(np.arange(len(ids)), ids.shape[1]), ids.ravel()
-        # Distances are roots, and roots of two numbers may be equal: they are told apart by their squares.
-        squares = squared_distances(queries[rows].astype(np.float64), self._stretch.read(own))
-        return NeighbourPairs(rows, own + self._stretch.first, squares)
+        ids = self._index.search(queries, k, without=excluded).ids  # (q, k)
+        rows, local_ids = np.repeat(np.arange(len(ids)), ids.shape[1]), ids.ravel()
+        # Merged by squares: two different squares may have the same root.
+        squares = squared_distances(queries[rows].astype(np.float64), self._ids.read(local_ids))
+        return NeighbourPairs(rows, local_ids + self._ids.first, squares)
 
 
 @dataclass(frozen=True)
-class Built:
-    """The index of one stretch, as a piece of work."""
+class BuildPartTask:
+    """The task of building the index over one range of ids."""
 
     indexer: Indexer
-    stretch: IdRange
+    ids: IdRange
     folder: Path
     needs_torch: ClassVar[bool] = True
 
     @property
     def name(self) -> str:
-        """Say which."""
-        return f"index: images from {self.stretch.first}"
+        """Name for the progress display."""
+        return f"index: images from {self.ids.first}"
 
     @property
     def size(self) -> int:
-        """Images."""
-        return len(self.stretch)
+        """Number of images."""
+        return len(self.ids)
 
     def run(self, progress: Progress) -> None:
-        """Build it, unless it is there."""
+        """Build it, unless it is complete."""
         if artifacts.is_complete(self.folder) and not any(artifacts.faults(self.folder)):
             return
-        shutil.rmtree(self.folder, ignore_errors=True)  # a part that `doctor --repair` took a file from
-        scratch = self.folder.with_name(f".{self.folder.name}.{os.getpid()}-{secrets.token_hex(4)}")
+        shutil.rmtree(self.folder, ignore_errors=True)  # `asal doctor --mend` removed a file of this part
+        scratch = artifacts.unfinished(self.folder)
         with artifacts.explain_disk_errors(scratch):
             scratch.mkdir(parents=True)
             try:
-                self.indexer.build(self.stretch, scratch, progress)
-                artifacts.seal(scratch, {"first": self.stretch.first, "images": self.size})
-                scratch.rename(self.folder)
+                self.indexer.build(self.ids, scratch, progress)
+                artifacts.seal(scratch, {"first": self.ids.first, "images": self.size})
+                artifacts.move_into_place(scratch, self.folder)
             except OSError:
-                if not self.folder.exists():  # else another process was quicker, and has left the same
+                if not self.folder.exists():  # otherwise another process was faster, and has built the same
                     raise
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
@@ -159,8 +167,8 @@ class Sharded:
 
     Args:
         indexer: the kind of each part.
-        parts: how many; fewer where there are fewer images.
-        cluster: builds them, and holds each in an actor; without it, this process does.
+        parts: their number; smaller where there are fewer images.
+        cluster: builds the parts, and holds each in an actor; without it, this process does.
     """
 
     indexer: Indexer
@@ -169,114 +177,117 @@ class Sharded:
 
     @property
     def recall(self) -> float:
-        """What each part promises, the whole keeps: the nearest of all is the nearest of its part."""
+        """The recall of each part is that of all: the nearest of all is the nearest of its part."""
         return self.indexer.recall
 
     def build(self, vectors: StoredVectors, folder: Path, progress: Progress = no_progress) -> None:
-        """Build the parts, each in a folder of its own."""
+        """Build the parts, each in its own folder."""
         done, engine = 0, InProcess() if self.cluster is None else self.cluster
-        for work, _ in engine.map_unordered(self._works(vectors, folder)):
-            done += work.size
+        for task, _ in engine.map_unordered(self._tasks(vectors, folder)):
+            done += task.size
             progress("index: parts", done, len(vectors))
 
     def grow(
-        self, before: Path, held: int, vectors: StoredVectors, folder: Path, progress: Progress = no_progress
+        self, previous: Path, count: int, vectors: StoredVectors, folder: Path, progress: Progress = no_progress
     ) -> None:
-        """Build the parts anew: where they are cut hangs on how many there are in all."""
+        """Build the parts again: the number of vectors decides their ranges."""
         self.build(vectors, folder, progress)
 
     def load(self, vectors: StoredVectors, folder: Path) -> ShardedIndex:
-        """Open the parts, where they are to be searched."""
-        works = self._works(vectors, folder)
-        ask = in_actors(self.cluster, works) if self.cluster else in_process(works)
-        return ShardedIndex([work.stretch for work in works], vectors.dim, ask)
+        """Open the parts where they will be searched."""
+        tasks = self._tasks(vectors, folder)
+        search = in_actors(self.cluster, tasks) if self.cluster else in_process(tasks)
+        return ShardedIndex([task.ids for task in tasks], vectors.dim, search)
 
-    def _works(self, vectors: StoredVectors, folder: Path) -> list[Built]:
+    def _tasks(self, vectors: StoredVectors, folder: Path) -> list[BuildPartTask]:
         cut = id_ranges(vectors.folder.absolute(), len(vectors), self.parts)
-        return [Built(self.indexer, stretch, folder.absolute() / f"{at:05d}") for at, stretch in enumerate(cut)]
+        return [BuildPartTask(self.indexer, stretch, folder.absolute() / f"{at:05d}") for at, stretch in enumerate(cut)]
 
 
 class ShardedIndex:
-    """An index whose parts are asked all at once."""
+    """An index whose parts are all searched at once."""
 
-    def __init__(self, parts: Sequence[IdRange], dim: int, ask: Ask) -> None:
-        self._parts, self._dim, self._ask = parts, dim, ask
+    def __init__(self, parts: Sequence[IdRange], dim: int, search: SearchParts) -> None:
+        self._parts, self._dim, self._search_parts = parts, dim, search
 
     def search(self, queries: Features, k: int, *, without: Ids = NO_IDS) -> Neighbours:
-        """Return the k nearest images that are not in `without`, ties by lower id; fewer only if fewer are left.
+        """Return the k nearest images that are not in `without`, ties by lower id; fewer only where fewer are left.
 
-        Cost: that of the slowest part, and k distances a query and part.
+        Cost: that of the slowest part, and k distances per query and part.
 
         Raises:
-            UserError: queries of another dimension or not finite, k < 1, or an id in `without` that is not stored.
+            UserError: queries have another dimension or are not finite, k < 1, or an id in `without` is not stored.
         """
         n = self._parts[-1].last
-        checked(queries, k, self._dim)
-        gone = removed(without, n)
-        own = [gone[slice(*np.searchsorted(gone, (part.first, part.last)))] - part.first for part in self._parts]
-        k = min(k, n - len(gone))
-        found = self._ask(queries, k, own) if k and len(queries) else []
-        return neighbours(nearest([NO_PAIRS, *found], k), len(queries), k)
+        check_queries(queries, k, self._dim)
+        excluded = check_excluded(without, n)
+        local = [
+            excluded[slice(*np.searchsorted(excluded, (part.first, part.last)))] - part.first for part in self._parts
+        ]
+        k = min(k, n - len(excluded))
+        pairs = self._search_parts(queries, k, local) if k and len(queries) else []
+        return to_neighbours(k_nearest([NO_PAIRS, *pairs], k), len(queries), k)
 
 
-def in_process(works: Sequence[Built]) -> Ask:
-    """Open the parts in this process, and return what asks them one after the other."""
-    parts = [IndexPart(work) for work in works]
+def in_process(tasks: Sequence[BuildPartTask]) -> SearchParts:
+    """Open the parts in this process, and return a function that searches them one after the other."""
+    parts = [IndexPart(task) for task in tasks]
     for part in parts:
         part.open()
 
-    def ask(queries: Features, k: int, gone: Sequence[Ids]) -> Sequence[NeighbourPairs]:
-        return [part.nearest(queries, k, own) for part, own in zip(parts, gone, strict=True)]
+    def search(queries: Features, k: int, excluded: Sequence[Ids]) -> Sequence[NeighbourPairs]:
+        return [part.nearest(queries, k, local) for part, local in zip(parts, excluded, strict=True)]
 
-    return ask
+    return search
 
 
-def in_actors(engine: Ray, works: Sequence[Built]) -> Ask:
-    """Open each part in an actor of a Ray cluster, and return what asks all at the same time.
+def in_actors(engine: Ray, tasks: Sequence[BuildPartTask]) -> SearchParts:
+    """Open each part in an actor of a Ray cluster, and return a function that searches all at the same time.
 
-    Actors are spread over the machines and ask for no CPU, since they wait most of the time: pieces of work find room
-    beside them. One that dies is started again, `retries` times, and asked again. They end with what is returned.
+    Actors are spread over the machines and reserve no CPU, since they are idle most of the time: tasks can run beside
+    them. An actor that dies is restarted up to `retries` times, and asked again. They live as long as the function.
     """
     ray = engine.connect()
-    actor = ray.remote(_Held).options(
+    actor = ray.remote(_PartActor).options(
         num_cpus=0,
         memory=engine.memory,
         max_restarts=engine.retries,
         max_task_retries=engine.retries,
         scheduling_strategy="SPREAD",
     )
-    actors = [actor.remote(work) for work in works]
+    actors = [actor.remote(task) for task in tasks]
 
-    def answers(futures: Sequence[Any]) -> list[Any]:
+    def results_of(futures: Sequence[Any]) -> list[Any]:
         try:
-            told = ray.get(futures)
+            results = ray.get(futures)
         except ray.exceptions.RayError as error:
             raise UserError(
-                f"one was lost {engine.retries + 1} times: {type(error).__name__}",
-                rule=f"each of the {len(actors)} parts of an index answers",
-                hint="see whether the machines are up, have the memory, and see the project's folder; then ask again",
+                f"one of the index's {len(actors)} parts was lost {engine.retries + 1} times: {type(error).__name__}",
+                hint="check that the machines are up, have enough memory and see the project's folder; then try again",
             ) from None
-        for _, refused in told:
-            if refused:
-                raise refused
-        return [value for value, _ in told]
+        for _, error in results:
+            if error:
+                raise error
+        return [value for value, _ in results]
 
-    def ask(queries: Features, k: int, gone: Sequence[Ids]) -> Sequence[NeighbourPairs]:
+    def search(queries: Features, k: int, excluded: Sequence[Ids]) -> Sequence[NeighbourPairs]:
         sent = ray.put(queries)
-        return answers([part.answer.remote("nearest", sent, k, own) for part, own in zip(actors, gone, strict=True)])
+        return results_of(
+            [part.call.remote("nearest", sent, k, local) for part, local in zip(actors, excluded, strict=True)]
+        )
 
-    answers([part.answer.remote("open") for part in actors])
-    return ask
+    results_of([part.call.remote("open") for part in actors])
+    return search
 
 
-class _Held:
-    """A part in an actor. What it refuses it returns: an error that is raised there comes wrapped and with noise."""
+class _PartActor:
+    """A part in an actor. It returns its errors: Ray wraps those that are raised, and logs them."""
 
-    def __init__(self, work: Built) -> None:
-        self._part = IndexPart(work)
+    def __init__(self, task: BuildPartTask) -> None:
+        self._part = IndexPart(task)
 
-    def answer(self, what: str, *given: Any) -> tuple[Any, UserError | None]:
+    def call(self, method: str, *args: Any) -> tuple[Any, UserError | None]:
         try:
-            return getattr(self._part, what)(*given), None
+            return getattr(self._part, method)(*args), None
         except UserError as error:
             return None, error

@@ -325,7 +325,8 @@ def test_weights_with_the_right_sum_are_taken() -> None:
 
 @pytest.mark.parametrize(
     ("given", "said"),
-    [({}, "'name' is missing"), ({"name": "dinov2"}, "name = 'dinov2'"), ({"name": "a/b", "sha256": "12"}, "sha256 = '12'"),
+    [({}, "'name' is missing"),
+     ({"name": "dinov2"}, "name = 'dinov2'"), ({"name": "a/b", "sha256": "12"}, "sha256 = '12'"),
      ({"name": "a/b", "size": 0}, "size = 0"), ({"name": "a/b", "output": "cls"}, "output = 'cls'")],
 )  # fmt: skip
 def test_a_spec_is_refused_before_anything_is_fetched(given: dict[str, Any], said: str) -> None:

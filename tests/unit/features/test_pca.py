@@ -116,7 +116,7 @@ def test_refuses_constant_features(value: float, sample: int | None) -> None:
 def test_refuses_features_that_are_not_finite(sample: int | None) -> None:
     broken = RAW.copy()
     broken[2222, 3] = np.inf
-    with pytest.raises(UserError, match="finite"):
+    with pytest.raises(UserError, match="a NaN or an infinity"):
         fit(broken, sample=sample)
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from asal.core import NO_IDS, Features, Ids, Index, Neighbours
 from asal.errors import DamageError, UserError
 from asal.index import Store, indexes
-from asal.index.exact import QUERIES, Exact
+from asal.index.exact import QUERY_BLOCK, Exact
 from asal.index.kdtree import KdTree
 from asal.testing.index import CHECKS, Make, agree, brute_force, opened, stored, toy_features, toy_queries
 
@@ -235,7 +235,7 @@ def test_exact_at_fifty_dimensions_over_many_chunks(q: int) -> None:
 
 def test_exact_takes_more_queries_than_it_scans_at_once() -> None:
     features = toy_features(300)
-    queries = toy_queries(features, QUERIES + 5)
+    queries = toy_queries(features, QUERY_BLOCK + 5)
     with opened(Exact(), features) as index:
         agree(index.search(queries, 2), brute_force(features, queries, 2), 1.0, "two blocks of queries")
 

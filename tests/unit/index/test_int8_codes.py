@@ -33,7 +33,7 @@ def test_codes_keep_every_promise_of_an_exact_index(check: str) -> None:
 @settings(max_examples=60, deadline=None)
 @given(
     n=st.integers(1, 1200),
-    d=st.integers(int8_codes.NARROWEST, 70),
+    d=st.integers(int8_codes.MIN_DIM, 70),
     q=st.integers(1, 16),
     k=st.integers(1, 40),
     spread=st.sampled_from([1e-12, 1e-3, 1.0, 1e6]),

@@ -15,7 +15,7 @@ from asal.errors import DamageError, UserError
 from asal.index import NeighbourPairs, ivf, squared_distances
 from asal.index.exact import Exact
 from asal.index.ivf import Ivf
-from asal.index.recall_guard import Guard
+from asal.index.recall_guard import RecallGuard
 from asal.testing.index import CHECKS, opened, stored, toy_features, toy_queries
 
 FEW = partial(Ivf, lists=40, probes=10)  # of toy pools all lists would be searched
@@ -63,7 +63,7 @@ def test_what_is_left_near_eaten_places_is_found(features: Features, index: Inde
 def test_an_index_that_trusts_what_is_left_would_not_find_it(
     features: Features, index: Index, exact: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ivf, "EATEN", 1.0)
+    monkeypatch.setattr(ivf, "MAX_EXCLUDED", 1.0)
     queries = toy_queries(features, 200)
     gone = eaten(exact, queries, 50)
     assert recall(index.search(queries, 1, without=gone), exact.search(queries, 1, without=gone)) < Ivf.recall
@@ -117,7 +117,7 @@ def test_a_miss_widens_the_search_and_then_the_exact_scan_answers(honest: int, a
     queries = toy_queries(features, 20)
     lying = Lying(features, honest)
     with opened(Exact(), features) as exact:
-        found = Guard(exact, 2).search(lying, queries, 1, NO_IDS, 2, 128)
+        found = RecallGuard(exact, 2).search(lying, queries, 1, NO_IDS, 2, 128)
         true = exact.search(queries, 1)
     assert np.array_equal(found.ids, true.ids)
     assert lying.asked == asked
@@ -140,10 +140,10 @@ def test_every_query_has_its_turn_with_the_guard() -> None:
 
     for shift in range(100):
         queries = (np.arange(10, dtype=np.float32) + shift / 256)[:, None]
-        Guard(Seeing(), 1).search(near, queries, 1, NO_IDS, 1, 1)
+        RecallGuard(Seeing(), 1).search(near, queries, 1, NO_IDS, 1, 1)
     assert {int(x) for x in seen} == {1, 2, 3, 5, 8}, "others than those that were answered from lists"
-    check = Guard(Seeing(), 1).search(lambda *_: (near(*_)[0], NO_IDS), queries, 1, NO_IDS, 1, 1).check
-    assert check == RecallCheck(0, 0, 0, 10, 0.0)
+    check = RecallGuard(Seeing(), 1).search(lambda *_: (near(*_)[0], NO_IDS), queries, 1, NO_IDS, 1, 1).check
+    assert check == Check(0, 0, 0, 10, 0.0)
 
 
 def test_equally_near_images_are_no_miss() -> None:
@@ -154,7 +154,7 @@ def test_equally_near_images_are_no_miss() -> None:
         return NeighbourPairs(np.arange(10), np.arange(30, 40), np.zeros(10)), np.arange(10)
 
     with opened(Exact(), features) as exact:
-        assert Guard(exact, 10).search(twins, queries, 1, NO_IDS, 1, 1).ids.min() == 30
+        assert RecallGuard(exact, 10).search(twins, queries, 1, NO_IDS, 1, 1).ids.min() == 30
 
 
 def test_the_guard_is_asked_nothing_without_queries() -> None:
@@ -177,7 +177,7 @@ def test_a_spoilt_file_is_named(tmp_path: Path) -> None:
 def test_lists_of_other_vectors_are_refused(tmp_path: Path) -> None:
     with stored(toy_features(500)) as vectors, stored(toy_features(400)) as others:
         FEW().build(vectors, tmp_path)
-        with pytest.raises(DamageError, match="500 vectors of 400"):
+        with pytest.raises(DamageError, match="500 vectors, not 400"):
             FEW().load(others, tmp_path)
 
 
