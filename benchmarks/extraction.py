@@ -24,7 +24,6 @@ from asal.features.store import BATCH
 from asal.project.project import Project
 from asal.project.spec import load
 from asal.runtime import environment
-from asal.runtime.devices import one_thread
 from asal.runtime.engine import Engine, InProcess
 from asal.runtime.engine.local import Local
 from asal.runtime.threads import limited_threads

@@ -27,7 +27,6 @@ from asal.features.pca import Pca, Reduced
 from asal.features.store import BATCH, Compute, ids_of, write_shard
 from asal.models.generators import generators
 from asal.runtime import artifacts
-from asal.runtime.devices import one_thread
 from asal.runtime.progress import Progress
 from asal.runtime.remote_files import Storage, cache_folder
 from asal.runtime.threads import limited_threads

@@ -14,6 +14,7 @@ from asal.core import Extractor, Features, Ids, Images, Scores
 from asal.errors import UserError
 from asal.runtime import artifacts
 from asal.runtime.progress import Progress, no_progress
+from asal.runtime.threads import limited_threads
 
 if TYPE_CHECKING:
     from sklearn.decomposition import PCA, IncrementalPCA
@@ -135,9 +136,7 @@ def fit_pca(
             rule="they are fitted to two images or more, and at least one is kept",
             hint="use a larger pool or sample, and dim ≥ 1",
         )
-    from asal.runtime.devices import one_thread  # imports torch
-
-    with one_thread():  # the projection decides every stored vector, and must not depend on the number of threads
+    with limited_threads(1):  # the projection decides every stored vector, and must not depend on the number of threads
         if sample is None:
             return _incremental(raw, n, dim, progress)
         return _sampled(raw, n, rng, (dim, sample), progress)

@@ -265,9 +265,9 @@ def in_actors(engine: Ray, tasks: Sequence[BuildPartTask]) -> SearchParts:
                 f"one of the index's {len(actors)} parts was lost {engine.retries + 1} times: {type(error).__name__}",
                 hint="check that the machines are up, have enough memory and see the project's folder; then try again",
             ) from None
-        for _, error in results:
-            if error:
-                raise error
+        for _, refusal in results:
+            if refusal:
+                raise refusal
         return [value for value, _ in results]
 
     def search(queries: Features, k: int, excluded: Sequence[Ids]) -> Sequence[NeighbourPairs]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -21,20 +19,6 @@ def here() -> torch.device:
     The environment variable ASAL_DEVICE ("cpu", "cuda", "cuda:1", "mps") overrides it.
     """
     return torch.device(os.environ.get("ASAL_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu"))
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute with one thread on the CPU: threads split sums, so that their number decides the last bit."""
-    from threadpoolctl import threadpool_limits
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @dataclass(frozen=True)

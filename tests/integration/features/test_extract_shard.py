@@ -25,7 +25,6 @@ from asal.project import prepare
 from asal.project.project import Project
 from asal.project.spec import load
 from asal.runtime import artifacts
-from asal.runtime.devices import one_thread
 from asal.runtime.engine import InProcess
 from asal.runtime.engine.local import Local
 from asal.runtime.remote_files import CACHE, Storage
