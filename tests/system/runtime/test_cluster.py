@@ -36,7 +36,7 @@ def small_shards() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    """Return a cluster whose head does no task, so that all is done by the two beside it."""
+    """Return a cluster whose head does no work, so that all is done by the two beside it."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     found = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     for _ in range(2):

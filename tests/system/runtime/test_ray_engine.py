@@ -38,8 +38,8 @@ def begun(folder: Path, number: int) -> int:
 
 
 def test_every_piece_is_done_once(engine: Ray, tmp_path: Path) -> None:
-    tasks = [Errand(number, tmp_path) for number in range(9)]
-    assert {task.number: told for task, told in engine.map_unordered(tasks)} == {
+    works = [Errand(number, tmp_path) for number in range(9)]
+    assert {work.number: told for work, told in engine.map_unordered(works)} == {
         number: number**2 for number in range(9)
     }
     assert [begun(tmp_path, number) for number in range(9)] == [1] * 9
@@ -47,16 +47,16 @@ def test_every_piece_is_done_once(engine: Ray, tmp_path: Path) -> None:
 
 
 def test_pieces_are_done_in_other_processes_so_many_at_a_time(engine: Ray, tmp_path: Path) -> None:
-    tasks = [Errand(number, tmp_path, "linger") for number in range(6)]
-    for done, _ in enumerate(engine.map_unordered(tasks)):
+    works = [Errand(number, tmp_path, "linger") for number in range(6)]
+    for done, _ in enumerate(engine.map_unordered(works)):
         assert len(list(tmp_path.iterdir())) <= done + 3, "more than two are in hand beside the one that ended"
     assert str(os.getpid()) not in {path.name.split("-")[2] for path in tmp_path.iterdir()}
 
 
 def test_what_a_piece_refuses_is_said_and_nothing_begins_after_it(engine: Ray, tmp_path: Path) -> None:
-    tasks = [Errand(0, tmp_path, "refuse"), *(Errand(number, tmp_path, "linger") for number in range(1, 8))]
-    with pytest.raises(UserError, match="errands go well: this one; try another"):
-        list(engine.map_unordered(tasks))
+    works = [Errand(0, tmp_path, "refuse"), *(Errand(number, tmp_path, "linger") for number in range(1, 8))]
+    with pytest.raises(UserError, match="errand 0 went wrong; errands go well; try another"):
+        list(engine.map_unordered(works))
     assert len(list(tmp_path.iterdir())) <= 4
 
 
@@ -67,8 +67,8 @@ def test_a_bug_in_a_piece_comes_with_its_traceback(engine: Ray, tmp_path: Path) 
 
 
 def test_a_piece_whose_process_died_is_tried_again(engine: Ray, tmp_path: Path) -> None:
-    tasks = [Errand(0, tmp_path, "die once"), Errand(1, tmp_path)]
-    assert {task.number: told for task, told in engine.map_unordered(tasks)} == {0: 0, 1: 1}
+    works = [Errand(0, tmp_path, "die once"), Errand(1, tmp_path)]
+    assert {work.number: told for work, told in engine.map_unordered(works)} == {0: 0, 1: 1}
     assert begun(tmp_path, 0) == 2
 
 

@@ -143,7 +143,7 @@ def test_every_query_has_its_turn_with_the_guard() -> None:
         RecallGuard(Seeing(), 1).search(near, queries, 1, NO_IDS, 1, 1)
     assert {int(x) for x in seen} == {1, 2, 3, 5, 8}, "others than those that were answered from lists"
     check = RecallGuard(Seeing(), 1).search(lambda *_: (near(*_)[0], NO_IDS), queries, 1, NO_IDS, 1, 1).check
-    assert check == Check(0, 0, 0, 10, 0.0)
+    assert check == RecallCheck(0, 0, 0, 10, 0.0)
 
 
 def test_equally_near_images_are_no_miss() -> None:
