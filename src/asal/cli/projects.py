@@ -171,7 +171,7 @@ def doctor(
         bool,
         typer.Option("--repair", help="Remove damaged files: the next `asal prepare` makes them again, and only them."),
     ] = False,
-    mend: Annotated[bool, typer.Option("--repair", hidden=True)] = False,  # what --repair was called
+    mend: Annotated[bool, typer.Option("--mend", hidden=True)] = False,  # what --repair was called
 ) -> None:
     """Show what is installed and which device is used; check every file of a project folder."""
     from asal.project import status

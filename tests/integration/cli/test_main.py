@@ -273,3 +273,17 @@ def test_list_shows_every_part_with_its_line(asal: Any) -> None:
             assert registry[name].summary.split()[0] in shown
     one = asal("list", "scores")
     assert one.code == 0 and "entropy" in one.out and "wgan-gp" not in one.out
+
+
+def test_the_version_is_printed(asal: Any) -> None:
+    import asal as package
+
+    said = asal("--version")
+    assert said.code == 0 and said.out.strip() == f"asal {package.__version__}"
+
+
+def test_a_former_name_of_an_option_is_accepted_and_not_shown(asal: Any, tiny: Path) -> None:
+    said = asal("doctor", tiny, "--mend")
+    assert said.code == 0 and "every file is as it was written" in said.out
+    shown = asal("doctor", "--help").out
+    assert "--repair" in shown and "--mend" not in shown

@@ -148,3 +148,8 @@ def test_the_names_of_folders_are_those_of_earlier_versions(prepared: Path) -> N
     there = {str(path.parent.relative_to(prepared)) for path in prepared.glob("*/*/part.json")}
     assert there == FOLDERS
     assert artifacts.is_complete(prepared / "pool")
+
+
+def test_a_part_of_a_strategy_that_is_given_by_its_path_has_a_folder_of_a_plain_name(tiny: Path) -> None:
+    folder = Project.open(tiny).context.folder("parts", "package.module:function", {"a": 1})
+    assert folder.name == f"package.module.function-{artifacts.fingerprint({'a': 1})}"

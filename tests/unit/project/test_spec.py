@@ -187,3 +187,17 @@ def test_it_travels_between_processes() -> None:
 def test_a_byte_order_mark_does_no_harm(tmp_path: Path, spec: Callable[..., Any]) -> None:
     (tmp_path / "asal.toml").write_text(to_toml(parse(spec()).model_dump(mode="json")), encoding="utf-8-sig")
     assert load(tmp_path) == parse(spec())
+
+
+def test_a_former_name_of_a_setting_is_still_read() -> None:
+    tables = {"gaal-sure": {"kind": "gaal", "sure": 0.9}, "random": {}}
+    old = parse({**MINIMAL, "strategies": tables})
+    new = parse({**MINIMAL, "strategies": {**tables, "gaal-sure": {"kind": "gaal", "min_confidence": 0.9}}})
+    assert old == new and old.strategies["gaal-sure"].min_confidence == 0.9
+    assert not old.strategies["gaal-sure"].options and "sure" not in old.model_dump()["strategies"]["gaal-sure"]
+
+
+def test_the_hash_is_that_of_earlier_versions() -> None:
+    """Run folders know their spec by it: renaming a setting must not make them those of another spec."""
+    spec = parse({**MINIMAL, "strategies": {"gaal": {"sure": 0.9, "steps": 5}, "random": {}}})
+    assert spec.hash == "c5b3b1e49309"
