@@ -11,14 +11,20 @@ import numpy as np
 import pytest
 from PIL import Image
 from support import ROOT
+from support.page_commands import blocks
 from typer.testing import CliRunner
 
 from asal.cli.main import app
 from asal.paper.exhibits import EXHIBITS
 from asal.project.validate import REGISTRIES
 
+ROOT_PAGES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "RELEASING.md")
 DOCUMENTS = sorted(
-    [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md"), ROOT / "specs/README.md"]
+    [
+        *(ROOT / name for name in ROOT_PAGES),
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / folder / "README.md" for folder in ("specs", "benchmarks")),
+    ]
 )
 TINY = """
 [generator]
@@ -38,10 +44,6 @@ kind = "exact"
 [learner]
 kind = "linear"
 """
-
-
-def blocks(document: Path, language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", document.read_text(), re.DOTALL)
 
 
 def test_the_readmes_python_labels_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
