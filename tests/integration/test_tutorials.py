@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support import ROOT, page_commands
@@ -58,10 +59,14 @@ def test_the_tutorial_on_experiments_ends_with_a_report(tmp_path: Path, monkeypa
     page = ROOT / "docs/tutorials/first-experiment.md"
     monkeypatch.chdir(tmp_path)
     first, more = blocks(page, "toml")
-    Path("digits.toml").write_text(first.replace("budget = 200", "budget = 40"))
+    Path("digits.toml").write_text(first.replace("budget = 200", "budget = 30"))
     run, report = [shlex.split(block.strip())[1:] for block in blocks(page, "console")]
     asal(*run[:-1], "2", "--jobs", "1")
     asal(*report)
+    (python,) = blocks(page, "python")
+    names: dict[str, Any] = {}
+    exec(python.replace("seeds=5", "seeds=2"), names)  # goes on in the same folder, where all is done
+    assert names["results"].table() is not None
     assert {"random", "margin", "entropy"} <= set(
         re.findall(r"^\| (\w+) \|", Path("run-digits/summary.md").read_text(), re.M)
     )
@@ -69,7 +74,7 @@ def test_the_tutorial_on_experiments_ends_with_a_report(tmp_path: Path, monkeypa
     from asal.project import validate
     from asal.project.spec import load
 
-    assert "asal" in validate.check(load(Path("digits.toml")), None)
+    assert "asal" in validate.check(load(Path("digits.toml")), None).strategies
 
 
 def test_the_tutorial_on_strategies_runs_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,7 +83,7 @@ def test_the_tutorial_on_strategies_runs_one(tmp_path: Path, monkeypatch: pytest
     monkeypatch.syspath_prepend(tmp_path)
     Path("my_strategies.py").write_text(blocks(page, "python")[0])
     (spec,) = blocks(ROOT / "docs/tutorials/first-experiment.md", "toml")[:1]
-    Path("digits.toml").write_text(spec.replace("budget = 200", "budget = 40") + blocks(page, "toml")[0])
+    Path("digits.toml").write_text(spec.replace("budget = 200", "budget = 30") + blocks(page, "toml")[0])
     run, report = [shlex.split(line) for line in blocks(page, "console")[0].splitlines()]
     assert run[:2] == ["PYTHONPATH=.", "asal"]
     asal(*[word if word != "5" else "1" for word in run[2:]], "--jobs", "1")

@@ -46,6 +46,7 @@ kind = "linear"
 """
 
 
+@pytest.mark.slow
 def test_the_readmes_python_labels_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     for number in range(220):
