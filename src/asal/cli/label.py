@@ -63,10 +63,10 @@ def label(
     """
     from asal.cli.errors import print_error
     from asal.project.spec import load
-    from asal.web.serve import Address, order_of, serve, within
+    from asal.web.serve import Address, serve, with_budget, worker_config
 
-    order = order_of(project, within(load(project), budget), strategy, seed, threads)
-    serve(order, Address(host, port, origin), name, browser, say, print_error)
+    config = worker_config(project, with_budget(load(project), budget), strategy, seed, threads)
+    serve(config, Address(host, port, origin), name, browser, say, print_error)
 
 
 def say(line: str) -> None:

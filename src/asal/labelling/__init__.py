@@ -1,4 +1,4 @@
-"""People answer: who they are, who has which image before them, and the worker that keeps the next images coming.
+"""Labelling by people: who they are, which image each of them has, and the worker that keeps the next images coming.
 
 Nothing here knows of a browser; `asal.web` serves it.
 """

@@ -1,10 +1,10 @@
-"""Who may answer: names, and the tokens that people come with. No token is written anywhere, only its digest.
+"""Who may answer: names, and the tokens that people sign in with. Only a token's digest is written, never the token.
 
 >>> from asal.session.events import Record
->>> people = People(Record.open("sqlite://"))
->>> token = people.add("Ada")
->>> people.who(token), people.who(token[:-1] + "?")
-(Person(name='Ada', role='annotator'), None)
+>>> annotators = Annotators(Record.open("sqlite://"))
+>>> token = annotators.add("Ada")
+>>> annotators.who(token), annotators.who(token[:-1] + "?")
+(Annotator(name='Ada', role='annotator'), None)
 """
 
 from __future__ import annotations
@@ -42,27 +42,27 @@ class Annotator:
 
     @property
     def adjudicates(self) -> bool:
-        """Whether their word settles what others disagree about."""
+        """Whether their answer decides where others disagree."""
         return self.role == "adjudicator"
 
 
 class Annotators:
-    """The people of one record."""
+    """The annotators of one record."""
 
     def __init__(self, record: Record, clock: Callable[[], float] = time.time) -> None:
         self._record, self._clock = record, clock
 
     def add(self, name: str, role: str = "annotator") -> str:
-        """Add somebody and return the token that they sign in with, which is to be had only now.
+        """Add somebody and return the token that they sign in with; it cannot be read again later.
 
         Raises:
-            UserError: the name is taken or none, or there is no such role.
+            UserError: the name is taken or is not a name, or there is no such role.
         """
         if role not in ROLES:
             raise unknown("role", role, ROLES)
         if not NAME.fullmatch(name):
             raise UserError(
-                repr(name[:80]),
+                f"{name[:80]!r} cannot be a name",
                 rule="a name has 1 to 64 letters, digits, spaces and . @ + ' - _",
                 hint="choose another name",
             )
@@ -70,23 +70,22 @@ class Annotators:
         with self._record.transaction() as connection:
             if connection.execute(sa.select(PEOPLE.c.name).where(PEOPLE.c.name == name)).first():
                 raise UserError(
-                    f"'{name}' is there already",
-                    rule="everybody has a name of their own",
+                    f"there is already somebody called '{name}'",
                     hint=f"choose another one, or give them a new token: asal annotator token '{name}'",
                 )
             connection.execute(sa.insert(PEOPLE).values(**row))
             return self._issue(connection, name, None)
 
     def ensure(self, name: str, role: str = "annotator") -> None:
-        """Add somebody who may be there already."""
+        """Add somebody, unless they are there already."""
         if name not in [person.name for person in self.all()]:
             self.add(name, role)
 
     def token(self, name: str, seconds: float | None = None) -> str:
-        """Return one more token for somebody, good for so long.
+        """Return one more token for somebody, valid for so many seconds, or for ever.
 
         Raises:
-            UserError: there is nobody of this name.
+            UserError: nobody has this name.
         """
         with self._record.transaction() as connection:
             names = connection.execute(sa.select(PEOPLE.c.name)).scalars().all()
@@ -96,10 +95,10 @@ class Annotators:
             return self._issue(connection, name, None if seconds is None else self._clock() + seconds)
 
     def remove(self, name: str) -> None:
-        """Take somebody's tokens away; their answers stay.
+        """Delete somebody and their tokens; their answers stay.
 
         Raises:
-            UserError: there is nobody of this name.
+            UserError: nobody has this name.
         """
         with self._record.transaction() as connection:
             names = connection.execute(sa.select(PEOPLE.c.name)).scalars().all()
@@ -119,15 +118,15 @@ class Annotators:
         number, secret = _parts(token)
         query = sa.select(TOKENS.c.digest, TOKENS.c.until, PEOPLE.c.name, PEOPLE.c.role)
         with self._record.look() as connection:
-            found = connection.execute(
+            row = connection.execute(
                 query.join(PEOPLE, PEOPLE.c.name == TOKENS.c.name).where(TOKENS.c.id == number)
             ).first()
-        digest, until, name, role = found or (NOBODY, 0.0, "", "")
+        digest, until, name, role = row or (NOBODY, 0.0, "", "")
         same = hmac.compare_digest(digest, _digest(secret))
         return Annotator(name, role) if same and (until is None or until > self._clock()) else None
 
     def leave(self, token: str) -> None:
-        """Let a token be good no more."""
+        """Make a token invalid."""
         if self.who(token) is not None:
             with self._record.transaction() as connection:
                 connection.execute(sa.delete(TOKENS).where(TOKENS.c.id == _parts(token)[0]))
@@ -151,7 +150,7 @@ def _digest(secret: str) -> str:
 
 @contextmanager
 def at(root: Path) -> Iterator[Annotators]:
-    """Open the people of a project folder."""
+    """Open the annotators of a project folder."""
     from asal.project.folder import ProjectFolder
 
     with ProjectFolder.open(root).record() as record:

@@ -1,4 +1,4 @@
-"""When several people look at one image: how many are wanted, and what settles it."""
+"""When several people label one image: how many votes are wanted, and what they come to."""
 
 from __future__ import annotations
 
@@ -6,47 +6,47 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-Opinions = Mapping[str, int | None]  # by whom → label; None is "can't tell"
+Votes = Mapping[str, int | None]  # on one image, by whom → label; None is "can't tell"
 
 
 @dataclass(frozen=True)
 class OverlapRules:
-    """How many opinions an image is to have.
+    """How many votes an image gets.
 
     Args:
-        overlap: people who are to answer, each on their own.
-        share: of the images, to which that applies; the others have one answer.
+        overlap: people who answer it, independently of each other.
+        share: of the images, to which that applies; the others get one answer.
     """
 
     overlap: int = 1
     share: float = 1.0
 
     def wanted(self, image: int) -> int:
-        """Return how many opinions an image is to have: the same number whenever it is asked."""
+        """Return how many votes an image gets; the id alone decides it."""
         drawn = (image * 2_654_435_761 % 2**32) / 2**32  # Knuth's multiplicative hash spreads neighbouring ids
         return self.overlap if drawn < self.share else 1
 
-    def room(self, image: int, opinions: Opinions) -> int:
-        """Return how many people may have an open image before them: as many as it lacks, one where they differ."""
-        return max(self.wanted(image) - len(opinions), 1)
+    def places(self, image: int, votes: Votes) -> int:
+        """Return how many people may have an open image at a time: as many as votes are missing, at least one."""
+        return max(self.wanted(image) - len(votes), 1)
 
-    def disputed(self, image: int, opinions: Opinions) -> bool:
-        """Say whether an image has all its opinions and they settle nothing."""
-        return bool(opinions) and len(opinions) >= self.wanted(image) and settled(opinions) is None
+    def disputed(self, image: int, votes: Votes) -> bool:
+        """Say whether an image has all its votes and there is no majority."""
+        return bool(votes) and len(votes) >= self.wanted(image) and majority(votes) is None
 
 
 @dataclass(frozen=True)
-class Settled:
-    """What people agree on."""
+class Majority:
+    """What more than half of the people say."""
 
     label: int | None
 
 
-def settled(opinions: Opinions) -> Settled | None:
-    """Return what more than half of them say, or None.
+def majority(votes: Votes) -> Majority | None:
+    """Return what more than half of the people say, or None if there is no majority.
 
-    >>> settled({"Ada": 3, "Bob": 3}), settled({"Ada": 3, "Bob": None}), settled({"Ada": None})
-    (Settled(label=3), None, Settled(label=None))
+    >>> majority({"Ada": 3, "Bob": 3}), majority({"Ada": 3, "Bob": None}), majority({"Ada": None})
+    (Majority(label=3), None, Majority(label=None))
     """
-    (label, count), *_ = Counter(opinions.values()).most_common(1) or [(None, 0)]
-    return Settled(label) if 2 * count > len(opinions) else None
+    (label, count), *_ = Counter(votes.values()).most_common(1) or [(None, 0)]
+    return Majority(label) if 2 * count > len(votes) else None

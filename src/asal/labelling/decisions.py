@@ -1,4 +1,4 @@
-"""What an answer writes, as things stand: a pure function of the state, so that every desk decides alike."""
+"""The events that an answer writes: a pure function of the state, so that all servers decide alike."""
 
 from __future__ import annotations
 
@@ -8,151 +8,151 @@ from typing import Any
 
 from asal.errors import UserError
 from asal.labelling.annotators import Annotator
-from asal.labelling.consensus import Opinions, OverlapRules, settled
+from asal.labelling.consensus import OverlapRules, Votes, majority
 from asal.session.events import Event
 from asal.session.state import State
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One image's. A label of None is "can't tell"."""
+    """An answer to one image. A label of None is "can't tell"."""
 
     image: int
     label: int | None
     seconds: float | None = None  # how long the person looked
-    guess: bool = False  # whether they had looked at the classifier's guess
+    guess: bool = False  # whether the person had seen the classifier's guess
 
 
-def distinct(answers: Sequence[Answer], classes: Sequence[str]) -> list[Answer]:
-    """Return answers that can be taken together.
+def check_answers(answers: Sequence[Answer], classes: Sequence[str]) -> list[Answer]:
+    """Return answers that can be written together.
 
     Raises:
-        UserError: an image comes twice, or a label is no class.
+        UserError: an image occurs twice, or a label is not a class.
     """
     seen: set[int] = set()
     for answer in answers:
         if answer.image in seen:
-            raise UserError(f"image {answer.image} comes twice", rule="an image is answered once", hint="send it once")
+            raise UserError(f"image {answer.image} occurs twice in one request", hint="send each image once")
         if answer.label is not None and not 0 <= answer.label < len(classes):
             raise UserError(
-                f"{answer.label} for image {answer.image}",
-                rule=f"a label is a class's number, 0 … {len(classes) - 1}, or null",
+                f"the label {answer.label} for image {answer.image} is not a class",
+                rule=f"the classes are 0 … {len(classes) - 1}",
                 hint='send the number of a class, or null for "can\'t tell"',
             )
         seen.add(answer.image)
     return list(answers)
 
 
-def told(state: State, rules: OverlapRules, who: Annotator, answer: Answer) -> list[Event]:
-    """Return what one answer writes; nothing where it was so before.
+def answer_events(state: State, rules: OverlapRules, who: Annotator, answer: Answer) -> list[Event]:
+    """Return the events of one answer; none where it changes nothing.
 
     Raises:
         UserError: nobody asked for the image.
     """
     image, body = answer.image, _body(answer)
     if image in state.answers or image in state.skips:
-        return _afterwards(state, who, answer, body)
+        return _late_events(state, who, answer, body)
     if image not in state.waiting:
-        raise UserError(
-            f"image {image}, which was not",
-            rule="an answer belongs to an image that was asked",
-            hint="answer those that `next` gives",
-        )
+        raise UserError(f"image {image} was never asked", hint="answer the images that `next` gives")
     before, number = state.votes.get(image, {}), state.waiting[image].round
     if rules.wanted(image) == 1 and not before:
         return [_closing(number, answer, who, body)]
-    opinions = {**before, who.name: answer.label}
-    settles = rules.disputed(image, before) and who.adjudicates
-    vote = [] if before == opinions else [Event("voted", number, image, answer.label, who.name, body)]
-    if settles:
-        return [*vote, _closing(number, answer, who, {"votes": len(opinions), "final": True})]
-    final = settled(opinions) if len(opinions) >= rules.wanted(image) else None
+    votes = {**before, who.name: answer.label}
+    decides = rules.disputed(image, before) and who.adjudicates
+    vote = [] if before == votes else [Event("voted", number, image, answer.label, who.name, body)]
+    if decides:
+        return [*vote, _closing(number, answer, who, {"votes": len(votes), "final": True})]
+    final = majority(votes) if len(votes) >= rules.wanted(image) else None
     if final is None:
         return vote
-    return [*vote, _closing(number, Answer(image, final.label), who, {"votes": len(opinions)})]
+    return [*vote, _closing(number, Answer(image, final.label), who, {"votes": len(votes)})]
 
 
-def _afterwards(state: State, who: Annotator, answer: Answer, body: dict[str, Any]) -> list[Event]:
-    """Return what an answer to a closed image writes: a correction by whose it is, else one more opinion.
+def _late_events(state: State, who: Annotator, answer: Answer, body: dict[str, Any]) -> list[Event]:
+    """Return the events of an answer to a closed image: a correction by its author, otherwise one more vote.
 
-    Nobody outvotes by a late opinion what another person alone has answered, nor what an adjudicator has settled.
+    A late vote changes neither what another person alone has answered, nor what an adjudicator has decided.
     """
     image, before = answer.image, state.answers.get(answer.image)
-    opinions: Opinions = state.votes.get(image, {})
+    votes: Votes = state.votes.get(image, {})
     pick, author = state.pick(image), state.authors.get(image)
-    if who.adjudicates or (author == who.name and who.name not in opinions):
+    if who.adjudicates or (author == who.name and who.name not in votes):
         body |= {"final": True} if who.adjudicates else {}
-        # An adjudicator who confirms what opinions came to, or one person said, makes it final: that is written.
-        firm = image in state.final or (author == who.name and who.name not in opinions)
-        if before == answer.label and firm:
+        # An adjudicator who confirms the majority, or one person's answer, makes it final: that is written.
+        is_final = image in state.final or (author == who.name and who.name not in votes)
+        if before == answer.label and is_final:
             return []
         return [Event("corrected", state.number, image, answer.label, who.name, body)]
-    if who.name in opinions and opinions[who.name] == answer.label:
+    if who.name in votes and votes[who.name] == answer.label:
         return []
     events = [Event("voted", pick.round if pick else 0, image, answer.label, who.name, body)]
-    if who.name in opinions and author in opinions and image not in state.final:
-        now = settled({**opinions, who.name: answer.label})
+    if who.name in votes and author in votes and image not in state.final:
+        now = majority({**votes, who.name: answer.label})
         if now is not None and now.label != before:
             events.append(Event("corrected", state.number, image, now.label, who.name))
     return events
 
 
 def check_own(state: State, who: Annotator, image: int) -> None:
-    """Refuse to change what somebody else answered.
+    """Check that somebody may change an answer.
 
     Raises:
-        UserError: it is another person's, or nobody's.
+        UserError: it is another person's, or there is none.
     """
     voted = who.name in state.votes.get(image, {})
     if image not in state.answers and image not in state.skips and not voted:
-        raise UserError(f"image {image} has none", rule="what is changed is an answer", hint="answer it first")
+        raise _no_answer(image)
     if not voted and not who.adjudicates and state.authors.get(image) != who.name:
         raise UserError(
-            f"image {image}, which somebody else answered",
-            rule="everybody changes their own answers, and an adjudicator all",
+            f"somebody else answered image {image}",
+            rule="annotators change their own answers, an adjudicator all",
             hint="ask an adjudicator",
         )
 
 
-def taken_back(state: State, rules: OverlapRules, who: Annotator, image: int) -> list[Event]:
-    """Return what it writes to take an answer of one's own back.
+def withdrawal_events(state: State, rules: OverlapRules, who: Annotator, image: int) -> list[Event]:
+    """Return the events of withdrawing one's own answer.
 
     Raises:
-        UserError: it is not one's own, it was settled without it, or its image was never asked.
+        UserError: it is somebody else's, others decided without it, or its image was never asked.
     """
-    opinions = state.votes.get(image, {})
+    votes = state.votes.get(image, {})
     if image in state.waiting:
-        if who.name not in opinions:
-            raise UserError(f"image {image} has none", rule="what is taken back is an answer", hint="answer it first")
-    elif not _settles(state, rules, who, image):
+        if who.name not in votes:
+            raise _no_answer(image)
+    elif not _decides(state, rules, who, image):
         check_own(state, who, image)
         raise UserError(
-            f"image {image}, which others have settled",
-            rule="what is taken back is an answer that counts",
+            f"image {image} has been decided by others",
+            rule="only an answer that decides can be withdrawn",
             hint="correct it instead",
         )
     pick = state.pick(image)
     if pick is None:
         raise UserError(
-            f"image {image}, whose label was imported",
-            rule="what can be taken back is an answer to an image that was asked",
+            f"the label of image {image} was imported",
+            rule="only an answer to an image that was asked can be withdrawn",
             hint="correct it instead",
         )
     return [Event("withdrawn", pick.round, image, None, who.name)]
 
 
-def _settles(state: State, rules: OverlapRules, who: Annotator, image: int) -> bool:
-    """Say whether a closed image would be open without somebody's word."""
-    author, opinions = state.authors.get(image), state.votes.get(image, {})
+def _no_answer(image: int) -> UserError:
+    return UserError(f"image {image} has no answer of yours", hint="answer it first")
+
+
+def _decides(state: State, rules: OverlapRules, who: Annotator, image: int) -> bool:
+    """Say whether a closed image would be open without somebody's answer."""
+    author, votes = state.authors.get(image), state.votes.get(image, {})
     if image not in state.answers and image not in state.skips:
         return False
     if author == who.name:
         return True
-    if who.name not in opinions or author not in opinions or image in state.final:
-        return False  # a late opinion, beside what another person has settled
-    rest = {name: label for name, label in opinions.items() if name != who.name}
-    found = settled(rest) if len(rest) >= rules.wanted(image) else None
-    return found is None or found.label != state.answers.get(image)
+    if who.name not in votes or author not in votes or image in state.final:
+        return False  # a late vote
+    rest = {name: label for name, label in votes.items() if name != who.name}
+    result = majority(rest) if len(rest) >= rules.wanted(image) else None
+    return result is None or result.label != state.answers.get(image)
 
 
 def _body(answer: Answer) -> dict[str, Any]:

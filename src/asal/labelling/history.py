@@ -11,11 +11,11 @@ from statistics import median
 from asal.session.events import Event
 
 KEPT = 2_000  # times of which the median is taken
-OPINIONS = ("answered", "skipped", "voted", "corrected")
+ANSWERS = ("answered", "skipped", "voted", "corrected")
 
 
 @dataclass(frozen=True)
-class HistoryEntry:
+class HihistoryEntry:
     """An answer of somebody's, as it stands."""
 
     image: int
@@ -29,10 +29,10 @@ class HistoryEntry:
 class AnnotatorHistory:
     """What one person did."""
 
-    entries: dict[int, HistoryEntry] = field(default_factory=dict)  # by image, oldest first
+    entries: dict[int, HihistoryEntry] = field(default_factory=dict)  # by image, oldest first
     seconds: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT))
 
-    def all(self) -> list[HistoryEntry]:
+    def all(self) -> list[HihistoryEntry]:
         """Return the answers, oldest first: a copy, because others may be answering just now."""
         return list(self.entries.values())
 
@@ -42,41 +42,41 @@ class AnnotatorHistory:
         return median(list(self.seconds)) if self.seconds else None
 
 
-class History:
-    """Every person's story."""
+class Hihistory:
+    """What every person did."""
 
     def __init__(self) -> None:
-        self.stories: dict[str, AnnotatorHistory] = {}
+        self.by_person: dict[str, AnnotatorHistory] = {}
         self.recent: deque[str] = deque(maxlen=50)  # times of the last answers, whoever gave them
 
-    def take(self, events: Iterable[Event]) -> None:
-        """Take in what was written since."""
+    def add(self, events: Iterable[Event]) -> None:
+        """Add what was written since."""
         for event in events:
             if event.by is None or event.image is None:
                 continue
-            story = self.stories.setdefault(event.by, AnnotatorHistory())
+            history = self.by_person.setdefault(event.by, AnnotatorHistory())
             if event.kind == "withdrawn":
-                story.entries.pop(event.image, None)
-            elif event.kind in OPINIONS:
-                self._opinion(story, event)
+                history.entries.pop(event.image, None)
+            elif event.kind in ANSWERS:
+                self._answered(history, event)
 
-    def _opinion(self, story: AnnotatorHistory, event: Event) -> None:
-        """Note an answer. What settles several opinions comes behind the vote that did, and is no answer of its own."""
-        if event.image is None or (event.body.get("votes") and event.image in story.entries):
+    def _answered(self, history: AnnotatorHistory, event: Event) -> None:
+        """Note an answer. What closes an image after several votes follows the last vote and does not count."""
+        if event.image is None or (event.body.get("votes") and event.image in history.entries):
             return
         if event.kind != "corrected":
             self.recent.append(event.at)
-            story.entries.pop(event.image, None)  # to the end
-        story.entries[event.image] = HistoryEntry(event.image, event.label, event.round, event.at, event.seq)
+            history.entries.pop(event.image, None)  # so that it comes last
+        history.entries[event.image] = HihistoryEntry(event.image, event.label, event.round, event.at, event.seq)
         if isinstance(seconds := event.body.get("seconds"), int | float):
-            story.seconds.append(float(seconds))
+            history.seconds.append(float(seconds))
 
     def of(self, name: str) -> AnnotatorHistory:
-        """Return somebody's story."""
-        return self.stories.get(name) or AnnotatorHistory()
+        """Return what somebody did."""
+        return self.by_person.get(name) or AnnotatorHistory()
 
-    def newest(self, name: str, n: int, before: int | None = None) -> tuple[list[HistoryEntry], bool]:
+    def newest(self, name: str, n: int, before: int | None = None) -> tuple[list[HihistoryEntry], bool]:
         """Return up to n answers of somebody's before event number `before`, newest first; are there more?"""
-        entries = (it for it in reversed(self.of(name).all()) if before is None or it.seq < before)
-        found = list(islice(entries, n + 1))
-        return found[:n], len(found) > n
+        entries = (entry for entry in reversed(self.of(name).all()) if before is None or entry.seq < before)
+        newest = list(islice(entries, n + 1))
+        return newest[:n], len(newest) > n

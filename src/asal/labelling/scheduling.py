@@ -2,8 +2,8 @@
 
 >>> from asal.project.spec import ProtocolTable
 >>> from asal.session.state import State
->>> wanted(State(), ProtocolTable(initial=20), Pace(strict=True), left=1000)
-Wanted(n=20, ahead=False, topped=False)
+>>> due_batch(State(), ProtocolTable(initial=20), Throughput(strict=True), left=1000)
+BatchRequest(n=20, ahead=False, topped=False)
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import numpy as np
 from asal.project.spec import ProtocolTable
 from asal.session.state import State
 
-MARGIN = 1.5  # so much earlier than needed a choice begins
-FIRST = 3.0  # seconds that a choice is taken to last before one was timed
+MARGIN = 1.5  # a choice starts this many times earlier than its duration needs
+FIRST = 3.0  # seconds that a choice is expected to take before one was timed
 MOST = 4  # batches in one, where people are that fast
 
 
@@ -28,7 +28,7 @@ class Throughput:
     Args:
         strict: the next batch is chosen when every answer to the one before is in, as `asal run` does.
         rate: answers a second.
-        seconds: that the last training and choice took.
+        seconds: what the last training and choice took.
     """
 
     strict: bool = False
@@ -46,9 +46,9 @@ class BatchRequest:
     """A batch that is due.
 
     Args:
-        n: images, or annotations of made-up ones.
-        ahead: images are open still.
-        topped: by the last classifier once more: training would take longer than what is open lasts.
+        n: images, or annotations of synthetic ones.
+        ahead: it is chosen while images of earlier batches are open.
+        topped: the last classifier chooses once more, since training takes longer than the open images last.
     """
 
     n: int
@@ -56,28 +56,28 @@ class BatchRequest:
     topped: bool = False
 
 
-def wanted(state: State, protocol: ProtocolTable, pace: Throughput, left: int) -> BatchRequest | None:
-    """Return the batch that is due, or None where there is time, or the budget is spent.
+def due_batch(state: State, protocol: ProtocolTable, throughput: Throughput, left: int) -> BatchRequest | None:
+    """Return the batch that is due, or None where it can wait, or the budget is spent.
 
     Args:
-        left: images that nobody has been asked about.
+        left: images that were never asked.
     """
     committed = state.spent + sum(1 / state.rounds[pick.round].group for pick in state.waiting.values())
     size = protocol.batch if state.rounds else protocol.initial
-    room = min(protocol.budget - math.ceil(round(committed, 6)), left)  # a group's shares add up to a little more
-    if room < 1:
+    possible = min(protocol.budget - math.ceil(round(committed, 6)), left)  # a group's shares add up to a little more
+    if possible < 1:
         return None
     if not state.waiting:
-        return BatchRequest(min(size, room))
-    # What somebody has looked at may wait for a second opinion for hours: whoever gave the first one goes on.
+        return BatchRequest(min(size, possible))
+    # An image with one vote may wait for a second one for hours; whoever gave the first goes on meanwhile.
     untouched = sum(not state.votes.get(image) for image in state.waiting)
-    if pace.strict or not _trainable(state) or untouched > max(1, pace.meanwhile):
+    if throughput.strict or not _trainable(state) or untouched > max(1, throughput.meanwhile):
         return None
-    # After a batch by the last classifier comes one by a new one, or fast people would never see it trained.
-    dry = untouched < pace.rate * pace.seconds and pace.rate > 0
-    topped = dry and not state.rounds[-1].topped and state.rounds[-1].because is None
-    n = max(size, min(MOST * size, pace.meanwhile)) if topped else size
-    return BatchRequest(min(n, room), True, topped)
+    # After such a batch comes one of a new classifier, or where people are fast none would ever be trained.
+    runs_out = untouched < throughput.rate * throughput.seconds and throughput.rate > 0
+    topped = runs_out and not state.rounds[-1].topped and state.rounds[-1].because is None
+    n = max(size, min(MOST * size, throughput.meanwhile)) if topped else size
+    return BatchRequest(min(n, possible), True, topped)
 
 
 def _trainable(state: State) -> bool:

@@ -1,7 +1,7 @@
-"""The desk: gives open images to people and takes their answers, each of them once and whole.
+"""The annotation service: gives open images to people and writes each of their answers once, completely or not at all.
 
-It holds nothing that the record does not hold: a desk that is killed and opened anew goes on, and several may serve one
-record. An answer that was acknowledged is on the disk.
+It holds nothing that the record does not hold: a server that was killed goes on when it is started again, and several
+may serve one record. An answer that was acknowledged is on the disk.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ import sqlalchemy as sa
 from asal.errors import BusyError, UserError
 from asal.labelling.annotators import Annotator
 from asal.labelling.consensus import OverlapRules
-from asal.labelling.decisions import Answer, check_own, distinct, taken_back, told
+from asal.labelling.decisions import Answer, answer_events, check_answers, check_own, withdrawal_events
 from asal.labelling.history import History
 from asal.labelling.leases import Assignable, Leases
 from asal.session.events import Event, Record
 from asal.session.state import State, fold
 
-TRIES = 50  # times that an answer is written anew behind what other processes wrote in between
+TRIES = 50  # attempts to write an answer while other processes write
 
 
 @dataclass(frozen=True)
@@ -34,25 +34,25 @@ class ImageTask:
     image: int
     round: int
     score: float
-    made: bool = False  # it was made up
+    synthetic: bool = False
     group: int = 1  # images that are answered together, as those on a line of ADBA's are
     disputed: bool = False
-    opinions: tuple[tuple[str, int | None], ...] = ()  # by whom and what; for those who settle it alone
+    votes: tuple[tuple[str, int | None], ...] = ()  # by whom and what; shown to adjudicators alone
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """What a tab has before it from now on, and why there is no more."""
+    """What a tab has from now on, and why it gets no more."""
 
     tasks: list[ImageTask]
-    gone: list[int]  # images that it had, and has no more
+    gone: list[int]  # images that it had before and has no longer
     open: int  # images that wait for an answer
-    others: int  # of these, the ones that other people have before them, or that this person has answered
+    others: int  # of these, the ones that other people have, or that this person has answered
 
 
 @dataclass(frozen=True)
 class AnswerOutcome:
-    """What became of an answer: answered, skipped, voted, corrected, withdrawn, or repeated (it was so before)."""
+    """The outcome of an answer: answered, skipped, voted, corrected, withdrawn, or repeated (it changed nothing)."""
 
     image: int
     outcome: str
@@ -68,7 +68,7 @@ class AnnotationService:
     lease: float = 120.0  # seconds
     clock: Callable[[], float] = time.time
     state: State = field(default_factory=State, init=False)
-    timeline: History = field(default_factory=History, init=False)
+    history: History = field(default_factory=History, init=False)
 
     def __post_init__(self) -> None:
         self._lock, self._leases = threading.RLock(), Leases(self.record, self.lease, self.clock)
@@ -77,154 +77,158 @@ class AnnotationService:
     def refresh(self) -> State:
         """Read what others have written, and return the state."""
         with self._lock:
-            self._take(self.record.read(self.state.seq))
+            self._apply(self.record.read(self.state.seq))
             return self.state
 
-    def _take(self, events: Sequence[Event]) -> None:
+    def _apply(self, events: Sequence[Event]) -> None:
         self.state = fold(self.state, events)
-        self.timeline.take(events)
+        self.history.add(events)
 
     def next(self, who: Annotator, tab: str, n: int, have: Sequence[int] = ()) -> Assignment:
-        """Give up to n images beyond those that a tab has, and renew its hold on these."""
-        barred = 0
+        """Give up to n more images to a tab, and renew its leases of those that it has."""
+        answered = 0
 
-        def look(connection: sa.Connection) -> Assignable:
-            nonlocal barred
-            self._take(self.record.read_over(connection, self.state.seq))
-            room, barred = self._room(who)
-            return room
+        def read(connection: sa.Connection) -> Assignable:
+            nonlocal answered
+            self._apply(self.record.read_over(connection, self.state.seq))
+            assignable, answered = self._assignable(who)
+            return assignable
 
         with self._lock:
-            granted = self._leases.grant(who.name, tab, n, have, look)
+            granted = self._leases.grant(who.name, tab, n, have, read)
             tasks = [self.task(image, who) for image in granted.new]
-            return Assignment(tasks, granted.gone, len(self.state.waiting), granted.others + barred)
+            return Assignment(tasks, granted.gone, len(self.state.waiting), granted.others + answered)
 
-    def _room(self, who: Annotator) -> tuple[Assignable, int]:
+    def _assignable(self, who: Annotator) -> tuple[Assignable, int]:
         """Return what somebody may be given, and how many open images they have answered already.
 
-        Disputed images come first for who settles them.
+        An adjudicator gets disputed images first.
         """
         state, rules = self.state, self.rules
-        opinions = {image: state.votes[image] for image in state.votes.keys() & state.waiting.keys()}
-        disputed = {image for image, told in opinions.items() if who.adjudicates and rules.disputed(image, told)}
-        barred = {image for image, told in opinions.items() if who.name in told} - disputed
+        votes = {image: state.votes[image] for image in state.votes.keys() & state.waiting.keys()}
+        disputed = {image for image, each in votes.items() if who.adjudicates and rules.disputed(image, each)}
+        answered = {image for image, each in votes.items() if who.name in each} - disputed
 
         def places(image: int) -> int:
-            if image not in state.waiting or image in barred:
+            if image not in state.waiting or image in answered:
                 return 0
-            return rules.room(image, opinions.get(image, {}))
+            return rules.places(image, votes.get(image, {}))
 
         def over(image: int, person: str) -> bool:
-            told = opinions.get(image, {})
-            return image not in state.waiting or (person in told and not rules.disputed(image, told))
+            each = votes.get(image, {})
+            return image not in state.waiting or (person in each and not rules.disputed(image, each))
 
         first = [image for image in state.waiting if image in disputed] if disputed else []
-        return Assignable(chain(first, state.waiting), places, over), len(barred)
+        return Assignable(chain(first, state.waiting), places, over), len(answered)
 
     def task(self, image: int, who: Annotator) -> ImageTask:
         """Return an open image as a task."""
         with self._lock:
             state = self.state
-            pick, opinions = state.waiting[image], state.votes.get(image, {})
-        disputed = self.rules.disputed(image, opinions)
-        told = tuple(opinions.items()) if disputed and who.adjudicates else ()
+            pick, votes = state.waiting[image], state.votes.get(image, {})
+        disputed = self.rules.disputed(image, votes)
+        shown = tuple(votes.items()) if disputed and who.adjudicates else ()
         group = state.rounds[pick.round].group
-        return ImageTask(image, pick.round, pick.score, image in state.made, group, disputed, told)
+        return ImageTask(image, pick.round, pick.score, image in state.made, group, disputed, shown)
 
     def disputed(self, who: Annotator) -> tuple[list[ImageTask], int]:
-        """Return what people disagree about, for who settles it, and how many images that are."""
+        """Return the disputed images, to adjudicators alone, and how many there are."""
         with self._lock:
             state = self.state
-            found = [image for image in state.waiting if self.rules.disputed(image, state.votes.get(image, {}))]
-            return [self.task(image, who) for image in found] if who.adjudicates else [], len(found)
+            disputed = [image for image in state.waiting if self.rules.disputed(image, state.votes.get(image, {}))]
+            return [self.task(image, who) for image in disputed] if who.adjudicates else [], len(disputed)
 
     def tell(self, who: Annotator, answers: Iterable[Answer], key: str) -> list[AnswerOutcome]:
-        """Take answers, all of them or none; when this returns they are on the disk.
+        """Write answers, all of them or none; when this returns they are on the disk.
 
         Args:
-            key: of this very call: whenever it comes again, it gets the same reply and nothing is written.
+            key: of this call: a repeated call gets the same reply and writes nothing.
 
         Raises:
-            UserError: an image that nobody asked for or that comes twice, a label that is no class, or a key that came
-                with other answers.
-            BusyError: others were writing all the time; nothing of this was. Call again.
+            UserError: an image was never asked or occurs twice, a label is not a class, or the key was used for other
+                answers.
+            BusyError: others were writing all the time, and nothing of this was written. Call again.
         """
-        given = distinct(list(answers), self.classes)
-        return self._written(who, key, given, lambda one: told(self.state, self.rules, who, one))
+        checked = check_answers(list(answers), self.classes)
+        return self._write(who, key, checked, lambda answer: answer_events(self.state, self.rules, who, answer))
 
     def correct(self, who: Annotator, answers: Iterable[Answer], key: str) -> list[AnswerOutcome]:
-        """Change answers that this person gave, or any where they adjudicate. See `tell`."""
+        """Change answers that this person gave, or any if they adjudicate. See `tell`."""
 
-        def events(one: Answer) -> list[Event]:
-            check_own(self.state, who, one.image)
-            return told(self.state, self.rules, who, one)
+        def events(answer: Answer) -> list[Event]:
+            check_own(self.state, who, answer.image)
+            return answer_events(self.state, self.rules, who, answer)
 
-        return self._written(who, key, distinct(list(answers), self.classes), events)
+        return self._write(who, key, check_answers(list(answers), self.classes), events)
 
     def withdraw(self, who: Annotator, tab: str, image: int, key: str) -> ImageTask:
-        """Take an answer of one's own back: the image waits again, and is before this tab.
+        """Withdraw one's own answer: the image is open again, and reserved for this tab.
 
         Raises:
-            UserError: it is not one's own, or others have settled it.
+            UserError: it is somebody else's, or others have decided it.
         """
         back = Answer(image, None)
         with self._lock:
-            self._written(who, key, [back], lambda _: taken_back(self.state, self.rules, who, image))
+            self._write(who, key, [back], lambda _: withdrawal_events(self.state, self.rules, who, image))
             if image not in self.state.waiting:
                 raise UserError(
-                    f"image {image} was answered anew meanwhile",
-                    rule="what is taken back waits again",
+                    f"image {image} was answered again in the meantime",
                     hint="correct it instead",
                 )
-            # Whatever tab it was answered in: it is before this one now.
-            here = Assignable((), lambda _: 1_000, lambda held, person: (held, person) == (image, who.name))
-            self._leases.grant(who.name, tab, 0, [image], lambda _: here)
+            # In whatever tab it was answered, it goes to this one.
+            only_this = Assignable((), lambda _: 1_000, lambda held, person: (held, person) == (image, who.name))
+            self._leases.grant(who.name, tab, 0, [image], lambda _: only_this)
             return self.task(image, who)
 
-    def _written(
-        self, who: Annotator, key: str, given: Sequence[Answer], events: Callable[[Answer], list[Event]]
+    def _write(
+        self, who: Annotator, key: str, answers: Sequence[Answer], events: Callable[[Answer], list[Event]]
     ) -> list[AnswerOutcome]:
-        """Write events under a key, behind whatever others write meanwhile."""
+        """Write events under a key, behind whatever others write in the meantime."""
         for last in range(TRIES):
             try:
                 with self._lock:
-                    return self._once(who, key, given, events, fresh=last > 0)
+                    return self._try_write(who, key, answers, events, fresh=last > 0)
             except BusyError:
                 if last == TRIES - 1:
                     raise
             except UserError:
-                if last:  # what was known the first time may have been old
+                if last:  # the first time, the state may have been old
                     raise
             if last:
                 time.sleep(random.random() * 0.01)
         raise AssertionError
 
-    def _once(
-        self, who: Annotator, key: str, given: Sequence[Answer], events: Callable[[Answer], list[Event]], *, fresh: bool
+    def _try_write(
+        self,
+        who: Annotator,
+        key: str,
+        answers: Sequence[Answer],
+        events: Callable[[Answer], list[Event]],
+        *,
+        fresh: bool,
     ) -> list[AnswerOutcome]:
-        """Write events behind those that are known. Had others written since, nothing is: so reading on can wait."""
+        """Write events behind those that were read; BusyError if others have written since, so no read comes first."""
         if fresh:
             self.refresh()
-        key = f"{who.name}: {key}"  # nobody answers under another's key
+        key = f"{who.name}: {key}"  # people cannot use each other's keys
         if (written := self.state.keys.get(key)) is not None:
-            return _replied(written, given)
-        # Nothing to change is written too: else the same call, late on its way, could change what came in between.
-        parts = [events(one) or [Event("repeated", 0, one.image, one.label, who.name)] for one in given]
+            return _repeated_reply(written, answers)
+        # That nothing changes is written too: otherwise a delayed copy of the call could undo what others did since.
+        parts = [events(each) or [Event("repeated", 0, each.image, each.label, who.name)] for each in answers]
         signed = [replace(event, body={**event.body, "key": key}) for part in parts for event in part]
-        self._take(self.record.append(signed, after=self.state.seq))
-        return [AnswerOutcome(one.image, part[-1].kind) for one, part in zip(given, parts, strict=True)]
+        self._apply(self.record.append(signed, after=self.state.seq))
+        return [AnswerOutcome(each.image, part[-1].kind) for each, part in zip(answers, parts, strict=True)]
 
 
-def _replied(written: Sequence[tuple[str, int, int | None]], given: Sequence[Answer]) -> list[AnswerOutcome]:
-    """Return the reply to a call that came before, and refuse another call under its key."""
+def _repeated_reply(written: Sequence[tuple[str, int, int | None]], answers: Sequence[Answer]) -> list[AnswerOutcome]:
+    """Return the reply to a call that is repeated, and refuse another call under its key."""
     labels: dict[int, int | None] = {}
     for _, image, label in written:
-        labels.setdefault(image, label)  # the person's own; what it settled comes behind
+        labels.setdefault(image, label)  # the first event is the person's own; one that closes the image may follow
     kinds = {image: kind for kind, image, _ in written}
-    if labels != {one.image: one.label for one in given}:
+    if labels != {each.image: each.label for each in answers}:
         raise UserError(
-            "it came with other answers before",
-            rule="a key belongs to one set of answers",
+            "this key was used for other answers before",
             hint="make a new key for every new answer",
         )
-    return [AnswerOutcome(one.image, kinds[one.image]) for one in given]
+    return [AnswerOutcome(each.image, kinds[each.image]) for each in answers]

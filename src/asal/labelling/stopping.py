@@ -1,7 +1,7 @@
-"""When do more labels no longer pay? Criteria of the literature, on a fixed random part of the pool.
+"""Stopping criteria: when do more labels no longer pay? Criteria of the literature, on a fixed random part of the pool.
 
 No criterion sees a true label that was not asked for: each looks at what consecutive classifiers say of the same
-images, the *stop set*. Its size does not hang on the pool's, and so neither does the cost of a look.
+images, the *stop set*. Its size does not depend on the pool's, and so neither does the cost of a look.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 
 from asal.core import Candidates, Ids, Labels, Probs
 from asal.errors import DamageError
+from asal.labelling.agreement import cohen_kappa
 from asal.runtime.rng import stream
 
 SIZE = 1000  # images in the stop set; our choice (Bloodgood and Vijay-Shanker took 2,000)
@@ -25,7 +26,7 @@ WINDOW = 3  # looks that a value is taken over: theirs for kappa, our choice for
 STABLE = 0.99  # theirs
 CERTAIN = 0.05  # of the largest entropy; our choice: Zhu, Wang and Hovy leave it to the task
 FLAT = 0.01  # of estimated accuracy, for a hundred labels; our choice: Laws and Schütze's is one of their task
-ENOUGH = 2  # criteria that must be met before anybody is told that it may be time to stop
+ENOUGH = 2  # criteria that must be met before the advice is that one may stop
 DIGITS = 6  # after the point, in what is stored
 
 Measured = tuple[tuple[int, float], ...]
@@ -40,8 +41,8 @@ class Look:
     entropy: float  # mean over the images, 0 … 1: the entropy by the largest one, log k
     confidence: float  # mean probability of the likeliest class: the accuracy that the classifier itself expects
 
-    def told(self) -> dict[str, Any]:
-        """Return it as JSON knows it, the predictions as a short text."""
+    def to_json(self) -> dict[str, Any]:
+        """Return what JSON can hold, the predictions as a short text."""
         return {
             "labels": self.labels,
             "predicted": _packed(self.predicted),
@@ -50,8 +51,8 @@ class Look:
         }
 
     @classmethod
-    def of(cls, facts: Mapping[str, Any]) -> Look:
-        """Return the look that `told` wrote.
+    def from_json(cls, facts: Mapping[str, Any]) -> Look:
+        """Return the look that `to_json` wrote.
 
         Raises:
             DamageError: the facts are not a look's.
@@ -61,18 +62,17 @@ class Look:
             return cls(int(facts["labels"]), predicted, float(facts["entropy"]), float(facts["confidence"]))
         except (KeyError, TypeError, ValueError, binascii.Error, zlib.error) as error:
             raise DamageError(
-                f"one that is not ({error})",
-                rule="a look at the stop set is read only as it was written",
+                f"the predictions for the stop set in a row of labelling/ cannot be read: {error}",
                 hint="put a copy from before the damage in its place",
             ) from None
 
 
 def stop_set(images: int, seed: int, size: int = SIZE) -> Ids:
-    """Draw the images that every look of a session is taken at: distinct ids, ascending; all where few are there.
+    """Draw the images that every look of a session is taken at: distinct ids, ascending; all where there are few.
 
     Args:
         images: how many the pool had when the session began; one that grew since keeps its stop set.
-        seed: the session's. No other draw is moved.
+        seed: the session's; the draw changes no other random stream.
     """
     return np.sort(Candidates(images).sample(min(size, images), stream(seed, "stop set")))
 
@@ -129,44 +129,35 @@ class _Criterion:
         history = self.measure(looks)
         value = history[-1][1] if history and history[-1][0] == looks[-1].labels else None
         over = value is not None and (value >= self.threshold if self.higher_is_met else value <= self.threshold)
-        told = (self.name, self.title, self.source, self.explain)
-        return Verdict(*told, value, self.threshold, over, self.higher_is_met, history)
+        texts = (self.name, self.title, self.source, self.explain)
+        return Verdict(*texts, value, self.threshold, over, self.higher_is_met, history)
 
 
 def _stability(looks: Sequence[Look]) -> Measured:
     """Return the mean kappa of the last pairs of classifiers, for each look that ends `WINDOW` pairs."""
-    kappas = [_kappa(before.predicted, after.predicted) for before, after in pairwise(looks)]
-    found = []
+    kappas = [cohen_kappa(before.predicted, after.predicted) for before, after in pairwise(looks)]
+    means = []
     for end in range(WINDOW, len(kappas) + 1):
         window = [kappa for kappa in kappas[end - WINDOW : end] if kappa is not None]
         if len(window) == WINDOW:
-            found.append((looks[end].labels, float(np.mean(window))))
-    return tuple(found)
-
-
-def _kappa(before: Labels, after: Labels) -> float | None:
-    """Return Cohen's kappa; None where it is not defined: one and the same class of everything is no agreement."""
-    from sklearn.metrics import cohen_kappa_score
-
-    if len(before) != len(after) or len(np.union1d(before, after)) < 2:
-        return None
-    return float(cohen_kappa_score(before, after))
+            means.append((looks[end].labels, float(np.mean(window))))
+    return tuple(means)
 
 
 def _uncertainty(looks: Sequence[Look]) -> Measured:
-    return tuple((one.labels, one.entropy) for one in looks)
+    return tuple((each.labels, each.entropy) for each in looks)
 
 
 def _gradient(looks: Sequence[Look]) -> Measured:
     """Return how far the expected accuracy moves for a hundred labels: medians of these looks and those before."""
-    found = []
+    changes = []
     for end in range(2 * WINDOW, len(looks) + 1):
         before, after = looks[end - 2 * WINDOW : end - WINDOW], looks[end - WINDOW : end]
-        labels = np.median([one.labels for one in after]) - np.median([one.labels for one in before])
-        if labels > 0:  # else nothing was learnt in between
-            moved = np.median([one.confidence for one in after]) - np.median([one.confidence for one in before])
-            found.append((looks[end - 1].labels, float(abs(moved) / labels * 100)))
-    return tuple(found)
+        labels = np.median([each.labels for each in after]) - np.median([each.labels for each in before])
+        if labels > 0:  # otherwise nothing was learnt in between
+            moved = np.median([each.confidence for each in after]) - np.median([each.confidence for each in before])
+            changes.append((looks[end - 1].labels, float(abs(moved) / labels * 100)))
+    return tuple(changes)
 
 
 CRITERIA = (
@@ -223,6 +214,6 @@ def advice(verdicts: Sequence[Verdict]) -> str:
     if len(met) < ENOUGH:
         return f"Go on: only one of {len(verdicts)} criteria is met ({met[0]}), and one alone is no reason to stop."
     return (
-        f"You may be able to stop: {len(met)} of {len(verdicts)} criteria are met ({', '.join(met)}). They know how "
-        "settled the classifier is, not how right: before you stop, check it on labelled images that it has not seen."
+        f"You may be able to stop: {len(met)} of {len(verdicts)} criteria are met ({', '.join(met)}). They tell how "
+        "stable the classifier is, not how accurate: before you stop, test it on images that it was not trained on."
     )

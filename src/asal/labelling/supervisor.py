@@ -1,53 +1,64 @@
-"""The worker as the desk's process sees it: started, listened to, started again when it dies."""
+"""The worker as the server's process sees it: started, listened to, started again when it dies."""
 
 from __future__ import annotations
 
 import multiprocessing
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 from asal.errors import UserError
 from asal.experiments.round_row import RoundRow
+from asal.labelling.messages import (
+    Activity,
+    CaughtUp,
+    Failed,
+    FromWorker,
+    Guesses,
+    Reason,
+    Reasons,
+    RecordChanged,
+    Rows,
+    Stopping,
+)
 from asal.labelling.worker import WorkerConfig, work
 
-AGAIN = 1.0  # seconds until a worker that died is started again, twice as many each time
-MOST = 60.0
-STEADY = 30.0  # seconds after which a worker counts as well
-UNHEARD = 100  # nudges that a busy worker is sent: a pipe that is full would hold up whoever answers
-KEPT = 5_000  # images whose reasons are kept
+RESTART = 1.0  # seconds until a worker that died is started again, twice as many each time
+LONGEST_RESTART = 60.0
+STABLE = 30.0  # seconds of work after which the next restart is quick again
+MAX_UNREAD = 100  # messages to a busy worker: a full pipe would block whoever answers
+KEPT = 5_000  # images whose reasons and guesses are kept
 T = TypeVar("T")
-Complaint: TypeAlias = Callable[[UserError], object]
+OnError: TypeAlias = Callable[[UserError], object]
 
 
-def quiet(error: UserError) -> None:
-    """Say nothing: the page shows it."""
+def ignore(error: UserError) -> None:
+    """Do nothing: the page shows the error."""
 
 
 class WorkerSupervisor:
-    """Runs a worker, and knows what it told last. Everything that is asked of it answers at once."""
+    """Runs a worker, and keeps what it reported last. Every method returns at once."""
 
-    def __init__(self, order: WorkerConfig, complain: Complaint = quiet) -> None:
-        self._order, self._lock, self._closed, self._complain = order, threading.Lock(), threading.Event(), complain
-        self._line: Connection | None = None
+    def __init__(self, config: WorkerConfig, on_error: OnError = ignore) -> None:
+        self._config, self._on_error, self._lock, self._closed = config, on_error, threading.Lock(), threading.Event()
+        self._connection: Connection | None = None
         self._process: SpawnProcess | None = None
-        self._told: dict[str, Any] = {"rows": [], "stopping": {"criteria": [], "advice": ""}}
-        self._doing: dict[str, Any] = {"stage": "starting", "done": 0, "total": 0, "note": "", "since": time.time()}
-        self._reasons: dict[int, Mapping[str, Any]] = {}
+        self._activity, self._rows, self._stopping = Activity("starting"), Rows(), Stopping()
+        self._reasons: dict[int, Reason] = {}
         self._guesses: dict[int, list[float]] = {}
-        self._unheard = 0
-        self._listener = threading.Thread(target=self._run, name="office", daemon=True)
+        self._unread = 0
+        self._listener = threading.Thread(target=self._run, name="worker supervisor", daemon=True)
 
     def start(self) -> None:
         """Start the worker."""
         self._listener.start()
 
     def close(self) -> None:
-        """End it, wherever it is: what it had written stays."""
+        """End the worker, whatever it does: what it has written stays."""
         self._closed.set()
         if self._process is not None:
             self._process.terminate()
@@ -60,91 +71,90 @@ class WorkerSupervisor:
         return None if self._process is None else self._process.pid
 
     @property
-    def doing(self) -> dict[str, Any]:
-        """What the worker does now: stage, done, total, note, since (seconds), and error, or null."""
-        with self._lock:
-            return {"error": None, **self._doing, "since": round(time.time() - self._doing["since"], 1)}
+    def activity(self) -> Activity:
+        """What the worker does now."""
+        return self._activity
 
     @property
-    def rows(self) -> list[RoundRow]:
+    def rows(self) -> tuple[RoundRow, ...]:
         """A row for each classifier so far."""
-        rows: list[RoundRow] = self._told["rows"]
-        return rows
+        return self._rows.rows
 
     @property
-    def stopping(self) -> dict[str, Any]:
-        """The verdicts of the stopping criteria, and the advice."""
-        found: dict[str, Any] = self._told["stopping"]
-        return found
+    def stopping(self) -> Stopping:
+        """What the stopping criteria say."""
+        return self._stopping
 
-    def reason(self, image: int) -> Mapping[str, Any] | None:
-        """Return why an image was chosen, where the worker told."""
+    def reason(self, image: int) -> Reason | None:
+        """Return why an image was chosen, where the worker has reported it."""
         return self._reasons.get(image)
 
     def guess(self, image: int) -> list[float] | None:
-        """Return the classifier's probabilities for an image, where the worker told."""
+        """Return the classifier's probabilities for an image, where the worker has reported them."""
         return self._guesses.get(image)
 
-    def nudge(self, rate: float) -> None:
-        """Say that something was written, and how many answers come in a second."""
+    def notify(self, rate: float) -> None:
+        """Let the worker know that something was written, and how many answers come in a second."""
         with self._lock:
-            if self._line is None or self._unheard >= UNHEARD:
+            if self._connection is None or self._unread >= MAX_UNREAD:
                 return
-            self._unheard += 1
+            self._unread += 1
             with suppress(OSError, ValueError):  # it is dying: the next one reads the record
-                self._line.send(rate)
+                self._connection.send(RecordChanged(rate))
 
     def _run(self) -> None:
-        """Start a worker, listen to it to its end, and start the next one."""
-        wait = AGAIN
+        """Start a worker, listen to it until it ends, and start the next one."""
+        wait = RESTART
         while not self._closed.is_set():
-            begun = time.monotonic()
-            self._hear(*self._started())
+            started = time.monotonic()
+            self._listen(*self._start_process())
             if self._closed.is_set():
                 return
-            wait = AGAIN if time.monotonic() - begun > STEADY else min(wait * 2, MOST)
-            if self.doing["stage"] != "failed":
-                self._note(("doing", {"stage": "starting", "note": "the worker ended and is started again"}))
+            wait = RESTART if time.monotonic() - started > STABLE else min(wait * 2, LONGEST_RESTART)
+            if self.activity.stage != "failed":
+                self._receive(Activity("starting", note="the worker ended and is started again"))
             self._closed.wait(wait)
 
-    def _started(self) -> tuple[Connection, SpawnProcess]:
+    def _start_process(self) -> tuple[Connection, SpawnProcess]:
         context = multiprocessing.get_context("spawn")  # a fork would inherit the server's threads and sockets
         here, there = context.Pipe()
-        process = context.Process(target=work, args=(self._order, there), name="asal worker", daemon=True)
+        process = context.Process(target=work, args=(self._config, there), name="asal worker", daemon=True)
         process.start()
         there.close()
         with self._lock:
-            self._line, self._process, self._unheard = here, process, 0
+            self._connection, self._process, self._unread = here, process, 0
         return here, process
 
-    def _hear(self, line: Connection, process: SpawnProcess) -> None:
+    def _listen(self, connection: Connection, process: SpawnProcess) -> None:
         try:
             while True:
-                self._note(line.recv())
+                self._receive(connection.recv())
         except (EOFError, OSError):
             with self._lock:
-                self._line = None
-                line.close()
+                self._connection = None
+                connection.close()
             process.join(5)
 
-    def _note(self, said: tuple[str, Any]) -> None:
-        kind, what = said
-        if kind == "failed":
-            self._complain(UserError(what["got"], rule=what["rule"], hint=what["hint"]))
+    def _receive(self, message: FromWorker) -> None:
+        if isinstance(message, Failed):
+            self._on_error(message.error)
         with self._lock:
-            if kind == "doing":
-                self._doing = {"done": 0, "total": 0, "note": "", "since": time.time(), **what}
-            elif kind == "failed":
-                self._doing = {**self._doing, "stage": "failed", "error": what, "since": time.time()}
-            elif kind == "heard":
-                self._unheard = 0
-            elif kind == "reasons":
-                self._reasons = _newest({**self._reasons, **what})
-            elif kind == "guesses":
-                self._guesses = _newest({**self._guesses, **what})
-            else:
-                self._told[kind] = what
+            match message:
+                case Activity():
+                    self._activity = message
+                case Failed(error):
+                    self._activity = self._activity.failed(error)
+                case CaughtUp():
+                    self._unread = 0
+                case Rows():
+                    self._rows = message
+                case Stopping():
+                    self._stopping = message
+                case Reasons(reasons):
+                    self._reasons = _newest({**self._reasons, **reasons})
+                case Guesses(probs):
+                    self._guesses = _newest({**self._guesses, **probs})
 
 
-def _newest(told: dict[int, T]) -> dict[int, T]:
-    return dict(list(told.items())[-KEPT:])
+def _newest(by_image: dict[int, T]) -> dict[int, T]:
+    return dict(list(by_image.items())[-KEPT:])

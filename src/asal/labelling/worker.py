@@ -1,7 +1,7 @@
-"""The worker: a process beside the desk that trains, chooses the next images, and tells how far it is.
+"""The worker: a process beside the server that trains, chooses the next images, and reports its progress.
 
-It speaks with the desk's process through a pipe, and through the record, where what it chooses goes. Killed at any
-moment, it is started again and goes on.
+It talks to the server's process through a pipe, and writes what it chooses into the record. Killed at any moment, it is
+started again and goes on.
 """
 
 from __future__ import annotations
@@ -13,23 +13,24 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from asal.errors import BusyError, UserError
-from asal.labelling.scheduling import BatchRequest, Throughput, wanted
+from asal.labelling.messages import Activity, CaughtUp, Failed, RecordChanged
+from asal.labelling.scheduling import BatchRequest, Throughput, due_batch
 from asal.project.spec import Spec
 from asal.runtime import artifacts
 
-if TYPE_CHECKING:  # the desk's process, which starts the worker, needs no torch
+if TYPE_CHECKING:  # the server's process, which starts the worker, needs no torch
     from asal.labelling.worker_session import WorkerSession
 
-RUSH = 0.1  # seconds in which answers come together: each look at a large record costs milliseconds
-LOOK = 1.0  # seconds after which the record is looked at, should nobody have said that something was written
+GATHER = 0.1  # seconds in which answers come together: each read of a large record costs milliseconds
+POLL = 1.0  # seconds after which the record is read although no message came
 
 
 @dataclass(frozen=True)
 class WorkerConfig:
-    """What a worker is to work on. Everything in it travels between processes."""
+    """What a worker works on. It is pickled and sent to the worker's process."""
 
     root: Path
     spec: Spec
@@ -42,86 +43,86 @@ class WorkerConfig:
         """Of asal's source tree; goes into every row."""
         from asal.runtime import environment
 
-        found: str | None = environment.facts()["commit"]
-        return found
+        commit: str | None = environment.facts()["commit"]
+        return commit
 
 
-def work(order: WorkerConfig, line: Connection) -> None:
-    """Keep the next images coming until the other end of the line is gone."""
+def work(config: WorkerConfig, connection: Connection) -> None:
+    """Choose the next images whenever they are due, until the other end of the connection is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that serves people
     try:
-        _work(order, line)
+        _work(config, connection)
     except (EOFError, BrokenPipeError, ConnectionResetError):
-        return  # nobody listens any more
+        return  # the server is gone
     except UserError as error:
-        line.send(("failed", {"rule": error.rule, "got": error.got, "hint": error.hint}))
+        connection.send(Failed(error))
     except Exception as error:
-        got = f"{type(error).__name__}: {error}"
-        rule, hint = "the worker chooses what comes next", "see where with `asal --debug label …`, and report it"
-        line.send(("failed", {"rule": rule, "got": got, "hint": hint}))
+        got = f"the worker failed: {type(error).__name__}: {error}"
+        connection.send(Failed(UserError(got, hint="see where with `asal --debug label …`, and report it")))
         raise
 
 
-def _work(order: WorkerConfig, line: Connection) -> None:
+def _work(config: WorkerConfig, connection: Connection) -> None:
     from asal.labelling.worker_session import WorkerSession
 
-    if order.threads:
+    if config.threads:
         import torch
 
-        torch.set_num_threads(order.threads)
-    with _alone(order.root / "labelling", line):
-        telling = WorkerSession(order, line)
-        pace = Throughput(order.spec.labelling.pace == "strict")
-        telling.began()
+        torch.set_num_threads(config.threads)
+    with _only_worker(config.root / "labelling", connection):
+        worker = WorkerSession(config, connection)
+        throughput = Throughput(config.spec.labelling.pace == "strict")
+        worker.report_start()
         while True:
-            state = telling.session.refresh()
-            due = wanted(state, order.spec.protocol, pace, telling.session.left)
+            state = worker.session.refresh()
+            due = due_batch(state, config.spec.protocol, throughput, worker.session.left)
             if due is None:
-                telling.resting(state)
-                pace.rate = _heard(line, pace.rate)
+                worker.idle(state)
+                throughput.rate = _wait_for_changes(connection, throughput.rate)
             else:
-                _ask(telling, due, pace)
+                _choose(worker, due, throughput)
 
 
-def _ask(telling: WorkerSession, due: BatchRequest, pace: Throughput) -> None:
-    """Choose and train, and time both; where another process was faster, look again."""
-    session, begun = telling.session, time.monotonic()
+def _choose(worker: WorkerSession, due: BatchRequest, throughput: Throughput) -> None:
+    """Train and choose, and time both; where another process has written in between, return without a batch."""
+    session, started = worker.session, time.monotonic()
     try:
-        telling.choosing(due)
+        worker.train(due)
         if due.ahead:
             session.ask_ahead(due.n, topped=due.topped)
         else:
             session.ask(due.n)
     except BusyError:
-        return  # answers came, or were taken back, in between
-    if not due.topped and session.state.rounds[-1].because is None:  # a first batch, chosen untrained, says nothing
-        pace.seconds = time.monotonic() - begun
-    telling.chosen()
+        return
+    # A first batch, chosen without a classifier, does not show how long training takes.
+    if not due.topped and session.state.rounds[-1].because is None:
+        throughput.seconds = time.monotonic() - started
+    worker.report_batch()
 
 
 @contextmanager
-def _alone(folder: Path, line: Connection) -> Iterator[None]:
-    """Wait until no other worker is at work in the project: one that lost its desk still ends what it began."""
+def _only_worker(folder: Path, connection: Connection) -> Iterator[None]:
+    """Wait until no other worker is at work in the project: one whose server was killed finishes its step first."""
     with ExitStack() as held:
         while True:
             try:
                 held.enter_context(artifacts.exclusive(folder))
                 break
             except BusyError:
-                line.send(("doing", {"stage": "waiting", "note": "another process trains for this project"}))
-                _heard(line, 0.0)
-        yield  # outside: a busy record is another thing
+                connection.send(Activity("waiting", note="another process trains for this project"))
+                _wait_for_changes(connection, 0.0)
+        yield  # outside the try: a busy record is not another worker
 
 
-def _heard(line: Connection, rate: float) -> float:
-    """Wait for a sign that something was written; return how many answers come in a second by now."""
-    until = time.monotonic() + LOOK
-    heard = False
-    while line.poll(max(0.0, until - time.monotonic())):
-        said: Any = line.recv()
-        if not heard:
-            time.sleep(RUSH)
-        rate, until, heard = float(said), 0.0, True  # take in whatever else was said, then look
-    if heard:
-        line.send(("heard", None))
+def _wait_for_changes(connection: Connection, rate: float) -> float:
+    """Wait until something was written, or for `POLL`; return how many answers come in a second by now."""
+    until = time.monotonic() + POLL
+    received = False
+    while connection.poll(max(0.0, until - time.monotonic())):
+        message: RecordChanged = connection.recv()
+        if not received:
+            time.sleep(GATHER)
+        rate, until, received = message.rate, 0.0, True  # read all that was sent, then look at the record
+    if received:
+        connection.send(CaughtUp())
     return rate

@@ -1,4 +1,4 @@
-"""The labelling page: an HTTP face for the desk, thin. See docs/explanation/security.md for whom it trusts."""
+"""The labelling page: a thin HTTP layer over the labelling service. See docs/explanation/security.md for its limits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from asal.errors import UserError
 
 if missing := [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]:
     raise UserError(
-        f"{' and '.join(missing)} not installed",
-        rule="the labelling page is served by FastAPI and uvicorn",
+        f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed",
+        rule="FastAPI and uvicorn serve the labelling page",
         hint="pip install 'asal[web]'",
     )

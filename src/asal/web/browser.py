@@ -9,10 +9,10 @@ from pathlib import Path
 
 
 def open_browser(link: str, folder: Path) -> Path:
-    """Open the browser at a link; return the file that leads it there, which only this user can read.
+    """Open the browser at a link; return the file that redirects it there, which only this user can read.
 
-    A program's command line is shown to everybody on the machine, a file's contents are not. Where the browser may not
-    read the file, the printed link is left.
+    Everybody on the machine can see a program's command line, but not a file's contents. Where the browser may not
+    read the file, the user opens the printed link.
     """
     folder.mkdir(exist_ok=True)
     page = folder / "open.html"

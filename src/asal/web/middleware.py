@@ -1,4 +1,4 @@
-"""What every request passes first: its host, its origin, its size, its form; and the headers of every reply."""
+"""Checks of every request before the application: host, origin, size, form; and the headers of every reply."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def error_body(got: str, rule: str, hint: str) -> dict[str, dict[str, str]]:
     return {"error": {"got": got, "rule": rule, "hint": hint}}
 
 
-class Refusal(Exception):  # noqa: N818  it is an answer, not a fault
-    """A request that goes no further. No frozen dataclass: whoever raises an exception writes into it."""
+class Refusal(Exception):  # noqa: N818  it is a reply, not a fault
+    """A request that is refused. Not a frozen dataclass, since raising an exception sets its attributes."""
 
-    def __init__(self, status: int, got: str, *, rule: str, hint: str) -> None:
+    def __init__(self, status: int, got: str, *, hint: str, rule: str = "") -> None:
         super().__init__(status, got, rule, hint)
         self.status, self.got, self.rule, self.hint = status, got, rule, hint
 
@@ -45,8 +45,8 @@ class Guard:
     """Wraps an application.
 
     Args:
-        hosts: whom a request may be addressed to; anybody where none is given. So a page whose name was made
-            to point at this machine gets nothing.
+        hosts: what a request may be addressed to; anything if empty. This stops pages that make their own name resolve
+            to this machine.
         limit: bytes of a body.
     """
 
@@ -59,57 +59,55 @@ class Guard:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
-        if scope["type"] != "http":  # a web socket: there is none, and it would pass by what follows
+        if scope["type"] != "http":  # a web socket: there is none, and the checks below are not for it
             await send({"type": "websocket.close", "code": 1008})
             return
 
-        async def armed(message: MutableMapping[str, Any]) -> None:
+        async def send_with_headers(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = _with_headers(message.get("headers", []))
             await send(message)
 
         try:
-            headers = _distinct(scope["headers"])
+            headers = _by_name(scope["headers"])
             self._check(scope, headers)
             body = await self._body(headers, receive)
         except Refusal as refusal:
-            await _refuse(refusal, armed)
+            await _refuse(refusal, send_with_headers)
             return
 
-        async def again() -> MutableMapping[str, Any]:
+        async def replay() -> MutableMapping[str, Any]:
             nonlocal body
             if body is None:
                 return await receive()
             message, body = {"type": "http.request", "body": body, "more_body": False}, None
             return message
 
-        await self.app(scope, again, armed)
+        await self.app(scope, replay, send_with_headers)
 
     def _check(self, scope: Scope, headers: dict[str, str]) -> None:
         host = headers.get("host", "")
         if self.hosts and host.lower() not in self.hosts:
-            raise Refusal(
-                403, f"Host: {host[:80]}", rule="a request is addressed to this server by its name", hint=_hint("host")
-            )
+            raise Refusal(403, f"the request is addressed to another host: {host[:80]}", hint=_hint("host"))
         origin = headers.get("origin")
         reads = scope["method"] in ("GET", "HEAD")
         if origin is None and "authorization" not in headers and "cookie" in headers and not reads:
-            got = "a request with a cookie and without an Origin"
-            raise Refusal(403, got, rule="what is written comes from this server's own page", hint=_hint("origin"))
+            got = "the request has a cookie and no Origin"
+            raise Refusal(403, got, rule="only this server's own page writes with a cookie", hint=_hint("origin"))
         if origin is not None and origin.lower() not in (f"http://{host.lower()}", f"https://{host.lower()}"):
-            got = f"Origin: {origin[:80]}"
-            raise Refusal(403, got, rule="a page that speaks to this server is its own", hint=_hint("origin"))
+            got = f"the request comes from another page: {origin[:80]}"
+            raise Refusal(403, got, rule="only this server's own page may use it", hint=_hint("origin"))
         if scope["method"] != "POST":
-            return  # nothing is written by it: there is no such route
+            return  # no such route writes
         if headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
-            got = f"Content-Type: {headers.get('content-type', 'none')[:80]}"
-            raise Refusal(415, got, rule="what is written is JSON", hint="send Content-Type: application/json")
+            kind = headers.get("content-type", "nothing")[:80]
+            raise Refusal(415, f"the body is {kind}, not JSON", hint="send Content-Type: application/json")
 
     async def _body(self, headers: dict[str, str], receive: Receive) -> bytes | None:
-        """Read the body, and no more than may come."""
+        """Read the body, up to the limit."""
         length = headers.get("content-length", "0")
         if not (length.isascii() and length.isdigit()) or int(length) > self.limit:
-            raise self._too_large(f"{length[:20]} bytes")
+            raise self._too_large(f"a body of {length[:20]} bytes")
         body = b""
         while True:
             message = await receive()
@@ -117,25 +115,24 @@ class Guard:
                 return None
             body += bytes(message.get("body", b""))
             if len(body) > self.limit:
-                raise self._too_large("more")
+                raise self._too_large("a longer body")
             if not message.get("more_body"):
                 return body
 
     def _too_large(self, got: str) -> Refusal:
-        return Refusal(
-            413, got, rule=f"a request has at most {self.limit:,} bytes", hint="send fewer answers at a time"
-        )
+        rule = f"a body has at most {self.limit:,} bytes"
+        return Refusal(413, f"{got} is too large", rule=rule, hint="send fewer answers at a time")
 
 
-def _distinct(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Return the headers by name. Of two that differ, one reader would take the first and another the last."""
-    found: dict[str, str] = {}
+def _by_name(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Return the headers by name; refuse a repeated one, of which readers differ in taking the first or the last."""
+    by_name: dict[str, str] = {}
     for name, value in headers:
-        told = name.decode("latin-1").lower()
-        if told in found and told in ONCE:
-            raise Refusal(400, "two of them", rule=f"a request has one {told}", hint="send one")
-        found[told] = value.decode("latin-1")
-    return found
+        lower = name.decode("latin-1").lower()
+        if lower in by_name and lower in ONCE:
+            raise Refusal(400, f"the header {lower} occurs twice", hint="send it once")
+        by_name[lower] = value.decode("latin-1")
+    return by_name
 
 
 def _hint(what: str) -> str:

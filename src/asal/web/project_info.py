@@ -1,10 +1,9 @@
-"""What the page is told of a project: its classes and their keys, its pictures, what accuracy is measured on."""
+"""What the page shows of a project: its classes and their keys, its images, what accuracy is measured on."""
 
 from __future__ import annotations
 
 import hashlib
 import string
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from asal.data import pool
 from asal.data.concat_pool import additions, open_all
 from asal.data.png import png
 from asal.errors import UserError
+from asal.labelling.hotkeys import hotkeys
 from asal.project.spec import Spec
 from asal.runtime import artifacts
 from asal.session.oracles.stored import Stored
@@ -23,13 +23,13 @@ from asal.session.plan import check_names
 from asal.session.state import State
 from asal.session.synthetic_pool import PoolWithSynthetic
 
-COMMANDS = "ugswmhpt"  # keys of the page itself
+COMMANDS = "ugswmhpt"  # keys of the page's own commands
 KEYS = "1234567890" + "".join(letter for letter in string.ascii_lowercase if letter not in COMMANDS)
 
 
 @dataclass(frozen=True)
 class ProjectInfo:
-    """A project as people see it; nothing here changes while they label."""
+    """A project as the page shows it; nothing here changes while people label."""
 
     root: Path
     name: str
@@ -47,23 +47,23 @@ class ProjectInfo:
         """Open a project that is prepared.
 
         Raises:
-            UserError: there is no pool, or nobody says what the classes are, or they cannot be told apart.
+            UserError: there is no pool, the classes are not known, or two have the same name.
         """
         opened = open_all(root, additions(root))
         classes = spec.labelling.classes or _stored_classes(root)
-        check_names(classes)  # here, or people would wait for a worker that cannot begin
+        check_names(classes)  # here, or people would wait for a worker that cannot start
         table = spec.strategies.get(strategy)
         score = str(table.options.get("score", spec.protocol.score)) if table else spec.protocol.score
         budget, grid, overlap = spec.protocol.budget, spec.labelling.grid, spec.labelling.overlap
-        test_set = _exam(root, classes)
+        test_set = _test_set(root, classes)
         return cls(root, spec.name, classes, opened, strategy, score, budget, grid, overlap, test_set)
 
-    def told(self, record: str) -> dict[str, Any]:
-        """Return it as JSON, for people who answer to a record.
+    def to_json(self, record: str) -> dict[str, Any]:
+        """Return it as JSON, for the annotators of a record.
 
-        Its id keeps answers that wait in a browser from going to another project that is served at the same address.
+        Its id keeps answers that wait in a browser from being sent to another project at the same address.
         """
-        keys = keys_of(self.classes)
+        keys = hotkeys(self.classes, KEYS)
         return {
             "id": hashlib.sha256(f"{self.pool.fingerprint} {record}".encode()).hexdigest()[:16],
             "name": self.name,
@@ -73,33 +73,21 @@ class ProjectInfo:
             "grid": self.grid,
             "overlap": self.overlap,
             "strategy": self.strategy,
-            "exam": self.test_set,
+            "test_set": self.test_set,
         }
 
     def tag(self, image: int, state: State) -> str:
-        """Return what an image's address must tell beside its id, so that no other image ever has the same one."""
-        made = state.made.get(image)
-        told = f"{self.pool.fingerprint} {made.picture if made else ''}"
-        return hashlib.sha256(told.encode()).hexdigest()[:16]
+        """Return what makes an image's address unique beside its id, which other projects use as well."""
+        synthetic = state.made.get(image)
+        content = f"{self.pool.fingerprint} {synthetic.picture if synthetic else ''}"
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     def picture(self, image: int, state: State) -> bytes:
         """Return an image as a PNG file."""
-        # A worker that began after `asal add` asks for images that were not there when the server began.
+        # A worker that started after `asal add` asks for images that were not there when the server started.
         added = image >= len(self.pool) and image not in state.made
         pool = open_all(self.root, additions(self.root)) if added else self.pool
         return png(PoolWithSynthetic(pool, state.made).read(np.array([image]))[0])
-
-
-def keys_of(classes: Sequence[str]) -> list[str]:
-    """Return the key that is pressed for each class: its own name where all are one letter, else 1 … 9, 0 and letters.
-
-    >>> keys_of(["5", "7"]), keys_of(["cat", "dog"])
-    (['5', '7'], ['1', '2'])
-    """
-    own = [name.lower() for name in classes]
-    if all(len(name) == 1 and name in KEYS for name in own) and len(set(own)) == len(own):
-        return own
-    return [KEYS[i] if i < len(KEYS) else "" for i in range(len(classes))]
 
 
 def _stored_classes(root: Path) -> tuple[str, ...]:
@@ -109,17 +97,13 @@ def _stored_classes(root: Path) -> tuple[str, ...]:
         if not artifacts.is_complete(root / "pool"):
             raise
         raise UserError(
-            error.got,
-            rule="people label with classes",
+            f"the pool has no labels, and asal.toml names no classes: {error.got}",
             hint='name them in asal.toml: [labelling] classes = ["cat", "dog"]',
         ) from None
 
 
-def _exam(root: Path, classes: tuple[str, ...]) -> dict[str, Any] | None:
-    """Return what accuracy is measured on: the validation or the test set, where it came with labels of these classes.
-
-    Where people have other classes, number 3 is another thing there.
-    """
+def _test_set(root: Path, classes: tuple[str, ...]) -> dict[str, Any] | None:
+    """Return what accuracy is measured on: the validation or the test set, if it has labels of the same classes."""
     for part in ("validation", "test"):
         folder = root / part
         if not artifacts.is_complete(folder) or pool.LABELS not in artifacts.manifest(folder)["files"]:

@@ -1,4 +1,4 @@
-"""What may be asked of the server, in what form. Whatever does not fit is refused before it is looked at."""
+"""The forms of requests. What does not fit is refused before any code reads it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 
-def _digits(given: Any) -> Any:
-    """Refuse in an address what else pydantic takes for a whole number: 1.0, +1, 1_000, other scripts' digits."""
-    if isinstance(given, str) and not (given.isascii() and given.isdigit()):
+def _digits(value: Any) -> Any:
+    """Refuse in an address what pydantic would read as a whole number, too: 1.0, +1, 1_000, other scripts' digits."""
+    if isinstance(value, str) and not (value.isascii() and value.isdigit()):
         raise ValueError("a number is written in digits")
-    return given
+    return value
 
 
 Place = Annotated[int, BeforeValidator(_digits), Field(ge=0, lt=2**63)]  # an image, in an address
@@ -21,25 +21,25 @@ Tab = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
 class _Schema(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)  # true and "1" are no image 1
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)  # true and "1" are not the image 1
 
 
 class ErrorDetail(_Schema):
-    """Why something was refused, in three lines."""
+    """Why a request was refused."""
 
+    got: str  # what happened
     rule: str
-    got: str
-    hint: str
+    hint: str  # what to do
 
 
 class ErrorResponse(_Schema):
-    """What every refusal says."""
+    """The body of every refusal."""
 
     error: ErrorDetail
 
 
 class TokenRequest(_Schema):
-    """What somebody signs in with."""
+    """The token that somebody signs in with."""
 
     token: Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -49,7 +49,7 @@ class EmptyRequest(_Schema):
 
 
 class NextRequest(_Schema):
-    """A tab that wants images."""
+    """A tab asks for images."""
 
     tab: Tab
     n: Annotated[int, Field(ge=0, le=200)] = 1
@@ -74,7 +74,7 @@ class AnswersRequest(_Schema):
 
 
 class WithdrawalRequest(_Schema):
-    """An answer that is taken back."""
+    """An answer that is withdrawn."""
 
     key: Key
     tab: Tab

@@ -17,7 +17,7 @@ from asal.labelling.annotators import NAME, Annotators
 from asal.labelling.consensus import OverlapRules
 from asal.labelling.dashboard import Dashboard
 from asal.labelling.service import AnnotationService
-from asal.labelling.supervisor import Complaint, WorkerSupervisor, quiet
+from asal.labelling.supervisor import OnError, WorkerSupervisor, ignore
 from asal.labelling.worker import WorkerConfig
 from asal.project.spec import Spec
 from asal.session.events import Record
@@ -28,7 +28,7 @@ from asal.web.middleware import LOOPBACK, Guard
 from asal.web.project_info import ProjectInfo
 
 PORT = 8765
-LINK = 12 * 3600.0  # seconds that the printed link is good for
+LINK = 12 * 3600.0  # seconds that the printed link is valid
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Address:
     """Where the server listens, and where people find it.
 
     Args:
-        port: None takes the first free one from 8765 on.
+        port: None for the first free one from 8765 on.
         origin: where people find it behind a proxy, such as https://label.example.org.
     """
 
@@ -46,7 +46,7 @@ class Address:
 
     @property
     def loops_back(self) -> bool:
-        """Whether nobody on another machine can reach it."""
+        """Whether it cannot be reached from another machine."""
         try:
             return self.host.lower() == "localhost" or ipaddress.ip_address(self.host).is_loopback
         except ValueError:
@@ -54,48 +54,47 @@ class Address:
 
 
 def serve(
-    order: WorkerConfig,
+    config: WorkerConfig,
     address: Address,
     name: str = "",
     browser: bool = True,
     say: Callable[[str], object] = print,
-    complain: Complaint = quiet,
+    on_error: OnError = ignore,
 ) -> None:
     """Serve a project's labelling page until Ctrl-C; answers are on the disk before they are acknowledged.
 
     Args:
-        name: of whoever sits at this machine; the user's own where none is given.
+        name: of the person at this machine; the user's name if empty.
         say: takes each line that is printed.
-        complain: is told what the worker cannot do.
+        on_error: is called with errors of the worker.
 
     Raises:
-        UserError: the project is not prepared, the record is another project's, the port is taken, or the address is
-            beyond the loopback and there is nobody with a token.
+        UserError: the project is not prepared, the record belongs to another project, the port is taken, or the
+            address can be reached from other machines and nobody has a token.
     """
-    spec, root = order.spec, order.root
-    facts = ProjectInfo.of(root, spec, order.strategy)
+    spec, root = config.spec, config.root
+    project = ProjectInfo.of(root, spec, config.strategy)
     with Record.open(spec.labelling.place(root)) as record:
-        people = Annotators(record)
-        if not address.loops_back and not people.all():
+        annotators = Annotators(record)
+        if not address.loops_back and not annotators.all():
             raise UserError(
-                f"--host {address.host}, and nobody has one",
-                rule="beyond this machine's loopback only people with a token are served",
+                f"nobody has a token, and --host {address.host} can be reached from other machines",
+                rule="only people with a token are served beyond the loopback",
                 hint=f"add somebody: asal annotator add {root} NAME",
             )
         rules = OverlapRules(spec.labelling.overlap, spec.labelling.share)
-        service = AnnotationService(record, facts.classes, rules, spec.labelling.lease)
-        check_record(record.name, service.state, facts.pool, facts.classes, order.seed)
+        service = AnnotationService(record, project.classes, rules, spec.labelling.lease)
+        check_record(record.name, service.state, project.pool, project.classes, config.seed)
         with bound(address) as listening:
             port = listening.getsockname()[1]
-            supervisor = WorkerSupervisor(order, complain)
-            app_state = AppState(
-                facts, Dashboard(service, supervisor, people, spec.protocol.budget), f"asal-{port}", _https(address)
-            )
+            supervisor = WorkerSupervisor(config, on_error)
+            dashboard = Dashboard(service, supervisor, annotators, spec.protocol.budget)
+            app_state = AppState(project, dashboard, f"asal-{port}", _https(address))
             guarded = Guard(build(app_state), _hosts(address, port))
             if address.loops_back:
                 me = name or _user()
-                people.ensure(me, "adjudicator")
-                link = f"http://{_shown(address.host)}:{port}/#token={people.token(me, LINK)}"
+                annotators.ensure(me, "adjudicator")
+                link = f"http://{_shown(address.host)}:{port}/#token={annotators.token(me, LINK)}"
                 say(f"Label at {link}")
                 say("Ctrl-C stops it; the same command goes on from there.")
             else:
@@ -112,12 +111,12 @@ def serve(
 def _run(app: Any, listening: socket.socket, link: str, folder: Path) -> None:
     import uvicorn
 
-    # Neither addresses nor headers are logged: a token may stand in them by mistake. Nor are requests that are none:
-    # whoever sends many of them would fill a pipe that nobody reads, and the server would wait for it.
-    quiet: dict[str, Any] = {"access_log": False, "log_level": "error", "server_header": False}
-    # One parser, whatever else is installed: what it refuses is what the tests have seen refused.
-    config = uvicorn.Config(app, http="h11", ws="none", lifespan="off", timeout_graceful_shutdown=3, **quiet)
-    # Threads hand over sooner than after Python's 5 ms: with eight people at once that saves a third of the time.
+    # Addresses and headers are not logged, since a token may stand in them by mistake. Neither are malformed requests:
+    # many of them would fill a pipe that nobody reads, and the server would block.
+    settings: dict[str, Any] = {"access_log": False, "log_level": "error", "server_header": False}
+    # One parser, whatever else is installed: the tests check what this one refuses.
+    config = uvicorn.Config(app, http="h11", ws="none", lifespan="off", timeout_graceful_shutdown=3, **settings)
+    # Threads switch sooner than after Python's 5 ms: with eight people at once that saves a third of the time.
     sys.setswitchinterval(0.0005)
     if link:
         threading.Timer(0.7, open_browser, [link, folder]).start()
@@ -125,7 +124,7 @@ def _run(app: Any, listening: socket.socket, link: str, folder: Path) -> None:
 
 
 def bound(address: Address) -> socket.socket:
-    """Return a socket that listens there.
+    """Return a socket that listens at an address.
 
     Raises:
         UserError: the port is taken, or the address is not this machine's.
@@ -144,9 +143,8 @@ def bound(address: Address) -> socket.socket:
                 listening.close()
             if port == tries[-1] or error.errno not in (98, 48):  # the address is in use, on Linux and macOS
                 raise UserError(
-                    f"{address.host}:{port}: {error.strerror or error}",
-                    rule="a page is served at a free port of this machine",
-                    hint="stop what listens there, or choose another with --port",
+                    f"the page cannot be served at {address.host}:{port}: {error.strerror or error}",
+                    hint="stop what listens there, or choose another port with --port",
                 ) from None
         else:
             return listening
@@ -154,12 +152,12 @@ def bound(address: Address) -> socket.socket:
 
 
 def _user() -> str:
-    """Return the name of whoever sits here; in a container there may be none, and one may hold what no name does."""
+    """Return the user's name, or "me" where the system has none, as in containers, or it is not a name for asal."""
     try:
-        found = getpass.getuser()
+        name = getpass.getuser()
     except (ImportError, KeyError, OSError):
-        found = ""
-    return found if NAME.fullmatch(found) else "me"
+        name = ""
+    return name if NAME.fullmatch(name) else "me"
 
 
 def _https(address: Address) -> bool:
@@ -171,7 +169,7 @@ def _shown(host: str) -> str:
 
 
 def _hosts(address: Address, port: int) -> frozenset[str]:
-    """Return whom requests may be addressed to; anybody beyond the loopback where no origin is told."""
+    """Return the hosts that requests may be addressed to; any, beyond the loopback, if no origin is given."""
     names = (*LOOPBACK, _shown(address.host).lower()) if address.loops_back else LOOPBACK  # 127.0.0.2 is one, too
     own = [f"{name}:{port}" for name in names]
     if address.origin:
@@ -179,11 +177,11 @@ def _hosts(address: Address, port: int) -> frozenset[str]:
     return frozenset(own) if address.loops_back else frozenset()
 
 
-def order_of(root: Path, spec: Spec, strategy: str, seed: int, threads: int | None) -> WorkerConfig:
-    """Return what a worker is to do, after a look at whether it could work.
+def worker_config(root: Path, spec: Spec, strategy: str, seed: int, threads: int | None) -> WorkerConfig:
+    """Return what a worker works on, after checking that it can.
 
     Raises:
-        UserError: whatever is wrong with the spec.
+        UserError: the spec is wrong.
     """
     from asal.project.validate import check
 
@@ -194,8 +192,8 @@ def order_of(root: Path, spec: Spec, strategy: str, seed: int, threads: int | No
     return WorkerConfig(root, spec, chosen, seed, threads)
 
 
-def within(spec: Spec, budget: int | None) -> Spec:
-    """Return the spec with another budget, where one is given."""
+def with_budget(spec: Spec, budget: int | None) -> Spec:
+    """Return the spec with another budget, if one is given."""
     if budget is None:
         return spec
     return spec.model_copy(update={"protocol": spec.protocol.model_copy(update={"budget": budget})})

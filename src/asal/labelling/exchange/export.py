@@ -1,7 +1,7 @@
-"""Labels out of a project: whole or not at all, and over nothing that asal did not write.
+"""Labels out of a project: complete or not at all, and never over files that asal did not write.
 
 OUT/part.json       what was exported, and the sha256 of every file
-    conflicts.csv   where people disagree, where an opinion is against the label, what still waits
+    conflicts.csv   where people disagree, where a vote differs from the label, what is still open
     labels.csv      or labels.jsonl, labels.parquet, a folder for each class, or what `datasets` saves
 """
 
@@ -15,8 +15,8 @@ from typing import Any
 
 from asal.data.sources import not_there
 from asal.errors import UserError, unknown
-from asal.labelling.exchange.records import CANT_TELL, Conflict, LabelRecords, keys_of, read, rows, told
-from asal.labelling.exchange.writers import CONFLICTS, FORMS, Outgoing, sheet
+from asal.labelling.exchange.records import CANT_TELL, Conflict, LabelRecords, count, keys_of, read, rows, votes_json
+from asal.labelling.exchange.writers import CONFLICTS, FORMS, ExportData, write_table
 from asal.project.folder import ProjectFolder
 from asal.runtime import artifacts
 from asal.session.events import Record
@@ -27,24 +27,25 @@ OF_CONFLICT = ("id", "key", "label", "conflict", "opinions")
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export came to, in images."""
+    """What was exported, in images."""
 
     folder: Path
     labelled: int
     cant_tell: int
-    conflicts: Mapping[str, int]  # what it is → images
-    gone: int  # whose own files were wanted and are not there: the pool's pixels were written
+    conflicts: Mapping[str, int]  # kind → images
+    missing: int  # whose original files are not there: the pool's pixels were written
 
     @property
     def lines(self) -> list[str]:
-        """The same, in words."""
-        found = [f"{self.labelled:,} labels, {self.cant_tell:,} that nobody could tell: {self.folder}"]
-        if self.gone:
-            found.append(f"{self.gone:,} files are not in the source any more: the pool's pixels stand in their place")
+        """The same as sentences."""
+        lines = [f'{count(self.labelled, "label")}, {self.cant_tell:,} answered with "can\'t tell": {self.folder}']
+        if self.missing:
+            files = count(self.missing, "file is", "files are")
+            lines.append(f"{files} no longer in the source: the pool's pixels were written instead")
         if self.conflicts:
-            counted = ", ".join(f"{what}: {images:,}" for what, images in self.conflicts.items())
-            found.append(f"Not settled here, and listed in {self.folder / CONFLICTS}: {counted}")
-        return found
+            counts = ", ".join(f"{kind}: {images:,}" for kind, images in self.conflicts.items())
+            lines.append(f"Conflicts are not resolved, and listed in {self.folder / CONFLICTS}: {counts}")
+        return lines
 
 
 def export(project: ProjectFolder, out: Path, form: str = "csv", *, originals: bool = False) -> Exported:
@@ -52,96 +53,93 @@ def export(project: ProjectFolder, out: Path, form: str = "csv", *, originals: b
 
     Args:
         form: csv, jsonl, folders, datasets, parquet or torch.
-        originals: of class folders: copy the source's own files, where the source is a folder, not the pool's pixels.
+        originals: for class folders: copy the original files, if the source is a folder, instead of the pool's pixels.
 
     Raises:
-        UserError: nothing is recorded yet, or the folder holds what an export did not write, or wrote otherwise.
-        DamageError: the record is not whole.
+        UserError: there are no labels yet, or the folder holds files that no export wrote, or that were changed since.
+        DamageError: the record is damaged.
     """
     if form not in FORMS:
         raise unknown("form of labels", form, FORMS)
     root = _source_folder(project, form) if originals else None
-    ledger = ledger_of(project)
-    outgoing = _outgoing(project, ledger, root)
+    records = records_of(project)
+    data = _export_data(project, records, root)
     _clear(out, project)
-    conflicts = ledger.conflicts()
-    facts = {"export": form, "originals": originals, "pool": project.pool.fingerprint, "events": ledger.state.seq}
+    conflicts = records.conflicts()
+    facts = {"export": form, "originals": originals, "pool": project.pool.fingerprint, "events": records.state.seq}
     with artifacts.explain_disk_errors(out), artifacts.building(out, facts) as partial:
-        gone = FORMS[form](outgoing, partial) or []
-        sheet(partial / CONFLICTS, OF_CONFLICT, _listed(project, ledger, conflicts))
-    skipped = sum(row["status"] == CANT_TELL for row in outgoing.rows)
-    counts = Counter(conflict.what for conflict in conflicts)
-    return Exported(out, len(outgoing.rows) - skipped, skipped, counts, len(gone))
+        missing = FORMS[form](data, partial) or []
+        write_table(partial / CONFLICTS, OF_CONFLICT, _conflict_rows(project, records, conflicts))
+    skipped = sum(row["status"] == CANT_TELL for row in data.rows)
+    counts = Counter(conflict.kind for conflict in conflicts)
+    return Exported(out, len(data.rows) - skipped, skipped, counts, len(missing))
 
 
-def ledger_of(project: ProjectFolder) -> LabelRecords:
-    """Return what a project's record comes to.
+def records_of(project: ProjectFolder) -> LabelRecords:
+    """Return the labels in a project's record.
 
     Raises:
-        UserError: there is none, it is empty, or it belongs to another pool.
+        UserError: there is no record, it is empty, or it belongs to another pool.
     """
     place = project.spec.labelling.place(project.root)
     if isinstance(place, Path) and not place.is_file():
         raise _nothing(str(place))
     with Record.open(place) as record:
-        ledger, name = read(record.read()), record.name
-    if ledger.state.opened is None:
+        records, name = read(record.read()), record.name
+    if records.state.opened is None:
         raise _nothing(name)
-    if (pool := ledger.state.opened["pool"]) != project.pool.fingerprint:
+    if (pool := records.state.opened["pool"]) != project.pool.fingerprint:
         raise UserError(
-            f"{name} was begun with the pool {pool}, and the project has {project.pool.fingerprint}",
-            rule="labels belong to the images that they were given to",
-            hint="put the record into the project that it came from",
+            f"the labels in {name} are of the pool {pool}, and the project has {project.pool.fingerprint}",
+            hint="put the record into the project that it belongs to",
         )
-    return ledger
+    return records
 
 
 def _nothing(name: str) -> UserError:
-    return UserError(
-        f"nothing is recorded in {name}", rule="labels are exported when there are some", hint="label some images"
-    )
+    return UserError(f"there are no labels in {name}", hint="label some images first: asal label")
 
 
 def _source_folder(project: ProjectFolder, form: str) -> Path:
     source = project.spec.source
     if form != "folders" or source.kind != "folder" or "://" in str(source.options.get("path", "")):
         raise UserError(
-            f"the form '{form}' and a source of kind '{source.kind}'",
-            rule="the source's own files are copied into class folders, from a source that is a folder",
-            hint="drop --originals: the pool's pixels are written",
+            f"--originals does not work with the form '{form}' and a source of kind '{source.kind}'",
+            rule="original files are copied into class folders, from a source that is a folder",
+            hint="leave --originals out: then the pool's pixels are written",
         )
     root = Path(str(source.options["path"]))
     if not root.is_dir():
-        raise not_there("a folder of image files", str(root), "put it back, or drop --originals")
+        raise not_there("a folder of image files", str(root), "put it back, or leave --originals out")
     return root
 
 
-def _outgoing(project: ProjectFolder, ledger: LabelRecords, originals: Path | None) -> Outgoing:
-    pool = PoolWithSynthetic(project.pool, ledger.state.made)
-    return Outgoing(ledger.classes, rows(project.pool, ledger.entries, ledger.classes), pool.read, originals)
+def _export_data(project: ProjectFolder, records: LabelRecords, originals: Path | None) -> ExportData:
+    pool = PoolWithSynthetic(project.pool, records.state.made)
+    return ExportData(records.classes, rows(project.pool, records.entries, records.classes), pool.read, originals)
 
 
-def _listed(project: ProjectFolder, ledger: LabelRecords, conflicts: Sequence[Conflict]) -> list[dict[str, Any]]:
-    keys, classes = keys_of(project.pool, [conflict.image for conflict in conflicts]), ledger.classes
+def _conflict_rows(project: ProjectFolder, records: LabelRecords, conflicts: Sequence[Conflict]) -> list[dict[str, Any]]:
+    keys, classes = keys_of(project.pool, [conflict.image for conflict in conflicts]), records.classes
     return [
         {
-            "id": it.image,
+            "id": conflict.image,
             "key": key,
-            "label": None if it.label is None else classes[it.label],
-            "conflict": it.what,
-            "opinions": told(it.opinions, classes),
+            "label": None if conflict.label is None else classes[conflict.label],
+            "conflict": conflict.kind,
+            "opinions": votes_json(conflict.votes, classes),
         }
-        for it, key in zip(conflicts, keys, strict=True)
+        for conflict, key in zip(conflicts, keys, strict=True)
     ]
 
 
 def _clear(out: Path, project: ProjectFolder) -> None:
-    """Make room for an export, and refuse to write over what one did not write."""
+    """Make room for an export, and refuse to overwrite what no export wrote."""
     if out.resolve() == project.root.resolve() or project.root.resolve().is_relative_to(out.resolve()):
-        raise _in_the_way(out, "it is the project, or holds it")
+        raise _occupied(out, "it is the project folder, or contains it")
     images = str(project.spec.source.options.get("path", ""))
     if images and "://" not in images and out.resolve().is_relative_to(Path(images).resolve()):
-        raise _in_the_way(out, "it lies among the project's own images")
+        raise _occupied(out, "it lies among the source images of the project")
     if not out.exists():
         out.parent.mkdir(parents=True, exist_ok=True)
         return
@@ -149,16 +147,16 @@ def _clear(out: Path, project: ProjectFolder) -> None:
         out.rmdir()
         return
     if not out.is_dir() or not artifacts.is_complete(out) or "export" not in (wrote := artifacts.manifest(out)):
-        raise _in_the_way(out, "no export wrote it")
+        raise _occupied(out, "it is not an earlier export")
     artifacts.tidy(out)
-    there = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
-    if more := sorted(there - {*wrote["files"], artifacts.MANIFEST}):
-        raise _in_the_way(out, f"{more[0]} is not of an export")
+    files = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    if more := sorted(files - {*wrote["files"], artifacts.MANIFEST}):
+        raise _occupied(out, f"no export wrote {more[0]}")
     if changed := [path for path, _ in artifacts.faults(out) if path.exists()]:
-        raise _in_the_way(out, f"{changed[0].name} was changed since it was exported")
+        raise _occupied(out, f"{changed[0].name} was changed after the export")
 
 
-def _in_the_way(out: Path, what: str) -> UserError:
+def _occupied(out: Path, why: str) -> UserError:
     return UserError(
-        f"{out}: {what}", rule="an export writes over nothing but an earlier one", hint="choose another folder"
+        f"{out} cannot be replaced: {why}", rule="an export replaces only an earlier one", hint="choose another folder"
     )

@@ -1,4 +1,4 @@
-"""Names of files and folders that come from data, and stay where they are put."""
+"""Safe names of files and folders for names that come from data."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def safe(name: str) -> str:
 
 
 def folders(classes: Sequence[str]) -> dict[str, str]:
-    """Return a folder's name for each class, told apart also where a file system minds no capitals.
+    """Return a folder name for each class; different ones also where a file system ignores case.
 
     >>> folders(["a", "b"])
     {'a': 'a', 'b': 'b'}

@@ -1,7 +1,7 @@
-"""Labels into a project: what is new is written, all of it or nothing; what disagrees is told, and left as it is.
+"""Labels into a project: what is new is written, all of it or nothing; conflicts are reported and left as they are.
 
-A label of an image that waits is its answer; one of an image that was never asked is written as imported. The same file
-again writes nothing. Beside the file comes a report that says of every row what became of it.
+A label of an open image is its answer; one of an image that was never asked is written as imported. Importing the same
+file again writes nothing. A report beside the file gives the outcome of every row.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from asal.core import Images, Labels, Model
 from asal.errors import BusyError, UserError
 from asal.labelling.exchange.filenames import folders
 from asal.labelling.exchange.matching import SEVERAL, UNKNOWN, matched
-from asal.labelling.exchange.readers import Columns, LabelRow, form_of, given
-from asal.labelling.exchange.records import CANT_TELL
-from asal.labelling.exchange.writers import sheet
+from asal.labelling.exchange.readers import Columns, LabelRow, form_of, read_rows
+from asal.labelling.exchange.records import CANT_TELL, count
+from asal.labelling.exchange.writers import table_bytes
 from asal.project.folder import ProjectFolder
 from asal.runtime import artifacts
 from asal.session.events import Event, Record
@@ -29,13 +29,13 @@ from asal.session.plan import Plan, draw
 from asal.session.session import Session
 from asal.session.state import State, fold
 
-TRIES = 20  # times that others may write while a file is weighed
+TRIES = 20  # attempts while other processes write
 USUAL = Columns()
 REPORT = ("line", "id", "key", "label", "outcome", "detail")
-ENDING = ".import.csv"  # of a report, behind the file's name
+ENDING = ".import.csv"  # of a report, after the file's name
 
 # Outcomes that write an event.
-NEW, ANSWERED, SKIPPED, CORRECTED = "new", "answers what waits", "can't tell what waits", "corrected"
+NEW, ANSWERED, SKIPPED, CORRECTED = "new", "answers an open image", "can't tell an open image", "corrected"
 WRITES: Mapping[str, str] = {NEW: "imported", ANSWERED: "answered", SKIPPED: "skipped", CORRECTED: "corrected"}
 # Outcomes that write nothing.
 SAME, AGAIN = "same as before", "same as an earlier row"
@@ -47,17 +47,17 @@ FINE = (*WRITES, SAME, AGAIN)
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """How a file is taken."""
+    """How a file is imported."""
 
-    form: str = ""  # csv, jsonl, parquet, folders or datasets; told by the name where it is not said
+    form: str = ""  # csv, jsonl, parquet, folders or datasets; by the file's name if empty
     columns: Columns = USUAL
-    by: str | None = None  # who labelled; each row's own `by` where nobody is named
-    replace: bool = False  # what conflicts with the record becomes a correction
+    by: str | None = None  # who labelled; if None, each row's `by`
+    replace: bool = False  # labels that conflict with the record correct it
 
 
 @dataclass(frozen=True)
 class Imported:
-    """What an import came to, in rows."""
+    """What was imported, in rows."""
 
     outcomes: Mapping[str, int]
     written: int  # events
@@ -65,52 +65,51 @@ class Imported:
 
     @property
     def lines(self) -> list[str]:
-        """The same, in words."""
-        counted = ", ".join(f"{outcome}: {rows:,}" for outcome, rows in self.outcomes.items()) or "no rows"
+        """The same as sentences."""
+        counts = ", ".join(f"{outcome}: {rows:,}" for outcome, rows in self.outcomes.items()) or "no rows"
         wrong = sum(rows for outcome, rows in self.outcomes.items() if outcome not in FINE)
-        told = f"{wrong:,} rows were not taken" if wrong else "every row was taken"
-        return [f"{self.written:,} labels written. {counted}.", f"{told}; row by row: {self.report}"]
+        taken = f"{count(wrong, 'row was', 'rows were')} not taken" if wrong else "every row was taken"
+        return [f"{count(self.written, 'label')} written. {counts}.", f"{taken}; row by row: {self.report}"]
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A row, the image that it means, its class, and what becomes of it."""
+    """A row, the image that it means, its class, and its outcome."""
 
-    given: LabelRow
+    source: LabelRow
     image: int
     label: int | None = None
     outcome: str = ""
     detail: str = ""
 
 
-def import_labels(project: ProjectFolder, path: Path, how: ImportOptions) -> Imported:
-    """Take labels from a file, a tree of class folders or a data set's folder into a project's record.
+def import_labels(project: ProjectFolder, path: Path, options: ImportOptions) -> Imported:
+    """Write the labels of a file, a tree of class folders or a data set's folder into a project's record.
 
     Raises:
-        UserError: it cannot be read as a whole, or has no column of labels, or of ids and keys.
-        BusyError: others wrote without a pause; nothing of this was written.
+        UserError: it cannot be read, or has no column of labels, or none of ids or keys.
+        BusyError: others wrote all the time; nothing was written.
     """
-    form, place = form_of(path) if not how.form else (how.form, path)
+    form, place = form_of(path) if not options.form else (options.form, path)
     report = _report_of(path)
-    rows = given(place, form, how.columns)
+    rows = read_rows(place, form, options.columns)
     with Record.open(project.spec.labelling.place(project.root)) as record:
         session = _session(project, record)
-        known = _told(rows, matched(project.pool, session.state.made, rows), session.plan.classes, form)
+        known = _matched_rows(rows, matched(project.pool, session.state.made, rows), session.plan.classes, form)
         for _ in range(TRIES):
-            weighed = list(_weighed(known, session.refresh(), session.plan.classes, how.replace))
-            events = list(_events(weighed, session.state, path.name, how.by))
-            fold(session.state, [*session.opening(), *events])  # what contradicts the record is not written into it
-            _write_report(report, weighed, session.plan.classes)
+            results = list(_with_outcomes(known, session.refresh(), session.plan.classes, options.replace))
+            events = list(_events(results, session.state, path.name, options.by))
+            fold(session.state, [*session.opening(), *events])  # refuses events that contradict the record
+            _write_report(report, results, session.plan.classes)
             try:
                 written = record.append([*session.opening(), *events], after=session.state.seq) if events else []
             except BusyError:
                 continue
-            outcomes = Counter(row.outcome for row in weighed)
+            outcomes = Counter(row.outcome for row in results)
             return Imported(outcomes, sum(event.kind != "opened" for event in written), report)
     raise BusyError(
-        f"{TRIES} times somebody wrote meanwhile",
-        rule="labels are imported when nobody else writes for a moment",
-        hint="run the same command again: nothing was written",
+        f"other processes wrote to the record during each of {TRIES} attempts, and nothing was imported",
+        hint="run the same command again",
     )
 
 
@@ -123,25 +122,25 @@ class _NoLearner:
 
 
 def _session(project: ProjectFolder, record: Record) -> Session:
-    """Return a session that asks nothing: with the record's classes and seed, or the project's where it is new."""
+    """Return a session that asks nothing: with the record's classes and seed, or the project's if it is new."""
     opened = fold(State(), record.read()).opened or {}
     classes = tuple(opened.get("classes") or project.classes)
     return Session(project.pool, record, Plan(classes, _NoLearner(), draw, seed=int(opened.get("seed", 0))))
 
 
-def _told(rows: Sequence[LabelRow], images: Sequence[int], classes: Sequence[str], form: str) -> list[_Row]:
+def _matched_rows(rows: Sequence[LabelRow], images: Sequence[int], classes: Sequence[str], form: str) -> list[_Row]:
     """Return rows with the numbers of their images and classes, or with what is wrong with them."""
     numbers: dict[str, int] = {name: number for number, name in enumerate(classes)}
-    if form == "folders":  # a folder is called after a class as far as a folder can
-        numbers = {name: numbers[of] for of, name in folders(classes).items()} | numbers
-    return [_one(row, image, numbers) for row, image in zip(rows, images, strict=True)]
+    if form == "folders":  # some class names cannot be folder names
+        numbers = {name: numbers[label] for label, name in folders(classes).items()} | numbers
+    return [_matched_row(row, image, numbers) for row, image in zip(rows, images, strict=True)]
 
 
-def _one(row: LabelRow, image: int, numbers: Mapping[str, int]) -> _Row:
+def _matched_row(row: LabelRow, image: int, numbers: Mapping[str, int]) -> _Row:
     if row.wrong:
         return _Row(row, UNKNOWN, None, UNREADABLE, row.wrong)
     if image == UNKNOWN:
-        return _Row(row, UNKNOWN, None, NO_IMAGE, "no image of this project has such a key or id")
+        return _Row(row, UNKNOWN, None, NO_IMAGE, "no image of this project has this key or id")
     if image == SEVERAL:
         return _Row(row, UNKNOWN, None, NO_ONE_IMAGE, "give more of its path, or its id")
     if row.label is not None and row.label not in numbers:
@@ -149,38 +148,38 @@ def _one(row: LabelRow, image: int, numbers: Mapping[str, int]) -> _Row:
     return _Row(row, image, None if row.label is None else numbers[row.label])
 
 
-def _weighed(rows: Sequence[_Row], state: State, classes: Sequence[str], replaces: bool) -> Iterator[_Row]:
-    """Yield the rows with what becomes of them: of an image's rows the first one counts, if all agree."""
-    said: defaultdict[int, set[int | None]] = defaultdict(set)
+def _with_outcomes(rows: Sequence[_Row], state: State, classes: Sequence[str], replaces: bool) -> Iterator[_Row]:
+    """Yield the rows with their outcomes: of an image's rows the first one counts, if all agree."""
+    labels: defaultdict[int, set[int | None]] = defaultdict(set)
     for row in rows:
         if not row.outcome:
-            said[row.image].add(row.label)
+            labels[row.image].add(row.label)
     seen: set[int] = set()
     for row in rows:
         if row.outcome:
             yield row
-        elif len(said[row.image]) > 1:
-            others = said[row.image] - {row.label}
+        elif len(labels[row.image]) > 1:
+            others = labels[row.image] - {row.label}
             yield replace(row, outcome=WITHIN, detail=f"another row says {_names(others, classes)}")
         elif row.image in seen:
             yield replace(row, outcome=AGAIN)
         else:
             seen.add(row.image)
-            outcome, detail = _fate(row, state, classes, replaces)
+            outcome, detail = _outcome(row, state, classes, replaces)
             yield replace(row, outcome=outcome, detail=detail)
 
 
-def _fate(row: _Row, state: State, classes: Sequence[str], replaces: bool) -> tuple[str, str]:
+def _outcome(row: _Row, state: State, classes: Sequence[str], replaces: bool) -> tuple[str, str]:
     image, label = row.image, row.label
     if image in state.waiting:
         return (SKIPPED if label is None else ANSWERED), ""
     if image not in state.answers and image not in state.skips:
-        return (NOT_ASKED, "there is no label to be kept") if label is None else (NEW, "")
+        return (NOT_ASKED, "there is no label to write") if label is None else (NEW, "")
     before = state.answers.get(image)
     if before == label:
         return SAME, ""
     who = state.authors.get(image)
-    detail = f"{_names({before}, classes)} before" + (f", by {who}" if who else "")
+    detail = f"it was {_names({before}, classes)} before" + (f", by {who}" if who else "")
     return (CORRECTED if replaces else AGAINST), detail
 
 
@@ -192,35 +191,31 @@ def _events(rows: Sequence[_Row], state: State, file: str, by: str | None) -> It
     for row in rows:
         if kind := WRITES.get(row.outcome):
             asked = state.waiting[row.image].round if row.image in state.waiting else state.number
-            yield Event(kind, asked, row.image, row.label, by or row.given.by, {"file": file})
+            yield Event(kind, asked, row.image, row.label, by or row.source.by, {"file": file})
 
 
 def _report_of(path: Path) -> Path:
-    """Return where the report goes: beside the file, and over nothing but an earlier report."""
+    """Return where the report goes: beside the file, never over anything but an earlier report."""
     report = path.absolute().with_name(path.absolute().name + ENDING)
     if report.exists():
         with report.open(encoding="utf-8", errors="replace", newline="") as file:
             if next(csv.reader(file), None) != list(REPORT):
-                raise UserError(
-                    f"{report} is something else", rule="the report of an import goes beside its file", hint="move it"
-                )
+                raise UserError(f"{report} is not the report of an import, which would go there", hint="move it away")
     return report
 
 
 def _write_report(path: Path, rows: Sequence[_Row], classes: Sequence[str]) -> None:
     with artifacts.explain_disk_errors(path):
-        scratch = path.with_name(f".{path.name}.part")
-        sheet(scratch, REPORT, [_line(row) for row in rows])
-        scratch.replace(path)
+        artifacts.write(path, table_bytes(REPORT, [_line(row) for row in rows]))
 
 
 def _line(row: _Row) -> dict[str, Any]:
-    label = row.given.label if row.given.label is not None or row.given.wrong else CANT_TELL
-    image = row.given.image if row.image == UNKNOWN else row.image
+    label = row.source.label if row.source.label is not None or row.source.wrong else CANT_TELL
+    image = row.source.image if row.image == UNKNOWN else row.image
     return {
-        "line": row.given.line,
+        "line": row.source.line,
         "id": image,
-        "key": row.given.key,
+        "key": row.source.key,
         "label": label,
         "outcome": row.outcome,
         "detail": row.detail,

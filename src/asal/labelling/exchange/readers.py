@@ -1,4 +1,4 @@
-"""Labels as files bring them: every row with its place in the file, and what cannot be read of it told, not dropped."""
+"""Reads the labels in files: every row with its line, and what cannot be read is reported, not dropped."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from asal.errors import UserError, unknown
 from asal.labelling.exchange.records import CANT_TELL
 from asal.labelling.exchange.writers import CONFLICTS, INDEX
 from asal.runtime.artifacts import MANIFEST
+from asal.runtime.optional import require
 
 ID, STATUS, BY, MADE = "id", "status", "by", "made"
 KEYS = ("key", "file", "filename", "file_name", "path", "image")  # columns, the first one that is there
@@ -32,20 +33,20 @@ class LabelRow:
     line: int
     image: int | None = None  # an id
     key: str | None = None
-    label: str | None = None  # a class's name; none for "can't tell"
+    label: str | None = None  # a class's name; None for "can't tell"
     by: str | None = None
-    loose: bool = False  # the key may also be the end of the project's, or the other way round
-    made: bool = False  # it was made up, and has no key
-    below: str | None = None  # a class folder's file: its path without the class, where the whole one fits nothing
+    partial: bool = False  # the key may also be the end of the project's key, or the other way round
+    synthetic: bool = False  # a synthetic image, which has no key
+    below: str | None = None  # of a class folder's file: its path without the class, if the full path fits nothing
     wrong: str = ""  # why it cannot be read
 
 
-Row: TypeAlias = tuple[int, Mapping[str, Any] | None, str]  # place, what is in it, or why there is nothing
+Row: TypeAlias = tuple[int, Mapping[str, Any] | None, str]  # line, its values, or why they cannot be read
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Which columns hold what; the usual names where nothing is said."""
+    """The names of the columns; the usual ones if empty."""
 
     key: str = ""
     label: str = ""
@@ -64,11 +65,10 @@ class Columns:
         label = self.label or next((name for name in LABELS if name in names), None)
         image = ID if ID in names and (not key or key == ID) else None
         if label is None or (image is None and keys is None):
-            what = "--label-column" if label is None else "--key-column"
+            missing, option = ("labels", "--label-column") if label is None else ("ids or keys", "--key-column")
             raise UserError(
-                f"{file} has {', '.join(map(str, names)) or 'no columns'}",
-                rule="a file of labels has a column of labels, and one of ids or keys",
-                hint=f"name it by {what}",
+                f"{file} has no column of {missing}; it has {', '.join(map(str, names)) or 'no columns'}",
+                hint=f"name the column with {option}",
             )
         return image, keys, label
 
@@ -77,7 +77,7 @@ def form_of(path: Path) -> tuple[str, Path]:
     """Return the form of a file or folder, and where to read it: an export's folder holds the file itself.
 
     Raises:
-        UserError: there is nothing, or nothing that tells its form.
+        UserError: there is nothing, or its form cannot be told from its name.
     """
     if path.is_dir():
         if (path / "dataset_info.json").is_file() or (path / "dataset_dict.json").is_file():
@@ -85,17 +85,21 @@ def form_of(path: Path) -> tuple[str, Path]:
         inside = next((path / name for name in OURS if (path / name).is_file()), None)
         return ("folders", path) if inside is None else (ENDINGS[inside.suffix], inside)
     if not path.is_file():
-        raise UserError(f"there is no {path}", rule="labels are read from a file or a folder", hint="check the path")
+        raise UserError(f"no file or folder at {path}", hint="check the path")
     if path.suffix.lower() not in ENDINGS:
-        raise UserError(str(path), rule=f"a file of labels ends in {', '.join(ENDINGS)}", hint="say what it is by --as")
+        raise UserError(
+            f"the name of {path} does not say what form of labels it has",
+            rule=f"it would end in {', '.join(ENDINGS)}",
+            hint="name the form with --as",
+        )
     return ENDINGS[path.suffix.lower()], path
 
 
-def given(path: Path, form: str, columns: Columns) -> list[LabelRow]:
-    """Return every row of a file or folder. Memory: what is in the rows, but no image.
+def read_rows(path: Path, form: str, columns: Columns) -> list[LabelRow]:
+    """Return every row of a file or folder. Memory: that of the rows, without images.
 
     Raises:
-        UserError: the file is not of this form, or has no column of labels, or of ids and keys.
+        UserError: the file is not of this form, or has no column of labels, or none of ids or keys.
     """
     if form == "folders":
         return list(_folders(path))
@@ -105,18 +109,16 @@ def given(path: Path, form: str, columns: Columns) -> list[LabelRow]:
         rows = READERS[form](path, columns)
         names = next(rows)
         places = columns.among(names, path)
-        return [_given(row, places) for row in rows]
+        return [_label_row(row, places) for row in rows]
     except (OSError, ValueError) as error:  # of pyarrow too
         raise _not_of_form(path, form, str(error)) from None
 
 
 def _not_of_form(path: Path, form: str, why: str) -> UserError:
-    return UserError(
-        f"{path} as {form}: {why}", rule="labels are read from a file of the form that is said", hint="mend the file"
-    )
+    return UserError(f"{path} cannot be read as {form}: {why}", hint="correct the file, or name its form with --as")
 
 
-def _given(row: Row, places: tuple[str | None, str | None, str]) -> LabelRow:
+def _label_row(row: Row, places: tuple[str | None, str | None, str]) -> LabelRow:
     line, values, wrong = row
     if values is None:
         return LabelRow(line, wrong=wrong)
@@ -124,13 +126,13 @@ def _given(row: Row, places: tuple[str | None, str | None, str]) -> LabelRow:
     key, label = _text(values.get(key_column or "")), _text(values.get(label_column))
     image, by = _text(values.get(image_column or "")), _text(values.get(BY))
     if image is not None and not re.fullmatch(r"\d{1,18}", image, re.ASCII):
-        return LabelRow(line, key=key, label=label, wrong=f"{image!r} is no id")
+        return LabelRow(line, key=key, label=label, wrong=f"{image!r} is not an id")
     if image is None and key is None:
         return LabelRow(line, label=label, wrong="there is neither an id nor a key")
-    number, made = None if image is None else int(image), str(values.get(MADE)).lower() == "true"
+    number, synthetic = None if image is None else int(image), str(values.get(MADE)).lower() == "true"
     if label is None and _text(values.get(STATUS)) != CANT_TELL:
         return LabelRow(line, number, key, wrong="there is no label")
-    return LabelRow(line, number, key, label, by, loose=True, made=made)
+    return LabelRow(line, number, key, label, by, partial=True, synthetic=synthetic)
 
 
 def _text(value: Any) -> str | None:
@@ -138,7 +140,7 @@ def _text(value: Any) -> str | None:
 
 
 def _csv(path: Path, columns: Columns) -> Iterator[Any]:
-    """Yield the columns' names, then the rows, by the lines they begin at; what is no UTF-8 makes a row unreadable."""
+    """Yield the columns' names, then the rows with their first lines; a row that is not UTF-8 is unreadable."""
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         reader = csv.reader(file)
         names = next(reader, [])
@@ -163,7 +165,7 @@ def _csv(path: Path, columns: Columns) -> Iterator[Any]:
 
 
 def _jsonl(path: Path, columns: Columns) -> Iterator[Any]:
-    """Yield the names of all columns, then the objects; the file is read twice, because any object may lack some."""
+    """Yield the names of all columns, then the objects; the file is read twice, because objects may lack columns."""
     names: dict[str, None] = {}
     for _, values, _ in _objects(path):
         names.update(dict.fromkeys(values or ()))
@@ -179,9 +181,9 @@ def _objects(path: Path) -> Iterator[Row]:
             try:
                 values = json.loads(data.decode("utf-8-sig" if line == 1 else "utf-8"))
             except (ValueError, RecursionError) as error:
-                yield line, None, f"it is no JSON: {error}"
+                yield line, None, f"it is not JSON: {error}"
                 continue
-            yield (line, values, "") if isinstance(values, dict) else (line, None, "it is no object")
+            yield (line, values, "") if isinstance(values, dict) else (line, None, "it is not a JSON object")
 
 
 def _parquet(path: Path, columns: Columns) -> Iterator[Any]:
@@ -204,31 +206,24 @@ def _is_plain(kind: Any) -> bool:
 
 
 def _wanted(names: Collection[str], columns: Columns) -> list[str]:
-    """Return the columns worth reading: images may lie in the others."""
+    """Return the columns to read: the others may hold images."""
     return [name for name in names if name in {ID, STATUS, BY, MADE, *KEYS, *LABELS, columns.key, columns.label}]
 
 
 def _datasets(path: Path, columns: Columns) -> Iterator[Any]:
-    """Yield the names, then the rows of all splits, a ClassLabel's by its names; images are left unread."""
-    try:
-        import datasets
-    except ImportError:
-        raise UserError(
-            "it is not installed",
-            rule="a data set of the hub's kind is read by the `datasets` library",
-            hint="pip install 'asal[hub]'",
-        ) from None
-    whole = datasets.load_from_disk(str(path))
-    parts = list(whole.values()) if isinstance(whole, datasets.DatasetDict) else [whole]
+    """Yield the names, then the rows of all splits, a ClassLabel by its names; images are not read."""
+    datasets = require("datasets", extra="hub", why="the `datasets` library reads data sets of the hub's kind")
+    saved = datasets.load_from_disk(str(path))
+    parts = list(saved.values()) if isinstance(saved, datasets.DatasetDict) else [saved]
     features = parts[0].features
     names = [name for name, feature in features.items() if isinstance(feature, datasets.Value | datasets.ClassLabel)]
     yield names
-    counted = {name: features[name].names for name in names if isinstance(features[name], datasets.ClassLabel)}
+    class_names = {name: features[name].names for name in names if isinstance(features[name], datasets.ClassLabel)}
     line = 0
     for part in parts:
         for values in part.select_columns(_wanted(names, columns)):
             line += 1
-            named = {name: counted[name][values[name]] for name in counted if values.get(name) is not None}
+            named = {name: class_names[name][values[name]] for name in class_names if values.get(name) is not None}
             yield line, {**values, **named}, ""
 
 
@@ -252,19 +247,19 @@ def _folders(root: Path) -> Iterator[LabelRow]:
             if inside.parts:
                 label = printable(inside.parts[0])
                 image, key = index.get(name, (None, path))
-                own = name not in index
-                below = printable((inside / name).relative_to(inside.parts[0]).as_posix()) if own else None
-                yield LabelRow(line, image, key, label, loose=own, made=key is None, below=below)
+                indexed = name in index
+                below = printable((inside / name).relative_to(inside.parts[0]).as_posix()) if not indexed else None
+                yield LabelRow(line, image, key, label, partial=not indexed, synthetic=key is None, below=below)
             elif name not in (INDEX, MANIFEST, CONFLICTS):
-                yield LabelRow(line, key=path, wrong="it lies in no class's folder")
+                yield LabelRow(line, key=path, wrong="it is not in the folder of a class")
 
 
 def _index(root: Path) -> dict[str, tuple[int, str | None]]:
-    """Return which image each file of an export is, by its name alone: it may have been moved to another class."""
+    """Return the image of each file of an export, by its name alone, as files may be moved to another class."""
     if not (root / INDEX).is_file():
         return {}
     rows = _csv(root / INDEX, Columns())
     if set(next(rows)) != {"file", ID, "key"}:
-        return {}  # somebody else's
-    whole = (values for _, values, _ in rows if values and re.fullmatch(r"\d{1,18}", values[ID], re.ASCII))
-    return {values["file"].rpartition("/")[2]: (int(values[ID]), values["key"] or None) for values in whole}
+        return {}  # no export wrote it
+    entries = (values for _, values, _ in rows if values and re.fullmatch(r"\d{1,18}", values[ID], re.ASCII))
+    return {values["file"].rpartition("/")[2]: (int(values[ID]), values["key"] or None) for values in entries}

@@ -1,4 +1,4 @@
-"""A record read for the outside: of each image its label, who gave it, when, how, and what others said."""
+"""The labels of a record for other tools: of each image its label, who gave it, when, how, and all votes."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Asking:
     round: int | None = None
     strategy: str | None = None
     score: float | None = None
-    seen: int | None = None  # the last event that the choosing classifier was trained on: which model it was
+    trained_up_to: int | None = None  # the last event that the classifier which chose it was trained on
 
 
 @dataclass(frozen=True)
 class LabelEntry:
-    """One image that has a label, or that nobody could tell."""
+    """One image that has a label, or was answered with "can't tell"."""
 
     image: int
     label: int | None
@@ -39,55 +39,55 @@ class LabelEntry:
     at: str
     seconds: float | None
     asking: Asking
-    opinions: Mapping[str, int | None]  # who → class, or None for "can't tell"
-    made: bool
+    votes: Mapping[str, int | None]  # who → class, or None for "can't tell"
+    synthetic: bool
 
 
 @dataclass(frozen=True)
 class Conflict:
-    """An image whose label is not the whole story."""
+    """An open image, or one whose votes differ from each other or from its label."""
 
     image: int
     label: int | None
-    what: str  # DISAGREE, AGAINST or WAITS
-    opinions: Mapping[str, int | None]
+    kind: str  # DISAGREE, AGAINST or OPEN
+    votes: Mapping[str, int | None]
 
 
-DISAGREE, AGAINST, WAITS = "people disagree", "an opinion is against the label", "still waits for an answer"
+DISAGREE, AGAINST, OPEN = "people disagree", "a vote differs from the label", "still open"
 
 
 @dataclass(frozen=True)
 class LabelRecords:
-    """What a record comes to."""
+    """All labels of a record."""
 
     state: State
     entries: Sequence[LabelEntry]  # by ids, ascending
-    opinions: Mapping[int, Mapping[str, int | None]]
+    votes: Mapping[int, Mapping[str, int | None]]
 
     @property
     def classes(self) -> list[str]:
-        """The names that labels count."""
+        """The names of the classes, by their numbers."""
         return list((self.state.opened or {}).get("classes", ()))
 
     def conflicts(self) -> list[Conflict]:
-        """Return the images on which people disagree, whose label somebody is against, and that still wait."""
-        found = []
+        """Return the images on which people disagree, whose label differs from a vote, and that are still open."""
+        conflicts = []
         for entry in self.entries:
-            said = set(entry.opinions.values())
-            if len(said) > 1:
-                found.append(Conflict(entry.image, entry.label, DISAGREE, entry.opinions))
-            elif said - {entry.label}:
-                found.append(Conflict(entry.image, entry.label, AGAINST, entry.opinions))
+            labels = set(entry.votes.values())
+            if len(labels) > 1:
+                conflicts.append(Conflict(entry.image, entry.label, DISAGREE, entry.votes))
+            elif labels - {entry.label}:
+                conflicts.append(Conflict(entry.image, entry.label, AGAINST, entry.votes))
         waiting = sorted(self.state.waiting)
-        return found + [Conflict(image, None, WAITS, self.opinions.get(image, NOTHING)) for image in waiting]
+        return conflicts + [Conflict(image, None, OPEN, self.votes.get(image, NOTHING)) for image in waiting]
 
 
 @dataclass
 class _Draft:
     asked: dict[int, Asking] = field(default_factory=dict)
     closed: dict[int, Event] = field(default_factory=dict)
-    seconds: dict[tuple[int, str | None], float] = field(default_factory=dict)  # of each person's look at an image
-    own: defaultdict[int, dict[str, int | None]] = field(default_factory=lambda: defaultdict(dict))
+    seconds: dict[tuple[int, str | None], float] = field(default_factory=dict)  # by image and person
+    answers: defaultdict[int, dict[str, int | None]] = field(default_factory=lambda: defaultdict(dict))
 
 
 def _asked(draft: _Draft, event: Event) -> None:
@@ -99,8 +99,8 @@ def _asked(draft: _Draft, event: Event) -> None:
 def _closed(draft: _Draft, image: int, event: Event) -> None:
     draft.closed[image] = event
     _voted(draft, image, event)
-    if "votes" not in event.body and event.by is not None:  # else it is no opinion of its own: it settles others
-        draft.own[image][event.by] = event.label
+    if "votes" not in event.body and event.by is not None:  # otherwise it closes an image after several votes
+        draft.answers[image][event.by] = event.label
 
 
 def _voted(draft: _Draft, image: int, event: Event) -> None:
@@ -110,7 +110,7 @@ def _voted(draft: _Draft, image: int, event: Event) -> None:
 
 def _withdrawn(draft: _Draft, image: int, event: Event) -> None:
     draft.closed.pop(image, None)
-    draft.own[image].pop(event.by or "", None)
+    draft.answers[image].pop(event.by or "", None)
 
 
 OF_IMAGE: Mapping[str, Callable[[_Draft, int, Event], None]] = {
@@ -125,10 +125,10 @@ OF_IMAGE: Mapping[str, Callable[[_Draft, int, Event], None]] = {
 
 
 def read(events: Iterable[Event]) -> LabelRecords:
-    """Return what all events of a record come to.
+    """Return the labels of a record, from all its events.
 
     Raises:
-        DamageError: they contradict one another.
+        DamageError: they contradict each other.
         UserError: a newer asal wrote them.
     """
     events = list(events)
@@ -138,12 +138,13 @@ def read(events: Iterable[Event]) -> LabelRecords:
             _asked(draft, event)
         elif event.image is not None:
             OF_IMAGE[event.kind](draft, event.image, event)
-    spoken = {image: {**draft.own.get(image, {}), **state.votes.get(image, {})} for image in (*draft.own, *state.votes)}
+    voted = (*draft.answers, *state.votes)
+    votes = {image: {**draft.answers.get(image, {}), **state.votes.get(image, {})} for image in voted}
     images = sorted((*state.answers, *state.skips))
-    return LabelRecords(state, [_entry(draft, state, image, spoken.get(image, {})) for image in images], spoken)
+    return LabelRecords(state, [_entry(draft, state, image, votes.get(image, {})) for image in images], votes)
 
 
-def _entry(draft: _Draft, state: State, image: int, opinions: Mapping[str, int | None]) -> LabelEntry:
+def _entry(draft: _Draft, state: State, image: int, votes: Mapping[str, int | None]) -> LabelEntry:
     event = draft.closed[image]
     return LabelEntry(
         image,
@@ -152,13 +153,13 @@ def _entry(draft: _Draft, state: State, image: int, opinions: Mapping[str, int |
         event.at,
         draft.seconds.get((image, event.by)),
         draft.asked.get(image, Asking()),
-        opinions,
+        votes,
         image in state.made,
     )
 
 
 def rows(pool: Any, entries: Sequence[LabelEntry], classes: Sequence[str]) -> list[dict[str, Any]]:
-    """Return one row of `COLUMNS` an entry; what is not known is None. `pool` tells what its owner calls each image."""
+    """Return one row of `COLUMNS` for each entry; what is not known is None. `pool` knows the images' keys."""
     keys = keys_of(pool, [entry.image for entry in entries])
     return [_row(entry, key, classes) for entry, key in zip(entries, keys, strict=True)]
 
@@ -173,20 +174,32 @@ def _row(entry: LabelEntry, key: str | None, classes: Sequence[str]) -> dict[str
         "by": entry.by,
         "at": entry.at,
         "seconds": entry.seconds,
-        **vars(entry.asking),
-        "votes": told(entry.opinions, classes) if len(entry.opinions) > 1 else None,
-        "made": entry.made,
+        "round": entry.asking.round,
+        "strategy": entry.asking.strategy,
+        "score": entry.asking.score,
+        "seen": entry.asking.trained_up_to,
+        "votes": votes_json(entry.votes, classes) if len(entry.votes) > 1 else None,
+        "made": entry.synthetic,
     }
 
 
-def told(opinions: Mapping[str, int | None], classes: Sequence[str]) -> str:
-    """Return opinions as a line of JSON: who → the class's name, or null for "can't tell"."""
-    named = {who: None if label is None else classes[label] for who, label in sorted(opinions.items())}
+def votes_json(votes: Mapping[str, int | None], classes: Sequence[str]) -> str:
+    """Return votes as a line of JSON: who → the class's name, or null for "can't tell"."""
+    named = {who: None if label is None else classes[label] for who, label in sorted(votes.items())}
     return json.dumps(named, ensure_ascii=False)
 
 
 def keys_of(pool: Any, images: Sequence[int]) -> list[str | None]:
-    """Return what their owner calls these images; None for what was made up."""
+    """Return the keys of these images in the pool; None for synthetic ones."""
     real = [image for image in images if image < len(pool)]
     names = iter(pool.keys(as_ids(real)))
     return [next(names) if image < len(pool) else None for image in images]
+
+
+def count(n: int, one: str, many: str = "") -> str:
+    """Return a number with its noun.
+
+    >>> count(1, "label"), count(2_000, "label"), count(2, "file is", "files are")
+    ('1 label', '2,000 labels', '2 files are')
+    """
+    return f"{n:,} {one if n == 1 else many or one + 's'}"

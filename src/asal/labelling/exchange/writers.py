@@ -1,12 +1,12 @@
-"""The forms that labels leave in: each writes a half-made folder, and what it needs is in an `Outgoing`."""
+"""The forms that labels are exported in: each writes an `ExportData` into an unfinished folder."""
 
 from __future__ import annotations
 
-import csv
+import io
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
@@ -15,25 +15,26 @@ from typing import Any
 
 from asal.core import Images, as_ids
 from asal.data.png import png
-from asal.errors import UserError
 from asal.labelling.exchange.filenames import folders, safe
 from asal.labelling.exchange.records import COLUMNS, LABELLED
 from asal.runtime.artifacts import SCRATCH
+from asal.runtime.csv_rows import write_csv
+from asal.runtime.optional import require
 
-CONFLICTS = "conflicts.csv"  # beside any form
-INDEX = "index.csv"  # of class folders: which file is which image
-BLOCK = 256  # images held at once
+CONFLICTS = "conflicts.csv"  # beside every form
+INDEX = "index.csv"  # of class folders: the image of each file
+BLOCK = 256  # images in memory at once
 KINDS = {"id": int, "number": int, "round": int, "seen": int, "seconds": float, "score": float, "made": bool}
 
 
 @dataclass(frozen=True)
-class Outgoing:
-    """What a form is written from."""
+class ExportData:
+    """What is exported."""
 
     classes: Sequence[str]
     rows: Sequence[Mapping[str, Any]]  # by `COLUMNS`
     images: Callable[[Any], Images]  # ids → pixels (n, h, w, c)
-    originals: Path | None = None  # the folder of files to be copied, by their keys
+    originals: Path | None = None  # the folder of the files to copy, by their keys
 
     @property
     def labelled(self) -> list[Mapping[str, Any]]:
@@ -41,32 +42,35 @@ class Outgoing:
         return [row for row in self.rows if row["status"] == LABELLED]
 
 
-def to_csv(out: Outgoing, folder: Path) -> None:
-    """Write labels.csv: UTF-8, a header, empty where a value is not known. Keys are data, written as they are."""
-    sheet(folder / "labels.csv", COLUMNS, out.rows)
+def to_csv(out: ExportData, folder: Path) -> None:
+    """Write labels.csv: UTF-8, a header, empty cells for unknown values, keys unchanged."""
+    write_table(folder / "labels.csv", COLUMNS, out.rows)
 
 
-def sheet(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows as CSV, true and false in small letters."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns)  # lines end in CR LF, or a lone CR in a key would not be quoted
-        writer.writeheader()
-        for row in rows:
-            writer.writerow({k: str(v).lower() if isinstance(v, bool) else v for k, v in row.items()})
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows as CSV."""
+    path.write_bytes(table_bytes(columns, rows))
 
 
-def to_jsonl(out: Outgoing, folder: Path) -> None:
-    """Write labels.jsonl: one object a line, null where a value is not known."""
+def table_bytes(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
+    """Return rows as CSV whose lines end in CR LF: otherwise a lone CR in a key would not be quoted."""
+    text = io.StringIO(newline="")
+    write_csv(text, columns, rows, line_end="\r\n")
+    return text.getvalue().encode()
+
+
+def to_jsonl(out: ExportData, folder: Path) -> None:
+    """Write labels.jsonl: an object in each line, null for unknown values."""
     with (folder / "labels.jsonl").open("w", encoding="utf-8", newline="") as file:
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in out.rows)
 
 
-def to_parquet(out: Outgoing, folder: Path) -> None:
-    """Write labels.parquet, with columns of fixed kinds whatever is in them."""
+def to_parquet(out: ExportData, folder: Path) -> None:
+    """Write labels.parquet, whose columns have the same types whatever they hold."""
     _parquet(folder / "labels.parquet", out.rows)
 
 
-def to_torch(out: Outgoing, folder: Path) -> None:
+def to_torch(out: ExportData, folder: Path) -> None:
     """Write labels.parquet with the images in it, and load.py, which opens it as a torch or `datasets` data set."""
     _parquet(folder / "labels.parquet", out.labelled, out.images)
     (folder / "classes.json").write_text(json.dumps(list(out.classes), ensure_ascii=False) + "\n", encoding="utf-8")
@@ -74,9 +78,10 @@ def to_torch(out: Outgoing, folder: Path) -> None:
     (folder / "load.py").write_text(template.read_text(encoding="utf-8"), encoding="utf-8")
 
 
-def to_datasets(out: Outgoing, folder: Path) -> None:
+def to_datasets(out: ExportData, folder: Path) -> None:
     """Write what `datasets.load_from_disk` opens: an Image, a ClassLabel, and the other columns."""
-    datasets = _library()
+    hint, why = "or take another form", "the `datasets` library writes data sets of the hub's kind"
+    datasets = require("datasets", extra="hub", why=why, hint=hint)
     scratch = folder / SCRATCH / "datasets"
     scratch.mkdir(parents=True, exist_ok=True)
     _parquet(scratch / "labels.parquet", out.labelled, out.images)
@@ -85,28 +90,16 @@ def to_datasets(out: Outgoing, folder: Path) -> None:
     shown = not datasets.utils.are_progress_bars_disabled()
     datasets.disable_progress_bars()
     try:
-        whole = datasets.Dataset.from_parquet(
+        dataset = datasets.Dataset.from_parquet(
             str(scratch / "labels.parquet"), features=datasets.Features(features), cache_dir=str(scratch / "cache")
         )
-        whole = whole.remove_columns(["label", "status"]).rename_column("number", "label")
-        whole = whole.cast_column("label", datasets.ClassLabel(names=list(out.classes)))
-        whole.save_to_disk(str(folder))
+        dataset = dataset.remove_columns(["label", "status"]).rename_column("number", "label")
+        dataset = dataset.cast_column("label", datasets.ClassLabel(names=list(out.classes)))
+        dataset.save_to_disk(str(folder))
     finally:
         if shown:
             datasets.enable_progress_bars()
         shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _library() -> Any:
-    try:
-        import datasets
-    except ImportError:
-        raise UserError(
-            "it is not installed",
-            rule="a data set of the hub's kind is written by the `datasets` library",
-            hint="pip install 'asal[hub]', or take another form",
-        ) from None
-    return datasets
 
 
 def _schema(images: bool = False) -> Any:
@@ -124,11 +117,11 @@ def _parquet(path: Path, rows: Sequence[Mapping[str, Any]], images: Callable[[An
     schema = _schema(images is not None)
     with pq.ParquetWriter(path, schema) as writer:
         for block in _blocks(rows):
-            told = [dict(row) for row in block]
+            table = [dict(row) for row in block]
             if images is not None:
-                for row, pixels in zip(told, images(as_ids([row["id"] for row in block])), strict=True):
+                for row, pixels in zip(table, images(as_ids([row["id"] for row in block])), strict=True):
                     row["image"] = {"bytes": png(pixels), "path": f"{row['id']}.png"}
-            writer.write_table(pa.Table.from_pylist(told, schema))
+            writer.write_table(pa.Table.from_pylist(table, schema))
 
 
 def _blocks(rows: Sequence[Mapping[str, Any]]) -> Iterator[Sequence[Mapping[str, Any]]]:
@@ -136,13 +129,13 @@ def _blocks(rows: Sequence[Mapping[str, Any]]) -> Iterator[Sequence[Mapping[str,
         yield rows[start : start + BLOCK]
 
 
-def to_folders(out: Outgoing, folder: Path) -> list[int]:
-    """Write a folder for each class, its images in it, and index.csv, which says which file is which image.
+def to_folders(out: ExportData, folder: Path) -> list[int]:
+    """Write a folder of images for each class, and index.csv with the image of each file.
 
     Returns:
-        The images whose own files were wanted and are not there any more: of these, the pool's pixels are written.
+        The images whose original files are missing: of these, the pool's pixels are written.
     """
-    places, listing, gone = folders(out.classes), [], []
+    places, listing, missing = folders(out.classes), [], []
     for name in places.values():
         (folder / name).mkdir(exist_ok=True)
     for block in _blocks(out.labelled):
@@ -154,30 +147,30 @@ def to_folders(out: Outgoing, folder: Path) -> list[int]:
                 shutil.copyfile(original, path)
             else:
                 path.write_bytes(png(pixels[place] if len(pixels) else out.images(as_ids([row["id"]]))[0]))
-                gone += [row["id"]] if out.originals and not row["made"] else []
+                missing += [row["id"]] if out.originals and not row["made"] else []
             listing.append({"file": f"{path.parent.name}/{path.name}", "id": row["id"], "key": row["key"]})
-    sheet(folder / INDEX, ("file", "id", "key"), listing)
-    return gone
+    write_table(folder / INDEX, ("file", "id", "key"), listing)
+    return missing
 
 
 def _file_name(row: Mapping[str, Any], original: Path | None) -> str:
-    """Return a name that no other image has, and that still tells what its owner calls it."""
-    own = Path(row["key"] or "made-up")
-    ending = own.suffix if original and re.fullmatch(r"\.\w+", own.suffix, re.ASCII) else ".png"
-    return f"{row['id']:09d}-{safe(own.stem)}{ending}"
+    """Return a name that no other image has, and that contains the name in the pool."""
+    name = Path(row["key"] or "synthetic")
+    ending = name.suffix if original and re.fullmatch(r"\.\w+", name.suffix, re.ASCII) else ".png"
+    return f"{row['id']:09d}-{safe(name.stem)}{ending}"
 
 
 def _original(root: Path | None, row: Mapping[str, Any]) -> Path | None:
-    """Return an image's own file, if it is wanted and there."""
+    """Return the original file of an image, if it is to be copied and exists."""
     if root is None or row["key"] is None or ".." in Path(row["key"]).parts or Path(row["key"]).is_absolute():
         return None
-    with suppress(OSError, ValueError):  # a name may be too long, or hold what no name may
+    with suppress(OSError, ValueError):  # a key may be too long for a name, or hold characters that none may
         if (path := root / str(row["key"])).is_file():
             return path
     return None
 
 
-FORMS: Mapping[str, Callable[[Outgoing, Path], list[int] | None]] = {
+FORMS: Mapping[str, Callable[[ExportData, Path], list[int] | None]] = {
     "csv": to_csv,
     "jsonl": to_jsonl,
     "folders": to_folders,

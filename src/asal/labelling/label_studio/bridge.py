@@ -1,9 +1,8 @@
-"""Label Studio as the place where people label: a batch goes there, and its answers come back into the record.
+"""Label Studio as the place where people label: batches go there, and the answers come back into the record.
 
-`push` puts the images that wait for an answer into a project of Label Studio, `pull` reads what people said and
-reconciles it with the record, and `sync` does both for as long as there is something to ask. Each may be killed between
-any two lines and called again: what Label Studio holds is read from Label Studio, by the ids that the tasks carry, and
-what the record holds is read from the record.
+`push` puts the open images into a project of Label Studio, `pull` reads the answers and reconciles them with the
+record, and `sync` does both. Each may be killed at any moment and called again: what Label Studio holds is read from it, by the
+ids in the tasks, and what the record holds is read from the record.
 """
 
 from __future__ import annotations
@@ -24,16 +23,18 @@ import numpy as np
 from asal.errors import BusyError, UserError, without_secrets
 from asal.labelling.consensus import OverlapRules
 from asal.labelling.label_studio.client import CONTROL, MODEL, AwayError, LabelStudio, label_config
-from asal.labelling.label_studio.reconcile import IMAGE, POOL, ROUND, Frame, Report, image_of, reconcile
+from asal.labelling.label_studio.reconcile import IMAGE, POOL, ROUND, Discrepancy, Report, Target, image_of, reconcile
 from asal.runtime import artifacts
+from asal.runtime.retry import retry
+from asal.session.events import Event
 from asal.session.session import Session
 from asal.session.synthetic_pool import encoded
 
-FILE = "label-studio.json"  # in a project: where its tasks are
+FILE = "label-studio.json"  # in a project folder: where its tasks are
 MOST = 200  # tasks to an import
 LARGEST = 8_000_000  # bytes of pixels to an import
-ATTEMPTS = 8  # to write to a record that others write to as well
-SHORTEST = 1.0  # seconds between two looks, however many hints come
+ATTEMPTS = 8  # to write while others write to the record
+SHORTEST = 1.0  # seconds between two syncs, however many webhooks arrive
 
 Say: TypeAlias = Callable[[str], object]
 
@@ -59,55 +60,55 @@ class Bridge:
         project: int = 0,
         rules: OverlapRules | None = None,
     ) -> None:
-        """Find the Label Studio project that belongs to a session, or make it.
+        """Find the Label Studio project that belongs to a session, or create it.
 
         Args:
-            session: asks, and holds the record.
+            session: chooses the images, and holds the record.
             studio: the server.
             home: the project folder; `label-studio.json` there remembers the project and its URL.
-            title: of a project that is made.
-            project: one that is there already, by its number; the remembered one, or a new one, where none is given.
-            rules: how many people are to answer an image; one where nothing is said.
+            title: of a project that is created.
+            project: the number of an existing one; 0 for the remembered one, or a new one.
+            rules: how many people answer an image; one if None.
 
         Raises:
-            UserError: the token or the URL is wrong, or the project is gone, asks something else or is not the one that
-                is remembered.
+            UserError: the token or the URL is wrong, or the project was deleted, asks something else or is not the
+                remembered one.
         """
         self.session, self._studio, self._home, self._rules = session, studio, home, rules or OverlapRules()
         known = self._remembered(project)
-        self.me = studio.me()  # checks the token before anything is made
-        self.project = known or self._made(title)
+        self.me = studio.me()  # checks the token before anything is created
+        self.project = known or self._created(title)
         self._check_question()
         self._remember(project=self.project)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Be the only process that puts tasks there: two at a time would each put what the other has not yet put."""
+        """Be the only process that puts tasks there: two at a time would put images twice."""
         with artifacts.exclusive(self._home / ".label-studio"):
             yield
 
     def _remembered(self, wanted: int) -> int:
-        """Return the number of the project, 0 where none is known yet."""
+        """Return the number of the project, 0 if none is known yet."""
         path, studio = self._home / FILE, self._studio
         self._known: dict[str, Any] = {"url": studio.url, "project": None, "pushed": 0}
         if path.exists():
             self._known |= artifacts.read_json(path, hint=f"delete {path}, and name the project: --project-id N")
         if self._known["url"] != studio.url:
             raise UserError(
-                f"{without_secrets(studio.url)}, and {path} says {self._known['url']}",
+                f"--url is {without_secrets(studio.url)}, but {path} says {self._known['url']}",
                 rule="a project folder belongs to one Label Studio",
-                hint=f"leave --url out, or delete {path} to begin anew elsewhere",
+                hint=f"leave --url out, or delete {path} to start again elsewhere",
             )
         if wanted and self._known["project"] not in (None, wanted):
             raise UserError(
-                f"--project-id {wanted}, and {path} says {self._known['project']}",
+                f"--project-id is {wanted}, but {path} says {self._known['project']}",
                 rule="a project folder belongs to one project of Label Studio",
                 hint=f"leave --project-id out, or delete {path}",
             )
         return int(wanted or self._known["project"] or 0)
 
-    def _made(self, title: str) -> int:
-        """Make a project. Its mark is written first: killed afterwards, the next attempt finds the project by it."""
+    def _created(self, title: str) -> int:
+        """Create a project. Its mark is written first, so that the next attempt finds it after a kill."""
         with self._alone():
             mark = self._known.get("mark") or f"asal-{secrets.token_hex(8)}"
             self._remember(mark=mark)
@@ -121,12 +122,11 @@ class Bridge:
             artifacts.write_json(path, self._known)
 
     def _check_question(self) -> None:
-        said = self._studio.project(self.project).get("parsed_label_config") or {}
-        asked, wanted = said.get(CONTROL, {}), list(self.session.plan.classes)
+        config = self._studio.project(self.project).get("parsed_label_config") or {}
+        asked, wanted = config.get(CONTROL, {}), list(self.session.plan.classes)
         if asked.get("type") != "Choices" or sorted(asked.get("labels", ())) != sorted(wanted):
             raise UserError(
-                f"project {self.project} asks {_question(said)}",
-                rule="the Label Studio project asks for one of the session's classes",
+                f"project {self.project} in Label Studio asks for {_question(config)}, not for the session's classes",
                 hint=f"set its labelling interface to\n{label_config(wanted)}",
             )
 
@@ -136,33 +136,33 @@ class Bridge:
         return f"{self._studio.url}/projects/{self.project}"
 
     @property
-    def _frame(self) -> Frame:
+    def _target(self) -> Target:
         plan, pool = self.session.plan, self.session.pool
-        return Frame(self.project, pool.fingerprint, plan.classes, int(self._known["pushed"]), self._rules)
+        return Target(self.project, pool.fingerprint, plan.classes, int(self._known["pushed"]), self._rules)
 
     def push(self, n: int = 0) -> Pushed:
-        """Put the images that wait for an answer there, those that are there already left out.
+        """Put the open images there, except those that are there already.
 
         Args:
-            n: the size of a batch that is chosen now, where nothing is open; 0 chooses none.
+            n: the size of the batch that is chosen if nothing is open; 0 chooses none.
 
         Raises:
-            AwayError: Label Studio is away. What has arrived is found by the next call.
+            AwayError: Label Studio cannot be reached. The next call finds what has arrived.
         """
         session = self.session
         if not session.refresh().waiting and n:
             session.ask(n)
         with self._alone():
             state, fingerprint = session.state, session.pool.fingerprint
-            there = {image_of(task, fingerprint) for task in self._studio.tasks(self.project)}
-            missing = [image for image in state.waiting if image not in there]
+            present = {image_of(task, fingerprint) for task in self._studio.tasks(self.project)}
+            missing = [image for image in state.waiting if image not in present]
             for images in self._loads(missing):
                 self._studio.put(self.project, images)
             self._remember(pushed=len(state.rounds))
         return Pushed(self.project, tuple(missing), len(state.waiting) - len(missing))
 
     def _loads(self, images: Sequence[int]) -> Iterator[list[dict[str, Any]]]:
-        """Yield tasks for these images, as many at a time as an import takes well."""
+        """Yield tasks for these images, in parts small enough for an import."""
         height, width, channels = self.session.pool.shape
         most = max(1, min(MOST, LARGEST // (height * width * channels)))
         for start in range(0, len(images), most):
@@ -181,35 +181,31 @@ class Bridge:
         }
 
     def pull(self) -> Report:
-        """Read what people said, write what is new of it, and return what was found.
-
-        Called again, it writes nothing.
+        """Read the answers, write what is new, and report. Called again, it writes nothing.
 
         Raises:
             BusyError: others write to the record all the time.
         """
         tasks = list(self._studio.tasks(self.project))
-        there = {image_of(task, self._frame.pool) for task in tasks}
-        for attempt in range(1, ATTEMPTS + 1):
+        present = {image_of(task, self._target.pool) for task in tasks}
+
+        def write() -> tuple[list[Event], list[Discrepancy]]:
             state = self.session.refresh()
-            events, findings = reconcile(state, tasks, self._frame)
-            try:
-                self.session.record.append(events, after=state.seq)
-            except BusyError:
-                if attempt == ATTEMPTS:
-                    raise
-            else:
-                waiting = self.session.refresh().waiting
-                missing = sum(image not in there for image in waiting)
-                return Report(tuple(findings), len(events), len(waiting), missing)
-        raise AssertionError("the last attempt returns or raises")
+            events, discrepancies = reconcile(state, tasks, self._target)
+            self.session.record.append(events, after=state.seq)
+            return events, discrepancies
+
+        events, discrepancies = retry(write, tries=ATTEMPTS, on=BusyError)
+        waiting = self.session.refresh().waiting
+        missing = sum(image not in present for image in waiting)
+        return Report(tuple(discrepancies), len(events), len(waiting), missing)
 
     def sync(self, size: Callable[[Session], int], say: Callable[[Report, Pushed], object]) -> bool:
-        """Pull, choose the next batch where the open one is answered, and push; say whether anything is left to do.
+        """Pull, choose the next batch once the open one is answered, and push; return whether anything is left to do.
 
         Args:
             size: how many images the next batch holds, 0 to end.
-            say: is told what was found and what was put there.
+            say: is called with what was pulled and what was pushed.
         """
         report = self.pull()
         n = 0 if report.open else size(self.session)
@@ -226,13 +222,13 @@ class Bridge:
         hint: threading.Event,
         trouble: Say,
     ) -> None:
-        """Sync until nothing is left to do, every so many seconds, or sooner when a hint comes.
+        """Sync until nothing is left to do, every so many seconds, or sooner when a webhook arrives.
 
         Args:
-            trouble: is told where Label Studio was away, or another process wrote; then it is tried again.
+            trouble: is called with a message if Label Studio cannot be reached or the record is busy, before each retry.
         """
         while True:
-            hint.clear()  # before looking: a hint that comes meanwhile is one for the next look
+            hint.clear()  # before the sync: a webhook that arrives meanwhile starts the next one
             try:
                 if not self.sync(size, say):
                     return
@@ -242,17 +238,17 @@ class Bridge:
             hint.wait(max(every - SHORTEST, 0))
 
     def hook(self, url: str) -> None:
-        """Let Label Studio call a URL when somebody has answered; if it leads to `listening`, `watch` looks sooner."""
-        self._studio.tell(self.project, url)
+        """Let Label Studio call a URL when somebody has answered; if `listening` serves it, `progress` syncs sooner."""
+        self._studio.add_webhook(self.project, url)
 
 
-def _question(said: dict[str, Any]) -> str:
-    asked = "; ".join(f"{name} ({one.get('type')}): {', '.join(one.get('labels', ()))}" for name, one in said.items())
+def _question(config: dict[str, Any]) -> str:
+    asked = "; ".join(f"{name} ({one.get('type')}): {', '.join(one.get('labels', ()))}" for name, one in config.items())
     return re.sub(r"\s+", " ", asked)[:300] or "nothing"
 
 
 class _Hint(BaseHTTPRequestHandler):
-    """Takes any call for a hint. What is in it is not read: whoever can call can make us look, and nothing else."""
+    """Any call is a hint to sync. Its body is not read, so a caller can cause a sync and nothing else."""
 
     timeout = 2.0
     protocol_version = "HTTP/1.0"
@@ -262,13 +258,13 @@ class _Hint(BaseHTTPRequestHandler):
         super().__init__(*rest)
 
     def do_POST(self) -> None:
-        """Note that something happened."""
+        """Set the hint."""
         self._hint.set()
         self.send_response(204)
         self.end_headers()
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextmanager
@@ -283,9 +279,9 @@ def listening(port: int) -> Iterator[tuple[threading.Event, int]]:
         server = ThreadingHTTPServer(("127.0.0.1", port), partial(_Hint, hint))
     except OSError as error:
         raise UserError(
-            f"--listen {port}: {error.strerror}",
-            rule="webhooks are heard at a free port of the loopback",
-            hint="choose another one",
+            f"--listen {port} does not work: {error.strerror}",
+            rule="webhooks arrive at a free port of the loopback",
+            hint="choose another port",
         ) from None
     with server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)

@@ -1,8 +1,8 @@
 """A small client of Label Studio's REST interface: projects, tasks, annotations, webhooks.
 
-Label Studio is other people's program, at a URL, behind a token. It may be away, slow or restarted. What can be asked
-twice without harm is asked again; what cannot, such as an import whose answer was lost, is told as an error, and
-whoever calls looks first at what is there. Tried with Label Studio 1.23.2 (Community).
+Label Studio is a separate program, at a URL, behind a token. It may be down, slow or restarted. Requests that can be
+repeated without harm are repeated; others, such as an import whose reply was lost, raise an error, and the caller
+checks first what has arrived. Tested with Label Studio 1.23.2 (Community).
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,14 +20,17 @@ from urllib.parse import urlsplit
 from xml.sax.saxutils import quoteattr
 
 from asal.errors import UserError, without_secrets
+from asal.labelling.hotkeys import hotkeys as class_hotkeys
+from asal.runtime.optional import require
+from asal.runtime.retry import retry
 
 if TYPE_CHECKING:
     import httpx
 
 VARIABLE = "LABEL_STUDIO_API_KEY"  # where the token is looked for
 CONTROL = "label"  # what the choice is called in a task's annotations
-MODEL = "asal"  # the predictions by whose score Label Studio orders tasks are of this model
-KEYS = "1234567890qwetasdfgzxcvbyiopjknm"  # Label Studio's own commands have the other letters
+MODEL = "asal"  # the model of the predictions by whose score Label Studio orders tasks
+KEYS = "1234567890qwetasdfgzxcvbyiopjknm"  # the other letters are Label Studio's own commands
 BUSY = (429, 503)  # the request was not carried out
 BROKEN = (500, 502, 504)  # it may have been
 PAGE = 1000  # tasks to a page of a listing
@@ -37,12 +39,12 @@ LONGEST_WAIT = 30.0  # seconds, whatever a server asks for
 
 
 class AwayError(UserError):
-    """Label Studio is not there at present, or too busy: what was asked may succeed later."""
+    """Label Studio cannot be reached at present, or is too busy: the request may succeed later."""
 
 
 @dataclass(frozen=True)
 class Annotation:
-    """What one person said about one task."""
+    """One person's answer to one task."""
 
     id: int
     by: str  # an e-mail, or the user's number
@@ -54,11 +56,19 @@ class Annotation:
 
 @dataclass(frozen=True)
 class LabelStudioTask:
-    """An image in Label Studio. `meta` is what came with it: see `asal.labelling.label_studio.bridge`."""
+    """An image in Label Studio. `meta` is what asal put there: see `asal.labelling.label_studio.bridge`."""
 
     id: int
     meta: Mapping[str, Any]
     annotations: tuple[Annotation, ...]
+
+
+class _Unfinished(Exception):  # noqa: N818  it is a reply
+    """A reply after which the same request may succeed."""
+
+    def __init__(self, answer: httpx.Response) -> None:
+        super().__init__(answer.status_code)
+        self.answer = answer
 
 
 def token_of(file: Path | None = None) -> str:
@@ -71,32 +81,30 @@ def token_of(file: Path | None = None) -> str:
         token = (file.read_text(encoding="utf-8") if file else os.environ.get(VARIABLE, "")).strip()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
-            f"{file}: {type(error).__name__}", rule="a token's file can be read", hint="correct --token-file"
+            f"the token's file {file} cannot be read: {type(error).__name__}", hint="correct --token-file"
         ) from None
     if not re.fullmatch(r"[\x21-\x7e]+", token):
         where = str(file) if file else f"${VARIABLE}"
         raise UserError(
-            f"{where} {'is empty or not set' if not token else 'holds something else'}",
-            rule="Label Studio is asked with a token: one word, from its page 'Account & Settings'",
+            f"{where} {'is empty or not set' if not token else 'does not hold a token'}",
+            rule="a token is one word, from Label Studio's page 'Account & Settings'",
             hint=f"put the token into {VARIABLE}, or into a file that --token-file names",
         )
     return token
 
 
 def hotkeys(classes: Sequence[str]) -> dict[str, str]:
-    """Return the key of each class: its own character where its name is one, else the next free one; some may get none.
+    """Return the key of each class that gets one.
 
     >>> hotkeys(["cat", "dog", "7", "1"])
-    {'7': '7', '1': '1', 'cat': '2', 'dog': '3'}
+    {'cat': '2', 'dog': '3', '7': '7', '1': '1'}
     """
-    keys = {name: name for name in classes if len(name) == 1 and name in KEYS}
-    free = (key for key in KEYS if key not in keys)
-    keys.update(zip((name for name in classes if name not in keys), free, strict=False))
-    return keys
+    keys = class_hotkeys(classes, KEYS, mixed=True)
+    return {name: key for name, key in zip(classes, keys, strict=True) if key}
 
 
 def label_config(classes: Sequence[str]) -> str:
-    """Return Label Studio's description of the page: the image, and one choice among the classes, a key each.
+    """Return Label Studio's labelling interface: the image, and one choice among the classes, each with a key.
 
     >>> print(label_config(['<b>', 'a "dog"']))
     <View>
@@ -115,34 +123,29 @@ def label_config(classes: Sequence[str]) -> str:
 
 
 class LabelStudio:
-    """A Label Studio server, asked in one person's name."""
+    """A Label Studio server, used in one person's name."""
 
     def __init__(self, url: str, token: str, *, patience: float = 60.0, tries: int = 4, pause: float = 0.5) -> None:
-        """Name the server; nothing is asked yet.
+        """Name the server; nothing is requested yet.
 
         Args:
             url: as in a browser, up to where `/projects` begins.
             token: a legacy token, or a personal access token, for which short-lived ones are fetched.
-            patience: seconds that one answer may take.
-            tries: how often at most the same thing is asked, where asking twice does no harm.
+            patience: seconds that one reply may take.
+            tries: how often a request is sent at most, if repeating it does no harm.
             pause: seconds before the second try; twice as many before each next one.
         """
         self.url, self._token, self._tries, self._pause = _checked_url(url), token, tries, pause
         self._fetched = ""  # the short-lived token that a personal access token is exchanged for
         self._users: dict[int, str] = {}
-        try:
-            import httpx
-        except ModuleNotFoundError:
-            raise UserError(
-                "it is not installed", rule="Label Studio is asked by httpx", hint="pip install 'asal[labelstudio]'"
-            ) from None
-        # Proxies of the environment are for other hosts than this one.
-        here = urlsplit(self.url).hostname in ("127.0.0.1", "localhost", "::1")
-        self._http = httpx.Client(timeout=httpx.Timeout(patience, connect=min(10.0, patience)), trust_env=not here)
-        weakref.finalize(self, self._http.close)  # where nobody closes it
+        httpx = require("httpx", extra="labelstudio", why="httpx talks to Label Studio")
+        # Proxies of the environment are not for this machine.
+        local = urlsplit(self.url).hostname in ("127.0.0.1", "localhost", "::1")
+        self._http = httpx.Client(timeout=httpx.Timeout(patience, connect=min(10.0, patience)), trust_env=not local)
+        weakref.finalize(self, self._http.close)  # if nobody closes it
 
     def close(self) -> None:
-        """Let the connections go."""
+        """Close the connections."""
         self._http.close()
 
     def __enter__(self) -> LabelStudio:
@@ -152,15 +155,15 @@ class LabelStudio:
         self.close()
 
     def me(self) -> str:
-        """Return in whose name it is asked: the first thing to call, as it checks the URL and the token."""
+        """Return the e-mail of the token's user: to be called first, as it checks the URL and the token."""
         return str(self._ask("GET", "/api/current-user/whoami")["email"])
 
     def project(self, number: int) -> dict[str, Any]:
-        """Return what Label Studio says of a project."""
+        """Return the facts of a project."""
         return dict(self._ask("GET", f"/api/projects/{number}/"))
 
     def find(self, mark: str) -> int | None:
-        """Return the project whose description holds this mark, if there is one."""
+        """Return the project whose description contains this mark, if there is one."""
         page: Any = {"next": True, "results": []}
         number = 0
         while page["next"]:
@@ -173,18 +176,18 @@ class LabelStudio:
         return None
 
     def create(self, title: str, config: str, mark: str, people: int = 1) -> int:
-        """Create a project that asks one question an image and serves the lowest score first; return its number.
+        """Create a project that asks one question per image, lowest score first; return its number.
 
         Args:
-            mark: stands in its description, so that `find` finds it.
-            people: that are to answer each task.
+            mark: goes into its description, for `find`.
+            people: who answer each task.
 
         Raises:
-            UserError: Label Studio does not take the configuration.
+            UserError: Label Studio refuses the configuration.
         """
-        self._ask("POST", "/api/projects/validate/", json={"label_config": config}, harmless=True)
+        self._ask("POST", "/api/projects/validate/", json={"label_config": config}, repeatable=True)
         facts = {
-            "title": title[:50],  # Label Studio takes no longer ones
+            "title": title[:50],  # the longest that Label Studio allows
             "description": f"Filled and read by asal. Please leave this mark: {mark}",
             "label_config": config,
             "sampling": "Uncertainty sampling",  # lowest prediction score first
@@ -192,16 +195,16 @@ class LabelStudio:
             "maximum_annotations": people,
             "show_skip_button": True,
             "enable_empty_annotation": False,
-            "show_collab_predictions": False,  # there is nothing to show, and it would bias people
-            "skip_queue": "IGNORE_SKIPPED",  # what nobody could tell does not come back
+            "show_collab_predictions": False,  # there is none to show, and it would bias people
+            "skip_queue": "IGNORE_SKIPPED",  # skipped tasks are not served again
         }
         return int(self._ask("POST", "/api/projects/", json=facts)["id"])
 
     def put(self, project: int, tasks: Sequence[Mapping[str, Any]]) -> list[int]:
-        """Import tasks, as Label Studio wants them; return their numbers there.
+        """Import tasks in Label Studio's form; return their numbers there.
 
         Raises:
-            AwayError: no answer came. They may have arrived all the same: look before trying again.
+            AwayError: there was no reply. The tasks may have arrived nevertheless: check before trying again.
         """
         if not tasks:
             return []
@@ -211,8 +214,8 @@ class LabelStudio:
     def tasks(self, project: int) -> Iterator[LabelStudioTask]:
         """Yield every task of a project with its annotations, in the order of their numbers, without the images.
 
-        This is the listing, and not the export: the export sends every image again, and Enterprise has none. It goes
-        from each page's last number on, so that a task that is deleted meanwhile makes it miss no other one.
+        This uses the listing, not the export, which sends every image again and does not exist in Enterprise. Each page
+        starts after the last number of the one before, so that deleting a task meanwhile skips no other one.
         """
         fields = "id,meta,annotations,result,completed_by,was_cancelled,updated_at,lead_time"
         after, left = 0, 1
@@ -239,7 +242,7 @@ class LabelStudio:
         who = who.get("id") if isinstance(who, Mapping) else who
         return Annotation(
             int(found["id"]),
-            self._email(who) if who is not None else f"nobody-{found['id']}",  # whose account is gone
+            self._email(who) if who is not None else f"nobody-{found['id']}",  # whose account was deleted
             tuple(choices),
             bool(found.get("was_cancelled")),
             str(found["updated_at"]),
@@ -252,8 +255,8 @@ class LabelStudio:
             self._users.setdefault(user, str(user))
         return self._users[user]
 
-    def tell(self, project: int, url: str) -> None:
-        """Let Label Studio call a URL whenever an annotation is made, changed or deleted; once for each URL."""
+    def add_webhook(self, project: int, url: str) -> None:
+        """Let Label Studio call a URL whenever an annotation is created, changed or deleted; once for each URL."""
         known = self._ask("GET", "/api/webhooks/", params={"project": project})
         if any(hook["url"] == url for hook in known):
             return
@@ -263,32 +266,38 @@ class LabelStudio:
             self._ask("POST", "/api/webhooks/", json={**facts, "send_payload": False, "send_for_all_actions": False})
         except UserError as error:
             raise UserError(
-                f"{without_secrets(url)}: {error.got}",
-                rule="Label Studio calls webhooks at addresses that it may reach",
+                f"Label Studio refuses the webhook {without_secrets(url)}: {error.got}",
                 hint="leave the webhook out, or start Label Studio with SSRF_PROTECTION_ENABLED=false",
             ) from None
 
-    def _ask(self, method: str, path: str, *, harmless: bool = False, **what: Any) -> Any:
-        """Ask, again where that does no harm, and return the JSON that came; None where nothing did."""
+    def _ask(self, method: str, path: str, *, repeatable: bool = False, **what: Any) -> Any:
+        """Send a request, again where that does no harm, and return the JSON of the reply; None if it is empty."""
+        repeatable = repeatable or method == "GET"
+
+        def send() -> httpx.Response:
+            answer = self._send(method, path, what)
+            if answer.status_code in ((*BUSY, *BROKEN) if repeatable else BUSY):
+                raise _Unfinished(answer)
+            return answer
+
+        def may_succeed(error: Exception) -> bool:
+            unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
+            return isinstance(error, _Unfinished) or unsent or (repeatable and isinstance(error, httpx.RequestError))
+
+        def pause(failed: int, error: Exception) -> float:
+            asked = _seconds(error.answer.headers.get("retry-after")) if isinstance(error, _Unfinished) else 0.0
+            return float(max(self._pause * 2 ** (failed - 1), min(asked, LONGEST_WAIT)))
+
         import httpx
 
-        harmless = harmless or method == "GET"
-        for attempt in range(1, self._tries + 1):
-            last, wait = attempt == self._tries, self._pause * 2 ** (attempt - 1)
-            try:
-                answer = self._send(method, path, what)
-            except httpx.InvalidURL as error:
-                raise self._nothing_there(str(error)) from None
-            except httpx.RequestError as error:
-                unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
-                if last or not (unsent or harmless):
-                    raise self._away(error) from None
-            else:
-                if last or answer.status_code not in ((*BUSY, *BROKEN) if harmless else BUSY):
-                    return self._read(answer, path)
-                wait = max(wait, min(_seconds(answer.headers.get("retry-after")), LONGEST_WAIT))
-            time.sleep(wait)
-        raise AssertionError("the last try returns or raises")
+        try:
+            return self._read(retry(send, tries=self._tries, on=may_succeed, pause=pause), path)
+        except _Unfinished as error:
+            return self._read(error.answer, path)
+        except httpx.InvalidURL as error:
+            raise self._no_label_studio(str(error)) from None
+        except httpx.RequestError as error:
+            raise self._away(error) from None
 
     def _send(self, method: str, path: str, what: Mapping[str, Any]) -> httpx.Response:
         personal = self._token.count(".") == 2  # a JSON web token
@@ -314,39 +323,36 @@ class LabelStudio:
             try:
                 return answer.json()
             except ValueError:
-                raise self._nothing_there(f"what answers {path} is no Label Studio") from None
-        said = self._words(answer)
+                raise self._no_label_studio(f"what replies at {path} is not Label Studio") from None
+        message = self._message(answer)
         if answer.is_redirect:
             where = without_secrets(answer.headers.get("location", ""))
-            raise self._nothing_there(f"it sends {path} on to {where}")
+            raise self._no_label_studio(f"{path} is redirected to {where}")
         if answer.status_code == 401:
             raise UserError(
-                f"{self._place} refuses it: {said}",
-                rule="Label Studio knows the token",
-                hint="copy it anew from 'Account & Settings'; legacy tokens must be allowed by the organization",
+                f"Label Studio at {self._place} refuses the token: {message}",
+                hint="copy it again from 'Account & Settings'; the organization must allow legacy tokens",
             )
-        if answer.status_code == 404 and not said:
-            raise self._nothing_there(f"it knows no {path}")
+        if answer.status_code == 404 and not message:
+            raise self._no_label_studio(f"there is no {path}")
         if answer.status_code >= 500 or answer.status_code == 429:
             raise AwayError(
-                f"{self._place}{path}: {answer.status_code} {said}",
-                rule="Label Studio does what it is asked",
+                f"Label Studio failed at {self._place}{path}: {answer.status_code} {message}",
                 hint="see its log, then run the same command again: nothing is done twice",
             )
         raise UserError(
-            f"{self._place}{path}: {answer.status_code} {said}",
-            rule="Label Studio does what it is asked",
+            f"Label Studio refuses {self._place}{path}: {answer.status_code} {message}",
             hint="correct --project-id, or ask who runs it for the right to do this",
         )
 
-    def _words(self, answer: httpx.Response) -> str:
-        """Return what Label Studio says of its refusal, short and without the token; nothing where it is no JSON."""
+    def _message(self, answer: httpx.Response) -> str:
+        """Return Label Studio's reason, shortened and without the token; "" if it is not JSON."""
         try:
-            said = answer.json()
+            body = answer.json()
         except ValueError:
             return ""
-        words = str(said.get("detail", "")) if isinstance(said, Mapping) else str(said)
-        if isinstance(said, Mapping) and (more := said.get("validation_errors") or (not words and said)):
+        words = str(body.get("detail", "")) if isinstance(body, Mapping) else str(body)
+        if isinstance(body, Mapping) and (more := body.get("validation_errors") or (not words and body)):
             words = f"{words} {json.dumps(more, ensure_ascii=False)}".strip()
         for secret in (self._token, self._fetched):
             words = words.replace(secret, "…") if secret else words
@@ -358,18 +364,16 @@ class LabelStudio:
 
     def _away(self, error: Exception) -> AwayError:
         slow = "timeout" in type(error).__name__.lower()
-        got = "no answer in time" if slow else str(error).replace(self._token, "…") or type(error).__name__
+        got = "no reply in time" if slow else str(error).replace(self._token, "…") or type(error).__name__
         return AwayError(
-            f"{self._place}: {got}",
-            rule="Label Studio answers at its URL",
+            f"Label Studio at {self._place} cannot be reached: {got}",
             hint="start it, or correct --url; then run the same command again: nothing is done twice",
         )
 
-    def _nothing_there(self, got: str) -> UserError:
+    def _no_label_studio(self, got: str) -> UserError:
         return UserError(
-            f"{self._place}: {got}",
-            rule="Label Studio answers at its URL",
-            hint="correct --url: it is what stands before /projects in a browser",
+            f"there is no Label Studio at {self._place}: {got}",
+            hint="correct --url: it is the part before /projects in a browser's address",
         )
 
 
@@ -381,8 +385,8 @@ def _checked_url(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or "@" in url:
         raise UserError(
-            without_secrets(url) or "nothing",
-            rule="Label Studio has a URL such as https://labels.example.org, without a name or a token in it",
+            f"{without_secrets(url) or 'nothing'} is not the URL of a Label Studio",
+            rule="it is one such as https://labels.example.org, without a name or a token in it",
             hint="correct --url",
         )
     return url.rstrip("/")

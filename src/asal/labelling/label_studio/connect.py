@@ -22,31 +22,30 @@ from asal.session.state import State, fold
 def bridged(
     folder: Path, url: str = "", number: int = 0, token_file: Path | None = None, strategy: str = ""
 ) -> Iterator[Bridge]:
-    """Open a project's session and its place in Label Studio.
+    """Open a project's session and its project in Label Studio.
 
     Args:
         folder: a prepared project.
-        url: of the server; the one of the last time where none is given.
-        number: of a Label Studio project; the one of the last time, or a new one, where none is given.
-        token_file: holds the token; the environment does where none is named.
-        strategy: one of the spec's; the one that it names under [labelling], or its first, where none is given.
+        url: of the server; the one of the last time if empty.
+        number: of a Label Studio project; 0 for the one of the last time, or a new one.
+        token_file: holds the token; if None, the environment does.
+        strategy: one of the spec's; if empty, the one named under [labelling], or the first.
 
     Raises:
-        UserError: whatever of this is not there, or does not fit.
+        UserError: one of these is missing or does not fit.
     """
     project, token = Project.open(folder), token_of(token_file)
     if not url and not (folder / FILE).exists():
         raise UserError(
-            f"no --url, and there is no {folder / FILE}",
-            rule="the first time, Label Studio's URL is given",
-            hint="add, for example, --url http://localhost:8080",
+            f"Label Studio's URL is missing: no --url is given, and there is no {folder / FILE}",
+            hint="add --url, for example --url http://localhost:8080",
         )
     server = url or artifacts.read_json(folder / FILE)["url"]
     spec = project.spec
     with Record.open(spec.labelling.place(folder)) as record:
-        begun = fold(State(), record.read()).opened or {"seed": 0}
+        opened = fold(State(), record.read()).opened or {"seed": 0}
     name = strategy or spec.labelling.strategy or next(iter(spec.strategies), "random")
-    session = project.session(name, seed=int(begun["seed"]))
+    session = project.session(name, seed=int(opened["seed"]))
     rules = OverlapRules(spec.labelling.overlap, spec.labelling.share)
     try:
         with LabelStudio(server, token) as studio:
@@ -56,10 +55,10 @@ def bridged(
 
 
 def size(folder: Path, batch: int = 0) -> Callable[[Session], int]:
-    """Return how to tell how many images a session's next batch holds: as the spec's protocol has it, 0 at its end.
+    """Return a function for the size of a session's next batch: as the spec's protocol says, 0 at its end.
 
     Args:
-        batch: of every batch, also the first; the protocol's where it is 0.
+        batch: of every batch, also the first; the protocol's if 0.
     """
     protocol = load(folder).protocol
 

@@ -1,0 +1,119 @@
+"""What a worker and the process that serves people send each other: frozen messages, a class for each kind."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, TypeAlias
+
+from asal.errors import UserError
+from asal.experiments.round_row import RoundRow
+from asal.labelling.stopping import Verdict
+
+
+@dataclass(frozen=True)
+class RecordChanged:
+    """To the worker: something was written into the record.
+
+    Args:
+        rate: answers a second of late.
+    """
+
+    rate: float
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What the worker does now.
+
+    Args:
+        stage: "starting", "waiting", "training", "generating and matching", "evaluating", "finished" or "failed".
+        done: of `total` steps; both are 0 where there are none to count.
+        since: when it began, in seconds since 1970.
+        error: why it failed.
+    """
+
+    stage: str
+    done: int = 0
+    total: int = 0
+    note: str = ""
+    since: float = field(default_factory=time.time)
+    error: UserError | None = None
+
+    def failed(self, error: UserError) -> Activity:
+        """Return the same activity, ended by an error."""
+        return replace(self, stage="failed", error=error, since=time.time())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as the page reads it: `since` in seconds up to now."""
+        error = None if self.error is None else self.error.to_json()
+        return {
+            "stage": self.stage,
+            "done": self.done,
+            "total": self.total,
+            "note": self.note,
+            "since": round(time.time() - self.since, 1),
+            "error": error,
+        }
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The worker ends because of an error."""
+
+    error: UserError
+
+
+@dataclass(frozen=True)
+class CaughtUp:
+    """The worker has read every `RecordChanged` that was sent so far."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A row for each classifier so far."""
+
+    rows: tuple[RoundRow, ...] = ()
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """What the stopping criteria say."""
+
+    verdicts: tuple[Verdict, ...] = ()
+    advice: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as the page reads it."""
+        return {"criteria": [asdict(verdict) for verdict in self.verdicts], "advice": self.advice}
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why an image was chosen.
+
+    Args:
+        facts: what the strategy noted, such as a distance.
+        synthetic: the synthetic image that led to it, as a PNG file.
+    """
+
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    synthetic: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Reasons:
+    """Why images were chosen, by their ids."""
+
+    reasons: Mapping[int, Reason]
+
+
+@dataclass(frozen=True)
+class Guesses:
+    """The classifier's probabilities of the classes, by image ids."""
+
+    probs: Mapping[int, list[float]]
+
+
+FromWorker: TypeAlias = Activity | Failed | CaughtUp | Rows | Stopping | Reasons | Guesses
