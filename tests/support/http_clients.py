@@ -46,6 +46,7 @@ class Served:
     port: int = field(default_factory=free_port)
     process: Process | None = None
     token: str = ""
+    printed: int = 0  # characters of its output when it was started
 
     @property
     def url(self) -> str:
@@ -62,7 +63,7 @@ class Served:
         while not (link := re.search(r"#token=(\S+)\n|Serving.*\n", self.process.output())):
             assert time.monotonic() < end and self.process.running(), f"it ended: {self.process.output()}"
             time.sleep(0.02)
-        self.token = link[1] or self.token
+        self.token, self.printed = link[1] or self.token, len(self.process.output())
         while time.monotonic() < end:
             try:
                 httpx.get(f"{self.url}/healthz")
@@ -78,11 +79,11 @@ class Served:
         self.process.wait()
 
     def stop(self) -> str:
-        """Press Ctrl-C; return all that it printed."""
+        """Press Ctrl-C; return what it printed since it was started, without the link."""
         assert self.process is not None
         os.kill(self.process.pid, signal.SIGINT)
         self.process.wait()
-        return self.process.output()
+        return self.process.output()[self.printed :]
 
     def workers(self) -> list[int]:
         """Return the processes that train for it, or did before it was killed; the newest last."""

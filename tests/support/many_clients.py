@@ -121,7 +121,7 @@ class Member:
         """Settle what others disagree about, until nothing is open any more."""
         while self.ask("GET", "/api/status")["progress"]["open"]:
             for task in self.ask("GET", "/api/team")["disputed"]:
-                assert len(task["opinions"]) > 1
+                assert len(task["votes"]) > 1
                 self.answer("judge", task["image"])
             time.sleep(0.1)
         self.line.close()

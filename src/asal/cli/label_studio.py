@@ -123,7 +123,7 @@ class _Printer:
         self._last: object = None
 
     def __call__(self, report: Report, pushed: Pushed) -> None:
-        result = (report.findings, report.open)
+        result = (report.discrepancies, report.open)
         if report.written or pushed.images or result != self._last:
             _print_pull(report)
             _print_push(self._bridge, pushed)

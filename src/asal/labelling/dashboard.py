@@ -42,7 +42,7 @@ class Dashboard:
 
     def status(self, who: Annotator) -> dict[str, Any]:
         """Return what the page shows beside the image."""
-        state, history = self.service.refresh(), self.service.hihistory.of(who.name)
+        state, history = self.service.refresh(), self.service.history.of(who.name)
         counts = np.bincount(state.labels, minlength=len(self.service.classes))
         stopping = self.supervisor.stopping
         return {
@@ -78,7 +78,7 @@ class Dashboard:
     def rate(self) -> float:
         """Return how many answers people gave per second, of late."""
         now = time.time()
-        times = [datetime.fromisoformat(at).timestamp() for at in list(self.service.hihistory.recent)]
+        times = [datetime.fromisoformat(at).timestamp() for at in list(self.service.history.recent)]
         recent = [at for at in times if at > now - RECENT]
         return len(recent) / max(1.0, min(RECENT, now - min(recent))) if len(recent) > 1 else 0.0
 
@@ -108,7 +108,7 @@ class Dashboard:
         several = {image: votes for image, votes in state.votes.items() if len(votes) > 1}
         agreement = agreement_with_others(several)
         listed = {person.name: person.role for person in self.annotators.all()}
-        roles = {**dict.fromkeys(list(self.service.hihistory.by_person), "left"), **listed}
+        roles = {**dict.fromkeys(list(self.service.history.by_person), "left"), **listed}
         disputed, disputes = self.service.disputed(who)
         return {
             "people": [self._person(name, role, agreement.get(name)) for name, role in sorted(roles.items())],
@@ -120,7 +120,7 @@ class Dashboard:
         }
 
     def _person(self, name: str, role: str, agreement: float | None) -> dict[str, Any]:
-        history, votes = self.service.hihistory.of(name), self.service.state.votes.values()
+        history, votes = self.service.history.of(name), self.service.state.votes.values()
         return {
             "name": name,
             "role": role,

@@ -15,7 +15,7 @@ ANSWERS = ("answered", "skipped", "voted", "corrected")
 
 
 @dataclass(frozen=True)
-class HihistoryEntry:
+class HistoryEntry:
     """An answer of somebody's, as it stands."""
 
     image: int
@@ -29,10 +29,10 @@ class HihistoryEntry:
 class AnnotatorHistory:
     """What one person did."""
 
-    entries: dict[int, HihistoryEntry] = field(default_factory=dict)  # by image, oldest first
+    entries: dict[int, HistoryEntry] = field(default_factory=dict)  # by image, oldest first
     seconds: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT))
 
-    def all(self) -> list[HihistoryEntry]:
+    def all(self) -> list[HistoryEntry]:
         """Return the answers, oldest first: a copy, because others may be answering just now."""
         return list(self.entries.values())
 
@@ -42,7 +42,7 @@ class AnnotatorHistory:
         return median(list(self.seconds)) if self.seconds else None
 
 
-class Hihistory:
+class History:
     """What every person did."""
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ class Hihistory:
         if event.kind != "corrected":
             self.recent.append(event.at)
             history.entries.pop(event.image, None)  # so that it comes last
-        history.entries[event.image] = HihistoryEntry(event.image, event.label, event.round, event.at, event.seq)
+        history.entries[event.image] = HistoryEntry(event.image, event.label, event.round, event.at, event.seq)
         if isinstance(seconds := event.body.get("seconds"), int | float):
             history.seconds.append(float(seconds))
 
@@ -75,7 +75,7 @@ class Hihistory:
         """Return what somebody did."""
         return self.by_person.get(name) or AnnotatorHistory()
 
-    def newest(self, name: str, n: int, before: int | None = None) -> tuple[list[HihistoryEntry], bool]:
+    def newest(self, name: str, n: int, before: int | None = None) -> tuple[list[HistoryEntry], bool]:
         """Return up to n answers of somebody's before event number `before`, newest first; are there more?"""
         entries = (entry for entry in reversed(self.of(name).all()) if before is None or entry.seq < before)
         newest = list(islice(entries, n + 1))

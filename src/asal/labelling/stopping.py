@@ -203,7 +203,7 @@ def verdicts(looks: Sequence[Look]) -> list[Verdict]:
 def advice(verdicts: Sequence[Verdict]) -> str:
     """Say in a sentence what the criteria come to, and what they do not know.
 
-    Nobody is told to stop because of one criterion alone: it takes two at the same look.
+    One criterion alone is no reason to stop: it takes two at the same look.
     """
     met = [verdict.title.lower() for verdict in verdicts if verdict.met]
     known = sum(verdict.value is not None for verdict in verdicts)

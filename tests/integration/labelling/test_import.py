@@ -111,8 +111,8 @@ def test_every_row_is_told_of(project: Project, tmp_path: Path) -> None:
     file = sheet(tmp_path / "labels.csv", "key,label,status\n" + "\n".join(lines) + "\n")
     done = import_labels(project, file, ImportOptions(by="Bo"))
     assert report(done) == [
-        ("2", "new"), ("3", "same as before"), ("4", "conflicts with the record"), ("5", "answers what waits"),
-        ("6", "can't tell what waits"), ("7", "new"), ("8", "same as an earlier row"),
+        ("2", "new"), ("3", "same as before"), ("4", "conflicts with the record"), ("5", "answers an open image"),
+        ("6", "can't tell an open image"), ("7", "new"), ("8", "same as an earlier row"),
         ("9", "conflicts within the file"), ("10", "conflicts within the file"), ("11", "unknown image"),
         ("12", "unknown class"), ("13", "can't tell, and was never asked"), ("14", "unreadable"),
         ("16", "unreadable"), ("17", "unreadable"),
@@ -246,7 +246,7 @@ def test_what_holds_no_labels_is_refused(project: Project, tmp_path: Path, name:
     (tmp_path / name).write_bytes(data)
     with pytest.raises(UserError):
         import_labels(project, tmp_path / name, ImportOptions())
-    with pytest.raises(UserError, match="there is no"):
+    with pytest.raises(UserError, match="no file or folder"):
         import_labels(project, tmp_path / "nowhere.csv", ImportOptions())
     with pytest.raises(UserError, match="form of labels"):
         import_labels(project, tmp_path / name, ImportOptions(form="xml"))
@@ -292,7 +292,7 @@ def test_made_up_images_go_by_their_ids_and_only_where_they_were_made(project: P
 def test_a_report_goes_over_nothing_but_a_report(project: Project, tmp_path: Path) -> None:
     file = sheet(tmp_path / "labels.csv", "id,label\n1,2\n")
     theirs = sheet(tmp_path / "labels.csv.import.csv", "mine\n")
-    with pytest.raises(UserError, match="something else"):
+    with pytest.raises(UserError, match="not the report of an import"):
         import_labels(project, file, ImportOptions())
     assert theirs.read_text() == "mine\n" and not exchanges.state_of(project).answers
     theirs.unlink()
@@ -328,7 +328,7 @@ def test_nothing_is_written_where_others_never_pause(
         raise BusyError("c", rule="r", hint="m")
 
     monkeypatch.setattr(Record, "append", busy)
-    with pytest.raises(BusyError, match="nothing was written"):
+    with pytest.raises(BusyError, match="nothing was imported"):
         import_labels(project, sheet(tmp_path / "labels.csv", "id,label\n1,2\n"), ImportOptions())
 
 
@@ -365,7 +365,7 @@ class Many:
 
 def test_a_large_pools_keys_are_read_block_by_block() -> None:
     pool = Many(1_000_000)
-    rows = [LabelRow(1, key="photos/999/999999.jpg"), LabelRow(2, key="5.jpg", loose=True), LabelRow(3, key="x"),
+    rows = [LabelRow(1, key="photos/999/999999.jpg"), LabelRow(2, key="5.jpg", partial=True), LabelRow(3, key="x"),
             LabelRow(4, image=7, key="photos/0/7.jpg"), LabelRow(5, wrong="broken", key="5.jpg")]  # fmt: skip
     assert matched(pool, {}, rows) == [999_999, 5, UNKNOWN, 7, UNKNOWN]
     assert pool.most <= 2**16
@@ -380,7 +380,7 @@ def test_a_large_pools_keys_are_read_block_by_block() -> None:
 )
 def test_a_row_means_one_image_or_none(owned: Sequence[str], asked: Sequence[str]) -> None:
     pool: Any = type("Listed", (), {"__len__": lambda _: len(owned), "keys": lambda _, ids: [owned[i] for i in ids]})()
-    for key, image in zip(asked, matched(pool, {}, [LabelRow(1, key=key, loose=True) for key in asked]), strict=True):
+    for key, image in zip(asked, matched(pool, {}, [LabelRow(1, key=key, partial=True) for key in asked]), strict=True):
         whole = [n for n, own in enumerate(owned) if own == key]
         ends = [n for n, own in enumerate(owned) if f"/{own}".endswith(f"/{key}") or f"/{key}".endswith(f"/{own}")]
         wanted = whole or ends
@@ -394,7 +394,7 @@ def test_the_command_tells_what_it_took(tiny: Path, tmp_path: Path, asal: Comman
     (key,) = Project.open(tiny).pool.keys(np.array([3]))
     sheet(file, f"photo,label\n{key},3\n")
     said = asal("import", tiny, file, "--key-column", "photo", "--by", "Ada")
-    assert "1 labels written" in said.out and "every row was taken" in said.out
-    asal("import", tiny, tmp_path / "no.csv").refused("there is no")
+    assert "1 label written" in said.out and "every row was taken" in said.out
+    asal("import", tiny, tmp_path / "no.csv").refused("no file or folder")
     answers: Mapping[int, int] = exchanges.state_of(Project.open(tiny)).answers
     assert dict(answers) == {3: 3}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import pickle
 import time
-from collections.abc import Mapping
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,10 @@ from support.commands import TINY, merged
 
 from asal.core import Labels
 from asal.errors import BusyError
+from asal.experiments.round_row import RoundRow
 from asal.labelling import worker
-from asal.labelling.scheduling import FIRST, BatchRequest, Throughput, wanted
+from asal.labelling.messages import Failed, FromWorker, Rows, Stopping
+from asal.labelling.scheduling import FIRST, BatchRequest, Throughput, due_batch
 from asal.labelling.worker import WorkerConfig
 from asal.labelling.worker_session import WorkerSession
 from asal.project.spec import load, to_toml
@@ -24,36 +25,39 @@ from asal.session.oracles.stored import Stored
 from asal.web.project_info import ProjectInfo
 
 
-class Line:
-    """The worker's end of a pipe; keeps what is sent."""
+class Outbox:
+    """The worker's end of a pipe; keeps the last message of each class."""
 
     def __init__(self) -> None:
-        self.told: dict[str, Any] = {}
+        self.last: dict[type, Any] = {}
 
-    def send(self, said: tuple[str, Any]) -> None:
-        kind, what = said
-        self.told[kind] = json.loads(json.dumps(what)) if kind == "rows" else what
+    def send(self, message: FromWorker) -> None:
+        self.last[type(message)] = pickle.loads(pickle.dumps(message))
+
+    @property
+    def rows(self) -> list[RoundRow]:
+        return list(self.last[Rows].rows)
 
 
-def telling(root: Path) -> tuple[WorkerSession, Line]:
-    line = Line()
+def started(root: Path) -> tuple[WorkerSession, Outbox]:
+    outbox = Outbox()
     (root / "labelling").mkdir(exist_ok=True)
-    found = WorkerSession(WorkerConfig(root, load(root), "uncertainty", threads=1), line)  # type: ignore[arg-type]
-    found.began()
-    return found, line
+    session = WorkerSession(WorkerConfig(root, load(root), "uncertainty", threads=1), outbox)  # type: ignore[arg-type]
+    session.report_start()
+    return session, outbox
 
 
 def work(at: WorkerSession, truth: Labels, *, rounds: int = 99) -> None:
     """Ask, and answer all of it, until the budget is spent, or for so many rounds."""
     protocol = at.project.spec.protocol
     for _ in range(rounds):
-        due = wanted(at.session.refresh(), protocol, Throughput(strict=True), at.session.left)
+        due = due_batch(at.session.refresh(), protocol, Throughput(strict=True), at.session.left)
         if due is None:
             break
         batch = at.session.ask(due.n)
-        at.chosen()
+        at.report_batch()
         at.session.tell({image: int(truth[image]) for image in batch.ids.tolist()}, by="Ada")
-    at.resting(at.session.refresh())
+    at.idle(at.session.refresh())
 
 
 def labels(root: Path) -> Labels:
@@ -62,59 +66,57 @@ def labels(root: Path) -> Labels:
 
 
 def test_a_first_batch_says_nothing_of_how_long_training_takes(tiny: Path) -> None:
-    at, _ = telling(tiny)
-    pace = Throughput()
-    worker._ask(at, BatchRequest(20), pace)
-    assert pace.seconds == FIRST, "else the second one begins too late"
+    at, _ = started(tiny)
+    throughput = Throughput()
+    worker._choose(at, BatchRequest(20), throughput)
+    assert throughput.seconds == FIRST, "else the second one begins too late"
     at.session.tell({image: int(labels(tiny)[image]) for image in at.session.state.open.tolist()}, by="Ada")
-    worker._ask(at, BatchRequest(10), pace)
-    assert pace.seconds != FIRST
+    worker._choose(at, BatchRequest(10), throughput)
+    assert throughput.seconds != FIRST
 
 
 def test_the_curve_of_a_record_that_was_just_begun_outlives_its_worker(tiny: Path) -> None:
-    """Where the rows lie hangs on when the record was begun, which is after the first worker has started."""
-    first, line = telling(tiny)
+    """The name of the file of rows depends on when the record was begun, which is after the first worker has started."""
+    first, line = started(tiny)
     work(first, labels(tiny))
-    assert [row["labels"] for row in line.told["rows"]] == [20, 30, 40]
-    _, again = telling(tiny)
-    assert again.told["rows"] == line.told["rows"]
-    assert again.told["stopping"] == line.told["stopping"]
+    assert [row.labels for row in line.rows] == [20, 30, 40]
+    _, again = started(tiny)
+    assert again.rows == line.rows
+    assert again.last[Stopping] == line.last[Stopping]
 
 
 def test_a_new_record_begins_a_curve_of_its_own(tiny: Path) -> None:
-    first, _ = telling(tiny)
+    first, _ = started(tiny)
     work(first, labels(tiny))
     first.session.record.close()
     for file in tiny.glob("labels.db*"):
         file.unlink()
     time.sleep(0.01)
-    second, anew = telling(tiny)
-    assert anew.told["rows"] == []
+    second, fresh = started(tiny)
+    assert fresh.rows == []
     work(second, labels(tiny), rounds=2)
-    assert [row["labels"] for row in anew.told["rows"]] == [20]
+    assert [row.labels for row in fresh.rows] == [20]
     assert len(list((tiny / "labelling").glob("rows-*.jsonl"))) == 2
 
 
 def test_the_last_row_is_of_the_labels_that_there_are(tiny: Path) -> None:
     """Undone, corrected, or with a larger budget: none of two last rows stays, and no old one does."""
-    at, line = telling(tiny)
+    at, line = started(tiny)
     work(at, labels(tiny))
-    before = line.told["rows"]
-    at.resting(at.session.refresh())
-    assert line.told["rows"] == before, "nothing has changed"
+    before = line.rows
+    at.idle(at.session.refresh())
+    assert line.rows == before, "nothing has changed"
     image = int(at.session.labelled[-1])
     at.session.correct({image: (int(labels(tiny)[image]) + 1) % 10}, by="Ada")
-    at.resting(at.session.refresh())
-    after = line.told["rows"]
-    assert [row["labels"] for row in after] == [20, 30, 40] and after[-1]["class_counts"] == list(
-        at.session.counts.values()
-    )
-    assert after[-1]["class_counts"] != before[-1]["class_counts"]
+    at.idle(at.session.refresh())
+    after = line.rows
+    assert [row.labels for row in after] == [20, 30, 40] and after[-1].class_counts == tuple(at.session.counts.values())
+    assert after[-1].class_counts != before[-1].class_counts
     more = merged(TINY, {"protocol": {"budget": 60}})
     (tiny / "asal.toml").write_text(to_toml(more))
-    later, told = telling(tiny)
+    later, outbox = started(tiny)
     work(later, labels(tiny))
-    assert [(row["labels"], row["last"]) for row in told.told["rows"]] == [
+    assert [(row.labels, row.last) for row in outbox.rows] == [
         (20, False), (30, False), (40, False), (50, False), (60, True),
     ]  # fmt: skip
 
@@ -123,9 +125,9 @@ def test_the_last_row_is_of_the_labels_that_there_are(tiny: Path) -> None:
 def test_accuracy_is_measured_on_labels_of_the_same_classes(tiny: Path, classes: list[str], measured: bool) -> None:
     """Where people have classes of their own, those that came with the test set are others under the same numbers."""
     (tiny / "asal.toml").write_text(to_toml(merged(TINY, {"labelling": {"classes": classes}})))
-    at, line = telling(tiny)
+    at, line = started(tiny)
     work(at, labels(tiny))
-    assert [row["accuracy"] is not None for row in line.told["rows"]] == [measured] * 3
+    assert [row.accuracy is not None for row in line.rows] == [measured] * 3
     assert (ProjectInfo.of(tiny, load(tiny), "uncertainty").test_set is not None) == measured
 
 
@@ -135,9 +137,8 @@ def test_a_record_that_is_busy_is_not_taken_for_another_worker(tiny: Path, monke
     def busy(*_: object) -> WorkerSession:
         raise BusyError("the record is held", rule="one at a time", hint="again")
 
-    monkeypatch.setattr("asal.labelling.worker_session.Telling", busy)
+    monkeypatch.setattr("asal.labelling.worker_session.WorkerSession", busy)
     monkeypatch.setattr("signal.signal", lambda *_: None)
     worker.work(WorkerConfig(tiny, load(tiny), "uncertainty"), there)
-    kind, what = here.recv()
-    told: Mapping[str, str] = what
-    assert kind == "failed" and told["got"] == "the record is held"
+    message = here.recv()
+    assert isinstance(message, Failed) and message.error.got == "the record is held"

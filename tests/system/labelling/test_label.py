@@ -146,7 +146,7 @@ def test_the_page_tells_why_and_guesses_only_when_asked(root: Path) -> None:
     with Served(root, ["--strategy", "asal"]) as served:
         bot, know = Bot(served.url, served.token), truth(root)
         for task in wait_for(bot, 10):
-            assert "first kind of batch" in bot.get(f"/api/why/{task['image']}")["chosen_from"]
+            assert "first batch" in bot.get(f"/api/why/{task['image']}")["chosen_from"]
             bot.answer((task["image"], know(task["image"])))
         task = wait_for(bot, 1)[0]
         while (why := bot.get(f"/api/why/{task['image']}"))["synthetic"] is None:
@@ -190,4 +190,4 @@ def test_without_the_extra_it_says_what_to_install(tiny: Path, shell: Command, t
     )
     places = os.pathsep.join([str(tmp_path), os.environ["PYTHONPATH"]])
     said = shell("label", tiny, "--no-browser", env={**os.environ, "PYTHONPATH": places})
-    said.refused("uvicorn not installed", "pip install 'asal[web]'")
+    said.refused("uvicorn is not installed", "pip install 'asal[web]'")

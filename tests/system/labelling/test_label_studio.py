@@ -425,17 +425,17 @@ def test_what_is_wrong_is_told_without_the_token(
     for wrong in (secret, f"a.{secret}.b"):
         monkeypatch.setenv("LABEL_STUDIO_API_KEY", wrong)
         said = asal(*push, studio.url)
-        said.refused("refuses it", "Account & Settings")
+        said.refused("refuses the token", "Account & Settings")
         assert secret not in said.err + said.out + caplog.text
-    asal("label-studio", "push", project).refused("the first time", "--url")
+    asal("label-studio", "push", project).refused("URL is missing", "--url")
     with monkeypatch.context() as patch:
         patch.setenv("LABEL_STUDIO_API_KEY", TOKEN)
-        asal(*push, studio.url + "/nowhere").refused("Label Studio answers at its URL", "correct --url")
+        asal(*push, studio.url + "/nowhere").refused("there is no Label Studio at", "correct --url")
         asal(*push, "http://127.0.0.1:9").refused("http://127.0.0.1:9", "refused")
         asal(*push, f"http://ada:{secret}@127.0.0.1:9").refused("without a name")
         asal(*push, studio.url, "--project-id", "4711").refused("404", "--project-id")
         other = studio.ask("POST", "/api/projects/", json={"title": "of others", "label_config": "<View></View>"})
-        asal(*push, studio.url, "--project-id", other["id"]).refused("asks nothing", "<Choice value=")
+        asal(*push, studio.url, "--project-id", other["id"]).refused("asks for nothing", "<Choice value=")
         assert not (project / "label-studio.json").exists()
         assert asal(*push, studio.url).code == 0
         asal(*push, "http://127.0.0.1:9").refused("belongs to one Label Studio")

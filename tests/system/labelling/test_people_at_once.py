@@ -14,7 +14,7 @@ from support.databases import fresh
 from support.http_clients import Served
 from support.many_clients import CLASSES, Member, project, together, tokens
 
-from asal.labelling.consensus import settled
+from asal.labelling.consensus import majority
 from asal.project.spec import load
 from asal.session.events import Event, Record
 from asal.session.state import State, fold
@@ -89,6 +89,6 @@ def test_two_people_see_each_image_and_a_third_or_the_judge_where_they_differ(re
             assert state.answers[image] == opinion("Judge", image)
         else:
             assert more
-            final = settled({e.by: e.label for e in each[: len(each)]})
+            final = majority({e.by: e.label for e in each[: len(each)]})
             assert final is not None and final.label == state.answers[image]
     assert any(image in state.final for image in votes) and len(judge.told) > 0

@@ -16,7 +16,7 @@ from support.http_clients import PATIENCE
 from asal.errors import UserError
 from asal.labelling.annotators import Annotator
 from asal.labelling.service import AnnotationService, Answer
-from asal.labelling.supervisor import UNHEARD, WorkerSupervisor
+from asal.labelling.supervisor import MAX_UNREAD, WorkerSupervisor
 from asal.labelling.worker import WorkerConfig
 from asal.project.spec import load
 from asal.session.events import Record
@@ -27,10 +27,10 @@ ADA = Annotator("Ada")
 
 @contextmanager
 def opened(
-    root: Path, complain: Callable[[UserError], object] = lambda error: None
+    root: Path, on_error: Callable[[UserError], object] = lambda error: None
 ) -> Iterator[tuple[WorkerSupervisor, AnnotationService]]:
     """Run a worker on a project, with the desk that it serves."""
-    supervisor = WorkerSupervisor(WorkerConfig(root, load(root), "uncertainty", threads=1), complain)
+    supervisor = WorkerSupervisor(WorkerConfig(root, load(root), "uncertainty", threads=1), on_error)
     with Record.open(root / "labels.db") as record:
         supervisor.start()
         try:
@@ -66,10 +66,10 @@ def test_a_worker_that_is_killed_is_started_again_and_its_rows_come_once(tiny: P
         os.kill(first, signal.SIGKILL)
         until(lambda: supervisor.pid not in (None, first))
         answer(service, tiny, 20)
-        until(lambda: supervisor.doing["stage"] == "finished")
+        until(lambda: supervisor.activity.stage == "finished")
         assert [row.labels for row in supervisor.rows] == sorted({row.labels for row in supervisor.rows})
         assert supervisor.rows[-1].last and supervisor.rows[-1].labels == 40
-        assert len(supervisor.stopping["criteria"]) >= 2 and supervisor.stopping["advice"]
+        assert len(supervisor.stopping.verdicts) >= 2 and supervisor.stopping.advice
         open_once = service.state.rounds[-1].ids[0]
         assert sum(supervisor.guess(open_once) or [0.0]) > 0.99 and supervisor.reason(open_once) is not None
 
@@ -81,11 +81,11 @@ def test_a_worker_that_cannot_work_says_so_and_tries_again(tiny: Path) -> None:
     supervisor = WorkerSupervisor(WorkerConfig(tiny, load(tiny), "uncertainty", threads=1), heard.append)
     supervisor.start()
     try:
-        until(lambda: supervisor.doing["stage"] == "failed")
-        assert set(supervisor.doing["error"]) == {"rule", "got", "hint"} and "prepare" in heard[0].hint
+        until(lambda: supervisor.activity.stage == "failed")
+        assert set(supervisor.activity.to_json()["error"]) == {"rule", "got", "hint"} and "prepare" in heard[0].hint
         (tiny / "pool").rmdir()
         hidden.rename(tiny / "pool")
-        until(lambda: supervisor.doing["stage"] == "waiting")
+        until(lambda: supervisor.activity.stage == "waiting")
     finally:
         supervisor.close()
 
@@ -97,8 +97,8 @@ def test_a_worker_that_does_not_listen_holds_nobody_up(tiny: Path) -> None:
         assert supervisor.pid is not None
         os.kill(supervisor.pid, signal.SIGSTOP)
         try:
-            for _ in range(100 * UNHEARD):
-                supervisor.nudge(1.0)
+            for _ in range(100 * MAX_UNREAD):
+                supervisor.notify(1.0)
         finally:
             os.kill(supervisor.pid, signal.SIGCONT)
         answer(service, tiny, 20)

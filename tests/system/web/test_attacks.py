@@ -538,7 +538,7 @@ def not_asked(t: Target) -> list[Reply]:
 def judging(t: Target) -> list[Reply]:
     found = [t.get("/api/team"), t.post("/api/next", {"tab": "j", "n": 5}), t.get("/api/project")]
     assert found[0].json["disputed"] == []
-    assert all(task["opinions"] == [] for task in found[1].json["tasks"])
+    assert all(task["votes"] == [] for task in found[1].json["tasks"])
     assert found[2].json["me"] == {"name": "Ada", "role": "annotator"}
     return found
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asal.errors import UserError
-from asal.labelling.agreement import Pair, alpha, disputed, kappas, with_others
+from asal.labelling.agreement import Pair, alpha, disputed, kappas, agreement_with_others
 
 # Krippendorff, "Computing Krippendorff's Alpha-Reliability" (2011), section C: 4 observers, 12 units, values missing.
 OBSERVERS = {
@@ -64,7 +64,7 @@ def test_every_two_people_are_compared_on_what_both_answered() -> None:
 
 def test_each_ones_share_with_the_others() -> None:
     votes = {1: {"Bo": 0, "Ada": 0, "Cy": 1}, 2: {"Bo": 1, "Cy": 1}, 3: {"Dee": 1}, 4: {"Bo": None, "Ada": None}}
-    assert with_others(votes) == {"Ada": 2 / 3, "Bo": 3 / 4, "Cy": 1 / 3, "Dee": None}
+    assert agreement_with_others(votes) == {"Ada": 2 / 3, "Bo": 3 / 4, "Cy": 1 / 3, "Dee": None}
 
 
 @pytest.mark.parametrize(
@@ -86,14 +86,16 @@ PEOPLE = st.dictionaries(st.sampled_from("ABCD"), st.one_of(st.none(), st.intege
 @settings(deadline=None)
 @given(st.dictionaries(st.integers(0, 9), PEOPLE, max_size=8))
 def test_there_is_a_finite_number_or_none(votes: dict[int, dict[str, int | None]]) -> None:
-    numbers = [alpha(votes), *(pair.kappa for pair in kappas(votes)), *with_others(votes).values()]
+    numbers = [alpha(votes), *(pair.kappa for pair in kappas(votes)), *agreement_with_others(votes).values()]
     assert all(number is None or (math.isfinite(number) and -1 <= number <= 1) for number in numbers)
     relabelled = {
         image: {who: None if v is None else 2 - v for who, v in told.items()} for image, told in votes.items()
     }
     again = [alpha(relabelled), *(pair.kappa for pair in kappas(relabelled))]
     assert again == pytest.approx(numbers[: len(again)])  # names of classes do not matter
-    assert bool(disputed(votes)) == any(share is not None and share < 1 for share in with_others(votes).values())
+    assert bool(disputed(votes)) == any(
+        share is not None and share < 1 for share in agreement_with_others(votes).values()
+    )
 
 
 def test_without_nltk_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -130,5 +130,5 @@ def test_the_commands_add_list_and_remove(tiny: Path, asal: Command) -> None:
     assert "their answers stay" in asal("annotator", "remove", tiny, "Ada").out
     with Record.open(tiny / "labels.db") as record:
         assert Annotators(record).who(token) is None
-    asal("annotator", "remove", tiny, "Ada").refused("'Ada' is none")
+    asal("annotator", "remove", tiny, "Ada").refused("no annotator is called 'Ada'")
     asal("annotator", "add", tiny, "<script>").refused("1 to 64 letters")

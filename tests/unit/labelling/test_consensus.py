@@ -1,4 +1,4 @@
-"""How many opinions an image is to have, and what settles it."""
+"""How many votes an image is to have, and what settles it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import pytest
 
 from asal.errors import UserError
 from asal.labelling.annotators import Annotator
-from asal.labelling.consensus import Opinions, OverlapRules, settled
-from asal.labelling.decisions import Answer, check_own, distinct, taken_back, told
+from asal.labelling.consensus import Votes, OverlapRules, majority
+from asal.labelling.decisions import Answer, check_own, check_answers, withdrawal_events, answer_events
 from asal.session.events import FORMAT, Event
 from asal.session.state import State, fold
 
@@ -25,7 +25,7 @@ BEGUN = fold(
 def after(rules: OverlapRules, *steps: tuple[Annotator, int, int | None], state: State = BEGUN) -> State:
     """Return the state after answers, one after the other."""
     for who, image, label in steps:
-        state = fold(state, told(state, rules, who, Answer(image, label)))
+        state = fold(state, answer_events(state, rules, who, Answer(image, label)))
     return state
 
 
@@ -34,7 +34,7 @@ def kinds(events: list[Event]) -> list[tuple[str, int | None]]:
 
 
 @pytest.mark.parametrize(
-    ("opinions", "label"),
+    ("votes", "label"),
     [
         ({}, "open"),
         ({"Ada": 1}, 1),
@@ -47,12 +47,12 @@ def kinds(events: list[Event]) -> list[tuple[str, int | None]]:
         ({"Ada": None, "Bob": None, "Cat": 2}, None),
     ],
 )
-def test_more_than_half_settle(opinions: Opinions, label: int | str | None) -> None:
-    found = settled(opinions)
+def test_more_than_half_settle(votes: Votes, label: int | str | None) -> None:
+    found = majority(votes)
     assert (found.label if found else "open") == label
 
 
-def test_a_share_of_the_images_has_several_opinions_and_always_the_same_ones() -> None:
+def test_a_share_of_the_images_has_several_votes_and_always_the_same_ones() -> None:
     rules = OverlapRules(overlap=3, share=0.25)
     wanted = [rules.wanted(image) for image in range(20_000)]
     assert set(wanted) == {1, 3}
@@ -65,10 +65,10 @@ def test_a_share_of_the_images_has_several_opinions_and_always_the_same_ones() -
 def test_an_answer_that_two_give_alike_settles() -> None:
     one = after(TWO, (ADA, 5, 3))
     assert 5 in one.waiting and one.votes[5] == {"Ada": 3}
-    assert kinds(told(one, TWO, BOB, Answer(5, 3))) == [("voted", 3), ("answered", 3)]
-    assert kinds(told(one, TWO, BOB, Answer(5, None))) == [("voted", None)]
-    assert kinds(told(one, TWO, ADA, Answer(5, 4))) == [("voted", 4)]
-    assert kinds(told(one, TWO, ADA, Answer(5, 3))) == [], "the same again"
+    assert kinds(answer_events(one, TWO, BOB, Answer(5, 3))) == [("voted", 3), ("answered", 3)]
+    assert kinds(answer_events(one, TWO, BOB, Answer(5, None))) == [("voted", None)]
+    assert kinds(answer_events(one, TWO, ADA, Answer(5, 4))) == [("voted", 4)]
+    assert kinds(answer_events(one, TWO, ADA, Answer(5, 3))) == [], "the same again"
 
 
 def test_cannot_tell_is_an_opinion_like_others() -> None:
@@ -89,9 +89,9 @@ def test_the_adjudicator_settles_a_dispute_for_good() -> None:
     changed = after(TWO, (ADA, 5, 2), state=state)
     assert changed.votes[5] == {"Ada": 2, "Bob": 2, "Judge": 1}
     assert changed.answers == {5: 1}, "two who changed their minds have outvoted the adjudicator"
-    with pytest.raises(UserError, match="settled"):
-        taken_back(state, TWO, ADA, 5)
-    undone = fold(state, taken_back(state, TWO, JUDGE, 5))
+    with pytest.raises(UserError, match="decided by others"):
+        withdrawal_events(state, TWO, ADA, 5)
+    undone = fold(state, withdrawal_events(state, TWO, JUDGE, 5))
     assert 5 in undone.waiting and not undone.final and TWO.disputed(5, undone.votes[5])
 
 
@@ -105,7 +105,7 @@ def test_who_changes_their_mind_changes_what_their_word_had_settled() -> None:
     state = after(TWO, (ADA, 5, 1), (BOB, 5, 2), (CAT, 5, 2))
     changed = after(TWO, (CAT, 5, 1), state=state)
     assert changed.answers == {5: 1}
-    assert after(TWO, (CAT, 5, 3), state=state).answers == {5: 2}, "no majority: what was settled stays"
+    assert after(TWO, (CAT, 5, 3), state=state).answers == {5: 2}, "no majority: what was majority stays"
 
 
 def test_a_late_opinion_outvotes_nobodys_answer() -> None:
@@ -116,57 +116,57 @@ def test_a_late_opinion_outvotes_nobodys_answer() -> None:
         assert state.answers == {5: 1} and state.authors[5] == "Ada"
     state = after(alone, (CAT, 5, 2), (CAT, 5, 3), (CAT, 5, 2), state=state)
     assert state.answers == {5: 1}
-    with pytest.raises(UserError, match="others have settled"):
-        taken_back(state, alone, BOB, 5)
-    assert after(alone, (ADA, 5, 4), state=state).answers == {5: 4}, "late opinions keep nobody from a correction"
-    assert 5 in fold(state, taken_back(state, alone, ADA, 5)).waiting
+    with pytest.raises(UserError, match="decided by others"):
+        withdrawal_events(state, alone, BOB, 5)
+    assert after(alone, (ADA, 5, 4), state=state).answers == {5: 4}, "late votes keep nobody from a correction"
+    assert 5 in fold(state, withdrawal_events(state, alone, ADA, 5)).waiting
 
 
 def test_undo_takes_back_what_two_had_settled_and_leaves_the_other_opinion() -> None:
     state = after(TWO, (ADA, 5, 1), (BOB, 5, 1))
     for who, rest in ((ADA, {"Bob": 1}), (BOB, {"Ada": 1})):
-        undone = fold(state, taken_back(state, TWO, who, 5))
+        undone = fold(state, withdrawal_events(state, TWO, who, 5))
         assert 5 in undone.waiting and undone.votes[5] == rest
         assert after(TWO, (who, 5, 1), state=undone).answers == {5: 1}
     late = after(TWO, (CAT, 5, 1), state=state)
-    with pytest.raises(UserError, match="others have settled"):
-        taken_back(late, TWO, CAT, 5)
+    with pytest.raises(UserError, match="decided by others"):
+        withdrawal_events(late, TWO, CAT, 5)
 
 
 def test_what_is_not_ones_own_is_neither_taken_back_nor_corrected() -> None:
     state = after(OverlapRules(), (ADA, 5, 1))
     for who in (BOB, JUDGE):
         with pytest.raises(UserError):
-            taken_back(state, OverlapRules(), who, 5)
+            withdrawal_events(state, OverlapRules(), who, 5)
     with pytest.raises(UserError, match="somebody else"):
         check_own(state, BOB, 5)
     check_own(state, JUDGE, 5)
     for image in (6, 99):
-        with pytest.raises(UserError, match="has none"):
-            taken_back(state, OverlapRules(), ADA, image)
-        with pytest.raises(UserError, match="has none"):
+        with pytest.raises(UserError, match="no answer of yours"):
+            withdrawal_events(state, OverlapRules(), ADA, image)
+        with pytest.raises(UserError, match="no answer of yours"):
             check_own(state, ADA, image)
 
 
 def test_an_adjudicators_correction_is_the_last_word() -> None:
     state = after(OverlapRules(), (ADA, 5, 1), (JUDGE, 5, 2), (ADA, 5, 3))
     assert state.answers == {5: 2}
-    assert kinds(told(state, OverlapRules(), JUDGE, Answer(5, 2))) == []
+    assert kinds(answer_events(state, OverlapRules(), JUDGE, Answer(5, 2))) == []
 
 
 def test_an_imported_label_is_not_taken_back() -> None:
     state = fold(BEGUN, [Event("imported", 0, 50, 1, "Ada", {"file": "x.csv"})])
     with pytest.raises(UserError, match="imported"):
-        taken_back(state, OverlapRules(), ADA, 50)
+        withdrawal_events(state, OverlapRules(), ADA, 50)
     assert after(OverlapRules(), (ADA, 50, 2), state=state).answers == {50: 2}
 
 
 def test_answers_that_cannot_be_taken_together() -> None:
-    assert distinct([Answer(5, 1), Answer(6, None)], "ab") == [Answer(5, 1), Answer(6, None)]
-    with pytest.raises(UserError, match="comes twice"):
-        distinct([Answer(5, 1), Answer(6, 1), Answer(5, 0)], "ab")
+    assert check_answers([Answer(5, 1), Answer(6, None)], "ab") == [Answer(5, 1), Answer(6, None)]
+    with pytest.raises(UserError, match="occurs twice"):
+        check_answers([Answer(5, 1), Answer(6, 1), Answer(5, 0)], "ab")
     for label in (-1, 2):
         with pytest.raises(UserError, match="0 … 1"):
-            distinct([Answer(5, label)], "ab")
-    with pytest.raises(UserError, match="was not"):
-        told(BEGUN, OverlapRules(), ADA, Answer(99, 1))
+            check_answers([Answer(5, label)], "ab")
+    with pytest.raises(UserError, match="never asked"):
+        answer_events(BEGUN, OverlapRules(), ADA, Answer(99, 1))

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from asal.labelling.consensus import OverlapRules
 from asal.labelling.label_studio.client import Annotation, LabelStudioTask
-from asal.labelling.label_studio.reconcile import TITLES, Frame, Report, reconcile
+from asal.labelling.label_studio.reconcile import TITLES, Target, Report, reconcile
 from asal.session.events import Event, Record
 from asal.session.state import State, fold
 
-FRAME = Frame(7, "pool", ("cat", "dog"), pushed=1)
+FRAME = Target(7, "pool", ("cat", "dog"), pushed=1)
 IMAGES = (4, 9, 2)
 
 
@@ -89,7 +89,7 @@ def test_people_who_agree_are_one_answer_and_people_who_do_not_are_told_of() -> 
     assert dict(place.state.answers) == {4: 1} and list(place.state.waiting) == [9, 2]
     assert place.record.read(2)[0].body["votes"] == 2
     assert report.images("agreed") == [4] and report.images("conflict") == [2, 9]
-    assert [one.what for one in report.findings if one.kind == "conflict"] == [
+    assert [one.what for one in report.discrepancies if one.kind == "conflict"] == [
         "image 2: ada → cat, bob → can't tell", "image 9: ada → dog, bob → cat",
     ]  # fmt: skip
     place.say(9, 14, "bob", "dog")  # they talk
@@ -184,7 +184,7 @@ def test_an_image_answered_elsewhere_and_otherwise_is_told_of() -> None:
     place.record.append([Event("answered", 0, 4, 1, "eva")], after=2)
     place.say(4, 11, "ada", "cat")
     report = place.pull()
-    assert report.findings[0].what == "image 4: ada → cat; the record keeps dog" and not report.written
+    assert report.discrepancies[0].what == "image 4: ada → cat; the record keeps dog" and not report.written
 
 
 def test_what_is_not_ours_is_told_of() -> None:
@@ -204,7 +204,7 @@ def test_what_is_not_ours_is_told_of() -> None:
     assert not report.written
     counts = {kind: report.count(kind) for kind in TITLES if report.count(kind)}
     assert counts == {"no class": 2, "not asked": 2, "twice": 1, "foreign": 4}
-    assert report.rows()[-1] == ("tasks that are not ours", 4, "task 900; task 901; task 902; task 903")
+    assert report.rows()[-1] == ("tasks of other origin", 4, "task 900; task 901; task 902; task 903")
 
 
 def test_two_tasks_of_one_image_are_one_image() -> None:
@@ -250,7 +250,7 @@ def test_frames_of_other_projects_take_nothing_for_their_own() -> None:
     place = Place()
     place.say(4, 11, "ada", "cat")
     place.pull()
-    events, findings = reconcile(place.state, [], Frame(8, "pool", ("cat", "dog"), pushed=0))
+    events, findings = reconcile(place.state, [], Target(8, "pool", ("cat", "dog"), pushed=0))
     assert events == [] and findings == []
 
 

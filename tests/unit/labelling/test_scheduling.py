@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from asal.labelling.scheduling import FIRST, BatchRequest, Throughput, wanted
+from asal.labelling.scheduling import FIRST, BatchRequest, Throughput, due_batch
 from asal.project.spec import ProtocolTable
 from asal.session.events import FORMAT, Event
 from asal.session.state import State, fold
@@ -24,41 +24,41 @@ def state(told: int, *, open_: int, more: Sequence[dict[str, Any]] = ()) -> Stat
 
 
 def test_the_first_batch_is_as_large_as_the_plan_says() -> None:
-    assert wanted(State(), PROTOCOL, Throughput(), left=100) == BatchRequest(4)
-    assert wanted(State(), PROTOCOL, Throughput(), left=2) == BatchRequest(2)
-    assert wanted(State(), PROTOCOL, Throughput(), left=0) is None
+    assert due_batch(State(), PROTOCOL, Throughput(), left=100) == BatchRequest(4)
+    assert due_batch(State(), PROTOCOL, Throughput(), left=2) == BatchRequest(2)
+    assert due_batch(State(), PROTOCOL, Throughput(), left=0) is None
 
 
 @pytest.mark.parametrize("rate", [0.0, 1.0, 50.0])
 def test_in_the_strict_way_every_answer_is_waited_for(rate: float) -> None:
     pace = Throughput(strict=True, rate=rate)
-    assert wanted(state(9, open_=1), PROTOCOL, pace, left=100) is None
-    assert wanted(state(10, open_=0), PROTOCOL, pace, left=100) == BatchRequest(3)
+    assert due_batch(state(9, open_=1), PROTOCOL, pace, left=100) is None
+    assert due_batch(state(10, open_=0), PROTOCOL, pace, left=100) == BatchRequest(3)
 
 
 def test_a_budget_counts_what_is_open_and_is_never_overdrawn() -> None:
-    assert wanted(state(11, open_=0), PROTOCOL, Throughput(), left=100) == BatchRequest(2)
-    assert wanted(state(11, open_=1), PROTOCOL, Throughput(), left=100) == BatchRequest(1, ahead=True)
-    assert wanted(state(11, open_=2), PROTOCOL, Throughput(), left=100) is None
-    assert wanted(state(13, open_=0), PROTOCOL, Throughput(), left=100) is None
+    assert due_batch(state(11, open_=0), PROTOCOL, Throughput(), left=100) == BatchRequest(2)
+    assert due_batch(state(11, open_=1), PROTOCOL, Throughput(), left=100) == BatchRequest(1, ahead=True)
+    assert due_batch(state(11, open_=2), PROTOCOL, Throughput(), left=100) is None
+    assert due_batch(state(13, open_=0), PROTOCOL, Throughput(), left=100) is None
 
 
 def test_the_next_batch_is_begun_as_early_as_it_takes() -> None:
     slow, fast = Throughput(rate=0.2, seconds=FIRST), Throughput(rate=1.0, seconds=FIRST)
     assert slow.meanwhile == 1 and fast.meanwhile == 5
-    assert wanted(state(6, open_=4), PROTOCOL, slow, left=100) is None
-    assert wanted(state(6, open_=4), PROTOCOL, fast, left=100) == BatchRequest(3, ahead=True)
-    assert wanted(state(6, open_=6), PROTOCOL, fast, left=100) is None
+    assert due_batch(state(6, open_=4), PROTOCOL, slow, left=100) is None
+    assert due_batch(state(6, open_=4), PROTOCOL, fast, left=100) == BatchRequest(3, ahead=True)
+    assert due_batch(state(6, open_=6), PROTOCOL, fast, left=100) is None
 
 
 def test_people_who_are_faster_than_training_get_more_by_the_last_classifier_once() -> None:
     fast = Throughput(rate=2.0, seconds=10.0)
     protocol = ProtocolTable(initial=4, batch=3, budget=1000)
-    assert wanted(state(6, open_=4), protocol, fast, left=1000) == BatchRequest(
+    assert due_batch(state(6, open_=4), protocol, fast, left=1000) == BatchRequest(
         12, ahead=True, topped=True
     )  # four batches
     after = state(6, open_=4, more=[{"topped": True}])
-    assert wanted(after, protocol, fast, left=1000) == BatchRequest(3, ahead=True), "now it is trained"
+    assert due_batch(after, protocol, fast, left=1000) == BatchRequest(3, ahead=True), "now it is trained"
 
 
 def test_nothing_is_chosen_ahead_without_a_classifier() -> None:
@@ -67,7 +67,7 @@ def test_nothing_is_chosen_ahead_without_a_classifier() -> None:
         Event("asked", 0, body={"ids": [0, 1], "scores": [0.0, 0.0], "n": 2, "strategy": "random"}),
         Event("answered", 0, 0, 1, "Ada"),
     ])  # fmt: skip
-    assert wanted(one, PROTOCOL, Throughput(rate=9.0), left=100) is None
+    assert due_batch(one, PROTOCOL, Throughput(rate=9.0), left=100) is None
 
 
 def test_made_up_images_that_are_answered_together_cost_one_annotation() -> None:
@@ -75,7 +75,7 @@ def test_made_up_images_that_are_answered_together_cost_one_annotation() -> None
     open_ = fold(State(), [Event("opened", body={"format": FORMAT}), Event("asked", 0, body=body)])
     done = fold(open_, [Event("answered", 0, image, image % 2, "Ada") for image in (10, 11)])
     assert done.spent == 1
-    assert wanted(done, ProtocolTable(initial=1, batch=9, budget=5), Throughput(rate=0.5), left=100) == BatchRequest(
+    assert due_batch(done, ProtocolTable(initial=1, batch=9, budget=5), Throughput(rate=0.5), left=100) == BatchRequest(
         3, True, False
     )
 
@@ -84,15 +84,15 @@ def test_shares_of_made_up_groups_add_up_to_whole_annotations() -> None:
     body = {"ids": list(range(10, 120)), "scores": [0.0] * 110, "n": 10, "strategy": "adba", "group": 11}
     begun = [Event("opened", body={"format": FORMAT}), Event("asked", 0, body={**body, "images": ["x"] * 110})]
     told = [Event("answered", 0, image, image % 2, "Ada") for image in range(10, 21)]
-    due = wanted(fold(State(), [*begun, *told]), PROTOCOL, Throughput(rate=90.0), left=100)
+    due = due_batch(fold(State(), [*begun, *told]), PROTOCOL, Throughput(rate=90.0), left=100)
     assert due is not None and due.n == 3, "10 of 13 are spent or open"
 
 
 def test_whoever_gave_the_first_opinion_does_not_wait_for_the_second() -> None:
     votes = [Event("voted", 0, image, 0, "Ada") for image in (6, 7, 8)]
-    assert wanted(state(6, open_=4), PROTOCOL, Throughput(rate=0.2), left=100) is None
-    assert wanted(fold(state(6, open_=4), votes), PROTOCOL, Throughput(rate=0.2), left=100) == BatchRequest(
+    assert due_batch(state(6, open_=4), PROTOCOL, Throughput(rate=0.2), left=100) is None
+    assert due_batch(fold(state(6, open_=4), votes), PROTOCOL, Throughput(rate=0.2), left=100) == BatchRequest(
         3, ahead=True
     )
     taken = fold(state(6, open_=4), [*votes, Event("withdrawn", 0, 8, None, "Ada")])
-    assert wanted(taken, PROTOCOL, Throughput(rate=0.2), left=100) is None, "two that nobody has looked at"
+    assert due_batch(taken, PROTOCOL, Throughput(rate=0.2), left=100) is None, "two that nobody has looked at"

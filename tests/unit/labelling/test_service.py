@@ -20,7 +20,7 @@ from support.databases import fresh
 
 from asal.errors import BusyError, UserError
 from asal.labelling.annotators import Annotator
-from asal.labelling.consensus import OverlapRules, settled
+from asal.labelling.consensus import OverlapRules, majority
 from asal.labelling.decisions import Answer
 from asal.labelling.leases import STALE
 from asal.labelling.service import AnnotationService, AnswerOutcome
@@ -96,9 +96,9 @@ def test_a_key_of_other_answers_is_refused(opener: Callable[..., AnnotationServi
     before = service.record.read()
     wrong = ([Answer(1, 1), Answer(2, 0)], [Answer(1, 2)], [Answer(1, 2), Answer(2, 0), Answer(3, 0)], [Answer(3, 0)])
     for answers in wrong:
-        with pytest.raises(UserError, match="one set of answers"):
+        with pytest.raises(UserError, match="used for other answers"):
             service.tell(ADA, answers, "key-1")
-    with pytest.raises(UserError, match="one set of answers"):
+    with pytest.raises(UserError, match="used for other answers"):
         service.withdraw(ADA, "t", 1, "key-1")
     assert service.record.read() == before
     assert service.tell(BOB, [Answer(3, 0)], "key-1") == [AnswerOutcome(3, "answered")], "keys are each person's own"
@@ -132,7 +132,7 @@ def test_a_call_that_changed_nothing_changes_nothing_when_it_comes_again_later(
     service.withdraw(ADA, "t", 1, "undo")
     assert opener().tell(ADA, [Answer(1, 2)], "another tab") == said, "its first reply was lost on the way"
     assert 1 in service.refresh().waiting, "what was taken back since stays taken back"
-    with pytest.raises(UserError, match="one set of answers"):
+    with pytest.raises(UserError, match="used for other answers"):
         service.tell(ADA, [Answer(1, 0)], "another tab")
 
 
@@ -156,7 +156,7 @@ def test_undo_puts_the_image_before_the_same_tab(opener: Callable[..., Annotatio
     assert service.withdraw(ADA, "t", 1, "key-2") == task, "the same call again"
     assert images(service.next(BOB, "b", 1)) == [2]
     service.tell(ADA, [Answer(1, 0)], "key-3")
-    with pytest.raises(UserError, match="answered anew"):
+    with pytest.raises(UserError, match="answered again"):
         service.withdraw(ADA, "t", 1, "key-2")
 
 
@@ -187,8 +187,8 @@ def test_a_dispute_comes_first_for_the_adjudicator_alone(opener: Callable[..., A
     for who, label in ((ADA, 0), (BOB, 1)):
         service.tell(who, [Answer(4, label)], "key-1")
     (first, second) = service.next(JUDGE, "j", 2).tasks
-    assert (first.image, first.disputed, first.opinions) == (4, True, (("Ada", 0), ("Bob", 1)))
-    assert (second.image, second.disputed, second.opinions) == (1, False, ())
+    assert (first.image, first.disputed, first.votes) == (4, True, (("Ada", 0), ("Bob", 1)))
+    assert (second.image, second.disputed, second.votes) == (1, False, ())
     assert service.disputed(ADA) == ([], 1)
     assert [task.image for task in service.disputed(JUDGE)[0]] == [4]
     assert 4 not in images(service.next(CAT, "c", 6)), "it is before the judge"
@@ -304,12 +304,12 @@ class Model(RuleBasedStateMachine):
                 for (name, held), (_, _, until) in self.held.items()
                 if held == image and name != who.name and until > now and (name not in votes or disputed)
             ]
-            assert len(others) < self.rules.room(image, votes), f"image {image} is before {others}"
+            assert len(others) < self.rules.places(image, votes), f"image {image} is before {others}"
             where, renewed, until = self.held.get((who.name, image), (tab, 0.0, 0.0))
             assert where == tab or renewed <= now - STALE or until <= now, "it is in another tab of theirs"
             self.held[who.name, image] = (tab, now, now + LEASE)
         for task in given.tasks:
-            assert not task.opinions or (who.adjudicates and task.disputed)
+            assert not task.votes or (who.adjudicates and task.disputed)
 
     @rule(at=st.integers(0, 1), who=WHO, answers=st.dictionaries(IMAGE, LABEL, min_size=1, max_size=3))
     def somebody_answers(self, at: int, who: Annotator, answers: dict[int, int | None]) -> None:
@@ -349,7 +349,7 @@ class Model(RuleBasedStateMachine):
 
     @staticmethod
     def settled_it(before: State, who: Annotator, image: int) -> bool:
-        """Say whether a closed image was settled by opinions of which theirs is one."""
+        """Say whether a closed image got its label from a majority that includes theirs."""
         votes = before.votes.get(image, {})
         return who.name in votes and before.authors.get(image) in votes and image not in before.final
 
@@ -403,7 +403,7 @@ class Model(RuleBasedStateMachine):
         assert [*state.waiting] == sorted(state.waiting, key=lambda image: state.waiting[image])
         # What people agree on by now is the label, and it stays where they do not. A late opinion changes none.
         for image in state.answers.keys() - self.late:
-            agreed = settled(state.votes.get(image, {}))
+            agreed = majority(state.votes.get(image, {}))
             if state.authors[image] in state.votes.get(image, {}) and image not in state.final and agreed is not None:
                 assert agreed.label == state.answers[image]
         groups = [set(state.answers), set(state.skips), set(state.waiting)]

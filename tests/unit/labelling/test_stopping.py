@@ -49,22 +49,22 @@ def test_entropy_is_a_share_of_the_largest_whatever_the_classes() -> None:
 @given(st.lists(st.integers(0, 999), max_size=50))
 def test_a_look_comes_back_from_json(predicted: list[int]) -> None:
     seen = Look(7, np.array(predicted, np.int64), 0.25, 0.75)
-    back = Look.of(json.loads(json.dumps(seen.told())))
+    back = Look.from_json(json.loads(json.dumps(seen.to_json())))
     assert back.predicted.dtype == np.int64
     assert (back.labels, back.predicted.tolist(), back.entropy, back.confidence) == (7, predicted, 0.25, 0.75)
 
 
 def test_a_look_is_short() -> None:
     rng = np.random.default_rng(0)
-    text = json.dumps(Look(7, rng.integers(10, size=1000), 0.25, 0.75).told())
+    text = json.dumps(Look(7, rng.integers(10, size=1000), 0.25, 0.75).to_json())
     assert len(text) < 1000
 
 
 def test_a_damaged_look_is_told() -> None:
-    facts = Look(7, HALF, 0.25, 0.75).told()
+    facts = Look(7, HALF, 0.25, 0.75).to_json()
     for wrong in ({}, {**facts, "predicted": "1:###"}, {**facts, "predicted": "1:AAAA"}, {**facts, "entropy": None}):
         with pytest.raises(DamageError):
-            Look.of(wrong)
+            Look.from_json(wrong)
 
 
 def test_the_stop_set_is_drawn_once() -> None:
@@ -135,7 +135,7 @@ def test_one_criterion_alone_stops_nobody() -> None:
     assert advice(one).startswith("Go on") and "predictions have settled" in advice(one)
     two = verdicts(looks([HALF] * 6))
     assert [verdict.met for verdict in two] == [True, False, True]
-    assert "may be able to stop" in advice(two) and "not how right" in advice(two)
+    assert "may be able to stop" in advice(two) and "not how accurate" in advice(two)
 
 
 def test_what_was_met_before_does_not_count() -> None:

@@ -136,7 +136,7 @@ def test_a_client_that_leaves_half_way_is_no_fault() -> None:
 def test_a_refusal_can_be_raised_anywhere() -> None:
     refusal = Refusal(403, "got", rule="rule", hint="hint")
     refusal.__traceback__ = None  # as frameworks do
-    assert refusal.args == (403, "rule", "got", "hint")
+    assert refusal.args == (403, "got", "rule", "hint")
 
 
 def test_whom_requests_may_be_addressed_to() -> None:

@@ -1,1 +1,1 @@
-"""Labels out of a project and into it, in the forms that other tools read; what disagrees is told, never settled."""
+"""Labels out of a project and into it, in the forms of other tools; conflicts are reported, never resolved."""

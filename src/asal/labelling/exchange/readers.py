@@ -77,7 +77,7 @@ def form_of(path: Path) -> tuple[str, Path]:
     """Return the form of a file or folder, and where to read it: an export's folder holds the file itself.
 
     Raises:
-        UserError: there is nothing, or its form cannot be told from its name.
+        UserError: there is nothing, or its name does not show its form.
     """
     if path.is_dir():
         if (path / "dataset_info.json").is_file() or (path / "dataset_dict.json").is_file():

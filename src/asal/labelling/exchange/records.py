@@ -21,7 +21,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Asking:
-    """How an image came to be asked."""
+    """How an image was asked."""
 
     round: int | None = None
     strategy: str | None = None

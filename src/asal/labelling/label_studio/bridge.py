@@ -1,8 +1,8 @@
 """Label Studio as the place where people label: batches go there, and the answers come back into the record.
 
 `push` puts the open images into a project of Label Studio, `pull` reads the answers and reconciles them with the
-record, and `sync` does both. Each may be killed at any moment and called again: what Label Studio holds is read from it, by the
-ids in the tasks, and what the record holds is read from the record.
+record, and `sync` does both. Each may be killed at any moment and called again: what Label Studio holds is read from
+it, by the ids in the tasks, and what the record holds is read from the record.
 """
 
 from __future__ import annotations
@@ -225,7 +225,7 @@ class Bridge:
         """Sync until nothing is left to do, every so many seconds, or sooner when a webhook arrives.
 
         Args:
-            trouble: is called with a message if Label Studio cannot be reached or the record is busy, before each retry.
+            trouble: is called with a message if Label Studio cannot be reached or the record is busy.
         """
         while True:
             hint.clear()  # before the sync: a webhook that arrives meanwhile starts the next one

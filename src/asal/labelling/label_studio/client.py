@@ -275,7 +275,7 @@ class LabelStudio:
         repeatable = repeatable or method == "GET"
 
         def send() -> httpx.Response:
-            answer = self._send(method, path, what)
+            answer: httpx.Response = self._send(method, path, what)
             if answer.status_code in ((*BUSY, *BROKEN) if repeatable else BUSY):
                 raise _Unfinished(answer)
             return answer
@@ -303,7 +303,7 @@ class LabelStudio:
         personal = self._token.count(".") == 2  # a JSON web token
         if personal and not self._fetched:
             self._fetched = self._exchanged()
-        answer = self._http.request(method, self.url + path, headers=self._name(personal), **what)
+        answer: httpx.Response = self._http.request(method, self.url + path, headers=self._name(personal), **what)
         if personal and answer.status_code == 401:  # it lives for minutes
             self._fetched = self._exchanged()
             answer = self._http.request(method, self.url + path, headers=self._name(personal), **what)

@@ -107,14 +107,14 @@ def reconcile(state: State, tasks: Iterable[LabelStudioTask], target: Target) ->
     held = _Held(state, target)
     for task in tasks:
         held.look(task)
-    events, findings = [], held.findings
+    events, discrepancies = [], held.discrepancies
     for image, votes in sorted(held.votes.items()):
         event, found = held.judged(image, votes)
         events += [(max(votes), event)] if event else []
-        findings += found
-    findings += held.gone()
+        discrepancies += found
+    discrepancies += held.gone()
     events.sort(key=lambda pair: pair[0][:2])
-    return [event for _, event in events], sorted(findings, key=lambda one: list(TITLES).index(one.kind))
+    return [event for _, event in events], sorted(discrepancies, key=lambda one: list(TITLES).index(one.kind))
 
 
 class _Held:

@@ -1,11 +1,11 @@
-// The one way to the server. A refusal says what to do; a server that is away is asked again later.
+// All requests to the server. A refusal has a hint; a server that cannot be reached is tried again later.
 
 const PATIENCE = 20_000; // ms
 
-/** The server's no: what happened, the rule, and a hint. */
+/** The server refused: what happened, the rule, and a hint. */
 export class Refusal extends Error {
   constructor(status, { got, rule, hint }) {
-    super(rule);
+    super(got);
     Object.assign(this, { status, got, rule, hint });
   }
 }
@@ -13,24 +13,24 @@ export class Refusal extends Error {
 /** No answer, or one that says "later". */
 export class Away extends Error {}
 
-const NOBODY = { got: "The server refused, without a reason", rule: "", hint: "look at the server's output" };
+const NOBODY = { got: "The server refused the request without a reason", rule: "", hint: "look at the server's output" };
 
 const listeners = new Set();
 let away = false;
-let trouble = null;
+let lastError = null;
 
 /** Call back whenever the server goes away or comes back. */
 export function onAway(listener) {
   listeners.add(listener);
 }
 
-/** Return what a server says that is there and cannot go on, or null. */
-export function troubled() {
-  return trouble;
+/** Return the error of a server that is there but cannot go on, or null. */
+export function serverError() {
+  return lastError;
 }
 
 function note(now, error = null) {
-  trouble = error;
+  lastError = error;
   if (now === away) return;
   away = now;
   for (const listener of listeners) listener(away);
@@ -52,7 +52,7 @@ export async function call(path, body) {
 
 async function reached(path, body) {
   const patience = new AbortController();
-  const bell = setTimeout(() => patience.abort(), PATIENCE);
+  const timer = setTimeout(() => patience.abort(), PATIENCE);
   const options = { credentials: "same-origin", signal: patience.signal, headers: { Accept: "application/json" } };
   if (body !== undefined) {
     options.method = "POST";
@@ -66,6 +66,6 @@ async function reached(path, body) {
     note(true);
     throw new Away(String(error));
   } finally {
-    clearTimeout(bell);
+    clearTimeout(timer);
   }
 }

@@ -29,16 +29,16 @@ export function write(node, text) {
 
 const speaker = () => $("said");
 
-/** Tell a screen reader. The same words twice are still two messages. */
-export function say(text) {
+/** Announce a text to screen readers. The same text twice is two announcements. */
+export function announce(text) {
   const node = speaker();
   node.textContent = node.textContent === text ? `${text}\u00a0` : text;
 }
 
 let fading = 0;
 
-/** Show a passing message at the foot of the page, and say it. */
-export function tell(text) {
+/** Show a message for some seconds at the foot of the page. */
+export function toast(text) {
   const node = $("toast");
   node.textContent = text;
   node.hidden = false;
@@ -47,7 +47,7 @@ export function tell(text) {
 }
 
 /** Run once the browser has painted what stands in the document now. */
-export function painted(then) {
+export function afterPaint(then) {
   requestAnimationFrame(() => {
     const { port1, port2 } = new MessageChannel();
     port1.onmessage = () => { port1.close(); then(performance.now()); };

@@ -1,12 +1,12 @@
 // Why there is no image, and what happens next. The page goes on by itself as soon as there is one.
 
-import { troubled } from "./api.js";
+import { serverError } from "./api.js";
 import { $, duration, el, plural } from "./dom.js";
 
 const WORKING = new Set(["training", "generating and matching", "evaluating", "starting"]);
 export const STAGES = {
   training: "Training on the labels so far",
-  "generating and matching": "Making images up and finding the nearest real ones",
+  "generating and matching": "Generating images and finding the nearest real ones",
   evaluating: "Measuring the accuracy",
   waiting: "Waiting for labels",
   finished: "Finished",
@@ -14,19 +14,19 @@ export const STAGES = {
   failed: "Stopped by an error",
 };
 
-/** Write into an empty stage. */
-export function whyNothing(app, loading, node = $("empty")) {
+/** Show why there is no image. */
+export function showReason(app, loading, node = $("empty")) {
   const { title, text, error, busy } = reason(app, loading);
-  const lines = [el("h2", {}, title), ...text.map((line) => el("p", {}, line)), error && complaint(error)];
+  const lines = [el("h2", {}, title), ...text.map((line) => el("p", {}, line)), error && errorDetails(error)];
   if (node.dataset.said === JSON.stringify([title, text])) return;
   node.dataset.said = JSON.stringify([title, text]);
   node.classList.toggle("busy", Boolean(busy));
   node.replaceChildren(...lines.filter(Boolean));
 }
 
-export function complaint({ got, rule, hint }) {
+export function errorDetails({ got, rule, hint }) {
   const rows = [["error", got], ["rule", rule], ["hint", hint]].filter(([, text]) => text);
-  return el("dl", { class: "complaint" }, ...rows.flatMap(([name, text]) => [el("dt", {}, name), el("dd", {}, text)]));
+  return el("dl", { class: "error-details" }, ...rows.flatMap(([name, text]) => [el("dt", {}, name), el("dd", {}, text)]));
 }
 
 function reason({ feed, outbox, away }, loading) {
@@ -35,18 +35,18 @@ function reason({ feed, outbox, away }, loading) {
   if (loading) return { title: "The image is on its way", text: [], busy: true };
   if (!feed.asked) return { title: "Asking for images", text: [], busy: true };
   if (doing.stage === "failed") {
-    return { title: "No new images: asal stopped at an error", text: ["All answers are kept."], error: doing.error };
+    return { title: "No new images: asal stopped because of an error", text: ["All answers are kept."], error: doing.error };
   }
   if (doing.stage === "finished") return finished(doing);
   if (WORKING.has(doing.stage)) return working(doing);
   if (waiting.others > 0) return others(waiting);
-  return { title: "Nothing to label just now", text: ["The page goes on by itself when there is."], busy: true };
+  return { title: "Nothing to label at present", text: ["The page goes on by itself as soon as there is."], busy: true };
 }
 
-function gone(letters) {
-  const safe = letters ? [`${plural(letters, "answer waits", "answers wait")} here and will be saved when it is back.`] : [];
-  const error = troubled();
-  if (error) return { title: "The server cannot go on just now", text: [...safe, "The page tries again by itself."], error };
+function gone(messages) {
+  const safe = messages ? [`${plural(messages, "answer waits", "answers wait")} here and will be saved when it is back.`] : [];
+  const error = serverError();
+  if (error) return { title: "The server cannot go on at present", text: [...safe, "The page tries again by itself."], error };
   return { title: "The server is away", text: [...safe, "The page tries again by itself. Was “asal label” stopped?"],
     busy: true };
 }
@@ -57,18 +57,18 @@ function finished({ note }) {
 }
 
 function working(doing) {
-  return { title: STAGES[doing.stage], busy: true, text: [honest(doing),
-    "The next images come by themselves; there is nothing to press."] };
+  return { title: STAGES[doing.stage], busy: true, text: [progressText(doing),
+    "The next images appear by themselves."] };
 }
 
 function others({ others: n }) {
   return { title: "Other people have the rest", busy: true, text: [
-    `${plural(n, "image waits", "images wait")} for somebody else's answer or opinion.`,
-    "What they leave comes to you when their time for it is over."] };
+    `${plural(n, "image waits", "images wait")} for another person's answer.`,
+    "An image that they do not answer comes to you when its reservation ends."] };
 }
 
-/** Say how far it is and how long it may take, but only once that can be known. */
-export function honest({ done, total, since }) {
+/** Return the progress and the time left, once that can be estimated. */
+export function progressText({ done, total, since }) {
   const spent = since >= 1 ? `${duration(since)} so far` : "just begun";
   if (!total || done / total < 0.1 || done >= total) return `${spent}.`;
   return `${Math.round((100 * done) / total)} %, about ${duration((since / done) * (total - done))} to go.`;

@@ -11,7 +11,7 @@ export function tokenFromAddress() {
   return token;
 }
 
-/** Hand a token in; return null, or the reason why it did not do. */
+/** Sign in with a token; return null, or the reason why it failed. */
 export async function enter(token) {
   try {
     await call("/api/enter", { token });
@@ -21,7 +21,7 @@ export async function enter(token) {
   }
 }
 
-/** Show the sign-in page; the page starts anew with the one who signs in. */
+/** Show the sign-in page; the page loads again for the person who signs in. */
 export function signIn(reason) {
   document.body.dataset.state = "enter";
   write($("enter-error"), reason ?? "");

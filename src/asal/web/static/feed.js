@@ -2,16 +2,16 @@
 
 import { Refusal, call } from "./api.js";
 
-const QUICK = 250; // ms between two questions while nothing is there
+const QUICK = 250; // ms between two requests while there is nothing
 const SLOW = 1_500;
 const MOST = 200; // images that a tab can hold
-const RENEW = 8_000; // so often the server is told that the person is still here
-const LEFT = 180_000; // ms without a sign of the person, after which others shall have the images
+const RENEW = 8_000; // ms between two renewals of the reservations
+const IDLE = 180_000; // ms without input, after which others may have the images
 
 export class Feed {
-  /** `outbox` knows what the server has not heard yet; `told` = { changed(), stranger() }. */
-  constructor(tab, outbox, told) {
-    Object.assign(this, { tab, outbox, told });
+  /** `outbox` knows what the server has not received yet; `callbacks` = { changed(), signedOut() }. */
+  constructor(tab, outbox, callbacks) {
+    Object.assign(this, { tab, outbox, callbacks });
     this.items = [];
     this.want = 6;
     this.doing = { stage: "starting", done: 0, total: 0, note: "", since: 0, error: null };
@@ -20,21 +20,21 @@ export class Feed {
     this.asking = null;
     this.short = false; // whether the server has no more than we hold
     this.pause = QUICK;
-    this.bell = 0;
+    this.timer = 0;
     this.seen = performance.now(); // the person
-    for (const kind of ["keydown", "pointermove", "pointerdown"]) addEventListener(kind, () => this.awake(), true);
-    document.addEventListener("visibilitychange", () => document.hidden || this.awake());
+    for (const kind of ["keydown", "pointermove", "pointerdown"]) addEventListener(kind, () => this.wake(), true);
+    document.addEventListener("visibilitychange", () => document.hidden || this.wake());
   }
 
-  /** Somebody is here, again: what went to others meanwhile leaves the page. */
-  awake() {
+  /** The person is back: images that others were given meanwhile leave the page. */
+  wake() {
     const away = this.idle;
     this.seen = performance.now();
     if (away) this.fill();
   }
 
   get idle() {
-    return performance.now() - this.seen > LEFT;
+    return performance.now() - this.seen > IDLE;
   }
 
   get head() {
@@ -71,8 +71,8 @@ export class Feed {
 
   /** Ask again in `ms`. */
   soon(ms) {
-    clearTimeout(this.bell);
-    this.bell = setTimeout(() => this.fill(), ms);
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.fill(), ms);
   }
 
   fill() {
@@ -82,7 +82,7 @@ export class Feed {
 
   async ask() {
     if (document.hidden || (this.idle && this.items.length)) { // then nothing is held that others could label
-      this.seen = -LEFT;
+      this.seen = -IDLE;
       return;
     }
     const have = [...new Set([...this.items.map(({ task }) => task.image), ...this.outbox.images()])].slice(-MOST);
@@ -95,10 +95,10 @@ export class Feed {
       this.soon(this.items.length >= this.want ? RENEW : this.pause);
       this.pause = reply.tasks.length ? QUICK : Math.min(1.3 * this.pause, SLOW);
     } catch (error) {
-      if (error instanceof Refusal && error.status === 401) this.told.stranger();
+      if (error instanceof Refusal && error.status === 401) this.callbacks.signedOut();
       else this.soon(this.pause = Math.min(1.5 * this.pause, 5_000));
     }
-    this.told.changed();
+    this.callbacks.changed();
   }
 
   accept(reply, asked) {
@@ -135,6 +135,6 @@ async function load(item) {
   item.then?.(item);
 }
 
-function described({ image, made }) {
-  return made ? `Made-up image ${image}` : `Image ${image}`;
+function described({ image, synthetic }) {
+  return synthetic ? `Synthetic image ${image}` : `Image ${image}`;
 }

@@ -1,10 +1,10 @@
-// For questions with two answers: a page of images that are all taken for one class. The odd ones are marked, and Enter
-// confirms the page in one request.
+// For questions with two answers: a page of images that are assumed to be of one class. Exceptions are marked, and
+// Enter confirms the page in one request.
 
-import { $, el, painted, plural, say, tell } from "./dom.js";
+import { $, el, afterPaint, plural, announce, toast } from "./dom.js";
 import { loaded } from "./feed.js";
 import { entryOf } from "./past.js";
-import { whyNothing } from "./empty.js";
+import { showReason } from "./empty.js";
 
 const LEAST = 80; // CSS pixels of a tile: a finger hits it
 const LARGEST = 176;
@@ -21,13 +21,13 @@ export class Grid {
     this.size = app.project.grid;
     this.focused = null; // the item that "why" explains
     this.before = null; // the page confirmed last: { entries }
-    this.mending = false; // whether that page is shown again
+    this.correcting = false; // whether that page is shown again
     const pick = el("select", { id: "taken" }, ...app.project.classes.map(({ number, name }) => el("option", { value: number }, name)));
     pick.addEventListener("change", () => this.take(Number(pick.value)));
     $("taken-for").replaceChildren(el("label", { for: "taken" }, "All of these are"), pick, el("span", { id: "odd-rule" }));
     this.repaint();
     $("confirm").addEventListener("click", (event) => this.confirm(event.timeStamp));
-    $("again").addEventListener("click", () => this.mend());
+    $("again").addEventListener("click", () => this.correctLast());
     $("tiles").addEventListener("keydown", (event) => this.move(event));
     new ResizeObserver(() => this.refit()).observe($("tiles").parentElement);
   }
@@ -49,7 +49,7 @@ export class Grid {
     $("tiles").style.setProperty("--columns", this.columns);
     $("tiles").style.setProperty("--tile", `${tile}px`);
     this.app.feed.want = 2 * this.size;
-    if (this.items.length > this.size && !this.mending) this.trim();
+    if (this.items.length > this.size && !this.correcting) this.trim();
   }
 
   /** The room has shrunk: what is no longer on the screen cannot be confirmed. */
@@ -64,14 +64,14 @@ export class Grid {
   /** Show a page if there is none, or if some of its images went elsewhere. */
   show(pressed) {
     this.refit();
-    if (!this.mending && this.items.some(({ task }) => !this.app.feed.has(task.image))) this.clear();
-    if (!this.mending && this.items.length === 0) this.deal(pressed);
+    if (!this.correcting && this.items.some(({ task }) => !this.app.feed.has(task.image))) this.clear();
+    if (!this.correcting && this.items.length === 0) this.deal(pressed);
     const none = this.items.length === 0;
     $("grid-empty").hidden = !none;
     $("confirm").disabled = none;
-    $("again").disabled = !this.before || this.mending;
-    $("confirm").firstChild.data = this.mending ? "Correct this page " : "Confirm the page ";
-    if (none) whyNothing(this.app, this.app.feed.head, $("grid-empty"));
+    $("again").disabled = !this.before || this.correcting;
+    $("confirm").firstChild.data = this.correcting ? "Correct this page " : "Confirm the page ";
+    if (none) showReason(this.app, this.app.feed.head, $("grid-empty"));
   }
 
   /** Lay out the next images. All must be loaded: nobody confirms what was not shown. */
@@ -91,13 +91,13 @@ export class Grid {
   draw(pressed) {
     $("tiles").replaceChildren(...this.items.map((item, i) => this.tile(item, i)));
     const { items } = this;
-    painted((now) => {
+    afterPaint((now) => {
       if (this.items !== items || !items.length) return;
       this.app.clock.start(items[0], now);
       if (pressed !== undefined) performance.measure("asal: key to page", { start: pressed, end: now });
     });
     if (items.length && $("tiles").contains(document.activeElement) === false) $("tiles").firstChild.focus({ preventScroll: true });
-    say(`${plural(items.length, "image", "images")}, all taken for ${this.app.name(this.taken)}.`);
+    announce(`${plural(items.length, "image", "images")}, all taken for ${this.app.name(this.taken)}.`);
   }
 
   tile(item, i) {
@@ -140,7 +140,7 @@ export class Grid {
     if (this.marks.get(image) === label && this.marks.has(image)) this.marks.delete(image);
     else this.marks.set(image, label);
     this.repaint();
-    say(`Image ${image}: ${this.app.name(this.label(image))}.`);
+    announce(`Image ${image}: ${this.app.name(this.label(image))}.`);
   }
 
   /** Take the whole page for another class; marks stay where they still differ. */
@@ -149,7 +149,7 @@ export class Grid {
     $("taken").value = String(number);
     for (const [image, label] of this.marks) if (label === number) this.marks.delete(image);
     this.repaint();
-    say(`All are taken for ${this.app.name(number)}.`);
+    announce(`All are taken for ${this.app.name(number)}.`);
   }
 
   /** Handle keys that belong to the page; return whether this was one. */
@@ -190,10 +190,10 @@ export class Grid {
     if (!items.length) return;
     const each = Math.round((1000 * app.clock.read(items[0])) / items.length) / 1000;
     const entries = items.map(({ task }) => entryOf(task, this.label(task.image)));
-    if (this.mending) this.correct(entries, each);
+    if (this.correcting) this.correct(entries, each);
     else this.send(entries, each);
     this.before = { entries };
-    this.mending = false;
+    this.correcting = false;
     this.clear();
     this.show(pressed);
     if (!this.items.length) $("grid-empty").focus();
@@ -212,34 +212,34 @@ export class Grid {
     for (const { image } of entries) app.feed.drop(image);
     app.feed.soon(0);
     for (const entry of entries) app.past.put(entry);
-    app.past.deeds = [];
+    app.past.actions = [];
     app.outbox.add("/api/answers", { tab: app.tab, answers }, entries);
     for (const { label } of entries) app.pressed(label, 1);
-    tell(`${plural(entries.length, "image", "images")} confirmed.`);
+    toast(`${plural(entries.length, "image", "images")} confirmed.`);
   }
 
   correct(entries, seconds) {
     const { app } = this;
     const changed = entries.filter(({ image, label }) => app.past.find(image)?.label !== label);
-    if (!changed.length) return tell("Nothing was changed.");
+    if (!changed.length) return toast("Nothing was changed.");
     const answers = changed.map(({ image, label }) => ({ image, label, seconds, guess: false }));
     for (const entry of changed) app.past.put(entry);
     app.outbox.add("/api/corrections", { tab: app.tab, answers }, changed);
-    return tell(`${plural(changed.length, "image", "images")} corrected.`);
+    return toast(`${plural(changed.length, "image", "images")} corrected.`);
   }
 
   /** Show the page confirmed last again, with its marks, to be corrected. */
-  async mend() {
-    if (!this.before || this.mending) return say("There is no page to go back to.");
+  async correctLast() {
+    if (!this.before || this.correcting) return announce("There is no page to go back to.");
     const items = this.before.entries.map((entry) => loaded(entry));
     await Promise.all(items.map((item) => item.img.decode().catch(() => null)));
-    this.mending = true;
+    this.correcting = true;
     this.items = items;
     const labels = this.before.entries.map(({ image, label }) => [image, label]);
     this.marks = new Map(labels.filter(([, label]) => label !== this.taken));
     this.draw();
     this.repaint();
     this.show();
-    return tell("The last page again: change what is wrong and press Enter.");
+    return toast("This is the last page: change what is wrong and press Enter.");
   }
 }

@@ -1,8 +1,8 @@
-// Puts the page together. What a key press needs is done before the next paint; all else comes after it.
+// Assembles the page. What a key press needs is done before the next paint, everything else after it.
 
 import { Refusal, call, onAway } from "./api.js";
 import { Clock } from "./clock.js";
-import { $, painted, plural, tell, write } from "./dom.js";
+import { $, afterPaint, plural, toast, write } from "./dom.js";
 import { enter, leave, signIn, tokenFromAddress } from "./enter.js";
 import { Feed } from "./feed.js";
 import { Grid } from "./grid.js";
@@ -24,10 +24,10 @@ class App {
     this.names = new Map(project.classes.map(({ number, name }) => [number, name]));
     const scope = `${project.id ?? project.name}|${project.me.name}`;
     this.outbox = new Outbox(scope, tab, {
-      saved: (letter, reply) => this.saved(letter, reply), refused: (letter, error) => this.refused(letter, error),
-      stranger: () => this.stranger(), changed: () => this.unsaved(),
+      saved: (message, reply) => this.saved(message, reply), refused: (message, error) => this.refused(message, error),
+      signedOut: () => this.signedOut(), changed: () => this.unsaved(),
     });
-    this.feed = new Feed(tab, this.outbox, { changed: () => this.refresh(), stranger: () => this.stranger() });
+    this.feed = new Feed(tab, this.outbox, { changed: () => this.refresh(), signedOut: () => this.signedOut() });
     this.clock = new Clock();
     this.past = new Past();
     this.single = new Single(this);
@@ -42,7 +42,7 @@ class App {
     listen(this);
     keysTable(this);
     await this.outbox.open();
-    await this.past.load(this.outbox.letters).catch(() => null); // without it the strip begins empty
+    await this.past.load(this.outbox.messages).catch(() => null); // without it the strip begins empty
     this.strip.draw();
     this.side.refresh();
     this.view(this.grid && recall("asal.view", "single") === "grid" ? "grid" : "single");
@@ -82,7 +82,7 @@ class App {
   }
 
   undo() {
-    if (this.viewing === "grid") this.grid.mend();
+    if (this.viewing === "grid") this.grid.correctLast();
     else this.single.undo();
   }
 
@@ -93,7 +93,7 @@ class App {
 
   /** After a press: bring the rest of the page up to date once the next image is on the screen. */
   pressed(label, by) {
-    painted(() => {
+    afterPaint(() => {
       this.side.pressed(label, by);
       this.changed();
     });
@@ -104,11 +104,11 @@ class App {
     this.single.open(this.single.shown !== null);
   }
 
-  saved(letter, reply) {
+  saved(message, reply) {
     if (reply.progress) this.side.progress(reply.progress);
     if (reply.task) this.returned(reply.task);
     const late = this.project.overlap > 1 ? 0 : (reply.accepted ?? []).filter(({ outcome }) => outcome === "voted").length;
-    if (late) tell(`${plural(late, "image was", "images were")} answered by somebody else first; yours is kept as an opinion.`);
+    if (late) toast(`${plural(late, "image was", "images were")} answered by somebody else first; yours is kept as a vote.`);
     this.side.soon();
     if (this.feed.items.length < this.feed.want) this.feed.soon(0);
   }
@@ -121,7 +121,7 @@ class App {
     if (item === this.single.shown) this.shown(item);
   }
 
-  /** An answer that the server does not take is shown with the remedy; the image leaves the page. */
+  /** An answer that the server refuses is shown with its reason and a hint; the image leaves the page. */
   refused({ path, body }, error) {
     const images = (body.answers ?? [body]).map(({ image }) => image);
     for (const image of images) {
@@ -139,8 +139,8 @@ class App {
 
   /** Say whether all is saved. */
   unsaved() {
-    const { waiting, safe, letters } = this.outbox;
-    const stuck = this.away || letters[0]?.tried;
+    const { waiting, safe, messages } = this.outbox;
+    const stuck = this.away || messages[0]?.tried;
     const node = $("saved");
     node.dataset.state = stuck && waiting ? "waiting" : this.away ? "away" : "saved";
     const many = plural(waiting, "answer waits", "answers wait");
@@ -159,7 +159,7 @@ class App {
     this.refresh();
   }
 
-  stranger() {
+  signedOut() {
     signIn("You are signed out. What you answered is kept here and goes on when you are back.");
   }
 }

@@ -9,25 +9,25 @@ const LONGEST_PAUSE = 8_000;
 
 export class Outbox {
   /** `scope` names project and person: what one person pressed is never sent in another's name, or to another project. */
-  constructor(scope, tab, told) {
+  constructor(scope, tab, callbacks) {
     this.prefix = `asal.outbox|${scope}|`;
     this.tab = tab;
-    this.told = told; // { saved(letter, reply), refused(letter, error), stranger(), changed() }
-    this.letters = [];
+    this.callbacks = callbacks; // { saved(message, reply), refused(message, error), signedOut(), changed() }
+    this.messages = [];
     this.sending = null;
     this.pause = FIRST_PAUSE;
-    this.bell = 0;
+    this.timer = 0;
     this.safe = true; // whether the browser keeps what waits
     this.stopped = false;
   }
 
   /** Take up what this tab left behind at a reload, and what closed tabs left behind for good. */
   async open() {
-    this.letters = recall(this.prefix + this.tab, []);
+    this.messages = recall(this.prefix + this.tab, []);
     for (const key of keysFrom(this.prefix)) {
       const tab = key.slice(this.prefix.length);
       if (tab === this.tab || !(await closed(tab))) continue;
-      this.letters.unshift(...recall(key, []));
+      this.messages.unshift(...recall(key, []));
       this.save();
       forget(key); // after ours is saved: a crash between the two sends twice, and twice is once
     }
@@ -36,20 +36,20 @@ export class Outbox {
     this.run();
   }
 
-  /** Put a letter in. `tasks` says what its images were, for the history of a page that is loaded again. */
+  /** Put a message in. `tasks` says what its images were, for the history of a page that is loaded again. */
   add(path, body, tasks) {
-    this.letters.push({ path, body: { key: uuid(), ...body }, tasks });
+    this.messages.push({ path, body: { key: uuid(), ...body }, tasks });
     this.save();
-    if (!this.bell) this.run();
+    if (!this.timer) this.run();
   }
 
-  /** Take an answer back that was never sent; return whether that went. */
+  /** Remove an answer that was never sent; return whether that was possible. */
   cancel(image) {
-    const at = this.letters.findLastIndex(({ body }) => concerns(body, image));
-    const letter = this.letters[at];
-    if (!letter || letter === this.sending || letter.tried || letter.path !== "/api/answers") return false;
-    if (letter.body.answers.length > 1) return false;
-    this.letters.splice(at, 1);
+    const at = this.messages.findLastIndex(({ body }) => concerns(body, image));
+    const message = this.messages[at];
+    if (!message || message === this.sending || message.tried || message.path !== "/api/answers") return false;
+    if (message.body.answers.length > 1) return false;
+    this.messages.splice(at, 1);
     this.save();
     return true;
   }
@@ -60,22 +60,22 @@ export class Outbox {
   }
 
   answers() {
-    return this.letters.flatMap(({ path, body }) => (path === "/api/answers" ? body.answers : []));
+    return this.messages.flatMap(({ path, body }) => (path === "/api/answers" ? body.answers : []));
   }
 
-  /** Return whether taking this image's answer back is still on its way. */
+  /** Return whether the withdrawal of this image's answer is still to be sent. */
   withdraws(image) {
-    return this.letters.some(({ path, body }) => path === "/api/withdrawals" && body.image === image);
+    return this.messages.some(({ path, body }) => path === "/api/withdrawals" && body.image === image);
   }
 
   get waiting() {
-    return this.letters.reduce((sum, { body }) => sum + (body.answers?.length ?? 1), 0);
+    return this.messages.reduce((sum, { body }) => sum + (body.answers?.length ?? 1), 0);
   }
 
   save() {
-    if (this.letters.length) this.safe = keep(this.prefix + this.tab, this.letters);
+    if (this.messages.length) this.safe = keep(this.prefix + this.tab, this.messages);
     else forget(this.prefix + this.tab);
-    this.told.changed();
+    this.callbacks.changed();
   }
 
   hurry() {
@@ -85,41 +85,41 @@ export class Outbox {
 
   /** Send in the order of pressing, one at a time: an undo never overtakes its answer. */
   async run() {
-    if (this.sending || this.stopped || !this.letters.length) return;
-    clearTimeout(this.bell);
-    const letter = this.letters[0];
-    this.sending = letter;
+    if (this.sending || this.stopped || !this.messages.length) return;
+    clearTimeout(this.timer);
+    const message = this.messages[0];
+    this.sending = message;
     try {
-      const reply = await call(letter.path, letter.body);
-      this.done(letter);
-      this.told.saved(letter, reply);
+      const reply = await call(message.path, message.body);
+      this.done(message);
+      this.callbacks.saved(message, reply);
     } catch (error) {
-      this.failed(letter, error);
+      this.failed(message, error);
     }
     this.sending = null;
-    if (this.bell === 0) this.run();
+    if (this.timer === 0) this.run();
   }
 
-  done(letter) {
-    this.letters = this.letters.filter((other) => other !== letter);
+  done(message) {
+    this.messages = this.messages.filter((other) => other !== message);
     this.pause = FIRST_PAUSE;
-    this.bell = 0;
+    this.timer = 0;
     this.save();
   }
 
-  failed(letter, error) {
+  failed(message, error) {
     if (error instanceof Refusal && error.status === 401) {
       this.stopped = true; // it waits for the person to sign in again
-      this.told.stranger();
+      this.callbacks.signedOut();
     } else if (error instanceof Refusal) {
-      this.done(letter);
-      this.told.refused(letter, error);
+      this.done(message);
+      this.callbacks.refused(message, error);
     } else {
       if (!(error instanceof Away)) console.error(error);
-      letter.tried = true; // it may have arrived although no reply came
-      this.bell = setTimeout(() => { this.bell = 0; this.run(); }, this.pause * (0.75 + Math.random() / 2));
+      message.tried = true; // it may have arrived although no reply came
+      this.timer = setTimeout(() => { this.timer = 0; this.run(); }, this.pause * (0.75 + Math.random() / 2));
       this.pause = Math.min(2 * this.pause, LONGEST_PAUSE);
-      this.told.changed();
+      this.callbacks.changed();
     }
   }
 }

@@ -1,4 +1,4 @@
-// What lies behind the image: history, progress and stopping, the team, the keys. Each is a dialog: Escape closes it.
+// Dialogs: history, progress and stopping, the team, the keys. Each is a dialog: Escape closes it.
 
 import { Refusal, call } from "./api.js";
 import { curve } from "./chart.js";
@@ -45,8 +45,8 @@ export class Panels {
     try {
       body.replaceChildren(...await FILL[name](this.app, this));
     } catch (error) {
-      if (error instanceof Refusal && error.status === 401) this.app.stranger();
-      const text = error instanceof Refusal ? `${error.got}: ${error.hint}` : "The server is away.";
+      if (error instanceof Refusal && error.status === 401) this.app.signedOut();
+      const text = error instanceof Refusal ? `${error.got}. ${error.hint}` : "The server is away.";
       body.replaceChildren(note(text));
     }
     body.removeAttribute("aria-busy");
@@ -71,7 +71,7 @@ async function history(app, panels, before) {
 
 function tile(app, panels, answer) {
   const name = app.name(answer.label);
-  const text = `Image ${answer.image}: ${name}, round ${answer.round}${answer.made ? ", made up" : ""}. Correct it.`;
+  const text = `Image ${answer.image}: ${name}, round ${answer.round}${answer.synthetic ? ", synthetic" : ""}. Correct it.`;
   const go = () => {
     panels.close();
     app.goTo(answer);
@@ -89,9 +89,9 @@ async function stopping(app) {
 }
 
 function accuracy(app, points) {
-  const { exam } = app.project;
-  if (!exam) return note("There is no validation or test set with labels, so there is no accuracy to show.");
-  const title = `Accuracy on ${plural(exam.images, "image", "images")} (${exam.name})`;
+  const testSet = app.project.test_set;
+  if (!testSet) return note("There is no validation or test set with labels, so there is no accuracy to show.");
+  const title = `Accuracy on ${plural(testSet.images, "image", "images")} (${testSet.name})`;
   if (!points?.length) return note(`${title}: comes after the first round.`);
   const rows = points.map(({ labels, accuracy: value, round }) => el("tr", {},
     el("td", {}, String(round)), el("td", {}, String(labels)), el("td", {}, percent(value))));
@@ -116,56 +116,56 @@ function criterion({ title, source, explain, value, threshold, met, history: pas
 const short = (value) => (value === null || value === undefined ? "–" : Number(value.toPrecision(3)).toString());
 
 async function team(app, panels) {
-  const { people, alpha, kappa, disputed, disputes: open, doubly } = await call("/api/team");
-  const heads = ["name", "role", "answers", "skipped", "opinions", "seconds", "agreement"];
+  const { people, alpha, kappa, disputed, disputes: open, several } = await call("/api/team");
+  const heads = ["name", "role", "answers", "skipped", "votes", "seconds", "agreement"];
   const rows = people.map((one) => el("tr", {}, el("th", { scope: "row" }, one.name),
     ...[one.role, one.answers, one.skipped, one.votes, one.median_seconds?.toFixed(1) ?? "–",
       known(one.agreement)].map((cell) => el("td", {}, String(cell)))));
   const table = el("div", { class: "scroll", role: "region", tabindex: 0, "aria-label": "People" }, el("table", {},
     el("thead", {}, el("tr", {}, ...heads.map((text) => el("th", { scope: "col" }, text)))), el("tbody", {}, ...rows)));
   return [table, note("seconds: the median for an image. agreement: how often others said the same of the same images."),
-    ...agreement(alpha, kappa, doubly), ...disputes(app, panels, disputed, open ?? disputed.length)];
+    ...agreement(alpha, kappa, several), ...disputes(app, panels, disputed, open ?? disputed.length)];
 }
 
 const known = (part) => (part === null || part === undefined ? "–" : percent(part));
 
-function agreement(alpha, kappa, doubly) {
-  if (!doubly) return [note("No image has two opinions yet, so there is no agreement to measure. “overlap” in asal.toml asks for them.")];
+function agreement(alpha, kappa, several) {
+  if (!several) return [note("No image has two votes yet, so there is no agreement to measure. Set “overlap” in asal.toml to ask for them.")];
   const pairs = kappa.map(({ a, b, kappa: value, images }) => el("li", {},
     `${a} and ${b}: ${value === null ? "–" : value.toFixed(2)} on ${plural(images, "image", "images")}`));
-  const whole = `Krippendorff's α ${alpha === null ? "–" : alpha.toFixed(2)}, on ${plural(doubly, "image", "images")} with two opinions or more.`;
+  const whole = `Krippendorff's α ${alpha === null ? "–" : alpha.toFixed(2)}, on ${plural(several, "image", "images")} with two votes or more.`;
   return [el("h3", {}, "Agreement"), el("p", {}, whole), pairs.length ? el("p", {}, "Cohen's κ of each two:") : null,
     pairs.length ? el("ul", {}, ...pairs) : null].filter(Boolean);
 }
 
 function disputes(app, panels, disputed, open) {
   const head = el("h3", {}, `Disputed images (${open})`);
-  if (!open) return [head, note("Nobody disagrees, or no two opinions have met yet.")];
-  if (!disputed.length) return [head, note("An adjudicator settles them.")];
+  if (!open) return [head, note("Nobody disagrees, or no image has two votes yet.")];
+  if (!disputed.length) return [head, note("An adjudicator decides them.")];
   const list = disputed.map((task) => el("li", {}, dispute(app, panels, task)));
-  return [head, note("Choose one to settle it."), el("ol", { class: "past wide" }, ...list)];
+  return [head, note("Choose an image to decide it."), el("ol", { class: "past wide" }, ...list)];
 }
 
 function dispute(app, panels, task) {
-  const words = (task.opinions ?? []).map(({ by, label }) => `${by}: ${app.name(label)}`).join(", ");
+  const words = (task.votes ?? []).map(({ by, label }) => `${by}: ${app.name(label)}`).join(", ");
   const settle = () => {
     panels.close();
     app.feed.putBack(loaded(task));
     app.view("single");
   };
-  const attributes = { type: "button", class: "was", title: words, "aria-label": `Settle image ${task.image}. ${words}` };
+  const attributes = { type: "button", class: "was", title: words, "aria-label": `Decide image ${task.image}. ${words}` };
   return el("button", { ...attributes, onclick: settle },
-    el("img", { src: task.src, alt: "", class: "crisp", loading: "lazy" }), el("span", {}, words || "settle"));
+    el("img", { src: task.src, alt: "", class: "crisp", loading: "lazy" }), el("span", {}, words || "decide"));
 }
 
 /** Write the table of keys. */
 export function keysTable(app) {
   const chips = app.project.classes.filter(({ key }) => key).map(({ key, name }) => el("span", { class: "chip" },
     el("kbd", {}, key), key.toLowerCase() === name.toLowerCase() ? null : ` ${name}`));
-  const grid = [["← ↑ → ↓", "in the grid: move"], ["space", "in the grid: mark the odd one"],
+  const grid = [["← ↑ → ↓", "in the grid: move"], ["space", "in the grid: mark an exception"],
     ["x", "in the grid: can't tell this one"], ["Enter", "in the grid: confirm the page"]];
   const rows = [["space", "can't tell"], ["⌫ or u", "undo"], ["← →", "go back and forth in what was answered, to correct it"],
-    ["Esc", "back to the image that waits"], ["w", "why this image?"], ["m", "the model's guess"], ["+ −", "larger, smaller"],
+    ["Esc", "back to the next image"], ["w", "why this image?"], ["m", "the model's guess"], ["+ −", "larger, smaller"],
     ...(app.binary ? [["s", "single view"], ["g", "grid view"], ...grid] : []),
     ["h", "history"], ["p", "progress and stopping"], ["t", "team"], ["?", "this help"]];
   $("keys").replaceChildren(keyRow([el("span", {}, "classes")], chips),

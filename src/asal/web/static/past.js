@@ -1,4 +1,4 @@
-// What this person answered, oldest first: for the strip, for undo, and for going back to correct.
+// The answers of this person, oldest first: for the strip, for undo, and for corrections.
 
 import { call } from "./api.js";
 
@@ -6,15 +6,15 @@ const KEPT = 200;
 
 export class Past {
   constructor() {
-    this.entries = []; // { image, label, src, made }
-    this.deeds = []; // what undo undoes, newest last: { image, was } with `was` undefined for a first answer
+    this.entries = []; // { image, label, src, synthetic }
+    this.actions = []; // what undo undoes, newest last: { image, was } with `was` undefined for a first answer
   }
 
   /** Read the newest answers, and put those on top that are still on their way. */
-  async load(letters) {
+  async load(messages) {
     const { answers } = await call("/api/history?n=50");
-    this.entries = answers.reverse().map(({ image, label, src, made }) => ({ image, label, src, made }));
-    for (const { path, body, tasks } of letters) {
+    this.entries = answers.reverse().map(({ image, label, src, synthetic }) => ({ image, label, src, synthetic }));
+    for (const { path, body, tasks } of messages) {
       if (path === "/api/withdrawals") this.remove(body.image);
       else for (const { image, label } of body.answers) this.put({ ...tasks.find((task) => task.image === image), label });
     }
@@ -34,28 +34,28 @@ export class Past {
 
   answered(entry) {
     this.put(entry);
-    this.deeds.push({ image: entry.image });
+    this.actions.push({ image: entry.image });
   }
 
   corrected(entry, label) {
-    this.deeds.push({ image: entry.image, was: entry.label });
+    this.actions.push({ image: entry.image, was: entry.label });
     this.put({ ...entry, label });
   }
 
   remove(image) {
     this.entries = this.entries.filter((entry) => entry.image !== image);
-    this.deeds = this.deeds.filter((deed) => deed.image !== image);
+    this.actions = this.actions.filter((action) => action.image !== image);
   }
 
-  /** Return what undo would undo: the last deed of this page, else the last answer of the history. */
+  /** Return what undo would undo: the last action of this page, else the last answer of the history. */
   last() {
-    const deed = this.deeds.at(-1);
-    const entry = deed ? this.find(deed.image) : this.entries.at(-1);
-    return entry ? { entry, was: deed?.was } : null;
+    const action = this.actions.at(-1);
+    const entry = action ? this.find(action.image) : this.entries.at(-1);
+    return entry ? { entry, was: action?.was } : null;
   }
 }
 
 /** Keep what the page needs to know of a task once it is answered. */
-export function entryOf({ image, src, made }, label) {
-  return { image, src, made, label };
+export function entryOf({ image, src, synthetic }, label) {
+  return { image, src, synthetic, label };
 }

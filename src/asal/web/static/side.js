@@ -1,9 +1,9 @@
-// Beside the image: how far, how many of each class, how good, what asal is doing, and why this image.
+// Beside the image: progress, labels per class, accuracy, what asal is doing, and why this image.
 
 import { Refusal, call } from "./api.js";
 import { curve } from "./chart.js";
 import { $, el, percent, plural, write } from "./dom.js";
-import { STAGES, complaint, honest } from "./empty.js";
+import { STAGES, errorDetails, progressText } from "./empty.js";
 import { keep, recall } from "./store.js";
 
 const EVERY = 4_000; // ms between two looks at the status
@@ -14,7 +14,7 @@ export class Side {
     this.app = app;
     this.status = null;
     this.ahead = 0; // answers pressed since the server last counted
-    this.bell = 0;
+    this.timer = 0;
     this.later = 0;
     this.bars = app.project.classes.map((one) => bar(one));
     $("counts").replaceChildren(...this.bars);
@@ -26,23 +26,23 @@ export class Side {
       keep("asal.why", $("why").open);
       this.why(app.current());
     });
-    $("graph").hidden = !app.project.exam;
+    $("graph").hidden = !app.project.test_set;
     document.addEventListener("visibilitychange", () => document.hidden || this.refresh());
   }
 
   async refresh() {
-    clearTimeout(this.bell);
+    clearTimeout(this.timer);
     try {
       this.status = await call("/api/status");
       this.draw();
     } catch (error) {
-      if (error instanceof Refusal && error.status === 401) return this.app.stranger();
+      if (error instanceof Refusal && error.status === 401) return this.app.signedOut();
     }
-    this.bell = setTimeout(() => document.hidden || this.refresh(), EVERY);
+    this.timer = setTimeout(() => document.hidden || this.refresh(), EVERY);
     return undefined;
   }
 
-  /** Look again soon, however many answers come in. */
+  /** Refresh soon, once for any number of answers. */
   soon() {
     this.later ||= setTimeout(() => { this.later = 0; this.refresh(); }, 700);
   }
@@ -93,25 +93,25 @@ export class Side {
     const busy = !["waiting", "finished", "failed"].includes(doing.stage);
     node.classList.toggle("busy", busy);
     write($("stage-name"), STAGES[doing.stage] ?? doing.stage);
-    write($("stage-note"), [doing.note, busy ? honest(doing) : ""].filter(Boolean).join("; "));
+    write($("stage-note"), [doing.note, busy ? progressText(doing) : ""].filter(Boolean).join("; "));
     $("stage-bar").hidden = !busy || !doing.total;
     $("stage-bar").max = doing.total || 1;
     $("stage-bar").value = doing.done;
-    $("stage-error").replaceChildren(...(doing.error ? [complaint(doing.error)] : []));
+    $("stage-error").replaceChildren(...(doing.error ? [errorDetails(doing.error)] : []));
   }
 
   graph(points) {
-    const { exam } = this.app.project;
-    if (!exam) return;
-    const text = `Accuracy on ${plural(exam.images, "image", "images")} (${exam.name})`;
+    const testSet = this.app.project.test_set;
+    if (!testSet) return;
+    const text = `Accuracy on ${plural(testSet.images, "image", "images")} (${testSet.name})`;
     if (!points.length) return void $("graph-body").replaceChildren(el("p", { class: "note" }, "Comes after the first round."));
     const drawn = curve(points.map(({ labels, accuracy }) => [labels, accuracy]), { title: text, y: (v) => `${Number((100 * v).toFixed(1))}%` });
     const last = points.at(-1);
     $("graph-body").replaceChildren(drawn, el("p", { class: "note" },
-      `${percent(last.accuracy)} with ${plural(last.labels, "label", "labels")}, on ${exam.images.toLocaleString("en")} ${exam.name} images`));
+      `${percent(last.accuracy)} with ${plural(last.labels, "label", "labels")}, on ${testSet.images.toLocaleString("en")} ${testSet.name} images`));
   }
 
-  /** Tell why an image was asked, where the panel is open. */
+  /** Show why an image was asked, if the panel is open. */
   why(item) {
     clearTimeout(this.asking);
     if (!$("why").open) return;
@@ -126,7 +126,7 @@ export class Side {
     try {
       nodes = explained(await call(`/api/why/${image}`), item);
     } catch (error) {
-      nodes = [el("p", { class: "note" }, error instanceof Refusal ? error.hint : "The server is away.")];
+      nodes = [el("p", { class: "note" }, error instanceof Refusal ? `${error.got}. ${error.hint}` : "The server is away.")];
     }
     if (this.app.current() === item) $("why-body").replaceChildren(...nodes);
   }
@@ -143,11 +143,11 @@ function pace({ median_seconds: seconds, skipped }) {
 
 function explained(why, { task }) {
   const facts = [["strategy", why.strategy], [why.score_name ?? "score", why.score?.toFixed(4)],
-    ["of the made up", why.synthetic_score?.toFixed(4)], ["distance", why.distance?.toFixed(3)],
-    ["model knew", `${plural(why.seen_labels, "label", "labels")}${why.topped ? ", one round behind" : ""}`], ["round", why.round]];
+    ["of the synthetic", why.synthetic_score?.toFixed(4)], ["distance", why.distance?.toFixed(3)],
+    ["model trained on", `${plural(why.trained_on, "label", "labels")}${why.topped ? ", one round behind" : ""}`], ["round", why.round]];
   const known = facts.filter(([, value]) => value !== null && value !== undefined);
   const pair = why.synthetic && el("div", { class: "pair" },
-    el("figure", {}, el("img", { src: why.synthetic, alt: "The made-up image", class: "crisp" }), el("figcaption", {}, "made up: the model is unsure")),
+    el("figure", {}, el("img", { src: why.synthetic, alt: "The synthetic image", class: "crisp" }), el("figcaption", {}, "synthetic: the model is unsure")),
     el("figure", {}, el("img", { src: task.src, alt: "The real image nearest to it", class: "crisp" }), el("figcaption", {}, "real: the nearest")));
   return [pair, el("p", {}, why.chosen_from ?? ""), el("dl", { class: "facts" },
     ...known.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, String(value))]))].filter(Boolean);

@@ -1,11 +1,11 @@
 // One image, one key: shows the image, takes the answer, and has the next one up before the key is released.
 
 import { Refusal, call } from "./api.js";
-import { $, el, painted, percent, plural, say, tell, write } from "./dom.js";
+import { $, el, afterPaint, percent, plural, announce, toast, write } from "./dom.js";
 import { fitter } from "./fit.js";
 import { loaded } from "./feed.js";
 import { entryOf } from "./past.js";
-import { whyNothing } from "./empty.js";
+import { showReason } from "./empty.js";
 
 export class Single {
   constructor(app) {
@@ -42,7 +42,7 @@ export class Single {
     $("classes").style.setProperty("--columns", Math.ceil(this.buttons.length / rows));
   }
 
-  /** Put on the stage what belongs there now. Cheap where nothing has changed. */
+  /** Show the current image. Cheap if nothing has changed. */
   show(pressed) {
     const item = this.back ? this.back.item : this.app.feed.head;
     if (item && !item.ready) item.then = () => this.show();
@@ -50,7 +50,7 @@ export class Single {
     if (fresh !== this.shown) this.swap(fresh, pressed);
     $("empty").hidden = fresh !== null;
     $("frame").hidden = fresh === null;
-    if (!fresh) whyNothing(this.app, item);
+    if (!fresh) showReason(this.app, item);
     this.open(fresh !== null);
     this.label();
   }
@@ -65,7 +65,7 @@ export class Single {
     if (!item) return $("frame").replaceChildren();
     this.fit(item.img);
     $("frame").replaceChildren(item.img);
-    painted((now) => {
+    afterPaint((now) => {
       if (this.shown !== item) return;
       this.app.clock.start(item, now);
       if (pressed !== undefined) performance.measure("asal: key to picture", { start: pressed, end: now });
@@ -74,7 +74,7 @@ export class Single {
     return undefined;
   }
 
-  /** Say what is asked. */
+  /** Show the question. */
   label() {
     const { task } = this.shown ?? {};
     const entry = this.back?.entry;
@@ -95,7 +95,7 @@ export class Single {
     $("undo").disabled = this.app.past.last() === null;
   }
 
-  /** Take an answer: a class's number, or null for "can't tell". Only what was on the screen can be answered. */
+  /** Answer with a class's number, or null for "can't tell". Only the image on the screen can be answered. */
   answer(label, pressed = performance.now()) {
     const item = this.shown;
     if (!item) return;
@@ -107,7 +107,7 @@ export class Single {
     this.flash(label);
     app.past.answered(entryOf(item.task, label));
     app.outbox.add("/api/answers", { tab: app.tab, answers: [answer] }, [entryOf(item.task, label)]);
-    say(`${app.name(label)}. ${this.shown ? this.shown.img.alt : $("empty").textContent}`);
+    announce(`${app.name(label)}. ${this.shown ? this.shown.img.alt : $("empty").textContent}`);
     app.pressed(label, 1);
   }
 
@@ -122,7 +122,7 @@ export class Single {
     if (entry.label !== label) {
       this.app.past.corrected(entry, label);
       this.resend(entry, label, this.app.clock.read(item));
-      tell(`Image ${entry.image} is ${this.app.name(label)} now.`);
+      toast(`Image ${entry.image} is ${this.app.name(label)} now.`);
     }
     this.present();
   }
@@ -133,17 +133,17 @@ export class Single {
     this.app.changed();
   }
 
-  /** Take the last deed back: an answer's image comes again, a correction's old label is put in its place. */
+  /** Undo the last action: withdraw an answer, or restore the label before a correction. */
   undo() {
     const { app } = this;
     const last = app.past.last();
-    if (!last) return say("There is nothing to undo.");
+    if (!last) return announce("There is nothing to undo.");
     const { entry, was } = last;
     if (was !== undefined) {
-      app.past.deeds.pop();
+      app.past.actions.pop();
       app.past.put({ ...entry, label: was });
       this.resend(entry, was, null); // nobody looked again
-      return tell(`Image ${entry.image} is ${app.name(was)} again.`);
+      return toast(`Image ${entry.image} is ${app.name(was)} again.`);
     }
     app.past.remove(entry.image);
     if (!app.outbox.cancel(entry.image)) {
@@ -153,7 +153,7 @@ export class Single {
     this.back = null;
     this.show();
     app.pressed(entry.label, -1);
-    return say(`Taken back: ${app.name(entry.label)}. Image ${entry.image} again.`);
+    return announce(`Withdrawn: ${app.name(entry.label)}. Image ${entry.image} again.`);
   }
 
   /** Go back or forth in what was answered; beyond the newest lies the present. */
@@ -170,7 +170,7 @@ export class Single {
     this.back = { entry, item: loaded(taskOf(entry)) };
     this.show();
     this.app.changed();
-    say(`Image ${entry.image}, labelled ${this.app.name(entry.label)}. A class's key changes it, Escape goes back.`);
+    announce(`Image ${entry.image}, labelled ${this.app.name(entry.label)}. A class's key changes it, Escape goes back.`);
   }
 
   present() {
@@ -178,10 +178,10 @@ export class Single {
     this.back = null;
     this.show();
     this.app.changed();
-    say(this.shown ? `${this.shown.img.alt}, to be labelled.` : $("empty").textContent);
+    announce(this.shown ? `${this.shown.img.alt}, to be labelled.` : $("empty").textContent);
   }
 
-  /** Show what the model thinks, because it was asked for; the record will say so. */
+  /** Show the model's guess on request; the record notes that it was seen. */
   async guess() {
     const item = this.shown;
     if (!item || this.back) return;
@@ -190,14 +190,14 @@ export class Single {
       const { probs } = await call(`/api/guess/${item.task.image}`);
       if (this.shown !== item) return;
       $("bias").hidden = false;
-      if (!probs) return void write($("bias"), "There is no model yet: it comes with the first labels.");
+      if (!probs) return void write($("bias"), "There is no model yet: the first one is trained on the first labels.");
       this.buttons.forEach((button) => chance(button, probs[Number(button.dataset.class)]));
       const best = probs.indexOf(Math.max(...probs));
       write($("bias"), `The model says ${this.app.name(best)}, ${percent(probs[best])}. People tend to follow it, and `
         + "errors that it makes come back as labels; the record notes that you looked.");
-      say($("bias").textContent);
+      announce($("bias").textContent);
     } catch (error) {
-      tell(error instanceof Refusal ? error.hint : "The server is away: no guess now.");
+      toast(error instanceof Refusal ? `${error.got}. ${error.hint}` : "The server is away: no guess at present.");
     }
   }
 }
@@ -210,15 +210,15 @@ function chance(button, probability) {
 
 const stay = (event) => event.preventDefault();
 
-const taskOf = ({ image, src, made }) => ({ image, src, made, disputed: false, opinions: [] });
+const taskOf = ({ image, src, synthetic }) => ({ image, src, synthetic, disputed: false, votes: [] });
 
 function noteOf(task, app) {
   if (task.disputed) {
-    const said = (task.opinions ?? []).map(({ by, label }) => `${by} said ${app.name(label)}`).join(", ");
-    return `People disagree here${said ? `: ${said}` : ""}. Your answer settles it.`;
+    const said = (task.votes ?? []).map(({ by, label }) => `${by}: ${app.name(label)}`).join(", ");
+    return `People disagree here${said ? `: ${said}` : ""}. Your answer decides.`;
   }
   const together = task.group > 1 ? ` Together with others, ${task.group} in all, it counts as one label.` : "";
-  if (task.made) return "This image was made up by the generator. Where it shows nothing clear, you can't tell." + together;
-  if (task.opinions?.length) return plural(task.opinions.length, "opinion is in", "opinions are in");
+  if (task.synthetic) return "The generator made this image. If it shows nothing clear, answer “can't tell”." + together;
+  if (task.votes?.length) return plural(task.votes.length, "vote so far", "votes so far");
   return "";
 }
