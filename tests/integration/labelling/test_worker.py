@@ -76,7 +76,7 @@ def test_a_first_batch_says_nothing_of_how_long_training_takes(tiny: Path) -> No
 
 
 def test_the_curve_of_a_record_that_was_just_begun_outlives_its_worker(tiny: Path) -> None:
-    """The name of the file of rows depends on when the record was begun, which is after the first worker has started."""
+    """The name of its file depends on when the record was begun, which is after the first worker has started."""
     first, line = started(tiny)
     work(first, labels(tiny))
     assert [row.labels for row in line.rows] == [20, 30, 40]

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asal.errors import UserError
-from asal.labelling.agreement import Pair, alpha, disputed, kappas, agreement_with_others
+from asal.labelling.agreement import Pair, agreement_with_others, alpha, disputed, kappas
 
 # Krippendorff, "Computing Krippendorff's Alpha-Reliability" (2011), section C: 4 observers, 12 units, values missing.
 OBSERVERS = {

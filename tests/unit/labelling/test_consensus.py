@@ -6,8 +6,8 @@ import pytest
 
 from asal.errors import UserError
 from asal.labelling.annotators import Annotator
-from asal.labelling.consensus import Votes, OverlapRules, majority
-from asal.labelling.decisions import Answer, check_own, check_answers, withdrawal_events, answer_events
+from asal.labelling.consensus import OverlapRules, Votes, majority
+from asal.labelling.decisions import Answer, answer_events, check_answers, check_own, withdrawal_events
 from asal.session.events import FORMAT, Event
 from asal.session.state import State, fold
 

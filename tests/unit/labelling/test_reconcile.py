@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from asal.labelling.consensus import OverlapRules
 from asal.labelling.label_studio.client import Annotation, LabelStudioTask
-from asal.labelling.label_studio.reconcile import TITLES, Target, Report, reconcile
+from asal.labelling.label_studio.reconcile import TITLES, Report, Target, reconcile
 from asal.session.events import Event, Record
 from asal.session.state import State, fold
 

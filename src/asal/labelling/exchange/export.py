@@ -119,7 +119,9 @@ def _export_data(project: ProjectFolder, records: LabelRecords, originals: Path 
     return ExportData(records.classes, rows(project.pool, records.entries, records.classes), pool.read, originals)
 
 
-def _conflict_rows(project: ProjectFolder, records: LabelRecords, conflicts: Sequence[Conflict]) -> list[dict[str, Any]]:
+def _conflict_rows(
+    project: ProjectFolder, records: LabelRecords, conflicts: Sequence[Conflict]
+) -> list[dict[str, Any]]:
     keys, classes = keys_of(project.pool, [conflict.image for conflict in conflicts]), records.classes
     return [
         {

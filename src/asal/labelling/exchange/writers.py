@@ -53,9 +53,10 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, 
 
 
 def table_bytes(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
-    """Return rows as CSV whose lines end in CR LF: otherwise a lone CR in a key would not be quoted."""
+    """Return rows as CSV, true and false in small letters, with lines that end in CR LF to quote a lone CR in a key."""
     text = io.StringIO(newline="")
-    write_csv(text, columns, rows, line_end="\r\n")
+    plain = ({k: str(v).lower() if isinstance(v, bool) else v for k, v in row.items()} for row in rows)
+    write_csv(text, columns, plain, line_end="\r\n")
     return text.getvalue().encode()
 
 
