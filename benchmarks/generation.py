@@ -46,18 +46,18 @@ VARIANTS = {
     "the paper's": PAPER,
     ONE_PASS: PAPER,
     f"step_size {STEP_SIZE}": replace(PAPER, step_size=STEP_SIZE),
-    f"starts {RAW_SAMPLES}": replace(PAPER, raw_samples=RAW_SAMPLES),
-    f"saturated {SCORE_TOLERANCE}": replace(PAPER, enough=SCORE_TOLERANCE),
+    f"raw_samples {RAW_SAMPLES}": replace(PAPER, raw_samples=RAW_SAMPLES),
+    f"score_tolerance {SCORE_TOLERANCE}": replace(PAPER, enough=SCORE_TOLERANCE),
     f"patience {PATIENCE}": replace(PAPER, patience=PATIENCE),
     "keep_best": replace(PAPER, keep_best=True),
     "bf16": replace(PAPER, precision="bf16"),
     COMPILED: replace(PAPER, backend="compiled"),
-    "no step, starts 10": LatentOptimisation(0, 1.0, raw_samples=10),
-    "no step, starts 100": LatentOptimisation(0, 1.0, raw_samples=100),
+    "no step, raw_samples 10": LatentOptimisation(0, 1.0, raw_samples=10),
+    "no step, raw_samples 100": LatentOptimisation(0, 1.0, raw_samples=100),
     "ours, step_size 0.05": replace(OURS, step_size=0.05),
     "ours": OURS,
     "ours, bf16": replace(OURS, precision="bf16"),
-    "ours, starts 100": replace(OURS, raw_samples=100),
+    "ours, raw_samples 100": replace(OURS, raw_samples=100),
 }  # `enough` is a share here, and becomes a score once there is a classifier
 
 

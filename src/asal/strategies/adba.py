@@ -1,4 +1,4 @@
-"""ADBA (Huijser & van Gemert, ICCV 2017): have lines across the boundary annotated, in the generator's latent space."""
+"""ADBA (Huijser & van Gemert, ICCV 2017): people annotate lines across the boundary, in latent space."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ BEND = 0.1  # of the hinge: quadratic within, so that a solver by gradients come
 )
 @dataclass(frozen=True)
 class Adba:
-    """Lines of made-up images across the boundary; whoever annotates says where the class changes. Two classes alone.
+    """Lines of synthetic images across the boundary; people mark where the class changes. For two classes only.
 
     The classifier is a linear SVM in latent space. A line goes through the pool's most uncertain latent, put onto the
     boundary, along the boundary's normal; `points` images are made along it, and labelling them counts as one
@@ -48,8 +48,8 @@ class Adba:
 
     Args:
         points: images on a line (the paper's 11).
-        reach: of a line to either side, in standard deviations of the latents (not given; our choice).
-        weight_decay: of the SVM, λ ‖w‖² (not given; our choice).
+        reach: of a line to either side, in standard deviations of the latents (our choice; not in the paper).
+        weight_decay: of the SVM, λ ‖w‖² (our choice; not in the paper).
     """
 
     points: Annotated[int, Ge(2)] = 11
@@ -80,8 +80,8 @@ class Adba:
         return Selection.of_synthetic(now, images, np.repeat(values, self.points), notes, self.points)
 
     def learner(self, tools: Resources) -> LatentSvm:
-        """Return what trains the classifier that this strategy hangs on."""
-        return LatentSvm(Recalling(tools), self.weight_decay)
+        """Return what trains the classifier that this strategy depends on."""
+        return LatentSvm(CachedLatents(tools), self.weight_decay)
 
     def _lines(self, model: LatentModel, latents: Floats) -> Floats:
         """Return points (n, points, z) on lines along the normal, centred where they cross the boundary."""
@@ -92,8 +92,8 @@ class Adba:
         return np.asarray(crossings[:, None] + steps[:, None] * normal)
 
 
-class Recalling:
-    """The latents of images, found once each: finding them takes a climb, and a test set is judged in every round."""
+class CachedLatents:
+    """The latents of images, each computed once, by an optimisation: a test set is predicted in every round."""
 
     def __init__(self, tools: Resources) -> None:
         self._tools = tools  # not yet opened
@@ -109,12 +109,12 @@ class Recalling:
         return self._tools.extractor
 
     def __call__(self, images: Images) -> Features:
-        """Return latents (n, z). Memory: one latent for each image ever seen."""
+        """Return latents (n, z). Memory: one latent for each distinct image so far."""
         keys = [hashlib.sha256(image.tobytes()).digest() for image in images]
         missing = [place for place, key in enumerate(keys) if key not in self._known]
         if missing:
-            found = self._extractor(images[missing])
-            self._known.update((keys[place], latent) for place, latent in zip(missing, found, strict=True))
+            latents = self._extractor(images[missing])
+            self._known.update((keys[place], latent) for place, latent in zip(missing, latents, strict=True))
         return np.stack([self._known[key] for key in keys]) if keys else np.empty((0, self.dim), np.float32)
 
 
@@ -142,11 +142,11 @@ class LatentModel:
         return self.latents(images)
 
     def logits(self, batch: Any) -> Any:
-        """Refuse: latents are found by a climb, which has no gradient."""
+        """Refuse: latents are found by an optimisation, which has no gradient."""
         raise UserError(
-            "adba's, which works on latents",
-            rule="a strategy that climbs a score needs a classifier with a gradient",
-            hint="take the classifier of another strategy",
+            "ADBA's classifier works on latents, and has no gradient",
+            rule="a strategy that optimises latents needs a classifier with a gradient",
+            hint="use the classifier of another strategy",
         )
 
 
@@ -165,14 +165,15 @@ class LatentSvm:
         classes: int,
         rng: np.random.Generator,
     ) -> LatentModel:
-        """Fit to labelled images, whose latents are found, or noted where they were made up; `rng` is not drawn from.
+        """Fit to labelled images: latents of real ones are computed, those of synthetic ones noted. `rng` is not used.
 
         Raises:
             UserError: more classes than two.
         """
         if classes != 2:
             raise UserError(
-                f"{classes} of them", rule="ADBA draws a line between two classes", hint="keep two under [pool]"
+                f"ADBA draws lines between two classes, and there are {classes}",
+                hint="keep two classes with `keep` under [pool]",
             )
         noted = np.array(["line" in origin for origin in origins], np.bool_)
         z, sides = np.empty((len(images), self.latents.dim)), labels.copy()
@@ -184,10 +185,10 @@ class LatentSvm:
 
 
 def marked(latents: Floats, labels: Labels, origins: Sequence[Mapping[str, Any]]) -> tuple[Labels, Floats]:
-    """Return what an annotator who marks one change a line says: labels (n,) and the points z_b (b, z) of the changes.
+    """Return labels (n,) with one change of class a line, and the points z_b (b, z) of the changes.
 
-    Where the answers change to and fro along a line, the change is put where the fewest of them are on the wrong side,
-    at the first of equally good places, and those few are set right.
+    If the answers along a line change more than once, the change is put where the fewest of them are on the wrong side,
+    at the first of equally good places, and those few are corrected.
     """
     lines: dict[int, list[tuple[int, int]]] = {}
     for row, origin in enumerate(origins):
@@ -195,8 +196,8 @@ def marked(latents: Floats, labels: Labels, origins: Sequence[Mapping[str, Any]]
     sides, crossings = labels.copy(), []
     for members in lines.values():
         rows = np.array([row for _, row in sorted(members)])
-        if (found := change(labels[rows])) is not None:
-            after, rising = found
+        if (turn := change(labels[rows])) is not None:
+            after, rising = turn
             before, behind = rows[: after + 1], rows[after + 1 :]
             sides[before], sides[behind] = (0, 1) if rising else (1, 0)
             crossings.append((latents[before[-1]] + latents[behind[0]]) / 2)
@@ -235,8 +236,8 @@ def _minimum(z: Floats, signs: Floats, crossings: Floats, decay: float) -> tuple
             gradient += np.append(crossings.T @ off, off.sum()) / len(crossings)
         return float(total), gradient
 
-    found = minimize(objective, np.zeros(z.shape[1] + 1), jac=True, method="L-BFGS-B", options={"maxiter": 2000})
-    weights: Floats = found.x[:-1]
-    if not weights.any():  # nothing told the classes apart: any direction is as good
+    optimum = minimize(objective, np.zeros(z.shape[1] + 1), jac=True, method="L-BFGS-B", options={"maxiter": 2000})
+    weights: Floats = optimum.x[:-1]
+    if not weights.any():  # nothing separates the classes: any direction is as good
         weights = np.eye(1, z.shape[1])[0] * np.finfo(np.float32).tiny
-    return weights, float(found.x[-1])
+    return weights, float(optimum.x[-1])

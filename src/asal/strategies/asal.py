@@ -85,26 +85,26 @@ def asal(  # noqa: PLR0913  its options are the method's
     patience = (0 if paper else PATIENCE) if patience is None else patience
     keep_best = not paper if keep_best is None else keep_best
     enough = enough_of(now, score, score_tolerance)
-    how_optimised = LatentOptimisation(
+    settings = LatentOptimisation(
         steps, step_size, prior, num_restarts, raw_samples, enough, patience, keep_best, precision, backend
     )
-    made = synthesise(now, n, of_score(now.model, score), how_optimised, rng)
+    synthetic = synthesise(now, n, of_score(now.model, score), settings, rng)
     with now.meter.part("match"):
-        queries = now.tools.extractor(made.images)
+        queries = now.tools.extractor(synthetic.images)
         # Of a query's first candidates + n − 1 neighbours, the others can have taken n − 1 at the most.
         near = now.search(queries, candidates + n - 1, without=now.candidates.excluded)
     if rerank:
-        ids, own = _best_of(now, near, candidates, n, score)
+        ids, values = _best_of(now, near, candidates, n, score)
         sources = _nearest_query(near, ids)
     else:
         ids, sources = nearest_untaken(near.ids, n), np.arange(n)
-        own = rated(now, ids, score)
-    notes = [_note(made, near, int(i), int(q), float(s)) for i, q, s in zip(ids, sources, own, strict=True)]
-    return Selection(ids, own, notes)
+        values = rated(now, ids, score)
+    picks = zip(ids.tolist(), sources.tolist(), values.tolist(), strict=True)
+    return Selection(ids, values, [_note(synthetic, near, *pick) for pick in picks])
 
 
 def nearest_untaken(near: Ids, n: int) -> Ids:
-    """Give each query, in order, the nearest image that no query before it took.
+    """Match each query, in order, to the nearest image that no earlier query took.
 
     >>> nearest_untaken(np.array([[7, 3], [7, 5]]), 2).tolist()
     [7, 5]
@@ -117,27 +117,25 @@ def nearest_untaken(near: Ids, n: int) -> Ids:
 
 def _best_of(now: Round, near: Neighbours, candidates: int, n: int, score: str) -> tuple[Ids, Scores]:
     """Score the union of all queries' nearest candidates, and return the n best, best first."""
-    found = near.ids.shape[1]
-    # Where queries share neighbours their union can be smaller than n; look further until it is not.
-    depth = next(k for k in range(min(candidates, found), found + 1) if len(np.unique(near.ids[:, :k])) >= n)
+    most = near.ids.shape[1]
+    # Where queries share neighbours, their union can be smaller than n: then use more neighbours of each.
+    depth = next(k for k in range(min(candidates, most), most + 1) if len(np.unique(near.ids[:, :k])) >= n)
     ids = np.unique(near.ids[:, :depth])
     return highest(ids, rated(now, ids, score), n)
 
 
 def _nearest_query(near: Neighbours, ids: Ids) -> Ids:
     rows = np.repeat(np.arange(len(near.ids)), near.ids.shape[1])
-    order = np.lexsort(
-        (rows, near.distances.ravel(), near.ids.ravel())
-    )  # each id's nearest query comes first of its own
+    order = np.lexsort((rows, near.distances.ravel(), near.ids.ravel()))  # each id's nearest query comes first
     queries: Ids = rows[order][np.searchsorted(near.ids.ravel()[order], ids)]
     return queries
 
 
-def _note(made: Synthetic, near: Neighbours, pick: int, query: int, own: float) -> dict[str, Any]:
+def _note(synthetic: Synthetic, near: Neighbours, pick: int, query: int, score: float) -> dict[str, Any]:
     at = np.flatnonzero(near.ids[query] == pick)[0]
     return {
-        "latent": rounded(made.latents[query]),
-        "synthetic_score": float(made.scores[query]),
+        "latent": rounded(synthetic.latents[query]),
+        "synthetic_score": float(synthetic.scores[query]),
         "distance": float(near.distances[query, at]),
-        "score": own,
+        "score": score,
     }

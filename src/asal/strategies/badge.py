@@ -55,7 +55,7 @@ class Gradients:
 def seeded(gradients: Gradients, n: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
     """Return n distinct rows: the longest first, then each with a chance that grows as its squared gap to those before.
 
-    k-means++ (Arthur & Vassilvitskii 2007). Where all gaps are zero, as with a classifier that is sure of everything,
+    k-means++ (Arthur & Vassilvitskii 2007). If all gaps are zero, as with a classifier that is certain of everything,
     the rest are drawn evenly.
     """
     taken = np.zeros(len(gradients.squares), np.bool_)

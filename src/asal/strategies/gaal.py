@@ -1,4 +1,4 @@
-"""GAAL (Zhu & Bento 2017, arXiv 1702.07956): label images that were made up at the boundary, and train on them."""
+"""GAAL (Zhu & Bento 2017, arXiv 1702.07956): label synthetic images at the boundary, and train on them."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def gaal(
 
     min over z of |w·φ(G(z)) + b| (their eq. 2), which for a softmax over two classes is the gap between its logits, and
     for more the gap between the two largest. Adam's steps and their size are those of `asal` with `paper = true`, so
-    that the two differ in what they do with the images alone (our choice; theirs are not given).
+    that the two differ only in what they do with the images (our choice; the paper does not give its own).
     """
-    made = synthesise(now, n, at_the_boundary(now.model), LatentOptimisation(steps, step_size), rng)
+    synthetic = synthesise(now, n, at_the_boundary(now.model), LatentOptimisation(steps, step_size), rng)
     notes = [
         {"latent": rounded(latent), "gap": float(-score)}
-        for latent, score in zip(made.latents, made.scores, strict=True)
+        for latent, score in zip(synthetic.latents, synthetic.scores, strict=True)
     ]
-    return Selection.of_synthetic(now, made.images, made.scores, notes)
+    return Selection.of_synthetic(now, synthetic.images, synthetic.scores, notes)
 
 
 def at_the_boundary(model: Model) -> Objective:

@@ -34,12 +34,12 @@ SIDES: tuple[Literal["left"], Literal["right"]] = ("left", "right")
 @strategies.register("hyperplane-hash", needs=("own", "linear"))
 @dataclass(frozen=True)
 class HyperplaneHash:
-    """Images near a linear classifier's boundary, by hashing; needs features that stand still, which a CNN's do not.
+    """Images near a linear classifier's boundary, by hashing; needs features that do not change from round to round.
 
     H-Hash (their eq. 4) gives a point x the two bits sgn(u·x), sgn(v·x) and a plane w the bits sgn(u·w), sgn(−v·w);
     EH-Hash (eq. 7) a point the bit sgn(xᵀUx) and a plane sgn(−wᵀUw). What shares a plane's code in any table is
     re-ranked by its exact distance; where too little of it is still open, codes that differ in one bit, then in two,
-    are looked up too, and after those images are drawn at random, which the notes tell. Points are pixels less the
+    are looked up too, and after those images are drawn at random, as the notes say. Points are pixels less the
     pool's mean, with the root mean square of their lengths as one more coordinate for the bias, of unit length. Cost:
     that of `candidates` network evaluations, whatever the pool's size; hashing the pool is done once.
 
@@ -55,7 +55,7 @@ class HyperplaneHash:
     functions: Annotated[int, Ge(1), Le(16)] | None = None
     candidates: Count = 500
 
-    made_from: ClassVar[tuple[str, ...]] = ("kind", "tables", "functions")  # the options that the tables hang on
+    made_from: ClassVar[tuple[str, ...]] = ("kind", "tables", "functions")  # the options that the tables depend on
 
     def __call__(self, now: Round, n: int, rng: np.random.Generator) -> Selection:
         """Return the n nearest to the boundary of what the tables hold near it."""
@@ -63,11 +63,11 @@ class HyperplaneHash:
             raise not_enough(n, len(now.candidates))
         planes, tables = Planes.of(cast(LinearModel, now.model)), cast(Tables, now.tools.own)
         with now.meter.part("match"):
-            found = tables.near(planes, now.candidates, (n, max(self.candidates, n)), rng)
-            ids = np.union1d(found, now.candidates.sample(n, rng)) if len(found) < n else found
+            hashed = tables.near(planes, now.candidates, (n, max(self.candidates, n)), rng)
+            ids = np.union1d(hashed, now.candidates.sample(n, rng)) if len(hashed) < n else hashed
         near = -planes.distances(now.embed(ids))
         picks, values = highest(ids, np.where(np.isfinite(near), near, -np.finfo(np.float64).max), n)
-        return Selection(picks, values, [{"hashed": bool(hashed)} for hashed in np.isin(picks, found)])
+        return Selection(picks, values, [{"hashed": bool(is_hashed)} for is_hashed in np.isin(picks, hashed)])
 
     def train(self, pool: Pool, folder: Path, seed: int, device: Any, progress: Progress) -> None:
         """Hash every image of the pool into `folder`. Memory: one code an image and table."""
@@ -93,8 +93,8 @@ class HyperplaneHash:
         numbers = self.tables * functions * d * (2 if self.kind == "h" else d)
         if numbers > LARGEST:
             raise UserError(
-                f"{numbers:,} for {self.tables} tables of {functions} functions on {d:,} coordinates",
-                rule=f"hash functions hold {LARGEST:,} random numbers at most",
+                f"{self.tables} tables of {functions} functions on {d:,} coordinates take {numbers:,} random numbers",
+                rule=f"there can be {LARGEST:,} at most",
                 hint="use kind = 'h', fewer tables or functions, or smaller images",
             )
 
@@ -165,7 +165,7 @@ class Hashing:
         """Read what `save` wrote.
 
         Raises:
-            DamageError: it is missing or not whole.
+            DamageError: it is missing or incomplete.
         """
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
@@ -214,8 +214,8 @@ class Tables:
     def _bucket(self, table: int, code: np.uint32, share: int, rng: np.random.Generator) -> Ids:
         start, end = (int(np.searchsorted(self.codes[table], code, side)) for side in SIDES)
         rows = np.arange(start, end) if end - start <= share else np.unique(rng.integers(start, end, size=share))
-        found: Ids = self.ids[table][rows]
-        return found
+        bucket: Ids = self.ids[table][rows]
+        return bucket
 
 
 def pixels(images: Images) -> Features:
@@ -251,11 +251,11 @@ def _save(path: Path, array: npt.NDArray[Any]) -> None:
 
 
 def _mapped(folder: Path, name: str, tables: int) -> tuple[npt.NDArray[Any], ...]:
-    found = []
+    arrays = []
     for table in range(tables):
         path = folder / f"{name}-{table:03d}.npy"
         try:
-            found.append(np.asarray(np.load(path, mmap_mode="r", allow_pickle=False)))
+            arrays.append(np.asarray(np.load(path, mmap_mode="r", allow_pickle=False)))
         except (OSError, ValueError, EOFError) as error:
             raise artifacts.damaged(path, str(error)) from None
-    return tuple(found)
+    return tuple(arrays)

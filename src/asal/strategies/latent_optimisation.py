@@ -1,4 +1,4 @@
-"""How a climb through the generator is computed: block by block, in which precision, and by what a step is launched."""
+"""Latent optimisation: how gradients through the generator are computed, and when a latent stops."""
 
 from __future__ import annotations
 
@@ -31,13 +31,11 @@ class LatentOptimisation:
     steps: int  # of Adam
     step_size: float  # Adam's, in units of the latents
     prior: float = 0.0  # weight of ‖z‖²/2z, which holds the latents where the generator was trained
-    num_restarts: int = 1  # latents climbed for each image wanted; the best are kept
-    raw_samples: int = (
-        1  # latents drawn for each one climbed: those of the highest objective are, after one forward pass
-    )
-    enough: float = float("inf")  # of the objective: a latent that has reached it rests there
-    patience: int = 0  # steps without a rise, after which a latent rests where it was highest; 0 waits for ever
-    keep_best: bool = False  # of each path the highest point, not the last
+    num_restarts: int = 1  # latents optimised for each image wanted; the best are kept
+    raw_samples: int = 1  # latents drawn for each one optimised: one forward pass keeps those of the highest objective
+    enough: float = float("inf")  # of the objective: a latent that has reached it stops there
+    patience: int = 0  # steps without a rise, after which a latent stops at its best point; 0 is never
+    keep_best: bool = False  # of each path the best point, not the last
     precision: Precision = "float32"  # of the networks; latents and Adam are always in float32
     backend: Backend = "eager"
 
@@ -47,14 +45,14 @@ class ValueAndGrad:
 
     Args:
         value: the objective of latents.
-        most: latents that will be asked about at once, at the most.
+        most: the largest number of latents at once.
     """
 
-    def __init__(self, value: Value, most: int, latent_dim: int, how: LatentOptimisation) -> None:
-        self._value, self._precision = value, how.precision
+    def __init__(self, value: Value, most: int, latent_dim: int, settings: LatentOptimisation) -> None:
+        self._value, self._precision = value, settings.precision
         self._block = min(most, AT_ONCE) if here().type == "cpu" else most
-        self._whole = how.backend != "eager"  # such a step is made for one shape alone
-        self._step = _backend(value, (self._block, latent_dim), how)
+        self._fixed_shape = settings.backend != "eager"  # such a step is built for one shape only
+        self._step = _backend(value, (self._block, latent_dim), settings)
 
     def __call__(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """Return the objective of latents (n,) and its gradient (n, z)."""
@@ -70,40 +68,40 @@ class ValueAndGrad:
 
     def _one(self, block: Tensor) -> tuple[Tensor, Tensor]:
         size = len(block)
-        if self._whole and size < self._block:
+        if self._fixed_shape and size < self._block:
             block = torch.cat([block, block[:1].expand(self._block - size, -1)])
         values, gradients = self._step(block)
         return values[:size], gradients[:size]
 
 
-def optimised(value_and_grad: ValueAndGrad, latents: Tensor, how: LatentOptimisation) -> tuple[Tensor, int]:
+def optimised(value_and_grad: ValueAndGrad, latents: Tensor, settings: LatentOptimisation) -> tuple[Tensor, int]:
     """Return where latents (n, z) end, and how many network evaluations that took.
 
-    Adam moves all in every step, those that rest in vain: what is dear is the gradient, and they have none.
+    Adam moves all latents in every step, stopped ones without effect: what costs time is the gradient, which they skip.
     """
     at, ends = latents.clone(), latents.clone()
     best = torch.full((len(at),), -torch.inf, device=at.device)  # the highest objective on each path
     since = torch.zeros(len(at), dtype=torch.int64, device=at.device)  # the step at which it last rose
     moving, evaluations = torch.arange(len(at), device=at.device), 0
-    adam = torch.optim.Adam([at], how.step_size, fused=True)
-    watched = how.patience > 0 or how.keep_best or how.enough < float("inf")
-    for step in range(how.steps):
+    adam = torch.optim.Adam([at], settings.step_size, fused=True)
+    tracked = settings.patience > 0 or settings.keep_best or settings.enough < float("inf")
+    for step in range(settings.steps):
         values, gradients = value_and_grad(at[moving])
         evaluations += len(moving)
-        if watched:
+        if tracked:
             since[moving[values > best[moving] + RISE]] = step
             higher = values > best[moving]
             best[moving[higher]], ends[moving[higher]] = values[higher], at[moving[higher]]
-            rests = best[moving] >= how.enough  # only just now, or it would rest already
-            if how.patience:
-                rests |= step - since[moving] >= how.patience
-            moving, gradients = moving[~rests], gradients[~rests]
+            stops = best[moving] >= settings.enough  # an earlier one has left `moving` already
+            if settings.patience:
+                stops |= step - since[moving] >= settings.patience
+            moving, gradients = moving[~stops], gradients[~stops]
             if not len(moving):
                 return ends, evaluations
         at.grad = torch.zeros_like(at)
-        at.grad[moving] = how.prior / at.shape[1] * at[moving] - gradients
+        at.grad[moving] = settings.prior / at.shape[1] * at[moving] - gradients
         adam.step()
-    if how.keep_best:  # the last points have not been looked at
+    if settings.keep_best:  # the last points have not been looked at
         values = value_and_grad.values(at[moving])
         evaluations += len(moving)
         moving = moving[values > best[moving]]
@@ -117,11 +115,11 @@ def cast_to(precision: Precision) -> AbstractContextManager[None]:
     return torch.autocast(here().type, torch.bfloat16, enabled=precision == "bf16", cache_enabled=False)
 
 
-def _backend(value: Value, shape: tuple[int, int], how: LatentOptimisation) -> Step:
-    if how.backend == "compiled":
+def _backend(value: Value, shape: tuple[int, int], settings: LatentOptimisation) -> Step:
+    if settings.backend == "compiled":
         return _compiled(value)
-    if how.backend == "captured":
-        with cast_to(how.precision):
+    if settings.backend == "captured":
+        with cast_to(settings.precision):
             return _captured(value, shape)
     return _eager(value)
 
@@ -150,8 +148,8 @@ def _compiled(value: Value) -> Step:
                 return _eager(torch.compile(value, dynamic=False))(latents)
         except TorchDynamoException as error:
             raise UserError(
-                f"{type(error).__name__}: {str(error).partition(chr(10))[0]}",
-                rule="compiled steps need what torch.compile needs: a C++ compiler, and Triton on a GPU",
+                f"torch.compile failed with {type(error).__name__}: {str(error).partition(chr(10))[0]}",
+                rule="backend = 'compiled' needs a C++ compiler, and Triton on a GPU",
                 hint="install one (g++ or clang++), or leave `backend` out",
             ) from error
 
@@ -166,23 +164,22 @@ def _captured(value: Value, shape: tuple[int, int]) -> Step:
     """
     if here().type != "cuda":
         raise UserError(
-            f"networks on '{here()}'",
-            rule="steps are captured as CUDA graphs, on a CUDA device",
+            f"backend = 'captured' needs CUDA graphs, and the networks are on '{here()}'",
             hint="leave `backend` out",
         )
-    step, given = _eager(value), torch.zeros(shape, device=here())
+    step, static = _eager(value), torch.zeros(shape, device=here())
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):  # what libraries do once, at their first calls, must not be captured
         for _ in range(3):
-            step(given)
+            step(static)
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        values, gradients = step(given)
+        values, gradients = step(static)
 
     def replayed(latents: Tensor) -> tuple[Tensor, Tensor]:
-        given.copy_(latents)
+        static.copy_(latents)
         graph.replay()
         return values.clone(), gradients.clone()  # the next replay writes over them
 

@@ -18,9 +18,9 @@ def margin_svm(now: Round, n: int, rng: np.random.Generator, *, c: Annotated[flo
     """The images nearest to the boundary of a linear SVM on what the classifier's last layer sees.
 
     arg min over x of |w·x + b| / ‖w‖; of several classes each against the rest, and the nearest boundary counts. The
-    SVM is fitted to the labelled images anew: a linear classifier's last layer sees the pixels. Scores are minus the
-    distances. While one class alone is labelled there is no boundary, and images are drawn at random. Cost: one network
-    evaluation for every image of the pool.
+    SVM is fitted to the labelled images in every round: a linear classifier's last layer sees the pixels. Scores are
+    minus the distances. While only one class has labels there is no boundary, and images are drawn at random. Cost: one
+    network evaluation for every image of the pool.
 
     Args:
         c: the SVM's, inverse regularisation (scikit-learn's default; our choice).
@@ -30,7 +30,7 @@ def margin_svm(now: Round, n: int, rng: np.random.Generator, *, c: Annotated[flo
     if (now.labels == now.labels[0]).all():
         ids = now.candidates.sample(n, rng)
         return Selection(ids, np.zeros(n))
-    order = np.argsort(now.labelled)  # the solver's last digits hang on it
+    order = np.argsort(now.labelled)  # the solver's last digits depend on it
     known = now.embed(now.labelled[order])
     with now.meter.part("score"):
         planes = fitted(known, now.labels[order], c)

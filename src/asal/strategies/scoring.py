@@ -1,4 +1,4 @@
-"""What strategies that rate pool images share."""
+"""Scoring pool images, and choosing the highest; shared by several strategies."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def needs_of(part: Part, options: Mapping[str, Any]) -> frozenset[str]:
 
 
 def rated(now: Round, ids: Ids, score: str) -> Scores:
-    """Return a score of pool images, of their probabilities or of the losses that the classifier foretells."""
+    """Return a score of pool images, of their probabilities or of the losses that the classifier predicts."""
     part = scores[score]
     values: Scores = part.make(now.losses(ids) if "loss" in part.needs else now.predict(ids))
     return values

@@ -37,7 +37,7 @@ def seals(
 def neighbourhood(now: Round, n: int, neighbours: int) -> Ids:
     """Return the open images, n or more, among the nearest neighbours of the labelled ones, ascending.
 
-    Where no labelled image is of the pool (all were made up), those of the pool's first image stand in.
+    If no labelled image is of the pool (all are synthetic), those of the pool's first image are used.
     """
     anchors = now.real if len(now.real) else np.zeros(1, np.int64)
     queries, k = now.features(anchors), neighbours + 1  # each is its own nearest

@@ -1,4 +1,4 @@
-"""What strategies that make images up share: climbing an objective through the generator."""
+"""Synthetic images that maximise an objective, by gradient through the generator; shared by several strategies."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Objective: TypeAlias = Callable[[Tensor], Tensor]  # float images (n, c, h, w) i
 
 @dataclass(frozen=True)
 class Synthetic:
-    """Images that were made up, best first."""
+    """Synthetic images, best first."""
 
     latents: Features  # (n, z)
     images: Images
@@ -31,7 +31,7 @@ class Synthetic:
 
 
 def of_score(model: Model, name: str) -> Objective:
-    """Return the objective that is a score of the classifier's probabilities, or of the loss that it foretells."""
+    """Return the objective that is a score of the classifier's probabilities, or of the loss that it predicts."""
     part = scores[name]
     if "loss" in part.needs:
         return lambda batch: part.make(cast(LossPredictingModel, model).loss(batch).float())
@@ -42,7 +42,7 @@ def enough_of(now: Round, name: str, score_tolerance: float) -> float:
     """Return the score that lies below its ceiling by a share of its range; infinity for a share of 0.
 
     The ceiling is the score where all classes are equally likely, and the range reaches from there down to certainty.
-    The loss that a classifier foretells has no ceiling.
+    A predicted loss has no ceiling.
     """
     part = scores[name]
     if score_tolerance == 0 or "loss" in part.needs:
@@ -54,24 +54,22 @@ def enough_of(now: Round, name: str, score_tolerance: float) -> float:
 
 
 def synthesise(
-    now: Round, n: int, objective: Objective, how_optimised: LatentOptimisation, rng: np.random.Generator
+    now: Round, n: int, objective: Objective, settings: LatentOptimisation, rng: np.random.Generator
 ) -> Synthetic:
-    """Return the n best of n · restarts images whose objective was climbed through the generator (eq. 1).
+    """Return the n best of n · `num_restarts` images, optimised through the generator (eq. 1).
 
     max over z of objective(G(z)), from z ~ N(0, I), by Adam. Cost: constant in the pool.
     """
-    generator, many = now.tools.generator, n * how_optimised.num_restarts
+    generator, many = now.tools.generator, n * settings.num_restarts
     with now.meter.part("generate"):
         value_and_grad = ValueAndGrad(
-            lambda latents: objective(generator.decode(latents)), many, generator.latent_dim, how_optimised
+            lambda latents: objective(generator.decode(latents)), many, generator.latent_dim, settings
         )
-        latents = torch.randn(many * how_optimised.raw_samples, generator.latent_dim, generator=torch_stream(rng)).to(
-            here()
-        )
-        if how_optimised.raw_samples > 1:
+        latents = torch.randn(many * settings.raw_samples, generator.latent_dim, generator=torch_stream(rng)).to(here())
+        if settings.raw_samples > 1:
             now.meter.generated += len(latents)
             latents = latents[value_and_grad.values(latents).argsort(descending=True, stable=True)[:many]]
-        latents, evaluations = optimised(value_and_grad, latents, how_optimised)
+        latents, evaluations = optimised(value_and_grad, latents, settings)
         with torch.inference_mode():
             images = torch.cat([generator.decode(block) for block in latents.split(AT_ONCE)])
             reached = torch.cat([objective(block) for block in images.split(AT_ONCE)]).cpu().double().numpy()
@@ -81,5 +79,5 @@ def synthesise(
 
 
 def rounded(latent: npt.NDArray[Any]) -> list[float]:
-    """Return a latent (z,) as it is noted: four digits draw the same picture."""
+    """Return a latent (z,) as notes hold it: four digits draw the same picture."""
     return [round(float(z), 4) for z in latent]

@@ -1,7 +1,7 @@
 """Probabilities (n, k) → how badly each image's label is wanted (n,): higher = ask sooner.
 
 A score is written once, against the array API, so that one definition ranks the pool in numpy and is
-climbed by gradient in torch. One that needs "loss" is made of the losses (n,) that a classifier foretells instead.
+optimised by gradient in torch. One that needs "loss" takes the losses (n,) that a classifier predicts instead.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from asal.strategies.scores import scores
 
 @scores.register("learned-loss", needs=("loss",))
 def learned_loss(losses: Any) -> Any:
-    """The loss that the classifier foretells for an image (Yoo & Kweon 2019): of losses (n,), and not of probabilities.
+    """The loss that the classifier predicts for an image (Yoo & Kweon 2019): of losses (n,), and not of probabilities.
 
     >>> learned_loss([0.5, 2.0])
     [0.5, 2.0]
