@@ -15,11 +15,11 @@ from annotated_types import Ge, Le
 from asal.core import NO_IDS, Candidates, Features, Ids, Images, LinearModel, Pool, Round, Selection, not_enough
 from asal.errors import UserError
 from asal.models.tensors import to_batch
-from asal.runtime import artifacts
+from asal.runtime import artifacts, npy
 from asal.runtime.progress import Progress
 from asal.runtime.rng import stream
 from asal.strategies import strategies
-from asal.strategies.hyperplanes import Planes
+from asal.strategies.hyperplanes import Hyperplanes
 from asal.strategies.scoring import highest
 
 Count = Annotated[int, Ge(1)]
@@ -61,11 +61,11 @@ class HyperplaneHash:
         """Return the n nearest to the boundary of what the tables hold near it."""
         if len(now.candidates) < n:
             raise not_enough(n, len(now.candidates))
-        planes, tables = Planes.of(cast(LinearModel, now.model)), cast(Tables, now.tools.own)
+        hyperplanes, tables = Hyperplanes.of(cast(LinearModel, now.model)), cast(Tables, now.tools.own)
         with now.meter.part("match"):
-            hashed = tables.near(planes, now.candidates, (n, max(self.candidates, n)), rng)
+            hashed = tables.near(hyperplanes, now.candidates, (n, max(self.candidates, n)), rng)
             ids = np.union1d(hashed, now.candidates.sample(n, rng)) if len(hashed) < n else hashed
-        near = -planes.distances(now.embed(ids))
+        near = -hyperplanes.distances(now.embed(ids))
         picks, values = highest(ids, np.where(np.isfinite(near), near, -np.finfo(np.float64).max), n)
         return Selection(picks, values, [{"hashed": bool(is_hashed)} for is_hashed in np.isin(picks, hashed)])
 
@@ -81,13 +81,16 @@ class HyperplaneHash:
             codes[ids] = hashing.of_points(pixels(pool.read(ids)))
         for table in range(self.tables):
             order = np.argsort(codes[:, table], kind="stable")
-            _save(folder / f"codes-{table:03d}.npy", codes[order, table])
-            _save(folder / f"ids-{table:03d}.npy", order.astype(np.int64))
+            npy.write(folder / f"codes-{table:03d}.npy", codes[order, table])
+            npy.write(folder / f"ids-{table:03d}.npy", order.astype(np.int64))
         progress("hyperplane hash", n, n)
 
     def load(self, folder: Path, shape: tuple[int, int, int]) -> Tables:
         """Open what `train` wrote; the codes stay on the disk."""
-        return Tables(Hashing.load(folder), *(_mapped(folder, name, self.tables) for name in ("codes", "ids")))
+        return Tables(Hashing.load(folder), *(self._mapped(folder, name) for name in ("codes", "ids")))
+
+    def _mapped(self, folder: Path, name: str) -> tuple[npt.NDArray[Any], ...]:
+        return tuple(npy.open_mapped(folder / f"{name}-{table:03d}.npy") for table in range(self.tables))
 
     def _check_size(self, d: int, functions: int) -> None:
         numbers = self.tables * functions * d * (2 if self.kind == "h" else d)
@@ -131,10 +134,10 @@ class Hashing:
         """Return the codes (n, tables) of points (n, d)."""
         return self._codes(self.lifted(points), 1.0)
 
-    def of_planes(self, planes: Planes) -> Codes:
-        """Return the codes (p, tables) of planes w·x + b = 0: those of the points that lie in them."""
-        bias = planes.biases + planes.weights @ self.mean.astype(np.float64)  # of the same plane, the mean taken off
-        return self._codes(_unit(np.column_stack([planes.weights, bias / self.radius])), -1.0)
+    def of_hyperplanes(self, hyperplanes: Hyperplanes) -> Codes:
+        """Return the codes (p, tables) of hyperplanes w·x + b = 0: those of the points that lie in them."""
+        bias = hyperplanes.biases + hyperplanes.weights @ self.mean.astype(np.float64)  # the mean taken off
+        return self._codes(_unit(np.column_stack([hyperplanes.weights, bias / self.radius])), -1.0)
 
     def lifted(self, points: Features) -> Floats:
         """Return unit vectors (n, d + 1): points less the mean, with one more coordinate."""
@@ -186,7 +189,9 @@ class Tables:
     codes: tuple[Codes, ...]
     ids: tuple[Ids, ...]
 
-    def near(self, planes: Planes, open_ids: Candidates, wanted: tuple[int, int], rng: np.random.Generator) -> Ids:
+    def near(
+        self, hyperplanes: Hyperplanes, candidates: Candidates, wanted: tuple[int, int], rng: np.random.Generator
+    ) -> Ids:
         """Return the open ids whose codes are nearest to a plane's, ascending; those first that are so in most tables.
 
         Codes that differ in one bit more, up to `FLIPS`, are looked up as long as fewer than the least are found. Of a
@@ -201,11 +206,11 @@ class Tables:
         ids = times = NO_IDS
         for flips in range(FLIPS + 1):
             masks = [sum(1 << bit for bit in some) for some in combinations(range(bits), flips)]
-            for codes in self.hashing.of_planes(planes):  # (tables,)
+            for codes in self.hashing.of_hyperplanes(hyperplanes):  # (tables,)
                 for table, mask in product(range(len(codes)), masks):
                     seen.append(self._bucket(table, codes[table] ^ np.uint32(mask), share, rng))
             ids, times = np.unique(np.concatenate(seen), return_counts=True)
-            left = open_ids.has(ids)
+            left = candidates.has(ids)
             ids, times = ids[left], times[left]
             if len(ids) >= least:
                 break
@@ -243,19 +248,3 @@ def _moments(pool: Pool, progress: Progress) -> tuple[Floats, float]:
         squares += float((points**2).sum())
     mean = total / n
     return mean.astype(np.float32), float(np.sqrt(max(squares / n - float(mean @ mean), 1e-12)))
-
-
-def _save(path: Path, array: npt.NDArray[Any]) -> None:
-    with path.open("wb") as file:
-        np.lib.format.write_array(file, array, allow_pickle=False)
-
-
-def _mapped(folder: Path, name: str, tables: int) -> tuple[npt.NDArray[Any], ...]:
-    arrays = []
-    for table in range(tables):
-        path = folder / f"{name}-{table:03d}.npy"
-        try:
-            arrays.append(np.asarray(np.load(path, mmap_mode="r", allow_pickle=False)))
-        except (OSError, ValueError, EOFError) as error:
-            raise artifacts.damaged(path, str(error)) from None
-    return tuple(arrays)

@@ -11,14 +11,14 @@ from asal.core import Features, LinearModel, Scores
 
 
 @dataclass(frozen=True)
-class Planes:
+class Hyperplanes:
     """Hyperplanes w·x + b = 0: one between two classes, one for each class against the rest of more."""
 
     weights: npt.NDArray[np.float64]  # (p, d)
     biases: npt.NDArray[np.float64]  # (p,)
 
     @classmethod
-    def of(cls, model: LinearModel) -> Planes:
+    def of(cls, model: LinearModel) -> Hyperplanes:
         """Return those of a linear classifier: where a class's logit equals the mean of the others."""
         weights, biases = (part.astype(np.float64) for part in model.head())
         k = len(biases)

@@ -9,7 +9,7 @@ from annotated_types import Gt
 
 from asal.core import NO_IDS, Features, Labels, Round, Selection, not_enough
 from asal.strategies import strategies
-from asal.strategies.hyperplanes import Planes
+from asal.strategies.hyperplanes import Hyperplanes
 from asal.strategies.scoring import highest
 
 
@@ -33,15 +33,15 @@ def margin_svm(now: Round, n: int, rng: np.random.Generator, *, c: Annotated[flo
     order = np.argsort(now.labelled)  # the solver's last digits depend on it
     known = now.embed(now.labelled[order])
     with now.meter.part("score"):
-        planes = fitted(known, now.labels[order], c)
+        hyperplanes = fitted(known, now.labels[order], c)
     ids, values = NO_IDS, np.empty(0)
     for block in now.candidates.blocks():
-        near = -planes.distances(now.embed(block))
+        near = -hyperplanes.distances(now.embed(block))
         ids, values = highest(np.concatenate([ids, block]), np.concatenate([values, near]), n)
     return Selection(ids, values)
 
 
-def fitted(features: Features, labels: Labels, c: float) -> Planes:
+def fitted(features: Features, labels: Labels, c: float) -> Hyperplanes:
     """Fit linear SVMs to features (n, d) and labels (n,): one between two classes, one a class for more."""
     from sklearn.svm import SVC
 
@@ -49,4 +49,4 @@ def fitted(features: Features, labels: Labels, c: float) -> Planes:
     positive = [labels == label for label in (present[1:] if len(present) == 2 else present)]
     # It draws nothing, but without a seed of its own it would take one from numpy's global stream.
     svms = [SVC(C=c, kernel="linear", random_state=0).fit(features, truth) for truth in positive]
-    return Planes(np.concatenate([svm.coef_ for svm in svms]), np.concatenate([svm.intercept_ for svm in svms]))
+    return Hyperplanes(np.concatenate([svm.coef_ for svm in svms]), np.concatenate([svm.intercept_ for svm in svms]))

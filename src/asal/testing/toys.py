@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from asal.core import NO_IDS, Features, Ids, Images, Labels, Model, Neighbours, Probs, Round, as_ids
-from asal.errors import UserError
+from asal.core import NO_IDS, Features, Ids, Images, Labels, Model, Neighbours, Probs, Round, as_ids, check_ids
 from asal.runtime.artifacts import fingerprint
 from asal.runtime.meter import Meter
 from asal.runtime.rng import stream
@@ -52,10 +51,7 @@ class ToyPool:
 
     def read(self, ids: Ids) -> Images:
         """Return these images, in this order. A negative id is refused, not counted from the end."""
-        ids = as_ids(ids)
-        if ids.size and (ids.min() < 0 or ids.max() >= len(self)):
-            rule = f"an image's id is between 0 and {len(self) - 1}"
-            raise UserError(f"{ids.min()} … {ids.max()}", rule=rule, hint="pass ids of this pool")
+        ids = check_ids(ids, len(self))
         self.reads += len(ids)
         return self._images[ids]
 

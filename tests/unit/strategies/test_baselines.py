@@ -32,7 +32,7 @@ from asal.strategies.badge import Gradients, seeded
 from asal.strategies.coreset import farthest_first, squared_gaps
 from asal.strategies.gaal import at_the_boundary
 from asal.strategies.hyperplane_hash import Hashing, HyperplaneHash, Tables, pixels
-from asal.strategies.hyperplanes import Planes
+from asal.strategies.hyperplanes import Hyperplanes
 from asal.strategies.typiclust import typicality
 from asal.testing.learner import CLASSES, toy_set
 from asal.testing.rounds import Setting, setting
@@ -113,8 +113,8 @@ def shares_of_equal_codes(kind: str, angle: float, tables: int) -> float:
     hashing = Hashing.drawn(kind, tables, 1, np.zeros(5, np.float32), 1e-6, stream(3, "codes", kind))
     normal, other = np.eye(5)[0], np.eye(5)[1]
     point = (np.cos(angle) * normal + np.sin(angle) * other).astype(np.float32)[None]
-    plane = Planes(normal[None], np.zeros(1))
-    return float((hashing.of_points(point) == hashing.of_planes(plane)).mean())
+    plane = Hyperplanes(normal[None], np.zeros(1))
+    return float((hashing.of_points(point) == hashing.of_hyperplanes(plane)).mean())
 
 
 @pytest.mark.parametrize("angle", [0.3, 0.9, 1.3, np.pi / 2])
@@ -143,7 +143,7 @@ def test_the_tables_hold_images_nearer_to_the_plane_than_chance(kind: Any, tmp_p
     part.train(world.pool, tmp_path, 0, Device("cpu"), no_progress)
     tables: Tables = part.load(tmp_path, world.pool.shape)
     model = Linear(l2=0.01).fit(world.pool.read(np.arange(40)), world.truth[:40], 2, stream(0))
-    planes = Planes.of(model)
+    planes = Hyperplanes.of(model)
     everything = planes.distances(pixels(world.pool.read(np.arange(3000))))
     near = everything[tables.near(planes, Candidates(3000), (10, 150), stream(1))]
     assert 100 < len(near) <= 150
@@ -156,7 +156,7 @@ def test_where_a_bucket_is_used_up_the_next_nearest_codes_are_looked_up(tmp_path
     part = HyperplaneHash(tables=6, candidates=40)
     part.train(world.pool, tmp_path, 0, Device("cpu"), no_progress)
     tables: Tables = part.load(tmp_path, world.pool.shape)
-    planes = Planes.of(Linear(l2=0.01).fit(world.pool.read(np.arange(40)), world.truth[:40], 2, stream(0)))
+    planes = Hyperplanes.of(Linear(l2=0.01).fit(world.pool.read(np.arange(40)), world.truth[:40], 2, stream(0)))
     everything = planes.distances(pixels(world.pool.read(np.arange(3000))))
     excluded = as_ids([])
     for _ in range(12):  # each time all that was found is taken
@@ -196,13 +196,13 @@ def test_planes_of_a_linear_classifier_are_where_its_classes_tie() -> None:
     x, logits = two.embed(images), two.logits(to_batch(images)).numpy()
     gap, weights = logits[:, 1] - logits[:, 0], two.head()[0]
     expected = np.abs(gap) / np.linalg.norm(weights[1] - weights[0])
-    np.testing.assert_allclose(Planes.of(two).distances(x), expected, rtol=1e-4)
+    np.testing.assert_allclose(Hyperplanes.of(two).distances(x), expected, rtol=1e-4)
     three = Linear(l2=0.01).fit(images, labels, 3, stream(0))
     logits = three.logits(to_batch(images)).numpy()
     above = logits - (logits.sum(1, keepdims=True) - logits) / 2
     weights = three.head()[0]
     lengths = np.linalg.norm(weights - (weights.sum(0) - weights) / 2, axis=1)
-    np.testing.assert_allclose(Planes.of(three).distances(x), (np.abs(above) / lengths).min(1), rtol=1e-3)
+    np.testing.assert_allclose(Hyperplanes.of(three).distances(x), (np.abs(above) / lengths).min(1), rtol=1e-3)
 
 
 # Learning loss ------------------------------------------------------------------------------------------------------

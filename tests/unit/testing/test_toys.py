@@ -55,7 +55,7 @@ def test_the_same_arguments_make_the_same_world_and_others_another() -> None:
 def test_the_pool_refuses_ids_that_are_not_its_own() -> None:
     pool = toy_world(images=10).pool
     for ids in ([-1], [10]):
-        with pytest.raises(UserError, match="between 0 and 9"):
+        with pytest.raises(UserError, match="outside 0 … 9"):
             pool.read(np.array(ids))
 
 
