@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,8 +18,6 @@ from asal.session.events import Record
 from asal.session.oracles.stored import Stored
 
 IMAGES = ("pool", "validation", "test")
-COMMANDS = "ugswmhpt"  # keys of the labelling page itself
-KEYS = "1234567890" + "".join(letter for letter in string.ascii_lowercase if letter not in COMMANDS)
 
 
 @dataclass(frozen=True)
@@ -30,10 +27,14 @@ class LabelledSet:
     name: str
     images: int
 
+    def to_json(self) -> dict[str, str | int]:
+        """Return its name and its number of images."""
+        return {"name": self.name, "images": self.images}
+
 
 @dataclass(frozen=True)
 class ProjectFolder:
-    """A project's root and its spec; images, classes and keys are read when they are first asked for."""
+    """A project's root and its spec; images and classes are read when they are first asked for."""
 
     root: Path
     spec: Spec
@@ -72,17 +73,13 @@ class ProjectFolder:
 
     def _stored_classes(self) -> tuple[str, ...]:
         try:
-            return self.labels("pool").classes
+            return Stored.open(self.root / "pool").classes
         except UserError as error:
             if not self.has("pool"):
                 raise
             hint = 'name them in asal.toml: [labelling] classes = ["cat", "dog"]'
-            raise UserError(error.got, rule="people label with classes", hint=hint) from None
-
-    @property
-    def keys(self) -> list[str]:
-        """The key that is pressed for each class."""
-        return keys_of(self.classes)
+            got = f"the pool has no labels, and asal.toml names no classes: {error.got}"
+            raise UserError(got, hint=hint) from None
 
     def labels(self, part: str = "pool") -> Stored:
         """Return the labels that came with the images of "pool", "validation" or "test"."""
@@ -118,18 +115,6 @@ class ProjectFolder:
         With other classes, number 3 there is not number 3 here.
         """
         for name in ("validation", "test"):
-            if self.is_labelled(name) and self.labels(name).classes == tuple(classes):
+            if self.is_labelled(name) and Stored.open(self.root / name).classes == tuple(classes):
                 return LabelledSet(name, int(pools.facts_of(self.root / name)["images"]))
         return None
-
-
-def keys_of(classes: Sequence[str]) -> list[str]:
-    """Return the key that is pressed for each class: its own name where all are one letter, else 1 … 9, 0 and letters.
-
-    >>> keys_of(["5", "7"]), keys_of(["cat", "dog"])
-    (['5', '7'], ['1', '2'])
-    """
-    names = [name.lower() for name in classes]
-    if all(len(name) == 1 and name in KEYS for name in names) and len(set(names)) == len(names):
-        return names
-    return [KEYS[i] if i < len(KEYS) else "" for i in range(len(classes))]

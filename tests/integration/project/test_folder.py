@@ -1,4 +1,4 @@
-"""What a project folder says of itself: pool, classes, keys, record, held-out sets."""
+"""What a project folder says of itself: pool, classes, record, held-out sets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from asal.project.project import Project
 def test_it_says_the_same_as_the_project(tiny: Path) -> None:
     folder, project = ProjectFolder.open(tiny), Project.open(tiny)
     assert folder.pool.fingerprint == project.pool.fingerprint and len(folder.pool) == 400
-    assert folder.classes == project.classes and folder.keys == list("0123456789")
+    assert folder.classes == project.classes
     assert folder.labels("test").classes == project.oracle("test").classes
     assert folder.has("pool") and folder.has("test") and not folder.has("validation")
     assert folder.is_labelled() and folder.is_labelled("test") and not folder.is_labelled("validation")
@@ -34,6 +34,7 @@ def test_the_record_is_where_the_spec_says(tiny: Path, write_spec: Callable[...,
 def test_a_test_set_counts_for_the_same_classes_only(tiny: Path) -> None:
     folder = ProjectFolder.open(tiny)
     assert folder.test_set(folder.classes) == LabelledSet("test", 200)
+    assert LabelledSet("test", 200).to_json() == {"name": "test", "images": 200}
     assert folder.test_set(("even", "odd")) is None
 
 
