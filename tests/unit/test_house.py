@@ -1,4 +1,4 @@
-"""The house keeps its shape: who may import whom, how long things are, what the first seconds load."""
+"""The layout of the package: who may import whom, how long files and functions are, what the first seconds load."""
 
 from __future__ import annotations
 

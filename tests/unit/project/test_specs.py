@@ -1,4 +1,4 @@
-"""The shipped specs can be run as they are, and say of every setting whose choice it is."""
+"""The shipped specs can be run as they are, and mark every setting that is not the paper's."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DEMO = Path(str(resources.files("asal.experiments").joinpath("demo.toml")))
 SHIPPED = [*sorted((ROOT / "specs").glob("*.toml")), DEMO]
 NAMES = [path.stem for path in SHIPPED]
 
-# Settings that the paper gives, and where. What is not here has to be marked.
+# Settings that the paper gives, and where. All others have to be marked.
 GRAY = {"pool.gray": (True, "section 4.1")}
 SPLIT_OF_MNIST = {
     "pool.split.train": (50_000, "section 4.1"),
@@ -62,7 +62,7 @@ CHOSEN = (
     "learner",
     "reference",
     "protocol",
-)  # the sections whose settings bear on a curve
+)  # the sections whose settings influence a curve
 
 
 def test_there_is_one_for_each_benchmark() -> None:
@@ -79,14 +79,14 @@ def test_it_fits_the_parts_as_they_are(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=NAMES)
-def test_it_comes_back_as_it_was(path: Path) -> None:
+def test_it_can_be_written_and_read_back(path: Path) -> None:
     spec = load(path)
     assert parse(spec.model_dump(mode="json")) == spec
 
 
 def unmarked(text: str, paper: dict[str, tuple[object, str]]) -> list[str]:
     """Return the settings that are neither the paper's nor marked as our choice."""
-    said = tomllib.loads(text)
+    spec = tomllib.loads(text)
     if "every setting here is our choice" in text.lower():
         return []
     section, covered, missing = "", False, []
@@ -96,7 +96,7 @@ def unmarked(text: str, paper: dict[str, tuple[object, str]]) -> list[str]:
         elif (setting := re.match(r"(\w+) *=", line)) and section.split(".")[0] in CHOSEN:
             name = f"{section}.{setting[1]}"
             covered = covered or (setting[1] == "kind" and "our choice" in line)
-            value: object = said
+            value: object = spec
             for step in name.split("."):
                 value = value[step]  # type: ignore[index]
             given = name in paper and paper[name][0] == value
@@ -106,7 +106,7 @@ def unmarked(text: str, paper: dict[str, tuple[object, str]]) -> list[str]:
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=NAMES)
-def test_what_is_not_the_papers_is_marked_as_our_choice(path: Path) -> None:
+def test_a_setting_that_is_not_the_papers_is_marked_as_our_choice(path: Path) -> None:
     assert not unmarked(path.read_text(encoding="utf-8"), PAPER.get(path.stem, {}))
 
 
@@ -119,12 +119,12 @@ def test_the_check_of_marks_can_fail() -> None:
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=NAMES)
-def test_asal_as_in_the_paper_is_the_papers(path: Path) -> None:
+def test_asal_as_in_the_paper_has_no_option_of_ours(path: Path) -> None:
     spec = load(path)
     papers = [table for table in spec.strategies.values() if table.kind == "asal" and table.options.get("paper")]
     assert papers or path == DEMO
     for table in papers:
-        assert set(table.options) == {"paper"}, "the paper's with an option of ours"
+        assert set(table.options) == {"paper"}, "the paper's version with an option of ours"
         assert table.features and spec.features[table.features].dimensions in (5, 50, 500)  # 5 and 500 in figure 3d
     assert spec.protocol.score == "entropy" or path == DEMO
 
@@ -134,7 +134,7 @@ def test_the_template_of_init_is_a_spec() -> None:
     filled = Template(text).substitute(name="x", path='"/images"', size=64, gray="false", rate="some", test="test = 20")
     spec = parse(tomllib.loads(filled))
     assert set(check(spec).tables) == {"asal", "random", "subset"}
-    commented = re.sub(r"^# (\w+ = )", r"\1", filled, flags=re.MULTILINE)  # what is offered can be taken
+    commented = re.sub(r"^# (\w+ = )", r"\1", filled, flags=re.MULTILINE)  # the commented settings are valid
     assert check(parse(tomllib.loads(commented))).tables and parse(tomllib.loads(commented)).pool.keep == ("cat", "dog")
 
 
@@ -174,26 +174,26 @@ COLUMNS = ("mnist-two", "mnist-ten", "cifar-two", "cifar-ten", "celeba-blond-hai
 
 
 def settings(name: str) -> dict[str, object]:
-    """Return what a spec says outright in the sections that bear on a curve: `protocol.batch` → 10."""
-    said = tomllib.loads((ROOT / "specs" / f"{name}.toml").read_text(encoding="utf-8"))
+    """Return the settings that a spec gives in the sections that influence a curve: `protocol.batch` → 10."""
+    spec = tomllib.loads((ROOT / "specs" / f"{name}.toml").read_text(encoding="utf-8"))
 
     def flat(path: str, table: dict[str, object]) -> dict[str, object]:
-        found: dict[str, object] = {}
+        flattened: dict[str, object] = {}
         for key, value in table.items():
-            found |= flat(f"{path}.{key}", value) if isinstance(value, dict) else {f"{path}.{key}": value}
-        return found
+            flattened |= flat(f"{path}.{key}", value) if isinstance(value, dict) else {f"{path}.{key}": value}
+        return flattened
 
     everything = {}
     for section in CHOSEN:
-        everything |= flat(section, said.get(section, {}))
+        everything |= flat(section, spec.get(section, {}))
     return {key: value for key, value in everything.items() if not key.endswith(".kind")}
 
 
 def cell(name: str, setting: str) -> str:
-    said = settings(name)
-    if setting not in said:
+    given = settings(name)
+    if setting not in given:
         return ""
-    value = said[setting]
+    value = given[setting]
     shown = ", ".join(value) if isinstance(value, list) else f"{value:,}" if type(value) is int else f"{value}".lower()
     where = PAPER[name].get(setting, (None, ""))[1]
     return f"**{shown}**" if where else shown
@@ -210,19 +210,19 @@ def settings_table() -> str:
 
 
 def places() -> str:
-    """Return where the paper gives what it gives, as specs/README.md has to show it."""
+    """Return the places in the paper of its settings, as specs/README.md has to show them."""
     lines = []
     for name in COLUMNS:
-        found: dict[str, list[str]] = {}
+        by_place: dict[str, list[str]] = {}
         for setting, (_, where) in PAPER[name].items():
-            found.setdefault(where, []).append(f"`{setting}`")
-        told = "; ".join(f"{', '.join(names)} ({where})" for where, names in found.items())
-        lines.append(f"- {'celeba-…' if name.startswith('celeba') else name}: {told}")
+            by_place.setdefault(where, []).append(f"`{setting}`")
+        parts = "; ".join(f"{', '.join(names)} ({where})" for where, names in by_place.items())
+        lines.append(f"- {'celeba-…' if name.startswith('celeba') else name}: {parts}")
     return "\n".join(lines)
 
 
 @pytest.mark.parametrize("part", [settings_table, places], ids=["table", "places"])
-def test_the_readme_of_the_specs_says_what_they_say(part: Callable[[], str]) -> None:
+def test_the_readme_of_the_specs_agrees_with_them(part: Callable[[], str]) -> None:
     expected = part()
     assert expected in (ROOT / "specs/README.md").read_text(encoding="utf-8"), f"put this there:\n{expected}"
 
