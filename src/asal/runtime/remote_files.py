@@ -1,7 +1,7 @@
-"""Files that machines without a common disk hand each other: any place that fsspec knows, by its URL.
+"""Files that machines without a common disk share: at any URL that fsspec opens.
 
-A file appears under its name when it is whole: it is put under a name of its own and moved. Beside it, or in the
-manifest of its folder, stands its sha256, which whoever fetches it checks.
+A file appears under its name when it is complete: it is uploaded under another name and moved. Its sha256 is beside
+it, or in the manifest of its folder, and is checked by the machine that fetches the file.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from typing import Any
 from asal.errors import UserError, without_secrets
 from asal.runtime import artifacts
 
-CACHE = "ASAL_CACHE_DIR"  # the environment variable that says where a machine keeps what it fetched
+CACHE = "ASAL_CACHE_DIR"  # the environment variable that says where a machine keeps fetched files
 
 Entry = Mapping[str, Any]  # {"sha256": …, "bytes": …}
 
 
 def cache_folder() -> Path:
-    """Return where this machine keeps what it fetched: $ASAL_CACHE_DIR, or asal in the user's cache."""
+    """Return where this machine keeps fetched files: $ASAL_CACHE_DIR, or asal in the user's cache."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get(CACHE) or Path(home) / "asal")
 
@@ -37,32 +37,31 @@ class Storage:
 
     @contextmanager
     def _files(self) -> Iterator[tuple[Any, str]]:
-        """Yield the file system and the folder in it; whatever it refuses is a user's to mend."""
+        """Yield the file system and the folder in it, and turn its errors into a UserError."""
         import fsspec
         from fsspec.core import url_to_fs
 
-        hint = "check the URL and what may be written there, then run the same command again: it resumes"
+        hint = "check the URL and the rights there, then run the same command again: it resumes"
         try:
-            files, folder = url_to_fs(self.url, use_listings_cache=False)  # others write there at the same time
+            files, folder = url_to_fs(self.url, use_listings_cache=False)  # other machines write there at the same time
             yield files, folder.rstrip("/")
         except ImportError as error:  # fsspec names the package
-            raise self._unfit(str(error), "install what it names, on every machine") from None
+            raise self._failed(str(error), "install what it names, on every machine") from None
         except ValueError as error:
             known = ", ".join(sorted(set(fsspec.available_protocols()) & {"file", "ftp", "gs", "s3", "sftp", "abfs"}))
-            raise self._unfit(str(error), f"choose one of these, or another that fsspec knows: {known}") from None
+            raise self._failed(str(error), f"choose one of these, or another that fsspec knows: {known}") from None
         except (OSError, EOFError) as error:
-            raise self._unfit(f"{type(error).__name__}: {error}", hint) from None
-        except Exception as error:  # every file system has errors of its own: ftplib's are no OSErrors
+            raise self._failed(f"{type(error).__name__}: {error}", hint) from None
+        except Exception as error:  # every file system has errors of its own: those of ftplib are not OSErrors
             if isinstance(error, UserError):
                 raise
-            raise self._unfit(f"{type(error).__name__}: {error}", hint) from error
+            raise self._failed(f"{type(error).__name__}: {error}", hint) from error
 
-    def _unfit(self, what: str, hint: str) -> UserError:
-        told = without_secrets(f"{self.url}: {what}")
-        return UserError(told, rule="a storage takes and gives files", hint=hint)
+    def _failed(self, what: str, hint: str) -> UserError:
+        return UserError(without_secrets(f"the storage {self.url} failed: {what}"), hint=hint)
 
     def entry(self, name: str) -> Entry | None:
-        """Return what is written beside an offered file, None where it has not been offered or has gone."""
+        """Return the sha256 and size of an offered file, None where it has not been offered or is gone."""
         with self._files() as (files, folder):
             try:
                 entry: Entry = json.loads(files.cat_file(f"{folder}/{name}.json"))
@@ -72,22 +71,22 @@ class Storage:
             return entry if size == entry["bytes"] else None
 
     def offer(self, path: Path, name: str) -> None:
-        """Put a file where others find it, and its sha256 beside it, which is what says that it is there."""
+        """Upload a file, and then its sha256, which says that the file is there."""
         with self._files() as (files, folder):
-            self._whole(files, f"{folder}/{name}", lambda place: files.put_file(str(path), place))
+            self._upload(files, f"{folder}/{name}", lambda place: files.put_file(str(path), place))
         note = json.dumps({"sha256": artifacts.sha256(path), "bytes": path.stat().st_size}).encode()
         with self._files() as (files, folder):
-            self._whole(files, f"{folder}/{name}.json", lambda place: files.pipe_file(place, note))
+            self._upload(files, f"{folder}/{name}.json", lambda place: files.pipe_file(place, note))
 
     def put(self, path: Path, name: str) -> None:
-        """Put a file where others find it, unless one of its size is there: names stand for contents."""
+        """Upload a file, unless one of its size is there: the name stands for the content."""
         with self._files() as (files, folder):
             place = f"{folder}/{name}"
             if files.exists(place) and files.info(place)["size"] == path.stat().st_size:
                 return
-            self._whole(files, place, lambda scratch: files.put_file(str(path), scratch))
+            self._upload(files, place, lambda scratch: files.put_file(str(path), scratch))
 
-    def _whole(self, files: Any, place: str, write: Any) -> None:
+    def _upload(self, files: Any, place: str, write: Any) -> None:
         home, _, name = place.rpartition("/")
         files.makedirs(home, exist_ok=True)
         scratch = f"{home}/.{name}.{secrets.token_hex(4)}"
@@ -95,19 +94,19 @@ class Storage:
         files.mv(scratch, place)
 
     def push(self, folder: Path, name: str) -> None:
-        """Put a finished folder there, its manifest last; what is there already is left."""
+        """Upload a finished folder, its manifest last, without the files that are there already."""
         for file in artifacts.manifest(folder)["files"]:
             self.put(folder / file, f"{name}/{file}")
         self.put(folder / artifacts.MANIFEST, f"{name}/{artifacts.MANIFEST}")
 
     def fetch(self, name: str, path: Path, entry: Entry | None = None) -> Path:
-        """Bring a file here, once for all processes of this machine, and return its path.
+        """Download a file, once for all processes of this machine, and return its path.
 
         Args:
-            entry: its sha256 and bytes; what is written beside it where None is given.
+            entry: its sha256 and bytes; None takes those that were uploaded beside it.
 
         Raises:
-            UserError: it is not there, or not what was put there.
+            UserError: it is not there, or differs from its sha256.
         """
         import filelock
 
@@ -121,29 +120,29 @@ class Storage:
     def _get(self, name: str, path: Path, entry: Entry | None) -> None:
         entry = entry or self.entry(name)
         if entry is None:
-            raise self._unfit(f"{name} is not there", "run the same command again: it puts there what is missing")
+            raise self._failed(f"{name} is not there", "run the same command again: it uploads what is missing")
         scratch = path.with_name(f".{path.name}.fetched")
         with self._files() as (files, folder):
             files.get_file(f"{folder}/{name}", str(scratch))
         if scratch.stat().st_size != entry["bytes"] or artifacts.sha256(scratch) != entry["sha256"]:
             scratch.unlink()
-            raise self._unfit(f"{name} is not what was put there", "delete it there and run the same command again")
+            raise self._failed(f"{name} differs from its sha256", "delete it there and run the same command again")
         artifacts.move_into_place(scratch, path)
 
     def pull(self, name: str, folder: Path, wanted: Mapping[str, Entry]) -> None:
-        """Bring these files of a finished folder here."""
+        """Download these files of a finished folder."""
         for file, entry in wanted.items():
             self.fetch(f"{name}/{file}", folder / file, entry)
 
     def manifest(self, name: str, folder: Path) -> dict[str, Entry]:
-        """Bring the manifest of a finished folder here, and return its files."""
+        """Download the manifest of a finished folder, and return its files."""
         path = folder / artifacts.MANIFEST
         if not path.exists():
             with self._files() as (files, home):
                 folder.mkdir(parents=True, exist_ok=True)
                 artifacts.write(path, files.cat_file(f"{home}/{name}/{artifacts.MANIFEST}"))
-        if not name.endswith(artifacts.sha256(path)[:12]):  # the name says what it is to be
+        if not name.endswith(artifacts.sha256(path)[:12]):  # the name ends with its hash
             path.unlink()
-            raise self._unfit(f"{name}/{path.name} is not what was put there", "delete it there and run this again")
-        found: dict[str, Entry] = artifacts.manifest(folder)["files"]
-        return found
+            raise self._failed(f"{name}/{path.name} differs from its sha256", "delete it there and run this again")
+        files_in: dict[str, Entry] = artifacts.manifest(folder)["files"]
+        return files_in

@@ -287,7 +287,7 @@ def test_what_was_damaged_on_its_way_is_refused(trained: Path, tmp_path: Path) -
     (images,) = (tmp_path / "storage").rglob("images/*.npy")
     kept = images.read_bytes()
     images.write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
-    with pytest.raises(UserError, match=r"images/00000\.npy is not what was put there"):
+    with pytest.raises(UserError, match=r"images/00000\.npy differs from its sha256"):
         piece.run(lambda *said: None)
 
 
@@ -295,12 +295,12 @@ def test_what_was_damaged_on_its_way_is_refused(trained: Path, tmp_path: Path) -
     ("url", "words"),
     [
         ("nonsense://somewhere", "nonsense.*choose one of these"),
-        ("ftp://me:secret@127.0.0.1:1/folder", "ftp://127.0.0.1:1/folder: ConnectionRefusedError"),
+        ("ftp://me:secret@127.0.0.1:1/folder", "ConnectionRefusedError"),
         ("file:///proc/nowhere", "check the URL"),
     ],
 )
 def test_a_storage_that_takes_nothing_is_said(url: str, words: str, trained: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=f"(?s){words}"):
+    with pytest.raises(UserError, match=f"(?s)the storage (?!.*secret).* failed.*{words}"):
         features_of(copy(trained, tmp_path / "project"), storage=url)
 
 

@@ -33,7 +33,7 @@ def test_what_a_task_refuses_is_raised_and_nothing_begins_after_it(tmp_path: Pat
 
 def test_a_killed_process_is_reported_with_the_tasks_in_hand(tmp_path: Path) -> None:
     works = [Errand(number, tmp_path, "die" if number == 3 else "") for number in range(6)]
-    with pytest.raises(UserError, match="a process lives until its work is done") as caught:
+    with pytest.raises(UserError, match="a process was killed") as caught:
         list(Local(2, option="--jobs").map_unordered(works))
     assert "errand" in caught.value.got and "fewer --jobs" in caught.value.hint
 

@@ -103,7 +103,7 @@ def test_it_ends_in_the_same_bytes_and_little_is_lost(whom: str, start: Any, who
         said = running.wait()
         assert gone(running), "a worker lives on"
         if said.code == 2:
-            said.refused("a process lives until its work is done", "images/0", "it resumes")
+            said.refused("a process was killed", "images/0", "it resumes")
         unfinished += said.code != 0
         assert start(*words, first=FIRST).wait().code == 0
         assert bytes_of(words[1]) == whole.bytes, f"killed after {moment:.3f} s"

@@ -144,7 +144,7 @@ def test_run_ends_in_the_same_rows_after_a_kill(start: Any, project: Path, ran: 
         said = running.wait()
         assert gone(running), "a worker lives on"
         if said.code == 2:
-            said.refused("a process lives until its work is done", "it resumes")
+            said.refused("a process was killed", "it resumes")
         assert said.code in (code, 0)
         unfinished += said.code != 0
         assert start(*words(project, out)).wait().code == 0

@@ -73,7 +73,7 @@ def test_a_piece_whose_process_died_is_tried_again(engine: Ray, tmp_path: Path) 
 
 
 def test_a_piece_that_kills_its_process_each_time_is_named(engine: Ray, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"'errand 0' was lost each time: \w+.* 2 machines.*: it resumes"):
+    with pytest.raises(UserError, match=r"'errand 0' was lost 2 times: \w+.*: it resumes"):
         list(engine.map_unordered([Errand(0, tmp_path, "die"), Errand(1, tmp_path)]))
     assert begun(tmp_path, 0) == 2 and begun(tmp_path, 1) == 1
 
@@ -107,7 +107,7 @@ def test_room_is_what_the_cluster_has_for_what_a_piece_asks(engine: Ray, tmp_pat
     assert Ray("local", cpus=0.5).room() == 4
     assert Ray("local", workers=7).room() == 7
     assert Ray("local", memory=2**60).room() == 1, "one waits until there is a machine"
-    with pytest.raises(UserError, match=r"none has 1 CPU and 3 GPU.*ask for less"):
+    with pytest.raises(UserError, match=r"no machine of the cluster had 1 CPU and 3 GPU.*ask for less"):
         list(Ray("local", gpus=3, patience=0.2).map_unordered([Errand(number, tmp_path) for number in range(3)]))
     assert not list(tmp_path.iterdir())
 
@@ -120,7 +120,7 @@ def test_without_ray_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_cluster_that_does_not_answer_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ray.is_initialized", lambda: False)  # it is, by the other tests here
-    with pytest.raises(UserError, match=r"127\.0\.0\.1:1: ConnectionRefusedError.*ray start --head"):
+    with pytest.raises(UserError, match=r"no Ray cluster answers at 127\.0\.0\.1:1: Conn.*ray start --head"):
         Ray("127.0.0.1:1").connect()
 
 

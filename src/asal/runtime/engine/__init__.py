@@ -1,7 +1,7 @@
-"""Who does the work: pieces that any process on any machine can do, and what comes of them.
+"""Engines run tasks, in this process, in others, or on other machines, and yield their results.
 
-A piece of work is idempotent: it writes files under their names when they are whole, and done twice, or by two at
-once, it leaves the same bytes. So an engine may try again whatever was lost, and resuming is calling again.
+A task is idempotent: it writes complete files, and run twice, or by two processes at once, it leaves the same bytes.
+So an engine may run a lost task again, and to resume is to call it again.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from asal.runtime.progress import Progress, no_progress
 
 
 class Task(Protocol):
-    """A piece of work. It travels between processes, so it holds little: names and numbers, not images."""
+    """A task. It is sent between processes, so it holds little: names and numbers, not images."""
 
     @property
     def name(self) -> str:
-        """What progress and errors call it."""
+        """Its name in progress and errors."""
         ...
 
     @property
     def size(self) -> int:
-        """What its own progress counts to."""
+        """The total of its own progress."""
         ...
 
     @property
@@ -31,36 +31,36 @@ class Task(Protocol):
         ...
 
     def run(self, progress: Progress) -> Any:
-        """Do it, or find it done, and return what little there is to tell of it."""
+        """Do it, unless it is done already, and return a small result."""
         ...
 
 
-W = TypeVar("W", bound=Task)
+T = TypeVar("T", bound=Task)
 
 
 class Engine(Protocol):
-    """Does pieces of work, some of them at the same time."""
+    """Runs tasks, some of them at the same time."""
 
     @property
     def workers(self) -> int:
-        """How many pieces are in hand at a time."""
+        """How many tasks run at a time."""
         ...
 
-    def map_unordered(self, works: Sequence[W], progress: Progress = no_progress) -> Iterator[tuple[W, Any]]:
-        """Do every piece, and yield each as it ends with what it returned, in whatever order they end.
+    def map_unordered(self, tasks: Sequence[T], progress: Progress = no_progress) -> Iterator[tuple[T, Any]]:
+        """Run every task, and yield each with its result as it ends, in any order.
 
         Raises:
-            UserError: the first one that a piece raised, when those in hand beside it have ended; none begins after it.
+            UserError: the first one that a task raised, when those that run beside it have ended; none begins after.
         """
         ...
 
 
 class InProcess:
-    """Does one piece after the other in this process."""
+    """Runs one task after the other in this process."""
 
     workers = 1
 
-    def map_unordered(self, works: Sequence[W], progress: Progress = no_progress) -> Iterator[tuple[W, Any]]:
-        """Do every piece, in order."""
-        for work in works:
-            yield work, work.run(progress)
+    def map_unordered(self, tasks: Sequence[T], progress: Progress = no_progress) -> Iterator[tuple[T, Any]]:
+        """Run every task, in order."""
+        for task in tasks:
+            yield task, task.run(progress)

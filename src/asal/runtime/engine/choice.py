@@ -1,4 +1,4 @@
-"""From the words of a command to an engine."""
+"""The engine that the options of a command name."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from asal.runtime.environment import cores
 def chosen(
     name: str, workers: int = 0, address: str = "auto", cpus: float = 1, gpus: float = 0, option: str = "--workers"
 ) -> Engine:
-    """Return the engine of this name, and its cluster found: before hours of training, not after them.
+    """Return the engine of this name, connected to its cluster: before hours of training, not after them.
 
     Args:
-        workers: pieces in hand at a time; 0 takes a core each, one beside a GPU, and with ray what there is room for.
-        option: what a user lowers where memory is short.
+        workers: tasks at a time; 0 takes one for each core, one beside a GPU, with ray as many as there is room for.
+        option: of the command, which the user lowers where memory is short.
 
     Raises:
         UserError: there is no such engine, or its cluster does not answer.

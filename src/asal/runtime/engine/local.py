@@ -1,4 +1,4 @@
-"""Processes of this machine, each with a fixed number of threads of its own."""
+"""The engine of this machine: processes, each with a fixed number of threads."""
 
 from __future__ import annotations
 
@@ -17,73 +17,73 @@ from multiprocessing.queues import Queue
 from typing import Any
 
 from asal.errors import UserError
-from asal.runtime.engine import Task, W
+from asal.runtime.engine import T, Task
 from asal.runtime.progress import Progress, Sender, no_progress, relay
 
-LOOK = 10.0  # seconds between looks at whether all processes live, while none of them ends a piece
+LOOK = 10.0  # seconds between checks that all processes are alive, while no task ends
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 _progress: Progress = no_progress  # in a worker: where its tasks report
-_threads = 0  # in a worker, until torch is held to them
+_threads = 0  # in a worker, until torch is limited to them
 
 
 @dataclass(frozen=True)
 class Local:
-    """Does pieces of work side by side, in processes that are started afresh.
+    """Runs tasks side by side, in processes that are started for it.
 
     Args:
         workers: processes.
-        threads: of each. Sums are split by it, so it bears on the last bit of a result; `workers` does not.
-        option: what a user lowers where memory is short.
+        threads: of each. Sums are split by it, so the last bit of a result depends on it, and not on `workers`.
+        option: of the command, which the user lowers where memory is short.
     """
 
     workers: int
     threads: int = 1
     option: str = "--workers"
 
-    def map_unordered(self, works: Sequence[W], progress: Progress = no_progress) -> Iterator[tuple[W, Any]]:
-        """Do every piece, and yield each as it ends.
+    def map_unordered(self, tasks: Sequence[T], progress: Progress = no_progress) -> Iterator[tuple[T, Any]]:
+        """Run every task, and yield each as it ends.
 
         Raises:
-            UserError: the first one that a piece raised, or that a process was killed, with the pieces in hand.
+            UserError: the first one that a task raised, or that a process was killed, and the tasks it may have run.
         """
         context = multiprocessing.get_context("spawn")
         queue: Queue[Any] = context.Queue()
         before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
         os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(self.threads)))  # read when a worker loads a library
-        others = multiprocessing.active_children()
+        running = multiprocessing.active_children()
         try:
             with (
-                ProcessPoolExecutor(self.workers, context, _settle, (self.threads, queue)) as pool,
+                ProcessPoolExecutor(self.workers, context, _set_up, (self.threads, queue)) as pool,
                 relay(queue, progress, patience=1),
             ):
                 try:
-                    with _deaf():
-                        futures = {pool.submit(_work, work): work for work in works}
+                    with _ignoring_ctrl_c():
+                        futures = {pool.submit(_run, task): task for task in tasks}
                 except BrokenProcessPool:
-                    raise self._killed(works) from None
-                born = set(multiprocessing.active_children()) - set(others)
+                    raise self._killed(tasks) from None
+                workers = set(multiprocessing.active_children()) - set(running)
                 try:
-                    yield from self._follow(futures, born)
-                except (KeyboardInterrupt, GeneratorExit):  # work resumes: ending it here loses little
-                    for worker in born:
+                    yield from self._results(futures, workers)
+                except (KeyboardInterrupt, GeneratorExit):  # tasks resume, so that killing them loses little
+                    for worker in workers:
                         worker.kill()
                     raise
                 finally:
                     pool.shutdown(wait=False)
-                    _see_off(born)
+                    _join(workers)
         finally:
             queue.cancel_join_thread()  # nothing reads it any more
             for name, value in before.items():
                 os.environ.pop(name) if value is None else os.environ.update({name: value})
 
-    def _follow(self, futures: dict[Future[Any], W], born: Collection[Any]) -> Iterator[tuple[W, Any]]:
+    def _results(self, futures: dict[Future[Any], T], workers: Collection[Any]) -> Iterator[tuple[T, Any]]:
         failed: BaseException | None = None
         pending, lost = set(futures), []
         while pending:
             done, pending = wait(pending, LOOK, FIRST_COMPLETED)
             if not done:
-                _end_stragglers(born)
+                _kill_all_if_one_died(workers)
             for future in done:
                 if future.cancelled():
                     continue
@@ -101,19 +101,18 @@ class Local:
             raise failed
 
     def _killed(self, lost: Sequence[Task]) -> UserError:
-        """Return the error for a process that died: a dead pool fails all that was left, in the order of works."""
-        names = ", ".join(work.name for work in lost[: self.workers])
+        """Return the error for a process that died: all tasks that were left have failed, in their order."""
+        names = ", ".join(task.name for task in lost[: self.workers])
         return UserError(
-            f"one was killed, perhaps for want of memory; in hand or next were {names}",
-            rule="a process lives until its work is done",
+            f"a process was killed, perhaps because memory ran out; it worked on one of {names}",
             hint=f"run the same command again, with fewer {self.option} if memory is short: it resumes",
         )
 
 
-def _see_off(workers: Collection[Any]) -> None:
-    """Wait for processes that have nothing left to do, and end those that do not end by themselves.
+def _join(workers: Collection[Any]) -> None:
+    """Wait for processes that have nothing left to do, and kill those that do not end by themselves.
 
-    One that was killed as it said good-bye may hold the lock by which the others say it.
+    A process that was killed as it ended may hold the lock that the others need to end.
     """
     until = time.monotonic() + LOOK
     for worker in workers:
@@ -123,18 +122,18 @@ def _see_off(workers: Collection[Any]) -> None:
             worker.join(LOOK)
 
 
-def _end_stragglers(workers: Collection[Any]) -> None:
-    """Where one process has died, end the others: it may hold a lock that they wait for, for ever."""
+def _kill_all_if_one_died(workers: Collection[Any]) -> None:
+    """Kill all processes where one has died: it may hold a lock that the others would wait for endlessly."""
     if not all(worker.is_alive() for worker in workers):
         for worker in workers:
             worker.kill()
 
 
 @contextmanager
-def _deaf() -> Iterator[None]:
-    """Make processes that are started in here ignore Ctrl-C, which reaches a whole terminal: their parent ends them."""
+def _ignoring_ctrl_c() -> Iterator[None]:
+    """Let processes that are started in here ignore Ctrl-C, which reaches all of a terminal: their parent ends them."""
     if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread can be interrupted, and only there may it be changed
+        yield  # only the main thread is interrupted, and only it may change that
         return
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -143,15 +142,15 @@ def _deaf() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _settle(threads: int, queue: Queue[Any]) -> None:
-    """Make a worker ready: its threads, where it reports, and its end when its parent ends."""
+def _set_up(threads: int, queue: Queue[Any]) -> None:
+    """Prepare a worker: its threads, where it reports, and that it ends with its parent."""
     global _progress, _threads
     _progress, _threads = Sender(queue), threads
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
 
-def settle_threads(threads: int) -> None:
-    """Hold torch to so many threads; what reads `THREAD_VARIABLES` was told by them."""
+def limit_torch_threads(threads: int) -> None:
+    """Limit torch to so many threads; other libraries read `THREAD_VARIABLES`."""
     import torch
 
     torch.set_num_threads(threads)
@@ -159,21 +158,21 @@ def settle_threads(threads: int) -> None:
 
 
 def _die_with_parent() -> None:
-    """Without this, work would outlive a killed command and hold its folders against the next one."""
+    """End with the parent: else a task would outlive a killed command, and lock its folders against the next one."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
         os._exit(1)
 
 
-def _work(work: Task) -> Any:
+def _run(task: Task) -> Any:
     global _threads  # noqa: PLW0603
-    if _threads and work.needs_torch:
-        settle_threads(_threads)
+    if _threads and task.needs_torch:
+        limit_torch_threads(_threads)
         _threads = 0
     try:
-        return work.run(_progress)
+        return task.run(_progress)
     except UserError:
         raise
-    except Exception as error:  # its traceback does not travel otherwise
-        raise RuntimeError(f"'{work.name}' failed:\n{traceback.format_exc()}") from error
+    except Exception as error:  # its traceback is not sent otherwise
+        raise RuntimeError(f"'{task.name}' failed:\n{traceback.format_exc()}") from error
