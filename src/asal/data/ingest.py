@@ -24,7 +24,7 @@ from asal.data import pool
 from asal.data.concat_pool import ADDITIONS, SEEN, additions
 from asal.data.ingest_shard import RECEIPT, ImageFormat, IngestShardTask, Receipt, Shape, close, decoded
 from asal.data.sources import Enlarging, Listed, Source, apart, kind_of
-from asal.data.splits import Split, SplitPart, divide
+from asal.data.splits import Split, SplitPart, make_splits
 from asal.errors import UserError, without_secrets
 from asal.runtime import artifacts, npy
 from asal.runtime.csv_rows import csv_bytes
@@ -87,7 +87,7 @@ def ingest(
     if not missing:
         return folders
     with artifacts.explain_disk_errors(project):
-        parts = divide(source, split, keep)
+        parts = make_splits(source, split, keep)
         larger = _larger(source, parts["pool"])
         _check_listing(source, folders, missing)
         source = source.origin if isinstance(source, Enlarging) else source

@@ -45,7 +45,7 @@ class SplitPart:
     classes: tuple[str, ...]
 
 
-def divide(source: Source, split: Split, keep: tuple[str, ...] = ()) -> dict[str, SplitPart]:
+def make_splits(source: Source, split: Split, keep: tuple[str, ...] = ()) -> dict[str, SplitPart]:
     """Return what goes into each folder, without reading an image.
 
     Raises:

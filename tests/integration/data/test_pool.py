@@ -22,7 +22,7 @@ from PIL import Image
 
 from asal.core import Images, Labels
 from asal.data import ingest_shard, pool
-from asal.data.ingest import IngestContext, Split, divide, ingest
+from asal.data.ingest import IngestContext, Split, ingest, make_splits
 from asal.data.ingest_shard import ImageFormat, IngestShardTask
 from asal.data.pool import StoredPool, shard_size
 from asal.data.sources import kind_of, sources
@@ -129,16 +129,16 @@ def test_parts_do_not_overlap_and_keep_their_labels(tmp_path: Path) -> None:
 
 
 def test_the_size_of_the_pool_leaves_the_other_parts_alone() -> None:
-    one, two = (divide(Digits(), Split(train, 200, 300)) for train in (None, 500))
+    one, two = (make_splits(Digits(), Split(train, 200, 300)) for train in (None, 500))
     for name in ("validation", "test"):
         assert np.array_equal(one[name].rows, two[name].rows)
     assert len(one["pool"].rows) == 1297 and len(two["pool"].rows) == 500
-    assert not np.array_equal(divide(Digits(), Split(None, 200, 300, seed=1))["test"].rows, one["test"].rows)
+    assert not np.array_equal(make_splits(Digits(), Split(None, 200, 300, seed=1))["test"].rows, one["test"].rows)
 
 
 def test_a_test_split_of_its_own_is_taken_whole(tmp_path: Path) -> None:
     np.savez(tmp_path / "set.npz", x=IMAGES, y=LABELS, x_test=IMAGES[:7], y_test=LABELS[:7])
-    parts = divide(Arrays(str(tmp_path / "set.npz")), Split(100, 50, "test"))
+    parts = make_splits(Arrays(str(tmp_path / "set.npz")), Split(100, 50, "test"))
     assert parts["test"].split == "test" and np.array_equal(parts["test"].rows, np.arange(7))
 
 
@@ -180,7 +180,7 @@ def test_unknown_labels_stay_unknown(tmp_path: Path) -> None:
     source = write_set(tmp_path / "set.npz", labels=labels)
     answers = oracles["stored"].make(ingest(source, tmp_path / "all")["pool"])
     assert answers.answer(np.arange(20)).tolist() == labels[:20].tolist()
-    kept = divide(source, Split(), ("2", "0"))["pool"]
+    kept = make_splits(source, Split(), ("2", "0"))["pool"]
     assert np.array_equal(kept.rows, np.flatnonzero(np.isin(labels, [0, 2])))
 
 
@@ -544,7 +544,7 @@ def mnist() -> Hub:
 
 def test_mnist_is_cut_as_in_the_paper(mnist: Hub, tmp_path: Path) -> None:
     split = Split(50_000, 10_000, "test")
-    assert {n: len(p.rows) for n, p in divide(mnist, split).items()} == {
+    assert {n: len(p.rows) for n, p in make_splits(mnist, split).items()} == {
         "pool": 50_000, "validation": 10_000, "test": 10_000,
     }  # fmt: skip
     folders = ingest(mnist, tmp_path, split, keep=("5", "7"), gray=True)

@@ -103,10 +103,10 @@ def test_ctrl_c_ends_what_is_in_hand(engine: Ray, tmp_path: Path) -> None:
 
 
 def test_room_is_what_the_cluster_has_for_what_a_piece_asks(engine: Ray, tmp_path: Path) -> None:
-    assert Ray("local").room() == 2
-    assert Ray("local", cpus=0.5).room() == 4
-    assert Ray("local", workers=7).room() == 7
-    assert Ray("local", memory=2**60).room() == 1, "one waits until there is a machine"
+    assert Ray("local").capacity() == 2
+    assert Ray("local", cpus=0.5).capacity() == 4
+    assert Ray("local", workers=7).capacity() == 7
+    assert Ray("local", memory=2**60).capacity() == 1, "one waits until there is a machine"
     with pytest.raises(UserError, match=r"no machine of the cluster had 1 CPU and 3 GPU.*ask for less"):
         list(Ray("local", gpus=3, patience=0.2).map_unordered([Errand(number, tmp_path) for number in range(3)]))
     assert not list(tmp_path.iterdir())

@@ -9,7 +9,7 @@ import pytest
 
 from asal.data.sources.arrays import Arrays
 from asal.data.sources.folder import Folder
-from asal.data.splits import Split, divide
+from asal.data.splits import Split, make_splits
 from asal.errors import UserError
 from asal.project.spec import parse
 
@@ -25,7 +25,7 @@ def write_folder(folder: Path) -> Folder:
 
 
 def test_a_split_of_its_own_to_validate_on_is_taken_whole(tmp_path: Path) -> None:
-    parts = divide(write_folder(tmp_path), Split(None, "val", "test"))
+    parts = make_splits(write_folder(tmp_path), Split(None, "val", "test"))
     assert {name: (part.split, len(part.rows)) for name, part in parts.items()} == {
         "pool": ("train", 12), "validation": ("val", 4), "test": ("test", 4),
     }  # fmt: skip
@@ -34,7 +34,7 @@ def test_a_split_of_its_own_to_validate_on_is_taken_whole(tmp_path: Path) -> Non
 
 def test_the_other_set_is_still_held_out_by_number(tmp_path: Path) -> None:
     source = write_folder(tmp_path)
-    parts = divide(source, Split(None, "val", 3))
+    parts = make_splits(source, Split(None, "val", 3))
     assert (parts["test"].split, len(parts["test"].rows), len(parts["pool"].rows)) == ("train", 3, 9)
     assert not set(parts["test"].rows) & set(parts["pool"].rows)
 
@@ -42,7 +42,7 @@ def test_the_other_set_is_still_held_out_by_number(tmp_path: Path) -> None:
 def test_rows_are_those_of_before(tmp_path: Path) -> None:
     """Labels belong to ids: what a split by numbers deals out may never change."""
     np.save(tmp_path / "x.npy", np.zeros((10, 2, 2), np.uint8))
-    parts = divide(Arrays(str(tmp_path / "x.npy")), Split(4, 2, 3, seed=1))
+    parts = make_splits(Arrays(str(tmp_path / "x.npy")), Split(4, 2, 3, seed=1))
     rows = {name: part.rows.tolist() for name, part in parts.items()}
     assert rows == {"pool": [1, 4, 5, 6], "validation": [3, 9], "test": [0, 7, 8]}
 
@@ -60,7 +60,7 @@ def test_rows_are_those_of_before(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_dealt_out_is_told(tmp_path: Path, split: Split, match: str) -> None:
     with pytest.raises(UserError, match=match):
-        divide(write_folder(tmp_path), split)
+        make_splits(write_folder(tmp_path), split)
 
 
 def test_a_spec_names_a_split_to_validate_on() -> None:

@@ -153,11 +153,11 @@ def test_every_option_of_a_shipped_spec_is_one_of_its_part() -> None:
 @pytest.mark.parametrize("name", ["mnist-two", "cifar-two", "mnist-ten", "cifar-ten"])
 def test_its_split_is_in_the_data(name: str, tmp_path: Path) -> None:
     from asal.data.sources import sources
-    from asal.data.splits import Split, divide
+    from asal.data.splits import Split, make_splits
 
     spec = Project(tmp_path, load(ROOT / "specs" / f"{name}.toml")).spec
     source = sources[spec.source.kind].make(**spec.source.options)
-    parts = divide(source, Split(**spec.pool.split.model_dump()), spec.pool.keep)
+    parts = make_splits(source, Split(**spec.pool.split.model_dump()), spec.pool.keep)
     sizes = {part: len(found.rows) for part, found in parts.items()}
     expected = {
         "mnist-two": {"test": 892 + 1028}, "cifar-two": {"pool": 10_000, "test": 2_000},

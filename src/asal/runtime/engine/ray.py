@@ -58,7 +58,7 @@ class Ray:
         last_fit = time.monotonic()  # when the cluster had a machine that fits
         try:
             while running or (waiting and not failed):
-                while waiting and not failed and len(running) < self.room():
+                while waiting and not failed and len(running) < self.capacity():
                     task = waiting.pop()
                     running[remote.remote(task)] = task
                 done, _ = ray.wait(list(running), timeout=min(LOOK, self.patience))
@@ -99,7 +99,7 @@ class Ray:
             raise RuntimeError(f"'{task.name}' failed:\n{broken}")
         return value
 
-    def room(self) -> int:
+    def capacity(self) -> int:
         """Return how many tasks run at a time; a cluster grows and shrinks."""
         return self.workers or max(1, self._fitting())
 
