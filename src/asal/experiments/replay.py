@@ -42,7 +42,7 @@ def recorded_rounds(events: Sequence[Event], classes: int) -> dict[int, Recorded
         if event.kind == "asked":
             state, pending = fold(state, pending), []
             asked = state.rounds[-1]
-            if asked.because is None:
+            if asked.fallback_reason is None:
                 rounds[asked.round] = RecordedRound(asked, event.seq, state.spent, _class_counts(state, classes))
     return rounds
 
@@ -80,5 +80,5 @@ class Replay:
         for number, recorded in self._rounds.items():
             if not rows.has(number):
                 progress(recorded.labels, f"making the row of round {number} again")
-                past = self._session.then(recorded.seq)
-                rows.add(round_row(self._job, past, past.asked(number), test_set))
+                past = self._session.as_of(recorded.seq)
+                rows.add(round_row(self._job, past, past.batch_of(number), test_set))

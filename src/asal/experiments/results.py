@@ -40,8 +40,8 @@ class Run:
     generated: Ints  # (r,)       made-up images that went through it, once a step; 0 in rows that do not say
     seconds: Floats  # (r, 5)     in the order of Meter.PARTS
     finished: bool
-    told_generated: bool  # whether every row says how many images were made up
-    watched: tuple[Mapping[str, float], ...] = ()  # how an approximate index was, in the rounds that searched one
+    counts_generated: bool  # whether every row says how many images were made up
+    index_checks: tuple[Mapping[str, float], ...] = ()  # how an approximate index was, in the rounds that searched one
 
     @property
     def spent(self) -> Ints:
@@ -61,7 +61,7 @@ class Run:
     @property
     def hides_generated(self) -> bool:
         """Whether it made images up and did not count them, as rows of before there was a count."""
-        return not self.told_generated and bool(self.seconds[:, Meter.PARTS.index("generate")].any())
+        return not self.counts_generated and bool(self.seconds[:, Meter.PARTS.index("generate")].any())
 
 
 @dataclass(frozen=True)
@@ -225,9 +225,9 @@ def _run(strategy: str, seed: int, path: Path, facts: Mapping[str, Any]) -> Run 
             evaluations=np.array([row.evaluations for row in rows], np.int64),
             generated=np.array([row.generated or 0 for row in rows], np.int64),
             seconds=np.array([[row.seconds[part] for part in Meter.PARTS] for row in rows], np.float64),
-            watched=tuple(row.index for row in rows if row.index),
+            index_checks=tuple(row.index for row in rows if row.index),
             finished=_finished(rows, facts["protocol"]),
-            told_generated=all(row.generated is not None for row in rows),
+            counts_generated=all(row.generated is not None for row in rows),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _damaged(path, f"a row is not as it was written ({error!r})") from None

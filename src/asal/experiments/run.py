@@ -211,7 +211,7 @@ def run_one(job: RunTask, progress: Progress) -> str:
                 break  # the oracle has no label for the rest of the pool
             wanted = protocol.batch if session.state.number or session.state.waiting else protocol.initial
             batch = session.ask(min(wanted, protocol.budget - spent, session.left or wanted))
-            if session.state.rounds[-1].because is None and not rows.has(batch.round):
+            if session.state.rounds[-1].fallback_reason is None and not rows.has(batch.round):
                 rows.add(round_row(job, session, batch, test_set))
             session.tell(_answers(project, job, session, batch))
             progress(job.name, spent, protocol.budget, rows.note)

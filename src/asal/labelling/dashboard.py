@@ -94,7 +94,7 @@ class Dashboard:
             "round": pick.round,
             "strategy": asked.strategy,
             "score": pick.score,
-            "chosen_from": _sentence(state, image, asked.because, reason.synthetic is not None),
+            "chosen_from": _sentence(state, image, asked.fallback_reason, reason.synthetic is not None),
             "synthetic": f"/why/{image}.png" if reason.synthetic else None,
             "synthetic_score": reason.facts.get("synthetic_score"),
             "distance": reason.facts.get("distance"),
@@ -133,7 +133,7 @@ class Dashboard:
 
 
 def _sentence(state: State, image: int, because: str | None, synthetic: bool) -> str:
-    if image in state.made:
+    if image in state.synthetic:
         return (
             "The generator made this image; nobody has seen it before. If it shows nothing, answer that you can't tell."
         )

@@ -75,7 +75,7 @@ def due_batch(state: State, protocol: ProtocolTable, throughput: Throughput, lef
         return None
     # After such a batch comes one of a new classifier, or where people are fast none would ever be trained.
     runs_out = untouched < throughput.rate * throughput.seconds and throughput.rate > 0
-    topped = runs_out and not state.rounds[-1].topped and state.rounds[-1].because is None
+    topped = runs_out and not state.rounds[-1].topped and state.rounds[-1].fallback_reason is None
     n = max(size, min(MOST * size, throughput.meanwhile)) if topped else size
     return BatchRequest(min(n, possible), True, topped)
 

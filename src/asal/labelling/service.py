@@ -129,7 +129,7 @@ class AnnotationService:
         disputed = self.rules.disputed(image, votes)
         shown = tuple(votes.items()) if disputed and who.adjudicates else ()
         group = state.rounds[pick.round].group
-        return ImageTask(image, pick.round, pick.score, image in state.made, group, disputed, shown)
+        return ImageTask(image, pick.round, pick.score, image in state.synthetic, group, disputed, shown)
 
     def disputed(self, who: Annotator) -> tuple[list[ImageTask], int]:
         """Return the disputed images, to adjudicators alone, and how many there are."""

@@ -95,7 +95,7 @@ def _choose(worker: WorkerSession, due: BatchRequest, throughput: Throughput) ->
     except BusyError:
         return
     # A first batch, chosen without a classifier, does not show how long training takes.
-    if not due.topped and session.state.rounds[-1].because is None:
+    if not due.topped and session.state.rounds[-1].fallback_reason is None:
         throughput.seconds = time.monotonic() - started
     worker.report_batch()
 

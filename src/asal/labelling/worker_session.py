@@ -54,8 +54,8 @@ class WorkerSession:
         # The name of the file of rows depends on when the record was begun.
         self._send_rows(self._rows if state.opened else [])
         self._send_reasons(state.open)
-        if state.waiting and state.rounds[-1].because is None:
-            self._evaluate(self.session.asked(len(state.rounds) - 1))
+        if state.waiting and state.rounds[-1].fallback_reason is None:
+            self._evaluate(self.session.batch_of(len(state.rounds) - 1))
 
     def train(self, due: BatchRequest) -> None:
         """Train, where that is due, before a batch is chosen."""
@@ -68,10 +68,10 @@ class WorkerSession:
 
     def report_batch(self) -> None:
         """Report why each image of the newest batch was chosen; then evaluate the classifier."""
-        batch = self.session.asked(len(self.session.state.rounds) - 1)
+        batch = self.session.batch_of(len(self.session.state.rounds) - 1)
         self._send_reasons(batch.ids)
         self._report("waiting")
-        if batch.asked.because is None and not batch.asked.topped:
+        if batch.asked.fallback_reason is None and not batch.asked.topped:
             self._evaluate(batch)
 
     def idle(self, state: State) -> None:
@@ -95,7 +95,7 @@ class WorkerSession:
         """Add the row of a round whose batch was just chosen, by the classifier that chose it."""
         if any(row.round == batch.round and not row.last for row in self._rows):
             return
-        past = self.session.then(batch.asked.seen)
+        past = self.session.as_of(batch.asked.trained_up_to)
         with report_to(self._report, "evaluating"):
             model = past.model(batch.round)
             self._connection.send(Guesses(self._guesses(model, batch.ids)))

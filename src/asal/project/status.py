@@ -162,5 +162,5 @@ def _read_record(root: Path) -> None:
     if (place := _record_place(root)) is None:
         return
     with Record.open(place) as record:
-        for synthetic in fold(State(), record.read()).made.values():
+        for synthetic in fold(State(), record.read()).synthetic.values():
             decoded(synthetic.picture)

@@ -33,7 +33,7 @@ def rows_csv(results: Results) -> bytes:
     for run in results.runs:
         for i in range(len(run.labels)):
             score = "" if math.isnan(run.mean_score[i]) else run.mean_score[i]
-            generated = run.generated[i] if run.told_generated else ""
+            generated = run.generated[i] if run.counts_generated else ""
             known = [run.strategy, run.seed, run.rounds[i], run.labels[i], run.accuracy[i], score]
             lines.append([*known, run.evaluations[i], generated, *run.seconds[i], *run.class_counts[i]])
     return csv_bytes(heads, lines)

@@ -325,7 +325,7 @@ def index_table(results: Results) -> Table | None:
     """Return the measured recall of approximate indexes; None where none was searched."""
     rows = []
     for name in results.strategies:
-        rounds = [checks for run in results.begun(name) for checks in run.watched]
+        rounds = [checks for run in results.begun(name) for checks in run.index_checks]
         if rounds:
             total = {key: sum(checks[key] for checks in rounds) for key in rounds[0]}
             checked, missed = total["checked"], total["missed"]

@@ -27,7 +27,7 @@ def checked(answers: Answers, images: int, classes: Sequence[str]) -> list[tuple
     >>> checked({4: "dgo"}, images=5, classes=["cat", "dog"])
     Traceback (most recent call last):
     ...
-    asal.errors.UserError: a class goes by one of these names: cat, dog: 'dgo' is none; did you mean 'dog'?
+    asal.errors.UserError: no class is called 'dgo'; the classes are cat, dog; did you mean 'dog'?
     """
     numbers: dict[int, int | None] = {}
     for pair in answers.items() if isinstance(answers, Mapping) else answers:

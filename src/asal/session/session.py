@@ -1,7 +1,7 @@
 """Ask and tell: the one stateful coordinator, over a record that outlives it.
 
-Whatever a session knows it has read from its record, and whatever it trains it can train again to the
-same end: a process may die between any two lines, and the next one goes on with the same batch.
+A session knows only what its record says, and trains each classifier again to the same weights: a process may be
+killed between any two lines, and the next one continues with the same batch.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class Batch:
     round: int
     ids: Ids
     scores: Scores
-    notes: tuple[Mapping[str, Any], ...]  # where each pick came from, or empty
-    closed: Ids  # of the same batch, already answered or skipped
+    notes: tuple[Mapping[str, Any], ...]  # how each image was chosen, or empty
+    answered: Ids  # of the same batch, already answered or skipped
     asked: Asked  # all that the record says of it
 
     def __len__(self) -> int:
@@ -85,17 +85,17 @@ class Session:
     """
 
     def __init__(self, pool: Pool, record: Record, plan: Plan, tools: ToolProvider | None = None) -> None:
-        """Go on where the record ends.
+        """Continue where the record ends.
 
         Args:
             pool: the images; the same ones as long as the record lives.
-            record: what was asked and answered so far, maybe nothing. Whoever opened it closes it.
+            record: what was asked and answered so far. The caller closes it.
             plan: what stays the same in every round.
             tools: hands out what the plan's strategy needs of a project; none for one that needs only the classifier.
 
         Raises:
             UserError: the record was begun with another pool, other classes or another seed.
-            DamageError: the record is not whole any more.
+            DamageError: the record is damaged.
         """
         self.pool, self.record, self.plan = pool, record, plan
         self._tools = tools
@@ -131,8 +131,8 @@ class Session:
         return len(self.pool) - sum(image < len(self.pool) for image in asked)
 
     def images(self, ids: Ids) -> Images:
-        """Return images (n, h, w, c) by id: the pool's, and those that were made up for this session."""
-        return PoolWithSynthetic(self.pool, self._state.made).read(ids)
+        """Return images (n, h, w, c) by id: the pool's, and the synthetic ones of this session."""
+        return PoolWithSynthetic(self.pool, self._state.synthetic).read(ids)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -152,7 +152,7 @@ class Session:
         """Return the classifier, trained on the present labels; the next `ask` uses the same one.
 
         Args:
-            number: the round that it is trained in, which its random draws hang on; by default the present one.
+            number: the round that it is trained in, on which its random draws depend; by default the present one.
 
         Raises:
             UserError: fewer than two classes are labelled.
@@ -162,15 +162,15 @@ class Session:
                 raise UserError(why, rule="a classifier is trained on two or more classes", hint="label more images")
             return self._train(self._state.number if number is None else number).model
 
-    def then(self, seq: int) -> Session:
-        """Return the session as it was after event number `seq`; what it trains is what was trained then."""
+    def as_of(self, seq: int) -> Session:
+        """Return the session as it was after event number `seq`; it trains the classifiers of that time."""
         past = Session(self.pool, cast(Record, RecordSnapshot(self.record, seq)), self.plan, self._tools)
         past._trained = self._trained
-        past._state = replace(past._state, made=self._state.made)  # so that what was made up since can be read
+        past._state = replace(past._state, synthetic=self._state.synthetic)  # later ones can be read
         return past
 
-    def asked(self, number: int) -> Batch:
-        """Return what was asked in a round, as it was when nothing of it was answered."""
+    def batch_of(self, number: int) -> Batch:
+        """Return the batch of a round, as it was before any of its answers."""
         asked = self._state.rounds[number]
         ids, notes = np.array(asked.ids, np.int64), [self._state.notes.get(image, NOTHING) for image in asked.ids]
         return Batch(number, ids, np.array(asked.scores), tuple(notes) if any(notes) else (), ids[:0], asked)
@@ -178,9 +178,8 @@ class Session:
     def ask(self, n: int) -> Batch:
         """Return the open batch, or choose a new one of n images where every answer is in.
 
-        As long as one answer is missing, the same batch comes back without what is answered, whatever n is and
-        however often the process has been started again. While no classifier can be trained, the plan's `first`
-        chooses, and the event says so.
+        As long as one answer is missing, the same batch is returned without what is answered, whatever n is, also in
+        a new process. While no classifier can be trained, the plan's `first` chooses, and the event says so.
 
         Raises:
             UserError: n is not 1 … as many as are left.
@@ -195,14 +194,14 @@ class Session:
         """Choose n more images while others are still open, so that nobody has to wait; return all that are open.
 
         The classifier is trained on the answers that there are. The record says how many images were open (`ahead`) and
-        which events the classifier had seen (`seen`). What is answered meanwhile stops nothing.
+        the last event that the classifier was trained on (`seen`). Answers that are given meanwhile are kept.
 
         Args:
             topped: ask with the classifier that was trained last, as it is, which takes no training.
 
         Raises:
             UserError: n is not 1 … as many as are left.
-            BusyError: another process has asked meanwhile, or closed an image that was chosen here; `refresh` and look.
+            BusyError: another process has asked meanwhile, or answered an image that was chosen here; `refresh` first.
         """
         with self._lock:
             self._choose(checked_n(n, self.left), ahead=True, topped=topped)
@@ -211,9 +210,9 @@ class Session:
     def _batch(self) -> Batch:
         state, last = self._state, self._state.rounds[-1]
         scores = np.array([pick.score for pick in state.waiting.values()])
-        closed = np.array([image for image in last.ids if image not in state.waiting], np.int64)
+        answered = np.array([image for image in last.ids if image not in state.waiting], np.int64)
         notes = tuple(state.notes.get(image, NOTHING) for image in state.waiting)
-        return Batch(last.round, state.open, scores, notes if any(notes) else (), closed, last)
+        return Batch(last.round, state.open, scores, notes if any(notes) else (), answered, last)
 
     def tell(self, answers: Answers, *, by: str | None = None) -> int:
         """Take answers to the open batch, all of them or none; return how many it still waits for.
@@ -224,11 +223,11 @@ class Session:
 
         Raises:
             UserError: an id that is not in the open batch or comes twice, or a label that is no class.
-            BusyError: another process has written to the record; nothing of this was. `refresh` and look again.
+            BusyError: another process has written to the record; nothing of this was. `refresh` and try again.
         """
         with self._lock:
             state, events = self._state, []
-            for image, label in checked(answers, len(self.pool) + len(state.made), self.plan.classes):
+            for image, label in checked(answers, len(self.pool) + len(state.synthetic), self.plan.classes):
                 if image not in state.waiting:
                     raise _not_waiting(image, state)
                 kind, asked = "skipped" if label is None else "answered", state.waiting[image].round
@@ -241,15 +240,14 @@ class Session:
 
         Raises:
             UserError: an id that has no answer yet or comes twice, or a label that is no class.
-            BusyError: another process has written to the record; nothing of this was. `refresh` and look again.
+            BusyError: another process has written to the record; nothing of this was. `refresh` and try again.
         """
         with self._lock:
             state, events = self._state, []
-            for image, label in checked(answers, len(self.pool) + len(state.made), self.plan.classes):
+            for image, label in checked(answers, len(self.pool) + len(state.synthetic), self.plan.classes):
                 if image not in state.answers and image not in state.skips:
                     raise UserError(
-                        f"image {image} has none",
-                        rule="a correction changes an answer",
+                        f"image {image} has no answer to correct",
                         hint="give the first one with `tell`",
                     )
                 events.append(Event("corrected", state.number, image, label, by))
@@ -257,50 +255,54 @@ class Session:
 
     def _choose(self, n: int, *, ahead: bool = False, topped: bool = False) -> None:
         state, plan, meter = self._state, self.plan, Meter()
-        number, because, trained = len(state.rounds), _untrainable(state), self._trained
+        number, reason, trained = len(state.rounds), _untrainable(state), self._trained
         topped = topped and trained is not None
         model = cast(Model, NO_MODEL)
         chooser, name, rng = plan.first, plan.first_name, stream(plan.seed, "initial", *([number] if number else []))
-        if not because:
+        if not reason:
             if trained is None or not topped:
                 trained = self._train(number)
                 meter.seconds.update(trained.meter.seconds)  # also where `model` had it trained before
             model, chooser, name, rng = trained.model, plan.strategy, plan.name, stream(plan.seed, "strategy", number)
-        pool = PoolWithSynthetic(self.pool, state.made)
+        pool = PoolWithSynthetic(self.pool, state.synthetic)
         tools = cast(Resources, NO_TOOLS) if self._tools is None else self._tools.at(model, meter)
-        origins = [made.note for made in state.made.values()]
-        closed = np.concatenate([state.skipped, state.open])  # nothing is open but where it asks ahead
-        now = Round(number, pool, state.labelled, state.labels, model, tools, closed, meter, origins)
+        origins = [image.note for image in state.synthetic.values()]
+        excluded = np.concatenate([state.skipped, state.open])  # images are open only where it asks ahead
+        now = Round(number, pool, state.labelled, state.labels, model, tools, excluded, meter, origins)
         with meter.part("score"):  # whatever a strategy does outside the parts it names
             chosen = checked_choice(chooser(now, n, rng), n, now, name)
-        seen = state.seq if because or trained is None else trained.state.seq
-        facts = {"n": n, "strategy": name, "labelled": len(state.answers), "because": because, "seen": seen}
-        self._asked(state, chosen, facts | ({"topped": True} if topped and not because else {}), meter, ahead=ahead)
+        trained_up_to = state.seq if reason or trained is None else trained.state.seq
+        facts = {"n": n, "strategy": name, "labelled": len(state.answers), "because": reason, "seen": trained_up_to}
+        self._write_asked(
+            state, chosen, facts | ({"topped": True} if topped and not reason else {}), meter, ahead=ahead
+        )
 
-    def _asked(self, before: State, chosen: Selection, facts: Mapping[str, Any], meter: Meter, *, ahead: bool) -> None:
-        """Write what was chosen; where others have answered meanwhile, behind what they wrote."""
+    def _write_asked(
+        self, before: State, chosen: Selection, facts: Mapping[str, Any], meter: Meter, *, ahead: bool
+    ) -> None:
+        """Append what was chosen to the record, after whatever others have answered meanwhile."""
         cost = {"seconds": meter.split(), "evaluations": meter.evaluations, "generated": meter.generated}
         picks = {"ids": chosen.ids.tolist(), "scores": chosen.scores.tolist(), "notes": list(chosen.notes)}
-        watched = {"index": meter.index} if meter.index else {}
-        made = {} if chosen.images is None else {"images": encoded(chosen.images), "group": chosen.group}
-        body, number = {**facts, **cost, **watched, **picks, **made}, len(before.rounds)
+        checks = {"index": meter.index} if meter.index else {}
+        synthetic = {} if chosen.images is None else {"images": encoded(chosen.images), "group": chosen.group}
+        body, number = {**facts, **cost, **checks, **picks, **synthetic}, len(before.rounds)
         while True:
             late = {"ahead": len(self._state.waiting)} if self._state.waiting else {}
             try:
                 self._write([*self.opening(), Event("asked", number, body=body | late)])
                 return
             except BusyError:
-                if not ahead or not self._still(number, chosen):
+                if not ahead or not self._is_current(number, chosen):
                     raise
 
-    def _still(self, number: int, chosen: Selection) -> bool:
-        """Read on, and say whether what was chosen may still be asked."""
+    def _is_current(self, number: int, chosen: Selection) -> bool:
+        """Read new events, and say whether what was chosen may still be asked."""
         state = self.refresh()
         gone = any(image in state.answers or image in state.skips or image in state.waiting for image in chosen.ids)
         return len(state.rounds) == number and not gone
 
     def opening(self) -> list[Event]:
-        """Return what stands at the beginning of a record: one event, and none where it stands there already."""
+        """Return the first event of a record, or nothing where the record has it already."""
         return [] if self._state.opened else [Event("opened", body=self._origin())]
 
     def _train(self, number: int) -> _Trained:
@@ -318,7 +320,7 @@ class Session:
         plan, labels, rng = self.plan, state.labels.copy(), stream(self.plan.seed, "learner", number)
         if not plan.from_lines:
             return cast(Learner, plan.learner).fit(images, labels, len(plan.classes), rng)
-        origins = [state.made[image].note if image in state.made else NOTHING for image in state.answers]
+        origins = [state.synthetic[image].note if image in state.synthetic else NOTHING for image in state.answers]
         return cast(OriginLearner, plan.learner).fit_with_origins(images, labels, origins, len(plan.classes), rng)
 
     def _write(self, events: list[Event]) -> None:
@@ -350,13 +352,13 @@ def check_record(name: str, state: State, pool: Pool, classes: Sequence[str], se
         UserError: says which.
     """
     now = {"pool": pool.fingerprint, "classes": list(classes), "seed": seed}
-    then = state.opened or now  # nothing was asked yet
+    recorded = state.opened or now  # a record without events fits
     for fact, here in now.items():
-        if then[fact] != here:
+        if recorded[fact] != here:
             raise UserError(
-                f"{name} was begun with {fact} = {then[fact]!r}, and this session has {here!r}",
+                f"{name} was begun with {fact} = {recorded[fact]!r}, and this session has {here!r}",
                 rule="a record belongs to one pool, one list of classes and one seed",
-                hint=f"go on with the {fact} it was begun with, or start a new record",
+                hint=f"use the {fact} that it was begun with, or start a new record",
             )
     check_size(name, state, len(pool))
 

@@ -29,17 +29,17 @@ class Asked:
     ids: tuple[int, ...]
     scores: tuple[float, ...]
     strategy: str
-    n: int  # as many as were wanted
-    labelled: int = 0  # as many as had a label when it was asked
-    because: str | None = None  # why no classifier took part in the choice
+    n: int  # how many were wanted
+    labelled: int = 0  # how many had a label when it was asked
+    fallback_reason: str | None = None  # why the plan's `first` chose, without a classifier; else None
     seconds: Mapping[str, float] = field(
         default_factory=dict, compare=False
     )  # by part of the work; see asal.runtime.meter
     evaluations: int = 0  # pool images that went through the classifier
-    generated: int = 0  # made-up images that did, once for every step of a climb
+    generated: int = 0  # synthetic images that did, once for every step of their optimisation
     group: int = 1  # images to one annotation
-    index: Mapping[str, float] = field(default_factory=dict, compare=False)  # how an approximate one was watched
-    seen: int = 0  # the last event that its classifier was trained on; 0 in records of before there was such a number
+    index: Mapping[str, float] = field(default_factory=dict, compare=False)  # recall checks of an approximate one
+    trained_up_to: int = 0  # the last event that its classifier was trained on; 0 in old records
     ahead: int = 0  # images of earlier rounds that were open still
     topped: bool = False  # asked by the last classifier once more, because people were faster than training
 
@@ -54,10 +54,10 @@ class Pick(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SyntheticImage:
-    """An image that was made up, to be labelled in place of the pool's."""
+    """A synthetic image, to be labelled in place of one of the pool."""
 
     picture: str  # a PNG in base64; see asal.session.synthetic_pool
-    note: Mapping[str, Any]  # how it was made
+    note: Mapping[str, Any]  # how it was generated
     cost: float  # annotations that an answer to it, or a "can't tell", is worth: one in each of its group
 
 
@@ -68,12 +68,12 @@ class State:
     seq: int = 0  # of the last event
     opened: Mapping[str, Any] | None = None
     rounds: tuple[Asked, ...] = ()
-    # Mappings keep the order of answering, of asking, of making.
+    # Mappings keep the order of answering, of asking, of generating.
     answers: MappingProxyType[int, int] = field(default_factory=lambda: NOTHING)  # id → label
     skips: MappingProxyType[int, None] = field(default_factory=lambda: NOTHING)  # ids that nobody could tell
     waiting: MappingProxyType[int, Pick] = field(default_factory=lambda: NOTHING)  # the open ids
     notes: MappingProxyType[int, Mapping[str, Any]] = field(default_factory=lambda: NOTHING)  # of open and recent ids
-    made: MappingProxyType[int, SyntheticImage] = field(default_factory=lambda: NOTHING)  # id → what was made up
+    synthetic: MappingProxyType[int, SyntheticImage] = field(default_factory=lambda: NOTHING)  # id → image
     authors: MappingProxyType[int, str | None] = field(default_factory=lambda: NOTHING)  # id → whose answer counts
     votes: MappingProxyType[int, Mapping[str, int | None]] = field(default_factory=lambda: NOTHING)  # id → by → label
     final: MappingProxyType[int, None] = field(default_factory=lambda: NOTHING)  # ids that an adjudicator has settled
@@ -82,15 +82,15 @@ class State:
 
     @cached_property
     def spent(self) -> int:
-        """Annotations so far: one for each answer, one for each group of made-up images, be it told or not.
+        """Annotations so far: one for each answer, one for each group of synthetic images, even if nobody could tell.
 
-        A pool image that nobody could tell counts nothing, as in a benchmark whose label is not known.
+        A pool image that nobody could tell does not count, as in a benchmark whose label is not known.
         """
-        if not self.made:
+        if not self.synthetic:
             return len(self.answers)
-        real = sum(image not in self.made for image in self.answers)
-        closed = (image for image in (*self.answers, *self.skips) if image in self.made)
-        return real + round(sum(self.made[image].cost for image in closed))
+        real = sum(image not in self.synthetic for image in self.answers)
+        closed = (image for image in (*self.answers, *self.skips) if image in self.synthetic)
+        return real + round(sum(self.synthetic[image].cost for image in closed))
 
     @cached_property
     def labelled(self) -> Ids:
@@ -148,7 +148,7 @@ def fold(state: State, events: Iterable[Event]) -> State:
     draft = _Draft(state)
     for event in events:
         if event.kind not in APPLY:
-            raise _newer(f"event {event.seq} is of the kind '{event.kind}'")
+            raise _newer(f"event {event.seq} is of the unknown kind '{event.kind}'")
         APPLY[event.kind](draft, event)
         draft.sign(event)
         draft.seq = event.seq
@@ -156,29 +156,32 @@ def fold(state: State, events: Iterable[Event]) -> State:
 
 
 def check_size(name: str, state: State, images: int) -> None:
-    """Refuse a pool that is smaller than the record's, or larger where made-up images stand behind the old one.
+    """Refuse a pool that is smaller than the record's, or larger where synthetic images have the next ids.
 
     Raises:
         UserError: says which, and of which record.
     """
     real = (
-        image for group in (state.answers, state.skips, state.waiting) for image in group if image not in state.made
+        image
+        for group in (state.answers, state.skips, state.waiting)
+        for image in group
+        if image not in state.synthetic
     )
     if (last := max(real, default=-1)) >= images:
         raise UserError(
-            f"image {last} in {name}, and a pool of {images:,}",
+            f"{name} has labels of image {last:,}, and the pool has {images:,} images",
             rule="a pool keeps its images, because labels belong to their ids",
-            hint="put the project's additions back",
+            hint="restore the project's additions",
         )
-    if (first := min(state.made, default=images)) < images:
+    if (first := min(state.synthetic, default=images)) < images:
         raise UserError(
-            f"{name} has made-up images from {first} on, and the pool has {images:,} by now",
-            rule="images that were made up have the ids behind the pool's, so that such a pool cannot grow",
+            f"{name} has synthetic images from id {first:,} on, and the pool has {images:,} images by now",
+            rule="synthetic images have the ids behind the pool's, so such a pool cannot grow",
             hint="start a new record for the larger pool",
         )
 
 
-PARTS = ("answers", "skips", "waiting", "notes", "made", "authors", "votes", "final", "keys")
+PARTS = ("answers", "skips", "waiting", "notes", "synthetic", "authors", "votes", "final", "keys")
 
 
 class _Draft:
@@ -188,7 +191,7 @@ class _Draft:
     skips: dict[int, None]
     waiting: dict[int, Pick]
     notes: dict[int, Mapping[str, Any]]
-    made: dict[int, SyntheticImage]
+    synthetic: dict[int, SyntheticImage]
     authors: dict[int, str | None]
     votes: dict[int, Mapping[str, int | None]]
     final: dict[int, None]
@@ -228,30 +231,31 @@ def _opened(draft: _Draft, event: Event) -> None:
     if draft.opened is not None:
         raise _contradiction(event, "the record was opened before")
     if event.body.get("format") not in READ:
-        raise _newer(f"its format is {event.body.get('format')}, not {FORMAT}")
+        raise _newer(f"the record has format {event.body.get('format')}")
     draft.opened = event.body
 
 
 def _asked(draft: _Draft, event: Event) -> None:
     try:
-        _took_in(draft, event)
+        _add_round(draft, event)
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-        raise _contradiction(event, f"it is not as an 'asked' is written ({error})") from None
+        raise _contradiction(event, f"its body is not that of an 'asked' event ({error})") from None
 
 
-def _took_in(draft: _Draft, event: Event) -> None:
+def _add_round(draft: _Draft, event: Event) -> None:
     facts = dict(event.body)
     if event.round != len(draft.rounds):
         raise _contradiction(event, f"it asks in round {event.round} while round {len(draft.rounds)} is due")
     if facts.get("ahead", 0) != len(draft.waiting):
         raise _contradiction(event, f"it asks while {len(draft.waiting)} images are open")
     ids, scores, notes = tuple(facts.pop("ids")), tuple(facts.pop("scores")), tuple(facts.pop("notes", ()))
-    if closed := [i for i in ids if i in draft.answers or i in draft.skips or i in draft.waiting]:
-        raise _contradiction(event, f"it asks once more for {closed[:3]}")
+    if known := [i for i in ids if i in draft.answers or i in draft.skips or i in draft.waiting]:
+        raise _contradiction(event, f"it asks once more for {known[:3]}")
     pictures = facts.pop("images", ())
-    asked = Asked(event.round, ids, scores, **facts)
+    renamed = {"because": "fallback_reason", "seen": "trained_up_to"}  # keys on disk → fields
+    asked = Asked(event.round, ids, scores, **{renamed.get(key, key): value for key, value in facts.items()})
     for image, picture, note in zip(ids, pictures, notes or ({},) * len(pictures), strict=bool(pictures)):
-        draft.made[image] = SyntheticImage(picture, note, 1 / asked.group)
+        draft.synthetic[image] = SyntheticImage(picture, note, 1 / asked.group)
     recent = {*draft.waiting, *(draft.rounds[-1].ids if draft.rounds else ())}
     draft.notes = {image: note for image, note in draft.notes.items() if image in recent}
     if notes:
@@ -340,8 +344,8 @@ APPLY: Mapping[str, Callable[[_Draft, Event], object]] = {
 def _contradiction(event: Event, what: str) -> DamageError:
     return DamageError(
         f"event {event.seq} ('{event.kind}') contradicts those before it: {what}",
-        rule="a record tells one story",
-        hint="put a copy from before the damage in its place",
+        rule="each event of a record follows from those before it",
+        hint="restore a copy of the record from before the damage",
     )
 
 

@@ -209,7 +209,7 @@ def _reading(app: FastAPI, app_state: AppState) -> None:
         """Return my own answers, newest first; `before` is the `seq` of the oldest one so far."""
         service.refresh()
         entries, more = service.history.newest(who.name, n, before)
-        synthetic = service.state.made
+        synthetic = service.state.synthetic
         return {
             "answers": [
                 {**vars(entry), "src": _src(app_state, entry.image), "synthetic": entry.image in synthetic}

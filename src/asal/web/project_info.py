@@ -78,16 +78,16 @@ class ProjectInfo:
 
     def tag(self, image: int, state: State) -> str:
         """Return what makes an image's address unique beside its id, which other projects use as well."""
-        synthetic = state.made.get(image)
+        synthetic = state.synthetic.get(image)
         content = f"{self.pool.fingerprint} {synthetic.picture if synthetic else ''}"
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     def picture(self, image: int, state: State) -> bytes:
         """Return an image as a PNG file."""
         # A worker that started after `asal add` asks for images that were not there when the server started.
-        added = image >= len(self.pool) and image not in state.made
+        added = image >= len(self.pool) and image not in state.synthetic
         pool = open_all(self.root, additions(self.root)) if added else self.pool
-        return png(PoolWithSynthetic(pool, state.made).read(np.array([image]))[0])
+        return png(PoolWithSynthetic(pool, state.synthetic).read(np.array([image]))[0])
 
 
 def _stored_classes(root: Path) -> tuple[str, ...]:

@@ -153,7 +153,7 @@ def test_a_batch_lives_through_skips_corrections_and_an_end_of_the_process(tiny:
     truth = project.oracle("pool")
     session = project.session("asal")
     first = session.ask(20)
-    assert session.state.rounds[0].because == "nothing is labelled yet"
+    assert session.state.rounds[0].fallback_reason == "nothing is labelled yet"
     assert session.tell(zip(first.ids, truth.answer(first.ids), strict=True)) == 0
 
     batch = session.ask(10)
@@ -169,7 +169,7 @@ def test_a_batch_lives_through_skips_corrections_and_an_end_of_the_process(tiny:
 
     again = Project.open(tiny).session("asal")
     rest = again.ask(3)  # the open batch, whatever is asked for
-    assert rest.ids.tolist() == batch.ids[2:].tolist() and rest.closed.tolist() == [told, unclear]
+    assert rest.ids.tolist() == batch.ids[2:].tolist() and rest.answered.tolist() == [told, unclear]
     assert [note["latent"] for note in rest.notes] == [note["latent"] for note in batch.notes[2:]]
     again.correct({told: (wrong + 9) % 10}, by="Ada")
     assert again.tell(zip(rest.ids, truth.answer(rest.ids), strict=True)) == 0

@@ -134,8 +134,8 @@ def test_adba_pays_once_a_line(done: Path) -> None:
     assert all(row["mean_score"] is None for row in rows(done, "adba")), "which would be those of latents found anew"
     found = state(done, "adba")
     assert [len(asked.ids) for asked in found.rounds] == [20, 40, 40] and found.spent == 40
-    assert {made.note["line"] for made in found.made.values()} == {*range(10), *range(40, 50)}
-    assert len({made.note["source"] for made in found.made.values()}) == 20
+    assert {made.note["line"] for made in found.synthetic.values()} == {*range(10), *range(40, 50)}
+    assert len({made.note["source"] for made in found.synthetic.values()}) == 20
 
 
 def test_the_classifiers_own_features_cost_the_pool_in_every_round(done: Path, two: tuple[Path, Spec]) -> None:
@@ -312,7 +312,7 @@ def test_a_first_batch_of_one_class_is_followed_by_another(tmp_path: Path, spec:
     compare(Project(tmp_path / "project", rare), ["random", "typical"], [1], tmp_path / "out", at_once=1)
     with Record.open(tmp_path / "out" / "typical" / "seed-1" / "labels.db") as record:
         found = fold(State(), record.read())
-    unchosen = [asked.round for asked in found.rounds if asked.because is not None]
+    unchosen = [asked.round for asked in found.rounds if asked.fallback_reason is not None]
     assert len(unchosen) > 1, "or this test shows nothing"
     path = tmp_path / "out" / "typical" / "seed-1" / "rows.jsonl"
     numbers = [json.loads(line)["round"] for line in path.read_text().splitlines()]

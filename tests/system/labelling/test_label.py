@@ -168,8 +168,8 @@ def test_images_that_were_made_up_are_put_to_people_too(root: Path) -> None:
 
         bot.label(judge)
     state = fold(State(), events(root))
-    assert state.made and state.spent == 18
-    assert all(image in state.skips for image in state.made if image % 3 == 0 and image not in state.waiting)
+    assert state.synthetic and state.spent == 18
+    assert all(image in state.skips for image in state.synthetic if image % 3 == 0 and image not in state.waiting)
 
 
 def test_what_is_wrong_is_said_before_anything_is_served(root: Path, asal: Command, tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_images_through_the_classifier_add_up_before_each_training(tmp_path: Pat
     (run,) = results_of(tmp_path, {"asal": [[0.5, 0.6, 0.7]]}, evaluations=100, generated=7).runs
     assert run.generated.tolist() == [7, 7, 0]
     assert run.spent.tolist() == [0, 107, 214]  # nothing was asked of the first classifier
-    assert run.told_generated and not run.hides_generated
+    assert run.counts_generated and not run.hides_generated
 
 
 @pytest.mark.parametrize("generates", [True, False])

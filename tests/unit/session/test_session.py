@@ -42,10 +42,10 @@ def test_rounds_ask_what_was_never_asked_until_the_pool_is_exhausted(record: Rec
 def test_the_first_batch_is_random_and_says_so_and_then_the_strategy_chooses(record: Record) -> None:
     session = play(begin(record), 3)
     first, second, third = session.state.rounds
-    assert (first.strategy, first.because) == ("random", "nothing is labelled yet")
+    assert (first.strategy, first.fallback_reason) == ("random", "nothing is labelled yet")
     assert (first.evaluations, first.seconds["train"]) == (0, 0)
     for asked in (second, third):
-        assert (asked.strategy, asked.because, asked.evaluations) == ("unsure", None, 12)
+        assert (asked.strategy, asked.fallback_reason, asked.evaluations) == ("unsure", None, 12)
         assert asked.seconds["train"] > 0
         assert asked.seconds["io"] > 0
     assert [asked.labelled for asked in session.state.rounds] == [0, 5, 10]
@@ -56,7 +56,7 @@ def test_while_one_class_is_labelled_batches_stay_random(record: Record) -> None
     session.tell(dict.fromkeys(session.ask(3).ids, None))
     for because in ("nothing is labelled yet", "only one class is labelled yet"):
         session.tell(dict.fromkeys(session.ask(3).ids, "two"))
-        assert session.state.rounds[-1].because == because
+        assert session.state.rounds[-1].fallback_reason == because
         with pytest.raises(UserError, match="two or more classes"):
             session.model()
     session.tell(WORLD.answers(session.ask(6).ids))
@@ -108,7 +108,7 @@ def test_the_same_batch_comes_back_until_it_is_answered(record: Record) -> None:
     assert session.tell({d: 0, b: None}) == 3
     rest = session.ask(5)
     assert rest.ids.tolist() == [a, c, e]
-    assert rest.closed.tolist() == [b, d]
+    assert rest.answered.tolist() == [b, d]
     assert rest.scores.tolist() == batch.scores[[0, 2, 4]].tolist()
     assert rest.notes == (batch.notes[0], batch.notes[2], batch.notes[4])
     assert session.tell({a: 0, c: 0, e: 0}) == 0
@@ -203,7 +203,7 @@ def test_after_a_round_of_skips_the_model_is_that_of_the_new_round(record: Recor
         ({"OPEN": -1}, "0 … 2"),
         ({"OPEN": 1.0}, "0 … 2"),
         ({"OPEN": "tow"}, "did you mean 'two'"),
-        ({"OPEN": ""}, "one of these names"),
+        ({"OPEN": ""}, "no class is called"),
         ({1.5: 0}, "whole number"),
         ([5, 7], "pairs"),
     ],
@@ -250,7 +250,7 @@ def test_correct_is_for_what_has_an_answer(record: Record, answers: dict[str, in
 
 
 @pytest.mark.parametrize(
-    ("n", "told"), [(0, "at least one"), (-3, "at least one"), (2.5, "at least one"), (41, "40 are left")]
+    ("n", "told"), [(0, "at least one"), (-3, "at least one"), (2.5, "at least one"), (41, "40 images are left")]
 )
 def test_a_batch_size_that_cannot_be_is_refused(record: Record, n: Any, told: str) -> None:
     with pytest.raises(UserError, match=told):
@@ -340,19 +340,19 @@ def test_a_batch_that_is_asked_ahead_says_which_answers_its_classifier_had_seen(
     bob = again(session)
     a, b, c, *rest = session.ask(5).ids.tolist()
     bob.refresh()
-    trained = session.state.rounds[-1].seen
+    trained = session.state.rounds[-1].trained_up_to
     assert trained == session.state.seq - 1
     session.tell({a: 0}, by="Ada")
     session.ask_ahead(2, topped=True)
     topped = session.state.rounds[-1]
-    assert (topped.seen, topped.topped, topped.ahead) == (trained, True, 4), "it knew nothing of the answer since"
+    assert (topped.trained_up_to, topped.topped, topped.ahead) == (trained, True, 4), "not on the answer since"
     before = session.state.seq
     bob.refresh()
     bob.tell({b: 1, c: 1}, by="Bob")
     session.ask_ahead(2)
     late = session.state.rounds[-1]
-    assert (late.seen, late.topped, late.ahead) == (before, False, len(rest) + 2), "nor of Bob's"
+    assert (late.trained_up_to, late.topped, late.ahead) == (before, False, len(rest) + 2), "nor of Bob's"
     assert again(session).state == session.state
     with pytest.raises(UserError, match="two or more classes"):
-        session.then(1).model()
-    assert session.then(late.seen).labelled.tolist() == session.labelled.tolist()[:-2]
+        session.as_of(1).model()
+    assert session.as_of(late.trained_up_to).labelled.tolist() == session.labelled.tolist()[:-2]

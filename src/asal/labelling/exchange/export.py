@@ -115,7 +115,7 @@ def _source_folder(project: ProjectFolder, form: str) -> Path:
 
 
 def _export_data(project: ProjectFolder, records: LabelRecords, originals: Path | None) -> ExportData:
-    pool = PoolWithSynthetic(project.pool, records.state.made)
+    pool = PoolWithSynthetic(project.pool, records.state.synthetic)
     return ExportData(records.classes, rows(project.pool, records.entries, records.classes), pool.read, originals)
 
 

@@ -95,7 +95,7 @@ def import_labels(project: ProjectFolder, path: Path, options: ImportOptions) ->
     rows = read_rows(place, form, options.columns)
     with Record.open(project.spec.labelling.place(project.root)) as record:
         session = _session(project, record)
-        known = _matched_rows(rows, matched(project.pool, session.state.made, rows), session.plan.classes, form)
+        known = _matched_rows(rows, matched(project.pool, session.state.synthetic, rows), session.plan.classes, form)
         for _ in range(TRIES):
             results = list(_with_outcomes(known, session.refresh(), session.plan.classes, options.replace))
             events = list(_events(results, session.state, path.name, options.by))

@@ -154,7 +154,7 @@ def _entry(draft: _Draft, state: State, image: int, votes: Mapping[str, int | No
         draft.seconds.get((image, event.by)),
         draft.asked.get(image, Asking()),
         votes,
-        image in state.made,
+        image in state.synthetic,
     )
 
 
