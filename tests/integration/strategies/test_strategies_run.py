@@ -175,7 +175,7 @@ def test_learning_loss_and_core_set_ask_a_network(tmp_path: Path, spec: Callable
     learned = {"kind": "asal", "score": "learned-loss", "steps": 3, "raw_samples": 1, "keep_best": False}
     tiny = parse(spec(learner=CNN, strategies={**names, "asal": learned, "subset": None, "uncertainty": None}))
     project, out = Project(tmp_path / "project", tiny), tmp_path / "out"
-    compare(project, list(tiny.strategies), [0], out, at_once=1)
+    compare(project, list(tiny.strategies), [0], out, jobs=1)
     first = {name: rows(out, name)[0] for name in tiny.strategies}
     assert first["coreset"]["accuracy"] == first["random"]["accuracy"], "the same network, the same start"
     assert first["learning-loss"]["evaluations"] == 50
@@ -240,7 +240,7 @@ def test_a_teacher_says_nothing_where_it_is_not_sure(two: tuple[Path, Spec]) -> 
     project = Project(*two)
     images, teacher = project.pool.read(np.arange(40)), project.teacher
     probs = teacher.model.predict(images)
-    told = teacher.answer(images, sure=0.9)
+    told = teacher.answer(images, min_confidence=0.9)
     assert (told[probs.max(1) < 0.9] == -1).all() and (
         told[probs.max(1) >= 0.9] == probs.argmax(1)[probs.max(1) >= 0.9]
     ).all()
@@ -309,7 +309,7 @@ def test_a_first_batch_of_one_class_is_followed_by_another(tmp_path: Path, spec:
         "strategies": {"asal": None, "uncertainty": None, "typical": {"kind": "subset", "size": 20, "first": first}},
     }
     rare = parse(spec(**changes))
-    compare(Project(tmp_path / "project", rare), ["random", "typical"], [1], tmp_path / "out", at_once=1)
+    compare(Project(tmp_path / "project", rare), ["random", "typical"], [1], tmp_path / "out", jobs=1)
     with Record.open(tmp_path / "out" / "typical" / "seed-1" / "labels.db") as record:
         found = fold(State(), record.read())
     unchosen = [asked.round for asked in found.rounds if asked.fallback_reason is not None]
