@@ -27,7 +27,7 @@ from asal.experiments.results import FACTS, read_facts
 from asal.experiments.round_log import RoundLog, round_row
 from asal.project.project import Project
 from asal.project.spec import Spec, parse
-from asal.project.validate import needs_of, table_of
+from asal.project.validate import ValidatedSpec, table_of
 from asal.runtime import artifacts, environment
 from asal.runtime.progress import Progress, report_to
 from asal.session.events import Record
@@ -75,9 +75,9 @@ def begin(project: Project, chosen: Sequence[str], seeds: Sequence[int], out: Pa
 
 def _unlike(project: Project, chosen: Sequence[str]) -> dict[str, list[str]]:
     """Return the strategies whose runs are not alike in all but the choice, under what sets them apart."""
-    tables = {name: table_of(project.spec, name) for name in chosen}
-    own = [n for n, it in tables.items() if "loss" in needs_of(it) or "lines" in strategies[it.kind].provides]
-    return {"classifier": own, "first batch": [name for name, it in tables.items() if it.first is not None]}
+    checked = [project.validate(chosen).strategies[name] for name in chosen]
+    classifier = [it.name for it in checked if "loss" in it.needs or "lines" in it.provides]
+    return {"classifier": classifier, "first batch": [it.name for it in checked if it.table.first is not None]}
 
 
 def _check_protocol(spec: Spec, labels: Labels, classes: Sequence[str]) -> None:
@@ -164,6 +164,7 @@ class RunTask:
     seed: int
     out: Path
     commit: str | None = None  # of asal's source tree; goes into every row
+    validated: ValidatedSpec | None = None  # the spec, where it has been checked already
     needs_torch: ClassVar[bool] = True
 
     @property
@@ -191,7 +192,7 @@ def run_one(job: RunTask, progress: Progress) -> str:
     record's open batch is asked again, a classifier is trained again to the same weights, and the rows come out the
     same.
     """
-    project = Project(job.root, job.spec)
+    project = Project(job.root, job.validated or job.spec)
     _check_size(project, job)
     protocol = job.spec.protocol
     oracle, test_set = project.oracle("pool"), Evaluation.of(project)

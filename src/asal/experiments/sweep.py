@@ -38,7 +38,7 @@ def compare(
         in_process: do one run after another in this process instead.
     """
     names = list(dict.fromkeys(strategies))
-    project.validate(names)
+    validated = project.validate(names)
     if out.resolve() == project.root.resolve():  # both are locked: this process would wait for itself
         raise UserError(
             f"{out} is the project's folder",
@@ -50,7 +50,9 @@ def compare(
         begin(project, names, seeds, out, threads)
         project.prepare(names)
         commit = environment.commit()
-        tasks = [RunTask(project.root, project.spec, name, seed, out, commit) for seed in seeds for name in names]
+        tasks = [
+            RunTask(project.root, project.spec, name, seed, out, commit, validated) for seed in seeds for name in names
+        ]
         for part in (references(project, out), tasks):
             if in_process:
                 run_in_process(part, project.progress, threads)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from asal.errors import UserError
+from asal.experiments.api import run
 from asal.project import durations
 from asal.project.preparer import Preparer
 from asal.project.project import Project
@@ -93,6 +94,8 @@ def test_a_spec_is_checked_once_for_a_command(
     project.prepare(["random"])
     project.session("random", record=tmp_path / "labels.db")
     assert len(checked) == 2, "once for each project"
+    run(tiny, ["random", "subset"], 2, tmp_path / "run")
+    assert len(checked) == 3, "once for all runs of an experiment"
 
 
 def test_a_validated_spec_holds_tables_needs_and_spaces(tiny: Path) -> None:
