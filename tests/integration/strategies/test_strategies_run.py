@@ -91,7 +91,7 @@ def test_what_is_prepared_is_named_by_what_went_into_it(two: tuple[Path, Spec]) 
     assert before == {path: path.stat().st_mtime_ns for path in two[0].rglob("*.safetensors")}, "nothing is made twice"
 
 
-def test_latents_stay_whole_and_draw_their_images(two: tuple[Path, Spec]) -> None:
+def test_latents_stay_complete_and_draw_their_images(two: tuple[Path, Spec]) -> None:
     project = Project(*two)
     space = project.space("latent")
     assert space.extractor.dim == space.vectors.dim == project.generator.latent_dim
@@ -99,7 +99,7 @@ def test_latents_stay_whole_and_draw_their_images(two: tuple[Path, Spec]) -> Non
     np.testing.assert_allclose(space.extractor(images), space.vectors.read(np.arange(6)), atol=1e-4)
 
 
-def test_runs_of_one_seed_are_paired_whatever_is_made_up(done: Path) -> None:
+def test_runs_of_one_seed_are_paired_whatever_is_generated(done: Path) -> None:
     for name in ("gaal", "adba", "margin-svm", "asal-classifier"):
         assert state(done, name).rounds[0].ids == state(done, "random").rounds[0].ids
     assert rows(done, "gaal")[0]["accuracy"] == rows(done, "random")[0]["accuracy"]
@@ -111,7 +111,7 @@ def test_a_first_batch_may_be_chosen_by_typiclust(done: Path) -> None:
     assert len(set(first.scores)) > 1, "typicalities"
 
 
-def test_gaal_labels_what_it_makes_up(done: Path, two: tuple[Path, Spec]) -> None:
+def test_gaal_labels_the_images_that_it_generates(done: Path, two: tuple[Path, Spec]) -> None:
     project, found = Project(*two), state(done, "gaal")
     made = [image for asked in found.rounds[1:] for image in asked.ids]
     assert made == list(range(len(project.pool), len(project.pool) + 20))
@@ -184,7 +184,7 @@ def test_learning_loss_and_core_set_ask_a_network(tmp_path: Path, spec: Callable
     assert first["asal"]["generated"] == 40 and 10 <= first["asal"]["evaluations"] <= 200
 
 
-def test_a_killed_run_that_makes_images_up_ends_in_the_same_rows(
+def test_a_killed_run_that_generates_images_ends_in_the_same_rows(
     done: Path, two: tuple[Path, Spec], tmp_path: Path
 ) -> None:
     class Killed(Exception):  # noqa: N818  the machine's end, not an error
@@ -236,7 +236,7 @@ def test_a_spec_without_a_reference_trains_none(tmp_path: Path, spec: Callable[.
     assert references(Project(tmp_path, parse(spec())), tmp_path) == []
 
 
-def test_a_teacher_says_nothing_where_it_is_not_sure(two: tuple[Path, Spec]) -> None:
+def test_a_teacher_gives_no_answer_below_the_minimal_confidence(two: tuple[Path, Spec]) -> None:
     project = Project(*two)
     images, teacher = project.pool.read(np.arange(40)), project.teacher
     probs = teacher.model.predict(images)

@@ -209,14 +209,14 @@ def test_planes_of_a_linear_classifier_are_where_its_classes_tie() -> None:
 
 
 def test_the_pair_loss_by_hand() -> None:
-    """Pairs (0, 3) and (1, 2): l = 2 > 1, foretold 0.5 < 1.5: 1 + 1 = 2; l = 0 < 3, foretold 0 < 0.4: 1 − 0.4 = 0.6."""
-    told = torch.tensor([0.5, 0.0, 0.4, 1.5], requires_grad=True)
+    """Pairs (0, 3) and (1, 2): l = 2 > 1 with 0.5 < 1.5: 1 + 1 = 2; l = 0 < 3 with 0 < 0.4: 1 − 0.4 = 0.6."""
+    predicted = torch.tensor([0.5, 0.0, 0.4, 1.5], requires_grad=True)
     losses = torch.tensor([2.0, 0.0, 3.0, 1.0], requires_grad=True)
-    found = pair_loss(told, losses)
+    found = pair_loss(predicted, losses)
     assert float(found.detach()) == pytest.approx((2.0 + 0.6) / 2)
     found.backward()
     assert losses.grad is None, "the true losses are targets"
-    assert told.grad is not None and told.grad.tolist() == [-0.5, 0.5, -0.5, 0.5]
+    assert predicted.grad is not None and predicted.grad.tolist() == [-0.5, 0.5, -0.5, 0.5]
     far = pair_loss(torch.tensor([5.0, 0.0]), torch.tensor([1.0, 0.5]))
     assert float(far) == 0, "beyond the margin nothing is to be learnt"
     assert float(pair_loss(torch.tensor([5.0]), torch.tensor([1.0]))) == 0, "one image makes no pair"
@@ -269,7 +269,7 @@ def test_the_module_is_cut_off_after_so_many_steps(monkeypatch: pytest.MonkeyPat
     assert attached == [True] * 6 + [False] * 4
 
 
-def test_foretold_losses_rank_images_as_true_ones_do() -> None:
+def test_predicted_losses_rank_images_as_true_ones_do() -> None:
     images, labels = toy_set(120)
     noisy = np.where(stream(0, "noise").random(120) < 0.3, (labels + 1) % CLASSES, labels)
     learner = Cnn(width=8, hidden=16, steps=150, batch=30, dropout=0.0, learning_rate=3e-3)
@@ -416,7 +416,7 @@ def test_a_lines_boundary_is_where_fewest_labels_are_on_the_wrong_side() -> None
     assert marked(latents[:0], labels[:0], [])[1].shape == (0, 1)
 
 
-def test_adba_learns_beside_made_up_images_that_lie_on_no_line(lines: Setting) -> None:
+def test_adba_learns_beside_synthetic_images_that_lie_on_no_line(lines: Setting) -> None:
     """A record may hold GAAL's too: such an image counts as any other."""
     learner = Adba().learner(lines.tools)
     images, labels = lines.pool.read(np.arange(12)), lines.truth[:12]

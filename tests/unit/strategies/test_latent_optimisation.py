@@ -1,4 +1,4 @@
-"""The climb through the generator: what each of its options does, and that none does anything while it is off."""
+"""Latent optimisation: what each of its options does, and that none does anything while it is off."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ def straightforward(now: Round, n: int, steps: int, prior: float) -> Tensor:
 @pytest.mark.parametrize("prior", [0.0, 3.0])
 @pytest.mark.parametrize("n", [5, 2 * AT_ONCE + 3])
 def test_blocks_and_our_gradient_lead_where_a_straightforward_loop_does(now: Round, n: int, prior: float) -> None:
-    climbed_here = made(now, replace(PLAIN, prior=prior), n)
+    optimised_here = made(now, replace(PLAIN, prior=prior), n)
     expected = straightforward(now, n, 30, prior).numpy()
-    order = np.lexsort(climbed_here.latents.T)
-    np.testing.assert_allclose(climbed_here.latents[order], expected[np.lexsort(expected.T)], atol=1e-4)
+    order = np.lexsort(optimised_here.latents.T)
+    np.testing.assert_allclose(optimised_here.latents[order], expected[np.lexsort(expected.T)], atol=1e-4)
     assert now.meter.generated == 31 * n
 
 
-def test_starts_are_the_best_of_what_is_drawn(now: Round) -> None:
+def test_raw_samples_are_reduced_to_the_best(now: Round) -> None:
     chosen = made(now, LatentOptimisation(0, 0.05, raw_samples=8))
     generator = now.tools.generator
     drawn = torch.randn(48, generator.latent_dim, generator=torch_stream(stream(0, "climb")))
@@ -73,7 +73,7 @@ def test_starts_are_the_best_of_what_is_drawn(now: Round) -> None:
     assert now.meter.generated == 48 + 6
 
 
-def test_a_saturated_latent_rests_at_once_and_the_others_go_on(now: Round) -> None:
+def test_a_latent_that_has_enough_stops_at_once_and_the_others_go_on(now: Round) -> None:
     enough = float(np.median(made(now, LatentOptimisation(0, 0.05), 20).scores))
     before = now.meter.generated
     rested, unmoved, full = (
@@ -114,14 +114,14 @@ def test_steps_that_lead_over_the_top_are_taken_back() -> None:
     assert evaluations == 2 * 4, "the last points are looked at as well"
 
 
-def test_patience_ends_what_rises_no_more_where_it_was_highest() -> None:
+def test_patience_stops_a_latent_at_its_best_point() -> None:
     found, evaluations, _ = ends([[0.0], [5.0]], LatentOptimisation(steps=20, step_size=0.1, patience=4))
     assert found[0] == [0.0]
     assert found[1][0] < 4
     assert evaluations == 5 + 20, "the first is looked at five times: once, and four times without a rise"
 
 
-def test_the_climb_ends_when_all_rest() -> None:
+def test_the_optimisation_ends_when_all_latents_have_stopped() -> None:
     how = LatentOptimisation(steps=1000, step_size=0.1, patience=3, enough=-1e-9)
     _, evaluations, hill = ends([[0.0], [0.2]], how)
     assert hill.calls < 50
@@ -133,7 +133,7 @@ def test_a_rise_below_the_smallest_is_none() -> None:
     assert evaluations == 3
 
 
-def test_nothing_is_watched_while_options_are_off() -> None:
+def test_nothing_is_tracked_while_options_are_off() -> None:
     found, evaluations, _ = ends([[0.1]], LatentOptimisation(steps=1, step_size=0.5))
     assert evaluations == 1
     assert found[0] == pytest.approx([-0.4]), "though it began higher"
@@ -168,14 +168,14 @@ def test_no_probabilities_score_above_the_ceiling(now: Round, score: str) -> Non
     assert scores[score].make(probs).max() <= enough_of(now, score, 1e-12) + 1e-9
 
 
-def test_half_precision_climbs_nearly_as_high(now: Round) -> None:
+def test_half_precision_reaches_nearly_as_high(now: Round) -> None:
     whole, half = made(now, PLAIN), made(now, replace(PLAIN, precision="bf16"))
     assert half.latents.dtype == np.float32
     assert not np.array_equal(whole.latents, half.latents)
     assert half.scores.mean() > made(now, LatentOptimisation(0, 0.05)).scores.mean() + 0.05
     assert half.scores.mean() == pytest.approx(whole.scores.mean(), abs=0.1)
     again = of_score(now.model, "entropy")(now.tools.generator.decode(torch.from_numpy(half.latents)))
-    np.testing.assert_allclose(half.scores, again.numpy(), rtol=1e-5), "what is told was computed in whole"
+    np.testing.assert_allclose(half.scores, again.numpy(), rtol=1e-5, err_msg="not computed in full precision")
 
 
 @pytest.mark.slow
@@ -205,5 +205,5 @@ def test_graphs_are_for_gpus(now: Round) -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("backend", ["eager", "captured"])
 def test_steps_on_a_gpu_lead_upwards(now: Round, backend: Backend) -> None:
-    climbed_there = made(now, replace(PLAIN, backend=backend, patience=5))
-    assert climbed_there.scores.mean() > made(now, LatentOptimisation(0, 0.05)).scores.mean() + 0.05
+    optimised_there = made(now, replace(PLAIN, backend=backend, patience=5))
+    assert optimised_there.scores.mean() > made(now, LatentOptimisation(0, 0.05)).scores.mean() + 0.05

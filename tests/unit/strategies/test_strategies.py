@@ -34,7 +34,7 @@ CASES = {
     **{name: (name, QUICK.get(name, {})) for name in strategies},
     "asal as in the paper": ("asal", {"steps": 5, "paper": True}),
     "asal on the margin": ("asal", {"steps": 5, "score": "margin", "num_restarts": 3, "prior": 0.1, "candidates": 3}),
-    "asal in half precision, without starts": (
+    "asal in half precision, with one raw sample": (
         "asal",
         {"steps": 5, "raw_samples": 1, "patience": 2, "precision": "bf16"},
     ),
@@ -190,7 +190,7 @@ def searches_unannounced(now: Round, n: int, rng: np.random.Generator) -> Select
     return drawn(now, n, rng)
 
 
-def climbs_unannounced(now: Round, n: int, rng: np.random.Generator) -> Selection:
+def uses_a_gradient_unannounced(now: Round, n: int, rng: np.random.Generator) -> Selection:
     now.model.logits(torch.zeros(1, 1, 4, 4))
     return drawn(now, n, rng)
 
@@ -262,7 +262,7 @@ def test_check_catches_its_twin(check: str) -> None:
         ("does not modify its arguments", twin(protects_nothing), "read-only"),
         ("keeps no state", twin(counts_its_calls), "_CALLS"),
         ("keeps no state", twin(carries_on), "it swallowed the exception"),
-        ("uses only what it declares", twin(climbs_unannounced), "'gradient' is not among its needs"),
+        ("uses only what it declares", twin(uses_a_gradient_unannounced), "'gradient' is not among its needs"),
         ("costs what it declares", twin(lists_the_whole_pool), "memory grows"),
         ("costs what it declares", twin(reads_all_features), "features read grow"),
         ("costs what it declares", twin(drawn, cost="quadratic"), "'constant' or 'linear'"),
@@ -331,11 +331,11 @@ def test_an_option_out_of_range_is_refused(name: str, options: dict[str, Any]) -
 
 
 def made(at: Setting, now: Round, n: int = 6, **options: Any) -> Synthetic:
-    climb = LatentOptimisation(**{"steps": 40, "step_size": 0.05, **options})
-    return synthesise(now, n, of_score(now.model, "entropy"), climb, stream(0, "check"))
+    settings_ = LatentOptimisation(**{"steps": 40, "step_size": 0.05, **options})
+    return synthesise(now, n, of_score(now.model, "entropy"), settings_, stream(0, "check"))
 
 
-def test_climbing_raises_the_score_and_restarts_keep_the_best(at: Setting) -> None:
+def test_optimisation_raises_the_score_and_restarts_keep_the_best(at: Setting) -> None:
     now = at.round(LABELLED)
     start, optimised, best = made(at, now, steps=0), made(at, now), made(at, now, num_restarts=8)
     assert optimised.scores.mean() > start.scores.mean() + 0.05
