@@ -81,7 +81,7 @@ class First:
     def read(self, ids: Ids) -> Features:
         return self.vectors.read(ids)
 
-    def expect(self) -> None:
+    def read_ahead(self) -> None:
         for shard in range(-(-self.n // self.vectors.rows)):
             artifacts.preload(shard_path(self.vectors.folder, shard))
 

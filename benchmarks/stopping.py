@@ -127,7 +127,7 @@ def main() -> None:
             runs.append(list(rounds(project, strategy, seed, args.size)))
             if args.out:
                 facts = (
-                    {"strategy": strategy, "seed": seed, "accuracy": s.accuracy, **s.look.told()} for s in runs[-1]
+                    {"strategy": strategy, "seed": seed, "accuracy": s.accuracy, **s.look.to_json()} for s in runs[-1]
                 )
                 with args.out.open("a") as file:
                     file.writelines(json.dumps(fact) + "\n" for fact in facts)

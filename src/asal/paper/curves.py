@@ -90,7 +90,7 @@ def adopt(project: Project, other: Project) -> None:
                     scratch = target.with_name(f".{target.name}")
                     shutil.rmtree(scratch, ignore_errors=True)
                     shutil.copytree(folder, scratch, copy_function=_linked)
-                    scratch.replace(target)
+                    artifacts.move_into_place(scratch, target)
 
 
 def _linked(source: str, target: str) -> None:
