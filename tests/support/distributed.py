@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,12 @@ from asal.models.generators.adversarial import resume_training, start_training
 from asal.runtime.artifacts import SCRATCH
 from asal.runtime.progress import no_progress
 from asal.testing.training import Cut
+
+
+def train_each(fabric: Any, parts: Mapping[str, Any], pool: Pool, folder: Path) -> None:
+    """Train several generators in the same processes, each in its own folder: starting processes takes seconds."""
+    for name, part in parts.items():
+        train_uncut_and_cut(fabric, part, pool, folder / name)
 
 
 def train_uncut_and_cut(fabric: Any, part: Any, pool: Pool, folder: Path) -> None:

@@ -178,8 +178,7 @@ def pieces_of(root: Path, space: str, url: str = "") -> list[ExtractShardTask]:
     """Return the pieces of a space, as `prepare` makes them."""
     project = Project(root, load(root))
     table = project.spec.features[space]
-    folder, _ = project._trained_features(table)
-    recipe = project._recipe(table, folder).with_digest()
+    recipe = project.parts._recipe(table, project.parts.extractor(table).folder).with_digest()
     vectors, n = root / "vectors", len(project.pool)
     remote = push(recipe, url) if url else None
     return [

@@ -26,7 +26,11 @@ from asal.testing.extractor import CHECKS, Make, images, toy_generator
 from asal.testing.training import toy_pool, train, workshop
 
 TINY = {"steps": 21, "code": 5, "width": 2, "batch": 4}
-QUICK: dict[str, Callable[[], dict[str, Any]]] = {"autoencoder": lambda: TINY, "pretrained": backbones.options}
+QUICK: dict[str, Callable[[], dict[str, Any]]] = {
+    "autoencoder": lambda: TINY,
+    "latent": lambda: {"steps": 20},
+    "pretrained": backbones.options,
+}
 EXCUSED = {("pretrained", "same seed, same files"): "it draws nothing, so another seed gives the same files"}
 
 

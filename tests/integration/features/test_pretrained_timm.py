@@ -77,12 +77,14 @@ MEANS: dict[str, Any] = {  # of what `forward_features` gives
 @pytest.mark.parametrize(("name", "size"), [("dino", 16), ("dino", 32), ("dinov3", 32), ("vgg", 32), ("swin", 224)])
 def test_features_are_the_librarys_own(name: str, size: int, channels: int) -> None:
     net = resampled(name, size)
+    with workshop() as one, workshop() as two:
+        auto, mean = opened(part(name, size=size), one), opened(part(name, size=size, output="mean"), two)
     for pixels, tolerance in ((size, 1e-5), (8, 0.02), (64, 0.02)):  # resized, Pillow rounds to whole numbers
         pictures = photographs(3, pixels, channels)
         found = net.forward_features(batch_of(net, pictures, size))
         taken = found[:, 0] if name.startswith("dino") else net.forward_head(found, pre_logits=True)
-        assert apart(features_of(part(name, size=size), pictures), taken) < tolerance
-        assert apart(features_of(part(name, size=size, output="mean"), pictures), MEANS[name](found)) < tolerance
+        assert apart(auto(pictures), taken) < tolerance
+        assert apart(mean(pictures), MEANS[name](found)) < tolerance
 
 
 def test_vgg_gives_layer_fc7_at_the_size_it_was_trained_on() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support.distributed import train_uncut_and_cut
+from support.distributed import train_each
 from support.training_twins import training_twins
 
 from asal.errors import DamageError, UserError
@@ -246,18 +246,27 @@ def test_a_killed_training_goes_on_to_the_very_same_weights(name: str) -> None:
     assert killed == whole
 
 
+FOUR_STEPS = {name: made(name, steps=4, precision="float32") for name in generators}
+
+
+@pytest.fixture(scope="module")
+def trained_by_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder in which two processes have trained every generator, without and with an interruption."""
+    folder, fabric = tmp_path_factory.mktemp("two"), Device("cpu", count=2).fabric("float32")
+    fabric.launch(partial(train_each, parts=FOUR_STEPS, pool=toy_pool(), folder=folder))
+    return folder
+
+
 @pytest.mark.parametrize("name", generators)
-def test_two_processes_train_one_generator_and_go_on_after_a_cut(name: str) -> None:
-    part, fabric = made(name, steps=4, precision="float32"), Device("cpu", count=2).fabric("float32")
-    with workshop() as folder:
-        fabric.launch(partial(train_uncut_and_cut, part=part, pool=toy_pool(), folder=folder))
-        ends = {}
-        for which in ("uncut", "cut"):
-            assert part.load(folder / which, (8, 8, 1)).latent_dim == 4
-            for rank in (0, 1):
-                ends[which, rank] = start_training(fabric, part, (8, 8, 1), seed=9)
-                load_state(folder / which / f"rank-{rank}.safetensors", ends[which, rank].parts(0))
-        alone = start_training(fabric, part, (8, 8, 1), seed=0)
+def test_two_processes_train_one_generator_and_go_on_after_a_cut(name: str, trained_by_two: Path) -> None:
+    part, fabric, folder = FOUR_STEPS[name], Device("cpu").fabric("float32"), trained_by_two / name
+    ends = {}
+    for which in ("uncut", "cut"):
+        assert part.load(folder / which, (8, 8, 1)).latent_dim == 4
+        for rank in (0, 1):
+            ends[which, rank] = start_training(fabric, part, (8, 8, 1), seed=9)
+            load_state(folder / which / f"rank-{rank}.safetensors", ends[which, rank].parts(0))
+    alone = start_training(fabric, part, (8, 8, 1), seed=0)
     first = ends["uncut", 0]
     for where, training in ends.items():
         for net in ("generator", "critic", "averaged"):

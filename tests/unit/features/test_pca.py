@@ -47,7 +47,8 @@ def test_applies_what_it_found() -> None:
     assert found.shape == (3000, 10)
     assert np.allclose(found.mean(axis=0), 0, atol=1e-4)
     assert (np.diff(found.var(axis=0)) < 0).all()
-    assert np.allclose(pca.apply(RAW[:7]), found[:7], atol=1e-5)
+    tolerance = 40 * np.finfo(np.float32).eps * np.abs(found).max()  # blocks of other sizes differ in the last bits
+    assert np.abs(pca.apply(RAW[:7]) - found[:7]).max() <= tolerance
     with pytest.raises(ValueError, match=r"\(n, 40\)"):
         pca.apply(RAW[:, 1:])
 

@@ -104,7 +104,8 @@ def test_the_hidden_layer_of_an_image_does_not_hang_on_those_beside_it() -> None
         adversary = part.load(folder, pool.shape)
     together = adversary.hidden(batch)
     alone = torch.cat([adversary.hidden(one[None]) for one in batch])
-    torch.testing.assert_close(together, alone)
+    tolerance = 1e-5 * float(together.abs().max())  # batches of other sizes differ in the last bits
+    torch.testing.assert_close(together, alone, rtol=0, atol=tolerance)
     critic: Any = adversary.critic.__self__  # type: ignore[attr-defined]
     assert not torch.allclose(critic.train().hidden(batch), together), "in training mode it does"
     assert int(critic.trunk.norms[1].num_batches_tracked) >= 3 * part.steps, "real, made, and the generator's step"
