@@ -330,6 +330,13 @@ def test_an_option_out_of_range_is_refused(name: str, options: dict[str, Any]) -
         strategies[name].options(options)
 
 
+def test_asals_options_can_be_given_under_their_former_names() -> None:
+    former = {"starts": 3, "restarts": 2, "saturated": 0.05, "stepper": "compiled"}
+    present = {"raw_samples": 3, "num_restarts": 2, "score_tolerance": 0.05, "backend": "compiled"}
+    assert strategies["asal"].options(former) == strategies["asal"].options(present)
+    assert present.items() <= strategies["asal"].options(former).items()
+
+
 def made(at: Setting, now: Round, n: int = 6, **options: Any) -> Synthetic:
     settings_ = LatentOptimisation(**{"steps": 40, "step_size": 0.05, **options})
     return synthesise(now, n, of_score(now.model, "entropy"), settings_, stream(0, "check"))
