@@ -438,15 +438,15 @@ def unknown_fields(t: Target) -> list[Reply]:
 
 BODIES = [
     Attack(
-        "a body that is too large: told, in chunks, or only said to be",
+        "a body that is too large: by its length, in chunks, or only by its header",
         (413,),
-        f"{LIMIT:,} bytes, counted as they come",
+        f"{LIMIT:,} bytes, counted as they arrive",
         too_large,
     ),
     Attack(
         "lengths that lie, requests that two parsers could read differently, two hosts, endless headers, TLS",
         (400, 422),
-        "h11 refuses them, or reads what was said",
+        "h11 refuses them, or reads them in one way only",
         lying,
         bare=True,
     ),
@@ -460,10 +460,15 @@ BODIES = [
     Attack(
         'true, 1.5 or "12" as an image or a label; NaN and infinite seconds; too many at once',
         (422,),
-        "no value is bent into another one",
+        "no value is converted into another type",
         odd_values,
     ),
-    Attack("fields that the form has not, such as `by`", (422,), "who answers is who has signed in", unknown_fields),
+    Attack(
+        "fields that the form does not have, such as `by`",
+        (422,),
+        "answers are those of whoever signed in",
+        unknown_fields,
+    ),
 ]
 
 
@@ -544,7 +549,7 @@ def judging(t: Target) -> list[Reply]:
 
 
 NAMES = [
-    Attack("the same request again", (200,), "its key: the same reply, and nothing is written", replayed),
+    Attack("the same request again", (200,), "the same key gets the same reply, and nothing is written", replayed),
     Attack(
         "the same key with other images, other labels, or another request",
         (409,),
@@ -554,32 +559,34 @@ NAMES = [
     Attack(
         "another person's key",
         (200,),
-        "keys are each person's own: it is an opinion of theirs, and the answer stays",
+        "keys belong to one person: it is a vote of theirs, and the answer stays",
         anothers_key,
         writes=1,
     ),
     Attack(
-        "another opinion about what somebody has answered, over and over",
+        "another vote on what somebody has answered, over and over",
         (200,),
-        "each is written with its name, and none outvotes whoever answered",
+        "each is written with its name, and none changes the answer",
         late_votes,
         writes=3,
     ),
-    Attack("correcting or taking back another person's answer", (409,), "everybody changes their own", changes),
     Attack(
-        "an answer to an image that is before somebody else",
+        "correcting or taking back another person's answer", (409,), "people change only their own answers", changes
+    ),
+    Attack(
+        "an answer to an image that is reserved for somebody else",
         (200,),
-        "it is open: the answer counts, with the name of who gave it",
+        "it is open: the answer counts, with the name of its author",
         anothers_image,
         writes=1,
     ),
     Attack(
-        "an answer to what was never asked, or with a class that is none",
+        "an answer to an image that was never asked, or with an unknown class",
         (409,),
         "an answer belongs to an image that was asked",
         not_asked,
     ),
-    Attack("an annotator asks for what adjudicators see", (200,), "disputes and opinions are left out", judging),
+    Attack("an annotator asks for what adjudicators see", (200,), "disputes and votes are left out", judging),
 ]
 
 
@@ -611,7 +618,9 @@ SHOWN = [
         scripts,
     ),
     Attack("script in an address or a field, to come back in an error", (404, 422), "errors are JSON, too", echoes),
-    Attack("line breaks in an address, to become headers", (404,), "no header is made of what came", splitting),
+    Attack(
+        "line breaks in an address, to become headers", (404,), "no header contains parts of the request", splitting
+    ),
 ]
 
 ATTACKS = {
