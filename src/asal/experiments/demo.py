@@ -1,4 +1,4 @@
-"""The whole way through, on the digits that come with scikit-learn."""
+"""A complete experiment, on the digits of scikit-learn."""
 
 from __future__ import annotations
 
@@ -24,5 +24,5 @@ def demo(folder: Path, at_once: int, progress: Progress, say: Callable[[str], No
     project = Project.open(root, progress)
     names = list(project.spec.strategies)
     say(f"Prepares a generator, an auto-encoder and an index on 1,297 digits; then runs {', '.join(names)},")
-    say(f"each over {len(SEEDS)} seeds to {project.spec.protocol.budget} labels. Cut, and called again, it goes on.")
+    say(f"each over {len(SEEDS)} seeds to {project.spec.protocol.budget} labels. Stopped, and run again, it goes on.")
     compare(project, names, SEEDS, folder, at_once)

@@ -32,7 +32,7 @@ class Evaluation:
         """Open the test set of a project, or another part of it; images without a label are left out.
 
         Raises:
-            UserError: there is none, or not one of its images has a label.
+            UserError: there is no test set, or not one of its images has a label.
         """
         pool = project.test if part == "test" else StoredPool.open(project.root / part)
         test_set = cls(pool, project.oracle(part).answer(np.arange(len(pool))))
@@ -88,12 +88,12 @@ class Supervised:
             with report_to(progress, self.name):
                 model = learner.fit(project.pool.read(known), labels[known], len(oracle.classes), rng)
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            found = {
+            results = {
                 "seed": self.seed,
                 "labels": len(known),
                 "accuracy": round(Evaluation.of(project).accuracy(model), 6),
             }
-            artifacts.write_json(self.path, found)
+            artifacts.write_json(self.path, results)
         return f"accuracy {artifacts.read_json(self.path)['accuracy']:.3f}"
 
 
@@ -104,10 +104,10 @@ def references(project: Project, out: Path) -> list[Supervised]:
 
 
 def add_reference(out: Path) -> None:
-    """Write into `run.json` what the fully supervised trainings came to."""
-    found = [artifacts.read_json(path) for path in sorted((out / SUPERVISED).glob("seed-*.json"))]
-    if found:
-        accuracies = [one["accuracy"] for one in found]
-        seeds, labels = [one["seed"] for one in found], found[0]["labels"]
+    """Write the accuracies of the fully supervised trainings into `run.json`."""
+    results = [artifacts.read_json(path) for path in sorted((out / SUPERVISED).glob("seed-*.json"))]
+    if results:
+        accuracies = [result["accuracy"] for result in results]
+        seeds, labels = [result["seed"] for result in results], results[0]["labels"]
         facts = {"accuracy": float(np.mean(accuracies)), "accuracies": accuracies, "seeds": seeds, "labels": labels}
         artifacts.write_json(out / "run.json", {**artifacts.read_json(out / "run.json"), "reference": facts})

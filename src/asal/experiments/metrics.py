@@ -20,7 +20,7 @@ from asal.experiments.statistics import SAME, Estimate, estimate, holm, signed_r
 from asal.runtime.meter import Meter
 
 SHARES = (0.9, 0.95, 0.99)  # of the fully supervised accuracy: targets that nobody had to choose
-STEPS = 4  # numbers of evaluations at which accuracies are told, at most
+STEPS = 4  # at most so many numbers of evaluations at which accuracies are reported
 
 
 def aubc(labels: npt.ArrayLike, accuracy: npt.ArrayLike) -> float:
@@ -34,7 +34,7 @@ def aubc(labels: npt.ArrayLike, accuracy: npt.ArrayLike) -> float:
     x, y = np.asarray(labels, np.float64), np.asarray(accuracy, np.float64)
     if len(x) < 2 or x[-1] <= x[0]:
         raise UserError(
-            f"the labels {x.tolist()}",
+            f"a curve with the labels {x.tolist()} has no area",
             rule="an area needs accuracies at two budgets or more",
             hint="raise the protocol's budget, or lower its batch",
         )
@@ -53,7 +53,7 @@ def accuracy_at(labels: npt.ArrayLike, accuracy: npt.ArrayLike, budget: float) -
     x = np.asarray(labels, np.float64)
     if not x[0] <= budget <= x[-1]:
         raise UserError(
-            f"a budget of {budget:,}",
+            f"a budget of {budget:,} lies outside of the curve",
             rule=f"the curve runs from {x[0]:,.0f} to {x[-1]:,.0f} labels",
             hint="choose budgets on the curve",
         )
@@ -175,7 +175,7 @@ class Cost:
     """What a round with picks cost, in the mean over rounds and seeds."""
 
     evaluations: float  # pool images that went through the classifier
-    generated: float  # made-up images that did
+    generated: float  # synthetic images that did
     seconds: dict[str, float]  # by Meter.PARTS
 
     @property
@@ -222,12 +222,12 @@ class Needed:
 
     @property
     def reached(self) -> int:
-        """Runs that got there."""
+        """How many runs reached it."""
         return int(np.isfinite(self.labels).sum())
 
     @property
     def mean(self) -> float:
-        """Over the runs that got there: too small where some did not, and NaN where none did."""
+        """Mean over the runs that reached it: too small where some did not, NaN where none did."""
         return float(np.nanmean(self.labels)) if self.reached else math.nan
 
     @property
@@ -288,7 +288,7 @@ class Summary:
     needed: dict[Target, Needed]
     spent: Estimate  # images through the classifier until the end
     within: dict[int, Within]  # by images through the classifier
-    hides_generated: bool  # made-up images are missing from what was spent
+    hides_generated: bool  # synthetic images are missing in `spent`
     cost: Cost
     score: float  # of the picks
     score_ratio: float | None  # to the baseline's over the common seeds, where both are positive
@@ -302,7 +302,7 @@ def summarise(
 
     Args:
         results: what `load` read.
-        budgets: numbers of labels at which accuracies are told.
+        budgets: numbers of labels at which accuracies are reported.
         baseline: the strategy that the others are compared with.
         targets: accuracies to be reached; `usual_targets` unless given.
 

@@ -73,7 +73,7 @@ def over_benchmarks(fought: Sequence[Pairwise]) -> Matrix:
     To beat is to have a 95% interval of the paired differences in area that lies above zero, and to lose one that
     lies below; anything else is a tie. A benchmark counts for a pair of names that have two seeds in common there.
     """
-    keys = dict.fromkeys(itertools.chain.from_iterable(fought))  # in the order of their coming
+    keys = dict.fromkeys(itertools.chain.from_iterable(fought))  # in order of appearance
     signs = {key: [pairs[key].estimate.sign for pairs in fought if key in pairs] for key in keys}
     return _ranked(
         {

@@ -37,11 +37,11 @@ class Run:
     mean_score: Floats  # (r,)    of the picks made after this training; NaN where none were made
     class_counts: Ints  # (r, k)
     evaluations: Ints  # (r,)     pool images that went through the classifier for those picks
-    generated: Ints  # (r,)       made-up images that went through it, once a step; 0 in rows that do not say
+    generated: Ints  # (r,)       synthetic images that went through it, once a step; 0 in rows without a count
     seconds: Floats  # (r, 5)     in the order of Meter.PARTS
     finished: bool
-    counts_generated: bool  # whether every row says how many images were made up
-    index_checks: tuple[Mapping[str, float], ...] = ()  # how an approximate index was, in the rounds that searched one
+    counts_generated: bool  # whether every row counts synthetic images
+    index_checks: tuple[Mapping[str, float], ...] = ()  # of an approximate index, by round
 
     @property
     def spent(self) -> Ints:
@@ -60,7 +60,7 @@ class Run:
 
     @property
     def hides_generated(self) -> bool:
-        """Whether it made images up and did not count them, as rows of before there was a count."""
+        """Whether it generated images without counting them, as an older asal did."""
         return not self.counts_generated and bool(self.seconds[:, Meter.PARTS.index("generate")].any())
 
 
@@ -85,22 +85,22 @@ class Reference:
 
 
 def _reference(facts: Mapping[str, Any], path: Path) -> Reference | None:
-    told = facts.get("reference")
-    if not told:
+    entry = facts.get("reference")
+    if not entry:
         return None
     try:
-        accuracy, accuracies = float(told["accuracy"]), tuple(map(float, told.get("accuracies") or ()))
-        labels = None if told.get("labels") is None else int(told["labels"])
+        accuracy, accuracies = float(entry["accuracy"]), tuple(map(float, entry.get("accuracies") or ()))
+        labels = None if entry.get("labels") is None else int(entry["labels"])
         known = all(0 <= x <= 1 for x in (accuracy, *accuracies))
     except (KeyError, TypeError, ValueError, AttributeError):
         known = False
     if not known:
         raise UserError(
-            f"{path} has {told}",
+            f"{path} has the reference {entry}, which is not an accuracy",
             rule='a reference is {"accuracy": …, "accuracies": […]}, between 0 and 1 and measured on the test set',
-            hint="mend that entry, or take it out: no run depends on it",
+            hint="fix that entry, or remove it: no run depends on it",
         )
-    return Reference(accuracy, accuracies, labels, told.get("settings") or {})
+    return Reference(accuracy, accuracies, labels, entry.get("settings") or {})
 
 
 @dataclass(frozen=True)
@@ -173,14 +173,14 @@ def load(folder: Path | str) -> Results:
     folder = Path(folder)
     if not (folder / FACTS).is_file():
         raise UserError(
-            f"{folder} has none",
+            f"{folder} has no run.json",
             rule="a folder of runs holds a run.json",
             hint="name the folder that `asal run … --out` wrote",
         )
     facts = read_facts(folder)
     missing = {"name", "strategies", "seeds", "classes", "protocol"} - facts.keys()
     if missing or not facts["strategies"]:
-        raise damaged(folder / FACTS, f"it lacks {', '.join(sorted(missing)) or 'any strategy'}", hint=_mend(folder))
+        raise damaged(folder / FACTS, f"it lacks {', '.join(sorted(missing)) or 'any strategy'}", hint=_hint(folder))
     places = [
         (strategy, int(seed), folder / strategy / f"seed-{seed}" / "rows.jsonl")
         for strategy in facts["strategies"]
@@ -194,9 +194,9 @@ def read_facts(folder: Path) -> dict[str, Any]:
     """Return what a folder of runs says of itself.
 
     Raises:
-        DamageError: it is not readable; the runs beside it need not be made anew.
+        DamageError: it is not readable; the runs beside it are not affected.
     """
-    return read_json(folder / FACTS, hint=_mend(folder))
+    return read_json(folder / FACTS, hint=_hint(folder))
 
 
 def rebuild_hint(path: Path) -> str:
@@ -205,7 +205,7 @@ def rebuild_hint(path: Path) -> str:
     return f"delete nothing; run the `asal run … --out {out}` that made it again: it makes {path.name} from labels.db"
 
 
-def _mend(folder: Path) -> str:
+def _hint(folder: Path) -> str:
     return f"delete {folder / FACTS} alone, and call the `asal run` that filled {folder} again: its runs are kept"
 
 

@@ -66,7 +66,7 @@ def begin(project: Project, chosen: Sequence[str], seeds: Sequence[int], out: Pa
     }
     there = out / FACTS
     if there.exists():
-        began = {"images": len(project.original)}  # folders of before there were additions do not say
+        began = {"images": len(project.original)}  # older folders lack the number of images
         facts = _joined(began | read_facts(out), facts, out)
     with artifacts.explain_disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
@@ -97,13 +97,13 @@ def _check_protocol(spec: Spec, labels: Labels, classes: Sequence[str]) -> None:
         )
     if protocol.budget > known:
         raise UserError(
-            f"budget = {protocol.budget} of {known} images with a known label",
+            f"budget = {protocol.budget}, and {known} images of the pool have a label",
             rule="a budget is at most the pool",
             hint="lower `budget` under [protocol]",
         )
     if protocol.initial < len(classes):
         raise UserError(
-            f"initial = {protocol.initial} for {len(classes)} classes",
+            f"initial = {protocol.initial} is too few for {len(classes)} classes",
             rule="the initial images hold every class",
             hint="raise `initial` under [protocol]",
         )
@@ -136,7 +136,7 @@ def _joined(there: Mapping[str, Any], now: Mapping[str, Any], out: Path) -> dict
     differing += [f"[strategies.{k}]" for k in sorted(common) if before["strategies"][k] != after["strategies"][k]]
     if differing:
         raise UserError(
-            f"{out} was begun with another: {', '.join(differing)} differ",
+            f"{out} was begun with another spec: {', '.join(differing)} differ",
             rule="a run folder belongs to one spec",
             hint="restore the spec, or choose another folder with --out",
         )
@@ -248,14 +248,14 @@ def _check_size(project: Project, job: RunTask) -> None:
 
 
 def _answers(project: Project, job: RunTask, session: Session, batch: Batch) -> list[tuple[int, int | None]]:
-    """Return the stored labels of pool images, and the teacher's of images that were made up."""
+    """Return the stored labels of pool images, and the teacher's of synthetic images."""
     real = batch.ids < len(project.pool)
-    told = np.empty(len(batch), np.int64)
-    told[real] = project.oracle("pool").answer(batch.ids[real])
+    labels = np.empty(len(batch), np.int64)
+    labels[real] = project.oracle("pool").answer(batch.ids[real])
     if not real.all():
         min_confidence = table_of(job.spec, job.strategy).min_confidence
-        told[~real] = project.teacher.answer(session.images(batch.ids[~real]), min_confidence)
-    return [(int(image), int(label) if label >= 0 else None) for image, label in zip(batch.ids, told, strict=True)]
+        labels[~real] = project.teacher.answer(session.images(batch.ids[~real]), min_confidence)
+    return [(int(image), int(label) if label >= 0 else None) for image, label in zip(batch.ids, labels, strict=True)]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""How sure one may be of numbers that came once a seed: intervals, a test of paired seeds, and Holm's correction."""
+"""Statistics over seeds: confidence intervals, a test of paired seeds, and Holm's correction."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Estimate:
     mean: float
     low: float
     high: float
-    method: str  # how the interval was made, or why there is none
+    method: str  # how the interval was computed, or why there is none
     seeds: int
 
     @property

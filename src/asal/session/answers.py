@@ -20,7 +20,7 @@ def checked(answers: Answers, images: int, classes: Sequence[str]) -> list[tuple
         classes: their names, in order.
 
     Raises:
-        UserError: what is no id of the pool, an id that comes twice, or what is no class.
+        UserError: an id that is not in the pool or is answered twice, or a label that is not a class.
 
     >>> checked({4: "dog", 2: 0, 3: None}, images=5, classes=["cat", "dog"])
     [(4, 1), (2, 0), (3, None)]
@@ -33,11 +33,9 @@ def checked(answers: Answers, images: int, classes: Sequence[str]) -> list[tuple
     for pair in answers.items() if isinstance(answers, Mapping) else answers:
         image, label = _pair(pair)
         if not 0 <= image < images:
-            raise UserError(
-                str(image), rule=f"an image's id is between 0 and {images - 1}", hint="pass ids that `ask` returned"
-            )
+            raise UserError(f"image id {image} is outside 0 … {images - 1:,}", hint="pass ids that `ask` returned")
         if image in numbers:
-            raise UserError(f"image {image} comes twice", rule="an image is answered once", hint="pass it once")
+            raise UserError(f"image {image} is answered twice in one call", hint="pass it once")
         numbers[image] = _number(image, label, classes)
     return list(numbers.items())
 
@@ -48,8 +46,8 @@ def _pair(pair: Any) -> tuple[int, Any]:
         return operator.index(image), label
     except (TypeError, ValueError):
         raise UserError(
-            repr(pair),
-            rule="an answer is a whole number, the image's id, and a label",
+            f"{pair!r} is not an answer",
+            rule="an answer is an image's id, a whole number, and a label",
             hint="pass {id: label} or (id, label) pairs",
         ) from None
 
@@ -69,7 +67,7 @@ def _number(image: int, label: Any, classes: Sequence[str]) -> int | None:
         return number
     name = str(label)
     raise UserError(
-        f"{label!r} for image {image}",
+        f"{label!r} is not a label, for image {image}",
         rule=f"a label is a class's number, 0 … {len(classes) - 1}, or its name",
         hint=f"pass the name as text: '{name}'" if name in classes else f"the classes are {', '.join(classes)}",
     )

@@ -32,7 +32,7 @@ READ = (
     1,
     2,
     3,
-)  # formats that this asal reads: 2 came with made-up images, 3 with several people
+)  # formats that this asal reads: 2 added synthetic images, 3 several annotators
 PATIENCE = 20.0  # seconds that a writer waits for another one's transaction to end
 
 BEHIND = (  # in the order of Event's fields
@@ -53,7 +53,7 @@ class Event:
                    seen (number of the last event that its classifier was trained on: which model asked), ahead (images
                    of earlier rounds that were open still), topped (true: asked by the last classifier once more);
                    where an approximate index was searched also index (see `asal.runtime.meter.Meter.watched`);
-                   where the images were made up also images (PNG in base64, one an id) and group
+                   where the images are synthetic also images (PNG in base64, one an id) and group
         answered   image, label, by; its round is the one that asked for it
         skipped    image, by: "can't tell"
         voted      image, label (or null), by: an opinion where several are wanted, or one that came late
@@ -82,7 +82,7 @@ class Record:
 
     def __init__(self, name: str, engine: sa.Engine) -> None:
         self.name, self._engine = name, engine
-        weakref.finalize(self, engine.dispose)  # a record that nobody closed is one file after all
+        weakref.finalize(self, engine.dispose)  # a record that was not closed is also one file
 
     @classmethod
     def open(cls, where: str | Path) -> Record:
@@ -94,7 +94,7 @@ class Record:
 
         Raises:
             UserError: it cannot be opened there.
-            DamageError: the file is not a record, or not whole any more.
+            DamageError: the file is not a record, or damaged.
         """
         url = _url(where)
         name = url.render_as_string(hide_password=True)
@@ -149,7 +149,7 @@ class Record:
         """Return the events behind number `after`, oldest first.
 
         Raises:
-            DamageError: the record is not whole any more.
+            DamageError: the record is damaged.
         """
         with self.look() as connection:
             return self.read_over(connection, after)
@@ -214,7 +214,7 @@ def _url(where: str | Path) -> sa.URL:
             url = sa.make_url(where)
         except sa.exc.ArgumentError:
             raise UserError(
-                f"'{where}' is neither",
+                f"'{where}' is neither a file nor a database URL",
                 rule="a record lives in a file or at a database URL",
                 hint="pass a path, or a URL such as postgresql://user@host/name",
             ) from None
@@ -223,7 +223,7 @@ def _url(where: str | Path) -> sa.URL:
     path = Path(where).absolute()
     if not path.parent.is_dir():
         raise UserError(
-            f"{path.parent} is none", rule="a record needs a folder to lie in", hint="make it, or correct the path"
+            f"there is no folder {path.parent}", rule="a record lies in a folder", hint="create it, or check the path"
         )
     return sa.URL.create("sqlite", database=str(path))
 
@@ -290,7 +290,7 @@ def _explaining(name: str) -> Iterator[None]:
         raise OutageError(
             f"{name}: {TROUBLE.get(code, str(cause).strip().partition(chr(10))[0])}",
             rule="a record must be open to writing",
-            hint="mend that, then run the same command again: what was acknowledged is kept",
+            hint="fix that, then run the same command again: what was acknowledged is kept",
         ) from None
 
 
@@ -306,5 +306,5 @@ def _damaged(name: str, what: str) -> DamageError:
     return DamageError(
         f"{name}: {what}",
         rule="a record is read only as it was written",
-        hint="put a copy from before the damage in its place, or start a new record",
+        hint="restore a copy from before the damage, or start a new record",
     )

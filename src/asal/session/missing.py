@@ -1,4 +1,4 @@
-"""Stands in the place of what a session does not have, and says so when it is touched."""
+"""Placeholders for what a session does not have; using one is an error that says so."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from asal.errors import UserError
 
 
 class Missing:
-    """Something that is not there: whatever is looked for in it is an error that a user can mend."""
+    """Something that a session does not have: using any attribute raises a UserError."""
 
     def __init__(self, got: str, *, rule: str, hint: str) -> None:
         self._rule, self._got, self._hint = rule, got, hint
@@ -20,12 +20,12 @@ class Missing:
 
 
 NO_TOOLS = Missing(
-    "it wants one of a session that has none",
-    rule="a strategy is given the tools that it needs",
+    "the strategy needs a tool of a prepared project, and the session has none",
+    rule="",
     hint="pass `tools=` to the session, from a prepared project",
 )
 NO_MODEL = Missing(
-    "the strategy for such batches wants one",
-    rule="a batch is chosen without a classifier while none can be trained",
-    hint="choose one that needs none, such as 'random'",
+    "the strategy of the first batch needs a classifier, and none can be trained yet",
+    rule="a first batch is chosen without a classifier",
+    hint="choose a strategy that needs none, such as 'random'",
 )

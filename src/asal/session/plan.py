@@ -31,7 +31,7 @@ class Plan:
         seed: of every random draw. What a strategy draws never moves what the learner or the first batch draws, so
             that two plans that differ in the strategy alone are paired: the same first batch, the same initial weights.
         first: chooses as long as no classifier can be trained; `first_name` is what the record calls it.
-        from_lines: the learner wants to know how made-up images were made, as ADBA's does.
+        from_lines: the learner needs to know how synthetic images were generated, as ADBA's does.
     """
 
     classes: tuple[str, ...]
@@ -85,15 +85,15 @@ def checked_choice(chosen: Selection, n: int, now: Round, name: str) -> Selectio
         if chosen.images.dtype != np.uint8 or chosen.images.shape[1:] != now.pool.shape:
             raise UserError(
                 f"'{name}' made {chosen.images.dtype} of {chosen.images.shape[1:]}",
-                rule=f"made-up images are like the pool's, uint8 of (h, w, c) = {now.pool.shape}",
-                hint="mend the strategy: see asal.models.tensors.to_images",
+                rule=f"synthetic images are like the pool's, uint8 of (h, w, c) = {now.pool.shape}",
+                hint="fix the strategy: see asal.models.tensors.to_images",
             )
         good = chosen.ids == len(now.pool) + len(now.origins) + np.arange(len(chosen.ids))
     if len(chosen.ids) != n * chosen.group or not good.all():
         excluded = chosen.ids[~good][:5].tolist()
         raise UserError(
             f"'{name}' chose {len(chosen.ids)} for {n}" + (f", among them the excluded {excluded}" if excluded else ""),
-            rule="a strategy chooses as many images as are wanted, of those that are still open",
-            hint="mend the strategy: return candidates' ids, not rows",
+            rule="a strategy chooses as many images as are asked for, of its candidates",
+            hint="fix the strategy: return candidates' ids, not rows",
         )
     return chosen

@@ -106,7 +106,7 @@ def _upgrade(connection: sa.Connection, version: str | None) -> None:
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     if version is not None and version not in known:
         raise UserError(
-            f"revision {version}",
+            f"the record's tables have revision {version}",
             rule=f"this asal knows a record's tables up to revision {HEAD}",
             hint="use the asal that wrote it",
         )

@@ -1,6 +1,6 @@
-"""Images that were made up for a session, beside its pool: they live in its record, and have the ids behind the pool's.
+"""Synthetic images of a session: they are stored in its record and have the ids that follow the pool's.
 
-A pool of n images and a session that made up three have the ids 0 … n − 1 and n, n + 1, n + 2.
+A pool of n images has the ids 0 … n − 1; three synthetic images have n, n + 1, n + 2.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from asal.session.state import SyntheticImage
 
 
 class PoolWithSynthetic:
-    """A pool, and the images made up beside it. Its length is the pool's: candidates are real images alone."""
+    """A pool and the synthetic images of a session. Its length is the pool's: candidates are real images alone."""
 
-    def __init__(self, pool: Pool, made: Mapping[int, SyntheticImage]) -> None:
-        self._pool, self._made = pool, made
+    def __init__(self, pool: Pool, synthetic: Mapping[int, SyntheticImage]) -> None:
+        self._pool, self._synthetic = pool, synthetic
 
     @property
     def fingerprint(self) -> str:
@@ -41,17 +41,17 @@ class PoolWithSynthetic:
         """Return the images (n, h, w, c) of these ids, in this order.
 
         Raises:
-            UserError: an id that is neither of the pool nor of an image that was made up.
-            DamageError: a made-up image is not what was written.
+            UserError: an id that is neither of the pool nor of a synthetic image.
+            DamageError: a synthetic image is not what was written.
         """
         ids = as_ids(ids)
-        apart = np.fromiter((image in self._made for image in ids.tolist()), np.bool_, len(ids))
+        apart = np.fromiter((image in self._synthetic for image in ids.tolist()), np.bool_, len(ids))
         if not apart.any():
             return self._pool.read(ids)
         images = np.empty((len(ids), *self.shape), np.uint8)
         images[~apart] = self._pool.read(ids[~apart])
         for place in np.flatnonzero(apart):
-            images[place] = decoded(self._made[int(ids[place])].picture, self.shape)
+            images[place] = decoded(self._synthetic[int(ids[place])].picture, self.shape)
         return images
 
 
@@ -86,7 +86,7 @@ def decoded(text: str, shape: Sequence[int] | None = None) -> Images:
 
 def _damaged(what: str) -> DamageError:
     return DamageError(
-        f"one in the record: {what}",
-        rule="a made-up image is read only as it was written",
-        hint="put a copy of the record from before the damage in its place",
+        f"a synthetic image in the record is damaged: {what}",
+        rule="a synthetic image is read only as it was written",
+        hint="restore a copy of the record from before the damage",
     )

@@ -468,7 +468,7 @@ def test_images_without_a_label_are_skipped_and_do_not_count(tmp_path: Path, spe
         assert len(set(ids.tolist())) == len(ids) > 40, "nobody was asked who could not tell"
         assert rows(out, name)[-1]["labels"] == (truth[ids] >= 0).sum() == 40
     too_many = parse({**changed.model_dump(), "protocol": {**changed.protocol.model_dump(), "budget": 41}})
-    with pytest.raises(UserError, match="budget = 41 of 40 images with a known label"):
+    with pytest.raises(UserError, match="budget = 41, and 40 images of the pool have a label"):
         begin(Project(project.root, too_many), ["random"], [0], tmp_path / "other")
 
 

@@ -121,6 +121,6 @@ def test_the_reference_is_read_in_either_of_its_forms(tmp_path: Path) -> None:
 )
 def test_a_reference_that_is_no_accuracy_is_refused(tmp_path: Path, wrong: Any) -> None:
     write_facts(tmp_path, ["random"], 1, 2, reference=wrong)
-    with pytest.raises(UserError, match=r"run\.json has .*mend that entry") as refused:
+    with pytest.raises(UserError, match=r"run\.json has .*fix that entry") as refused:
         load(tmp_path)
     assert not isinstance(refused.value, DamageError), "whose remedy would be to delete the runs"

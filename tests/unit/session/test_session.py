@@ -193,18 +193,18 @@ def test_after_a_round_of_skips_the_model_is_that_of_the_new_round(record: Recor
 @pytest.mark.parametrize(
     ("answers", "told"),
     [
-        ({99: 0}, "between 0 and 39"),
-        ({-1: 0}, "between 0 and 39"),
+        ({99: 0}, "is outside 0 … 39"),
+        ({-1: 0}, "is outside 0 … 39"),
         ({"OTHER": 0}, "not in the open batch"),
         ({"DONE": 0}, "correct"),
         ({"UNSURE": 0}, "correct"),
-        ([("OPEN", 0), ("OPEN", 0)], "comes twice"),
+        ([("OPEN", 0), ("OPEN", 0)], "is answered twice"),
         ({"OPEN": 3}, "0 … 2"),
         ({"OPEN": -1}, "0 … 2"),
         ({"OPEN": 1.0}, "0 … 2"),
         ({"OPEN": "tow"}, "did you mean 'two'"),
         ({"OPEN": ""}, "no class is called"),
-        ({1.5: 0}, "whole number"),
+        ({1.5: 0}, "is not an answer"),
         ([5, 7], "pairs"),
     ],
 )

@@ -65,7 +65,7 @@ def test_an_image_comes_back_to_the_bit(height: int, width: int, channels: int, 
 
 @pytest.mark.parametrize("text", ["", "?", "aGVsbG8=", encoded(np.zeros((1, 3, 3, 1), np.uint8))[0][:40]])
 def test_a_damaged_image_is_said(text: str) -> None:
-    with pytest.raises(DamageError, match="made-up image"):
+    with pytest.raises(DamageError, match="synthetic image"):
         decoded(text, (3, 3, 1))
 
 

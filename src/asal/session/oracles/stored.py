@@ -32,8 +32,8 @@ class Stored:
         path = folder / pool.LABELS
         if pool.LABELS not in facts["files"]:
             raise UserError(
-                f"those in {folder} came without",
-                rule="stored labels answer where images came with labels",
+                f"the images in {folder} have no labels",
+                rule="only images that came with labels have stored answers",
                 hint="name the classes and label them with a session, or take the images from a source with labels",
             )
         labels = npy.open_mapped(path)

@@ -1,4 +1,4 @@
-"""Answers for images that were made up, and so came with no label: a classifier stands in for a person."""
+"""Answers for synthetic images, which have no stored label: a classifier in place of a person."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Count = Annotated[int, Ge(1)]
 @oracles.register("teacher", provides=("images",))
 @dataclass(frozen=True)
 class Teacher:
-    """A convolutional network trained on every label of the pool; can be told to say nothing where it is not sure.
+    """A convolutional network trained on every label of the pool; unsure, it may give no answer.
 
     The paper's authors labelled GAAL's images themselves. A network of another kind than the classifier under test is
     nearest to that (our choice): a linear teacher of a linear classifier would give away the very plane it seeks.
