@@ -35,7 +35,7 @@ def test_rounds_ask_what_was_never_asked_until_the_pool_is_exhausted(record: Rec
     assert (session.labels == WORLD.truth[session.labelled]).all()
     assert session.left == 0
     assert session.counts == {"zero": 14, "one": 13, "two": 13}
-    with pytest.raises(UserError, match="none are left"):
+    with pytest.raises(UserError, match="no images are left"):
         session.ask(1)
 
 

@@ -187,7 +187,7 @@ def test_damage_in_the_record_is_said_when_the_image_is_read(record: Record) -> 
         )
     other = again(session)
     assert np.array_equal(other.images(ids[:1]), session.images(ids[:1]))
-    with pytest.raises(DamageError, match="put a copy"):
+    with pytest.raises(DamageError, match="restore a copy"):
         other.images(ids)
 
 
