@@ -146,7 +146,7 @@ class BuildPartTask:
         """Build it, unless it is complete."""
         if artifacts.is_complete(self.folder) and not any(artifacts.faults(self.folder)):
             return
-        shutil.rmtree(self.folder, ignore_errors=True)  # `asal doctor --mend` removed a file of this part
+        shutil.rmtree(self.folder, ignore_errors=True)  # `asal doctor --repair` removed a file of this part
         scratch = artifacts.unfinished(self.folder)
         with artifacts.explain_disk_errors(scratch):
             scratch.mkdir(parents=True)
