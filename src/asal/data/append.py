@@ -1,7 +1,7 @@
-"""Adds to a project's pool the images that its source has by now and the project does not, under ids behind the old.
+"""Adds the new images of a source to a project's pool, under ids behind the old ones.
 
-Which images are new is told by their keys, and so the ids do not hang on how often an addition was cut: it is a
-folder like `pool`, filled shard by shard under a temporary name, and there when it is whole.
+Their keys decide which images are new, so the ids do not depend on how often an addition was interrupted: it is a
+folder like `pool`, filled shard by shard under a temporary name, and there when it is complete.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Hashes = npt.NDArray[np.uint64]
 
 @dataclass(frozen=True)
 class Added:
-    """What an addition came to, in images."""
+    """How many images an addition has."""
 
     new: int
     known: int  # by their keys
@@ -41,13 +41,13 @@ class Added:
 
 
 def add(source: Source, root: Path, keep: tuple[str, ...], form: ImageFormat, context: IngestContext) -> Added:
-    """Take in what is new among the source's training images, and tell how much that was.
+    """Add the new ones among the source's training images, and return how many they are.
 
-    The caller holds the project (`artifacts.exclusive`). Memory: 8 bytes an image, old and new.
+    The caller has locked the project (`artifacts.exclusive`). Memory: 8 bytes an image, old and new.
 
     Args:
-        keep: the classes that the project keeps; images of others are no news. None keeps all.
-        form: what the images of the project are like.
+        keep: the classes that the project keeps; images of others are left out. An empty tuple keeps all.
+        form: the size, channels and shape of the project's images.
 
     Raises:
         UserError: labels where the project has none, or a class that it does not have, and whatever ingest raises.
@@ -55,13 +55,12 @@ def add(source: Source, root: Path, keep: tuple[str, ...], form: ImageFormat, co
     facts = pool.made_from(root / "pool")
     if "augmented" in pool.facts_of(root / "pool"):
         raise UserError(
-            "images to be added to one",
-            rule="an augmented pool is as large as its source says",
+            f"{root / 'pool'} is an augmented pool, to which no images can be added",
             hint="raise `images` under [source], in another project folder",
         )
     for partial in damaged_additions(root):
         _remake(source, partial, facts, form, context)
-    rows, told = _new(source, _known(root))
+    rows, digest = _new(source, _known(root))
     fresh, labels = len(rows), _labels(source, facts, keep, rows)
     if labels is not None and keep:
         rows, labels = rows[labels >= 0], labels[labels >= 0]
@@ -81,33 +80,33 @@ def add(source: Source, root: Path, keep: tuple[str, ...], form: ImageFormat, co
         "options": {**facts["options"], "source": described(source)},
         "source": source.fingerprint,
         "classes": facts["classes"],
-        "keys": told,
+        "keys": digest,
     }
     take(source, SplitPart("train", rows, labels, tuple(facts["classes"])), folder, made_from, form, context)
     return replace(counts, new=len(StoredPool.open(folder)))
 
 
 def _remake(source: Source, partial: Path, facts: dict[str, Any], form: ImageFormat, context: IngestContext) -> None:
-    """Make anew what `doctor --repair` took from an addition: of the very images that it held."""
+    """Make again what `doctor --repair` removed from an addition: from the same images."""
     receipts = sorted((partial / "receipts").glob("*.json"))
-    told = [artifacts.read_json(path) for path in receipts]
+    contents = [artifacts.read_json(path) for path in receipts]
     gone = [name for name in artifacts.read_json(partial / artifacts.SCRATCH / artifacts.WAS) if "receipts/" in name]
     if gone:
         raise UserError(
             f"{partial / gone[0]} was damaged, too",
-            rule="an addition is made anew by its receipts, which say which images it held",
-            hint="put it back from a copy",
+            rule="an addition is made again from its receipts, which say which images it has",
+            hint="restore it from a copy",
         )
     held: list[str] = []
-    for receipt in told:
+    for receipt in contents:
         keys, left_out = iter(receipt["keys"]), {place: key for place, key, _ in receipt["skipped"]}
         held += [left_out.get(place) or next(keys) for place in range(len(receipt["keys"]) + len(receipt["skipped"]))]
-    there = {record.key: row for row, record in enumerate(source.records("train", np.arange(source.splits["train"])))}
-    if lost := [key for key in held if key not in there]:
+    row_of = {record.key: row for row, record in enumerate(source.records("train", np.arange(source.splits["train"])))}
+    if lost := [key for key in held if key not in row_of]:
         raise UserError(
-            f"{lost[0]} is not there any more", rule="an addition is made anew from its source", hint="put it back"
+            f"{lost[0]} is gone from the source", rule="an addition is made again from its source", hint="restore it"
         )
-    rows = np.array([there[key] for key in held], np.int64)
+    rows = np.array([row_of[key] for key in held], np.int64)
     made_from = artifacts.read_json(partial / artifacts.SCRATCH / artifacts.MADE_FROM)
     part = SplitPart("train", rows, _labels(source, facts, (), rows), tuple(facts["classes"]))
     take(source, part, partial.with_suffix(""), made_from, form, context)
@@ -148,18 +147,18 @@ def _new(source: Source, known: Hashes) -> tuple[Ids, str]:
 
 
 def _labels(source: Source, facts: dict[str, Any], keep: tuple[str, ...], rows: Ids) -> Labels | None:
-    """Return the labels by the project's own numbers, −1 for what is unknown or not kept; None where it has none."""
+    """Return the labels as the project numbers them, −1 for what is unknown or not kept; None where it has none."""
     if pool.LABELS not in facts["files"]:
-        return None  # whatever the source says: a project without stored labels stays so
-    given, classes = source.labels("train"), list(facts["classes"])
-    if given is None:
+        return None  # even if the source has labels: a project without stored labels stays so
+    labels, classes = source.labels("train"), list(facts["classes"])
+    if labels is None:
         return np.full(len(rows), -1)
-    present = np.unique(given[rows])
+    present = np.unique(labels[rows])
     for number in present[present >= 0].tolist():
         if source.classes[number] not in classes and not keep:
             raise unknown("class of this project", source.classes[number], classes)
-    table = np.full(len(source.classes) + 1, -1)  # one place more: the unknown label −1 indexes the last
+    table = np.full(len(source.classes) + 1, -1)  # one entry more: the unknown label −1 indexes the last
     for number, name in enumerate(source.classes):
         if name in classes:
             table[number] = classes.index(name)
-    return np.asarray(table[given[rows]], np.int64)
+    return np.asarray(table[labels[rows]], np.int64)

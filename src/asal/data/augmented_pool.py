@@ -1,4 +1,4 @@
-"""A large pool made of a small one, without storing it: image i is an image of the base, shifted, perhaps mirrored.
+"""A large pool from a small one, without storing it: image i is an image of the base, shifted, perhaps mirrored.
 
 The paper enlarges CelebA to sixteen million images so ("we randomly augmented the original data set", section 5.5).
 """
@@ -21,10 +21,10 @@ REACH = 2  # pixels that an image is shifted by, at most, up, down, left or righ
 
 @dataclass(frozen=True)
 class AugmentedPool:
-    """Images 0 … size − 1: image i is image i mod n of the base, shifted by what (seed, i) say. Holds nothing.
+    """Images 0 … size − 1: image i is image i mod n of the base, shifted as (seed, i) determine. Stores nothing.
 
-    The first n are the base's own. Pixels that a shift uncovers repeat the edge. With `mirror`, every other copy or so
-    is mirrored, too, left to right.
+    The first n are the base's. Pixels that a shift uncovers repeat the edge. With `mirror`, about every other copy is
+    also mirrored, left to right.
     """
 
     base: Pool
@@ -63,7 +63,7 @@ class AugmentedPool:
         return moved
 
     def shifts(self, ids: Ids) -> npt.NDArray[np.int64]:
-        """Return how far each image is moved, (n, 2), in pixels; not at all where it is the base's own."""
+        """Return how far each image is moved, (n, 2), in pixels; zero for images of the base."""
         drawn = self._drawn(ids)
         span = np.uint64(2 * REACH + 1)
         pairs = np.stack([drawn % span, (drawn >> np.uint64(32)) % span], axis=1).astype(np.int64) - REACH
@@ -76,7 +76,7 @@ class AugmentedPool:
         return np.asarray((ids >= len(self.base)) & (self._drawn(ids) >> np.uint64(63) == 1))
 
     def keys(self, ids: Ids) -> list[str]:
-        """Return what its owner knows each image by: the base's key and, of a copy, its number and what was done."""
+        """Return the key of each image: the base's and, of a copy, its number and how it was changed."""
         ids = as_ids(ids)
         base = cast(StoredPool, self.base)
         copies, places = np.divmod(ids, len(base))
@@ -91,17 +91,17 @@ class AugmentedPool:
 
 
 def open_pool(folder: Path) -> StoredPool | AugmentedPool:
-    """Open a pool folder that `asal.data.ingest` finished: as large as it is to be, whatever is stored of it.
+    """Open a pool folder that `asal.data.ingest` finished: an augmented one in its full size.
 
     Raises:
         UserError: there is no finished pool.
-        DamageError: a file is missing or changed; names it and the remedy.
+        DamageError: a file is missing or changed; names it, and how to repair it.
     """
     return in_full(StoredPool.open(folder))
 
 
 def in_full(stored: StoredPool) -> StoredPool | AugmentedPool:
-    """Return the pool as large as its folder says that it is to be."""
+    """Return the pool in the size that its folder says."""
     larger = facts_of(stored.folder).get("augmented")
     return stored if larger is None else AugmentedPool(stored, larger["images"], larger["seed"], larger["mirror"])
 

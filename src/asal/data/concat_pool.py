@@ -1,4 +1,4 @@
-"""A pool that grew: what came first and what was added, one after the other, ids for ever."""
+"""A pool that grew: the first one and the additions, one after the other; ids do not change."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ def additions(root: Path) -> list[Path]:
     """Return the folders of what was added to a project's pool, oldest first.
 
     Raises:
-        UserError: one of them is not whole, and ids behind it would be other images.
+        UserError: one of them is not complete, so that ids behind it would be other images.
     """
     if broken := damaged_additions(root):
         raise _gap(broken[0].with_suffix(""))
     folders = (folder for folder in (root / ADDITIONS).glob("[0-9]*") if folder.suffix != ".partial")
-    found = sorted((folder for folder in folders if artifacts.is_complete(folder)), key=lambda folder: int(folder.name))
-    for number, folder in enumerate(found, 1):
+    done = sorted((folder for folder in folders if artifacts.is_complete(folder)), key=lambda folder: int(folder.name))
+    for number, folder in enumerate(done, 1):
         if int(folder.name) != number:
             raise _gap(root / ADDITIONS / f"{number:04d}")
-    return found
+    return done
 
 
 def damaged_additions(root: Path) -> list[Path]:
-    """Return the half-made folders of additions that were whole once, oldest first."""
+    """Return the unfinished folders of additions that were complete before a repair, oldest first."""
     return sorted(path for path in (root / ADDITIONS).glob("[0-9]*.partial") if artifacts.was_complete(path))
 
 
 def _gap(folder: Path) -> UserError:
     return UserError(
-        f"{folder} is not whole",
-        rule="what was added to a pool is all there, because ids go on from one addition to the next",
-        hint="run `asal add`, which makes anew what `asal doctor --repair` took away; or put the folder back",
+        f"{folder} is not complete",
+        rule="all additions to a pool are complete, because ids go on from one to the next",
+        hint="run `asal add`, which makes again what `asal doctor --repair` removed; or restore the folder from a copy",
     )
 
 
@@ -70,7 +70,7 @@ def places(ids: Ids, sizes: Sequence[int]) -> Iterator[tuple[int, npt.NDArray[np
 
 @dataclass(frozen=True)
 class ConcatPool:
-    """The first pool and what was added to it. It is known by the first one: what was trained on that stays."""
+    """The first pool and the additions. Its fingerprint is the first one's, so that what was trained on that stays."""
 
     parts: tuple[Any, ...]  # a StoredPool or an Augmented one, and StoredPools
 
@@ -106,7 +106,7 @@ class ConcatPool:
         return out
 
     def keys(self, ids: Ids) -> list[str]:
-        """Return what its owner knows each image by."""
+        """Return the key of each image: its name in the source."""
         ids = check_ids(ids, len(self))
         out = np.empty(len(ids), object)
         for part, here, own in places(ids, self.sizes):

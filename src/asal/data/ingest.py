@@ -1,8 +1,8 @@
-"""Takes images in: a source's splits, cut and filtered, written as pool folders that `asal.data.pool` reads.
+"""Ingests images: the splits of a source, filtered and written as pool folders that `asal.data.pool` reads.
 
-A part is cut into runs of rows, a shard each, and `asal.data.ingest_shard` takes each in by itself, in as many
-processes as the engine has. A run that was cut makes what is missing; what comes out is the same to the byte. Beside
-the images in hand, memory holds row numbers and labels: a few dozen bytes an image.
+A part is divided into ranges of rows, one for each shard, which `asal.data.ingest_shard` ingests one by one, in as many
+processes as the engine has. An interrupted ingest makes what is missing, and ends in the same bytes. Beside the images
+of the shards at work, memory holds row numbers and labels: a few dozen bytes an image.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from asal.runtime.progress import Progress, no_progress
 
 @dataclass(frozen=True)
 class IngestContext:
-    """Who takes the shards in, and who is told of it."""
+    """The engine that ingests shards, and where progress is reported."""
 
     engine: Engine = field(default_factory=InProcess)
     progress: Progress = no_progress
@@ -56,26 +56,26 @@ def ingest(
 ) -> dict[str, Path]:
     """Write the folders pool, validation and test of a project, those that `split` asks for, and return them.
 
-    Folders that are whole are left as they are. The caller holds the project (`artifacts.exclusive`).
+    Complete folders are left as they are. The caller has locked the project (`artifacts.exclusive`).
 
     Args:
         source: a registered source.
-        keep: the classes to keep, in the order in which they are numbered from now on; none keeps all.
+        keep: the classes to keep, in the order of their new numbers; none keeps all.
         size: pixels; the short side is scaled to it and the centre cropped. Needed unless all images are alike.
         gray: one channel, or three.
-        hands: who takes the shards in, and who watches.
+        context: the engine that ingests the shards, and where progress is reported.
 
     Raises:
         UserError: options that do not fit the source or an existing folder; a full disk.
     """
     split = split or Split()
     if size is not None and size < 1:
-        raise UserError(f"size = {size}", rule="an image's size is at least one pixel", hint="give a larger one")
+        raise UserError(f"images of size {size} have no pixels", hint="set `size` to 1 or more")
     options = {
         "source": described(source),
         "split": asdict(split), "keep": list(keep), "size": size, "gray": gray,
     }  # fmt: skip
-    options = json.loads(json.dumps(options))  # as a folder's manifest will give them back: lists for tuples
+    options = json.loads(json.dumps(options))  # as they are read from a folder's manifest: lists for tuples
     if isinstance(place := getattr(source, "path", None), str) and "://" not in place:
         apart(project, Path(place))
     folders = {name: project / name for name in split.parts}
@@ -94,7 +94,7 @@ def ingest(
         project.mkdir(parents=True, exist_ok=True)
         shape = pool.StoredPool.open(folders["pool"]).shape if "pool" not in missing else None
         form = ImageFormat(size, gray, shape or _shape(source, parts["pool"], size, gray))
-        if made_from["source"] is None and isinstance(source, Listed):  # what is half-made is of this very list
+        if made_from["source"] is None and isinstance(source, Listed):  # an unfinished folder is of this list
             made_from["source"] = source.listing
         for name in missing:
             facts = {"part": name, **made_from, "classes": list(parts[name].classes)}
@@ -111,11 +111,11 @@ def take(
     context: IngestContext,
     more: Mapping[str, Any] = NOTHING,
 ) -> None:
-    """Fill one folder with the images of a part, going on where it was cut.
+    """Fill one folder with the images of a part, going on where it was interrupted.
 
     Args:
         facts: what it is made from, for its manifest.
-        more: what `pool.json` says besides.
+        more: further entries of `pool.json`.
     """
     with artifacts.building(folder, facts) as partial:
         _assemble(partial, part, _taken(partial, source, part, form, context), more)
@@ -140,18 +140,18 @@ def _without_secrets(value: Any) -> Any:
 
 
 def _stands(folder: Path, source: Source, made_from: Mapping[str, Any], added: Collection[str | None]) -> bool:
-    """Say whether the folder is there already, and refuse one that was made of anything else."""
+    """Say whether the folder is there already, and refuse one that was made from anything else."""
     if not artifacts.is_complete(folder):
         return False
     artifacts.tidy(folder)
-    there = artifacts.manifest(folder)
-    differing = list(_differences("", _as_written_now(there["options"], source), made_from["options"]))
-    # A source that has gone, or lies far away, has no fingerprint: what was taken in stands without it.
-    if not differing and made_from["source"] and made_from["source"] not in (there["source"], *added):
+    stored = artifacts.manifest(folder)
+    differing = list(_differences("", _as_written_now(stored["options"], source), made_from["options"]))
+    # A source that is gone, or remote, has no fingerprint: what was ingested stands without it.
+    if not differing and made_from["source"] and made_from["source"] not in (stored["source"], *added):
         raise UserError(
             f"{folder} was made when the source held other images",
             rule=f"the {folder.name} of a project stays as it was made, because labels belong to its ids",
-            hint="take new ones in with `asal add`, restore the old ones, or start another project folder",
+            hint="add new ones with `asal add`, restore the old ones, or start another project folder",
         )
     if differing:
         raise UserError(
@@ -163,15 +163,15 @@ def _stands(folder: Path, source: Source, made_from: Mapping[str, Any], added: C
 
 
 def _check_listing(source: Source, folders: Mapping[str, Path], missing: Sequence[str]) -> None:
-    """Refuse to fill what is missing beside folders of another list: an image could get into two of them."""
+    """Refuse to make missing folders beside those of another list: an image could be in two of them."""
     if not isinstance(source, Listed):
         return
-    there = {artifacts.manifest(folder)["source"] for name, folder in folders.items() if name not in missing}
-    if there - {None, source.listing}:
+    known = {artifacts.manifest(folder)["source"] for name, folder in folders.items() if name not in missing}
+    if known - {None, source.listing}:
         raise UserError(
-            f"the source has changed since {', '.join(sorted(folders.keys() - set(missing)))} was taken in",
-            rule="the parts of a split are of one list of images",
-            hint="restore the source; or, while nothing is labelled, delete what was taken in and start again",
+            f"the source has changed since {', '.join(sorted(folders.keys() - set(missing)))} was ingested",
+            rule="all parts of a split come from one list of images",
+            hint="restore the source; or, while nothing is labelled, delete what was ingested and start again",
         )
 
 
@@ -184,12 +184,12 @@ def _differences(name: str, there: Any, here: Any) -> Iterator[str]:
 
 
 def _shape(source: Source, part: SplitPart, size: int | None, gray: bool) -> Shape:
-    """Return the shape of every image: what `size` says, or that of the first one that can be read."""
+    """Return the shape of every image: from `size`, or that of the first readable image."""
     if size:
         return size, size, 1 if gray else 3
     skipped: list[tuple[int, str, str]] = []
     while len(skipped) < len(part.rows):
-        rows = part.rows[len(skipped) : 2 * len(skipped) + 1]  # one, mostly: more would be fetched for nothing
+        rows = part.rows[len(skipped) : 2 * len(skipped) + 1]  # mostly one row: more would be fetched in vain
         with closing(decoded(source.records(part.split, rows), size, gray)) as found:
             for key, image in found:
                 if not isinstance(image, str):
@@ -201,20 +201,20 @@ def _shape(source: Source, part: SplitPart, size: int | None, gray: bool) -> Sha
 def _none_readable(skipped: Sequence[tuple[int, str, str]]) -> UserError:
     _, key, reason = skipped[0]
     return UserError(
-        f"none of {len(skipped):,} can, such as {key}: {reason}",
-        rule="images are taken in when they can be read",
+        f"none of {len(skipped):,} images can be read, such as {key}: {reason}"
+        if len(skipped) > 1
+        else f"the only image, {key}, cannot be read: {reason}",
         hint="check the source",
     )
 
 
 def _larger(source: Source, part: SplitPart) -> dict[str, Any]:
-    """Return what a pool is to say of itself if it is larger than what is taken in."""
+    """Return the entries of `pool.json` that make a pool larger than what is ingested."""
     if not isinstance(source, Enlarging):
         return {}
     if source.enlarges["images"] < len(part.rows):
         raise UserError(
-            f"images = {source.enlarges['images']:,}, and the base's pool has {len(part.rows):,}",
-            rule="an augmented pool has every image of its base's, and more",
+            f"an augmented pool of {source.enlarges['images']:,} images is smaller than its base's {len(part.rows):,}",
             hint="raise `images` under [source], or set `train` under [pool.split]",
         )
     return {"augmented": dict(source.enlarges)}
@@ -223,7 +223,7 @@ def _larger(source: Source, part: SplitPart) -> dict[str, Any]:
 def _taken(
     folder: Path, source: Source, part: SplitPart, form: ImageFormat, context: IngestContext
 ) -> list[IngestShardTask]:
-    """Take in every shard that is missing, and return all of them."""
+    """Ingest every shard that is missing, and return all of them."""
     for left in (folder / artifacts.SCRATCH).iterdir():  # by a process that was killed
         if left.name not in (artifacts.MADE_FROM, artifacts.WAS):
             left.unlink()
@@ -234,7 +234,7 @@ def _taken(
     ]
     account = _Account(f"ingest {folder.stem}", context.progress, len(part.rows))
     try:
-        for work, unreadable in context.engine.map_unordered(account.open(works), account.hear):
+        for work, unreadable in context.engine.map_unordered(account.open(works), account.report):
             account.settle(work, unreadable)
     finally:
         close()
@@ -243,7 +243,7 @@ def _taken(
 
 @dataclass
 class _Account:
-    """How far all shards together are, for whoever watches."""
+    """Adds up the progress of all shards."""
 
     stage: str
     progress: Progress
@@ -253,7 +253,7 @@ class _Account:
     done: dict[str, tuple[int, int]] = field(default_factory=dict)  # by shard: rows, and unreadable ones among them
 
     def open(self, works: Sequence[IngestShardTask]) -> list[IngestShardTask]:
-        """Book the shards that are there already, and return the others."""
+        """Count the shards that are there already, and return the others."""
         missing = []
         for work in works:
             if (receipt := work.done()) is None:
@@ -263,17 +263,17 @@ class _Account:
                 self.kept += work.size
         return missing
 
-    def hear(self, stage: str, done: int, total: int, note: str = "") -> None:
-        """Tell of the progress of a shard, which is the stage of its own work."""
+    def report(self, stage: str, done: int, total: int, note: str = "") -> None:
+        """Take the progress of a shard, whose stage is its name."""
         if done > self.done.get(stage, (-1, 0))[0]:
             self.done[stage] = (done, int(note or 0))
-            self._tell()
+            self._report_all()
 
     def settle(self, work: IngestShardTask, unreadable: int) -> None:
-        """Tell of a shard's end."""
-        self.hear(work.name, work.size, work.size, str(unreadable))
+        """Take the end of a shard."""
+        self.report(work.name, work.size, work.size, str(unreadable))
 
-    def _tell(self) -> None:
+    def _report_all(self) -> None:
         counts = list(self.done.values())
         done, unreadable = (sum(column) for column in zip(*counts, strict=True))
         rate = (done - self.kept) / max(time.monotonic() - self.begun, 1e-3)
@@ -282,7 +282,7 @@ class _Account:
 
 
 def _assemble(folder: Path, part: SplitPart, works: Sequence[IngestShardTask], more: Mapping[str, Any]) -> None:
-    """Write what all receipts together say: the keys, what was left out and why, the labels, the sizes."""
+    """Write what the receipts of all shards contain: keys, what was left out and why, labels, sizes."""
     shape = works[0].form.shape
     shard = pool.shard_size(shape)
     taken = np.ones(len(part.rows), np.bool_)
@@ -293,7 +293,7 @@ def _assemble(folder: Path, part: SplitPart, works: Sequence[IngestShardTask], m
     ]
     taken[[place for place, _, _ in skipped]] = False
     if not taken.any():
-        for work in works:  # what is mended is to be looked at again
+        for work in works:  # so that a repaired source is read again
             (folder / RECEIPT.format(work.number)).unlink()
         raise _none_readable(skipped)
     with artifacts.replacing(folder / pool.KEYS) as file:
@@ -317,7 +317,7 @@ def _receipts(works: Sequence[IngestShardTask]) -> Iterator[Receipt]:
     for work in works:
         receipt = work.done()
         if receipt is None:
-            raise artifacts.damaged(work.folder / RECEIPT.format(work.number), "it went while the work was on")
+            raise artifacts.damaged(work.folder / RECEIPT.format(work.number), "it was deleted during the ingest")
         yield receipt
 
 

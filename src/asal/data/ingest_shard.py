@@ -1,8 +1,8 @@
-"""One shard of a pool, taken in by itself: a piece of work that any process can do, once or twice, to the same bytes.
+"""Ingests one shard of a pool: a task that any process can run, once or twice, with the same bytes as result.
 
-A shard holds the readable images of a run of rows, so none waits for the one before it. When its file of images is
-on the disk it leaves a receipt beside it, `receipts/00000.json`: the keys, and what was left out and why. Receipts
-stay in the pool: with them, one damaged file is made anew without the others.
+A shard holds the readable images of a range of rows, so none waits for the one before it. When its file of images is
+on the disk it writes a receipt, `receipts/00000.json`: the keys, and what was left out and why. Receipts stay in the
+pool: with them, one damaged file is made again without the others.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ Image: TypeAlias = npt.NDArray[np.uint8]  # (h, w, c)
 Shape: TypeAlias = tuple[int, int, int]
 
 CREW = 8  # decoding threads at most
-CHUNK = 8  # records that a thread is given at once
-SMALL = 2**14  # bytes; below it, threads spend more on waiting for each other than they save
-TELL = 64  # images between two reports of progress
+CHUNK = 8  # records that a thread decodes at once
+SMALL = 2**14  # bytes; for smaller images, threads cost more than they save
+REPORT_EVERY = 64  # images
 RECEIPT = "receipts/{:05d}.json"
 
 _opened: dict[
@@ -44,7 +44,7 @@ _opened: dict[
 
 @dataclass(frozen=True)
 class ImageFormat:
-    """What images are brought to."""
+    """The size, channels and shape of all images of a project."""
 
     size: int | None  # pixels; None leaves them as they are
     gray: bool
@@ -53,7 +53,7 @@ class ImageFormat:
 
 @dataclass(frozen=True)
 class Receipt:
-    """What a finished shard holds."""
+    """The contents of a finished shard."""
 
     keys: list[str]
     skipped: list[tuple[int, str, str]]  # its place among the shard's rows, key, reason
@@ -61,10 +61,10 @@ class Receipt:
 
 @dataclass(frozen=True, eq=False)
 class IngestShardTask:
-    """A shard to be taken in; done already, it costs a look.
+    """Ingests a shard, unless its receipt is there.
 
     Args:
-        order: of one call of `ingest`, by which a process knows a source that it has open; "" is none.
+        order: an id of the call of `ingest`, by which a process finds the source that it has open; "" is none.
         rows: ascending, of the split.
         folder: of the pool under construction.
     """
@@ -80,7 +80,7 @@ class IngestShardTask:
 
     @property
     def name(self) -> str:
-        """The file that it makes."""
+        """The file that it writes."""
         return f"{self.folder.stem}/{pool.shard_name(self.number)}"
 
     @property
@@ -89,17 +89,17 @@ class IngestShardTask:
         return len(self.rows)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Travel without what the source has read: with its options, or with the names of these rows alone."""
+        """Return what is pickled: the options of the source, or the names of these rows, and not what it has read."""
         source: Any = self.source
         if isinstance(source, Listed):
             return {**self.__dict__, "source": source.excerpt(self.split, self.rows), "order": ""}
         return {**self.__dict__, "source": replace(source)}
 
     def done(self) -> Receipt | None:
-        """Return the receipt, where the shard is there and as large as it says."""
+        """Return the receipt, if the shard is there and has the size that the receipt says."""
         try:
-            said = artifacts.read_json(self.folder / RECEIPT.format(self.number))
-            receipt = Receipt(said["keys"], [(place, key, reason) for place, key, reason in said["skipped"]])
+            stored = artifacts.read_json(self.folder / RECEIPT.format(self.number))
+            receipt = Receipt(stored["keys"], [(place, key, reason) for place, key, reason in stored["skipped"]])
             shape = len(receipt.keys), *self.form.shape
             npy.open_mapped(self.folder / pool.shard_name(self.number), shape=shape, dtype=np.uint8)
         except (DamageError, OSError):
@@ -107,7 +107,7 @@ class IngestShardTask:
         return receipt if len(receipt.keys) + len(receipt.skipped) == self.size else None
 
     def run(self, progress: Progress = no_progress) -> int:
-        """Take it in, and return how many images could not be read. The watch's note counts them too.
+        """Ingest the shard, and return how many images could not be read. The note of the progress counts them, too.
 
         Raises:
             UserError: an image of another shape; a full disk.
@@ -123,16 +123,16 @@ class IngestShardTask:
         images = np.empty((self.size, *self.form.shape), np.uint8)
         receipt = Receipt([], [])
         records = opened(self.order, self.source).records(self.split, self.rows)
-        with closing(decoded(records, self.form.size, self.form.gray)) as found, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's: what is wrong with an image goes into the report
-            for place, (key, image) in enumerate(found):
+        with closing(decoded(records, self.form.size, self.form.gray)) as images_or_reasons, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Pillow: what is wrong with an image is in the receipt
+            for place, (key, image) in enumerate(images_or_reasons):
                 if isinstance(image, str):
                     receipt.skipped.append((place, key, image))
                 else:
                     self._check(key, image)
                     images[len(receipt.keys)] = image
                     receipt.keys.append(key)
-                if (place + 1) % TELL == 0 or place + 1 == self.size:
+                if (place + 1) % REPORT_EVERY == 0 or place + 1 == self.size:
                     progress(self.name, place + 1, self.size, str(len(receipt.skipped)))
         (self.folder / pool.shard_name(self.number)).parent.mkdir(exist_ok=True)
         (self.folder / RECEIPT.format(self.number)).parent.mkdir(exist_ok=True)
@@ -144,14 +144,14 @@ class IngestShardTask:
     def _check(self, key: str, image: Image) -> None:
         if image.shape != self.form.shape:
             raise UserError(
-                f"{key} has (h, w, c) = {image.shape}, and those before it have {self.form.shape}",
+                f"{key} has (h, w, c) = {image.shape}, and the images before it have {self.form.shape}",
                 rule="all images of a project have one shape",
-                hint="give a `size` to bring them to",
+                hint="set a `size`, to which all images are scaled",
             )
 
 
 def opened(order: str, source: SourceImages) -> SourceImages:
-    """Return the source that this process has opened for an order: this one, if it is the first; "" is none."""
+    """Return the source that this process has open for an order, at first this one; for "" always this one."""
     if not order:
         return source
     if order not in _opened:
@@ -161,15 +161,15 @@ def opened(order: str, source: SourceImages) -> SourceImages:
 
 
 def close() -> None:
-    """Let go of the source that this process has open."""
+    """Forget the source that this process has open."""
     _opened.clear()
 
 
-Decoded: TypeAlias = tuple[str, Image | str]  # a key, and its image or the reason why there is none
+Decoded: TypeAlias = tuple[str, Image | str]  # a key, and its image or the reason why it cannot be read
 
 
 def decoded(records: Iterator[SourceImage], size: int | None, gray: bool) -> Generator[Decoded, None, None]:
-    """Decode in order; large images by a few threads that work ahead, small ones here, where that is quicker."""
+    """Decode in order: large images by threads that work ahead, small ones in this thread, which is quicker."""
 
     def work(chunk: list[SourceImage]) -> list[Decoded]:
         return [(record.key, _image_or_reason(record, size, gray)) for record in chunk]
@@ -196,13 +196,13 @@ def _image_or_reason(record: SourceImage, size: int | None, gray: bool) -> Image
         return decode(record.raw, size=size, gray=gray)
     except Unreadable as error:
         return error.reason
-    except MemoryError:  # left out for that, it would hang on the machine which images a pool has
+    except MemoryError:  # otherwise the images of a pool would depend on the machine
         raise _too_little_memory(record.key) from None
 
 
 def _too_little_memory(what: str) -> UserError:
     return UserError(
-        f"there was too little for {what}",
-        rule="a shard of images fits into memory, with what its source holds",
+        f"the memory was too small for {what}",
+        rule="a shard of images, and what its source reads, fit into memory",
         hint="run the same command again, with fewer --workers: it resumes",
     )

@@ -3,8 +3,8 @@
     pool/  part.json       what it was made from, and the sha256 of every file
            pool.json       {"images": 49998, "unreadable": 2, "shape": [28, 28, 1], "shard": 16384, "starts": [0, …]}
            images/00000.npy …   what can be read of `shard` rows of the source each; `starts` are their first ids
-           receipts/00000.json …   the shards' keys, and what was left out of each: with them a shard is made anew
-           keys.parquet    id, key: what its owner knows each image by
+           receipts/00000.json …   the shards' keys, and what was left out of each: with them a shard is made again
+           keys.parquet    id, key: the name of each image in its source
            labels.npy      read by `asal.session.oracles.stored` and by nothing else; absent where there are none
            unreadable.csv  key, reason: what was left out
 
@@ -38,7 +38,7 @@ HASHED = 2**28  # bytes; a pool up to this size is checked by its contents when 
 
 
 def shard_name(number: int) -> str:
-    """Return where a shard lies in its folder."""
+    """Return the path of a shard in its folder."""
     return f"images/{number:05d}.npy"
 
 
@@ -73,7 +73,7 @@ class StoredPool:
 
         Raises:
             UserError: there is no finished pool.
-            DamageError: a file is missing or changed; names it and the remedy.
+            DamageError: a file is missing or changed; names it, and how to repair it.
         """
         made_from(folder)
         artifacts.verify(folder, contents_up_to=HASHED)
@@ -96,7 +96,7 @@ class StoredPool:
         return out
 
     def keys(self, ids: Ids) -> list[str]:
-        """Return what its owner knows each image by. Cost: one row group of keys for each that is touched."""
+        """Return the key of each image: its name in the source. Cost: each row group of keys that holds one of them."""
         ids = check_ids(ids, len(self))
         out = np.empty(len(ids), object)
         for group, places in _grouped(ids // KEY_GROUP):
@@ -114,13 +114,13 @@ class StoredPool:
                 yield np.arange(start, end, dtype=np.int64)
 
     def _map(self, shard: int) -> Images:
-        found = self._maps.pop(shard, None)
-        if found is None:
-            found = self._open_shard(shard)
-        self._maps[shard] = found
+        images = self._maps.pop(shard, None)
+        if images is None:
+            images = self._open_shard(shard)
+        self._maps[shard] = images
         while len(self._maps) > OPEN_SHARDS:
             self._maps.pop(next(iter(self._maps)), None)
-        return found
+        return images
 
     def _open_shard(self, shard: int) -> Images:
         path = self.folder / shard_name(shard)
@@ -151,14 +151,13 @@ def made_from(folder: Path) -> dict[str, Any]:
     if not artifacts.is_complete(folder):
         raise UserError(
             f"there is no finished pool in {folder}",
-            rule="a pool is opened when its images have been taken in",
             hint="run `asal prepare`",
         )
     return artifacts.manifest(folder)
 
 
 def facts_of(folder: Path) -> dict[str, Any]:
-    """Return what `pool.json` says of a finished pool.
+    """Return the contents of `pool.json` of a finished pool.
 
     Raises:
         DamageError: it is missing or unreadable.
@@ -169,13 +168,13 @@ def facts_of(folder: Path) -> dict[str, Any]:
 
 
 def images_fingerprint(folder: Path) -> str:
-    """Return what changes when any image of the pool does, and with nothing else: labels and keys do not count."""
+    """Return a hash of the pool's images; labels and keys do not change it."""
     files = artifacts.manifest(folder)["files"]
     return artifacts.fingerprint({name: files[name]["sha256"] for name in files if name.startswith("images/")})
 
 
 def _grouped(numbers: Ids) -> Iterator[tuple[int, Ids]]:
-    """Yield each distinct number, with the places at which it stands."""
+    """Yield each distinct number, with its positions."""
     order = np.argsort(numbers, kind="stable")
     distinct, starts = np.unique(numbers[order], return_index=True)
     for number, start, end in zip(distinct.tolist(), starts, [*starts[1:], len(order)], strict=False):

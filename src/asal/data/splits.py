@@ -1,6 +1,6 @@
-"""Deals a source's images out: which of them go into the pool, the validation and the test set.
+"""Splits a source's images into the pool, the validation set and the test set.
 
-Nothing is read here but labels: memory holds row numbers, a few dozen bytes an image.
+Only labels are read here: memory holds row numbers, a few dozen bytes an image.
 """
 
 from __future__ import annotations
@@ -18,61 +18,60 @@ from asal.runtime.rng import stream
 
 @dataclass(frozen=True)
 class Split:
-    """How the images of the source's split "train" are dealt out, and where validation and test set come from.
+    """How the images of the source's split "train" are divided, and where validation and test set come from.
 
     The rows are shuffled once by `stream(seed, "split")`; the validation set takes the first ones, then the
-    test set, then the pool: another pool size leaves the two others as they were.
+    test set, then the pool: so the two others do not depend on the size of the pool.
     """
 
-    train: int | None = None  # images for the pool, before `keep`; None takes all that are left
-    validation: int | str = 0  # so many of the same rows, or the name of a split that is taken whole
-    test: int | str = 0  # as well
+    train: int | None = None  # images for the pool, before `keep`; None takes all the others
+    validation: int | str = 0  # so many of the same rows, or the name of a split, of which all are taken
+    test: int | str = 0  # likewise
     seed: int = 0
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The folders that come of it."""
+        """The names of the folders."""
         return ("pool", *(["validation"] if self.validation else []), *(["test"] if self.test else []))
 
 
 @dataclass(frozen=True)
 class SplitPart:
-    """What goes into one folder: ascending rows of a source's split."""
+    """The contents of one folder: ascending rows of a source's split."""
 
     split: str
     rows: Ids
-    labels: Labels | None  # one a row, counted by `classes`
+    labels: Labels | None  # one for each row: an index of `classes`
     classes: tuple[str, ...]
 
 
 def make_splits(source: Source, split: Split, keep: tuple[str, ...] = ()) -> dict[str, SplitPart]:
-    """Return what goes into each folder, without reading an image.
+    """Return the contents of each folder, without reading an image.
 
     Raises:
         UserError: sizes larger than the data, an unknown split or class, or fewer than two classes left.
     """
     _check_keep(source, keep)
-    dealt = _deal(source.splits, split)
+    dealt = _divided(source.splits, split)
     parts = {name: _kept(source, where, rows, keep) for name, (where, rows) in dealt.items()}
     for name, part in parts.items():
         if not len(part.rows):
             raise UserError(
-                f"none of its {len(dealt[name][1])} is of the kept classes" if keep else "there is none",
-                rule=f"the {name} needs images",
+                f"no image of the {name} is of the kept classes" if keep else f"the {name} has no images",
                 hint="change `keep` or the sizes of the split",
             )
     labels = parts["pool"].labels
     if labels is not None and len(present := np.unique(labels[labels >= 0])) < 2:
-        names = ", ".join(f"'{parts['pool'].classes[label]}'" for label in present) or "none"
+        names = ", ".join(f"'{parts['pool'].classes[label]}'" for label in present)
         raise UserError(
-            f"only {names} is in it",
-            rule="a pool has images of two classes or more",
+            f"the pool has images of one class only: {names}" if len(present) else "no image of the pool has a label",
+            rule="a pool with labels has images of two classes or more",
             hint='keep more classes, or read the source without labels (label = "none")',
         )
     return parts
 
 
-def _deal(splits: Mapping[str, int], split: Split) -> dict[str, tuple[str, Ids]]:
+def _divided(splits: Mapping[str, int], split: Split) -> dict[str, tuple[str, Ids]]:
     """Return for each part the source's split and the ascending rows that it takes."""
     if "train" not in splits:
         raise unknown("split", "train", splits)
@@ -83,8 +82,8 @@ def _deal(splits: Mapping[str, int], split: Split) -> dict[str, tuple[str, Ids]]
     pool_size = n - held if split.train is None else split.train
     if min(sizes, default=0) < 0 or pool_size < 1 or pool_size + held > n:
         raise UserError(
-            f"train = {split.train}, validation = {split.validation}, test = {split.test}",
-            rule=f"the parts of a split have sizes that add up to {n:,} images at most, and the pool has one or more",
+            f"train = {split.train}, validation = {split.validation} and test = {split.test} do not fit {n:,} images",
+            rule=f"the parts of a split add up to {n:,} images at most, and the pool has one or more",
             hint="make them smaller" if pool_size + held > n else "make none negative and leave some for the pool",
         )
     _check_named(splits, {part: wish for part, wish in wanted.items() if isinstance(wish, str)})
@@ -105,30 +104,29 @@ def _check_named(splits: Mapping[str, int], named: Mapping[str, str]) -> None:
             raise unknown(f"split for the {part} set", name, splits.keys() - {"train"})
     if len(set(named.values())) < len(named):
         raise UserError(
-            f"both are the split '{named['test']}'",
-            rule="no image is in both the validation and the test set",
-            hint="name two splits, or hold some images of 'train' out: validation = 1000",
+            f"the validation and the test set are both the split '{named['test']}'",
+            hint="name two splits, or take some images of 'train': validation = 1000",
         )
 
 
 def _check_keep(source: Source, keep: tuple[str, ...]) -> None:
     if keep and not source.classes:
-        raise UserError("the source has no labels", rule="only labelled images are kept by class", hint="drop `keep`")
+        raise UserError("the source has no labels, by which `keep` could choose", hint="remove `keep`")
     for name in keep:
         if name not in source.classes:
             raise unknown("class", name, source.classes)
     if len(set(keep)) != len(keep):
-        raise UserError(f"keep = {list(keep)}", rule="each class is kept once", hint="drop the one that comes twice")
+        raise UserError(f"keep = {list(keep)} names a class twice", hint="remove one of the two")
 
 
 def _kept(source: Source, split: str, rows: Ids, keep: tuple[str, ...]) -> SplitPart:
-    everything = source.labels(split)
-    if everything is None:
+    all_labels = source.labels(split)
+    if all_labels is None:
         return SplitPart(split, rows, None, ())
-    labels = everything[rows]
+    labels = all_labels[rows]
     if not keep:
         return SplitPart(split, rows, labels, source.classes)
-    number = np.full(len(source.classes) + 1, -1)  # one place more: the unknown label −1 indexes the last
+    number = np.full(len(source.classes) + 1, -1)  # one entry more: the unknown label −1 indexes the last
     number[[source.classes.index(name) for name in keep]] = np.arange(len(keep))
     labels = number[labels]
     return SplitPart(split, rows[labels >= 0], labels[labels >= 0], keep)

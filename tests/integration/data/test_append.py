@@ -234,7 +234,7 @@ def test_another_folder_is_added(at: tuple[Path, Path], tmp_path: Path) -> None:
 def test_prepare_tells_of_add_where_the_source_has_more(at: tuple[Path, Path], asal: Any) -> None:
     images, root = at
     draw(images, range(80, 84))
-    asal("prepare", root).refused("the source held other images", "take new ones in with `asal add`")
+    asal("prepare", root).refused("the source held other images", "add new ones with `asal add`")
     assert asal("add", root).code == 0
     assert asal("prepare", root).code == 0
 
@@ -305,7 +305,7 @@ def test_a_mended_addition_is_made_anew_of_the_very_images_that_it_held(at: tupl
         Project.open(root).pool.read(np.array([75]))
     assert asal("doctor", root, "--repair").code == 0
     assert "asal add" in asal("status", root).out
-    with pytest.raises(UserError, match="0001 is not whole"):
+    with pytest.raises(UserError, match="0001 is not complete"):
         Project.open(root).pool  # noqa: B018
     assert "4 new images" in asal("add", root).out
     now = everything(Project.open(root))
@@ -328,7 +328,7 @@ def test_a_gap_among_additions_is_told(at: tuple[Path, Path]) -> None:
         draw(images, some)
         Project.open(root).add()
     shutil.rmtree(root / ADDITIONS / "0001")
-    with pytest.raises(UserError, match="0001 is not whole"):
+    with pytest.raises(UserError, match="0001 is not complete"):
         Project.open(root).pool  # noqa: B018
-    with pytest.raises(UserError, match="0001 is not whole"):
+    with pytest.raises(UserError, match="0001 is not complete"):
         Project.open(root).add()

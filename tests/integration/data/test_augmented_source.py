@@ -103,7 +103,7 @@ def test_options_that_do_not_fit_are_told(options: dict[str, Any], match: str) -
 
 
 def test_it_is_no_smaller_than_its_base(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="images = 399, and the base's pool has 400"):
+    with pytest.raises(UserError, match="399 images is smaller than its base's 400"):
         ingest(Source(399, {"kind": "digits"}), tmp_path / "project", Split(400), gray=True)
     assert not (tmp_path / "project").exists()
 

@@ -153,7 +153,7 @@ def test_a_test_split_of_its_own_is_taken_whole(tmp_path: Path) -> None:
         (Split(100, 0, "tset"), (), "'tset'"),
         (Split(100, 0, "train"), (), "no split for the test set is called 'train'"),
         (Split(), ("5", "nine"), "did you mean|choose one"),
-        (Split(), ("5",), "only '5'"),
+        (Split(), ("5",), "of one class only: '5'"),
         (Split(), ("5", "5"), "twice"),
         (Split(3, seed=2), ("0", "1"), "of the kept classes|two classes"),
     ],
@@ -210,9 +210,9 @@ def test_what_cannot_be_read_is_listed_and_counted(tmp_path: Path) -> None:
 
 
 def test_images_of_several_shapes_need_a_size(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"a/2.png has .*give a `size`"):
+    with pytest.raises(UserError, match=r"a/2.png has .*set a `size`"):
         ingest(broken_folder(tmp_path / "images"), tmp_path / "project")
-    with pytest.raises(UserError, match="at least one pixel"):
+    with pytest.raises(UserError, match="have no pixels"):
         ingest(Digits(), tmp_path / "project", size=0)
 
 
@@ -221,7 +221,7 @@ def test_a_source_of_rubbish_is_refused(tmp_path: Path) -> None:
         path = tmp_path / "letters" / "ab"[number % 2] / f"{number}.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("Dear Sir")
-    with pytest.raises(UserError, match=r"none of 110 can, such as a/0\.txt"):
+    with pytest.raises(UserError, match=r"none of 110 images can be read, such as a/0\.txt"):
         ingest(Folder(str(tmp_path / "letters")), tmp_path / "project")
 
 

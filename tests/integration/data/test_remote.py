@@ -208,7 +208,7 @@ def test_parts_of_a_split_are_of_one_listing(tmp_path: Path) -> None:
     ingest(Folder(source, "none"), tmp_path / "project", split)
     shutil.rmtree(tmp_path / "project" / "validation")
     shutil.copy(tmp_path / "images" / "0.png", tmp_path / "images" / "00.png")
-    with pytest.raises(UserError, match="of one list of images"):
+    with pytest.raises(UserError, match="come from one list of images"):
         ingest(Folder(source, "none"), tmp_path / "project", split)
 
 

@@ -137,7 +137,7 @@ def test_it_ends_in_the_same_bytes_after_many_kills(start: Any, whole: Taken, tm
 def test_a_worker_without_memory_is_told_by_its_shard(start: Any, whole: Taken, tmp_path: Path) -> None:
     words = (whole.images, tmp_path / "project", tmp_path / "log")
     said = start(*words, "memory", first=FIRST).wait()
-    said.refused("fits into memory", "images/00000.npy", "fewer --workers", "it resumes")
+    said.refused("the memory was too small", "images/00000.npy", "fewer --workers", "it resumes")
     assert start(*words, "none", first=FIRST).wait().code == 0
     assert bytes_of(tmp_path / "project") == whole.bytes
 

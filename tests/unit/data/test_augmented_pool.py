@@ -128,7 +128,7 @@ def test_ids_of_no_image_are_refused(ids: list[int]) -> None:
 
 
 def test_masks_are_refused() -> None:
-    with pytest.raises(TypeError, match="whole numbers"):
+    with pytest.raises(TypeError, match="are integers"):
         AugmentedPool(Base(), 100).read(np.array([True, False]))
 
 

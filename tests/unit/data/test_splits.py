@@ -52,7 +52,7 @@ def test_rows_are_those_of_before(tmp_path: Path) -> None:
     [
         (Split(None, "vall", "test"), "no split for the validation set is called 'vall'.*did you mean 'val'"),
         (Split(None, "train", "test"), "no split for the validation set is called 'train'"),
-        (Split(None, "test", "test"), "in both the validation and the test set"),
+        (Split(None, "test", "test"), "the validation and the test set are both"),
         (Split(None, "val", -1), "none negative"),
         (Split(None, 5, -5), "none negative"),
         (Split(13, "val", "test"), "add up to 12"),
