@@ -84,7 +84,7 @@ def test_prepare_stops_at_ctrl_c_with_a_line_and_goes_on(start: Any, whole: Any,
         time.sleep(0.01)
     os.kill(running.pid, signal.SIGINT)
     said = running.wait()
-    assert (said.code, said.lines) == (130, ["stopped; the same command goes on from here"])
+    assert (said.code, said.lines) == (130, ["stopped; run the same command again to go on"])
     assert start("prepare", folder, first=OFTEN).wait().code == 0
     assert bytes_of(folder) == bytes_of(whole[0])
 
@@ -174,7 +174,7 @@ def test_run_stops_at_ctrl_c_with_a_line_and_goes_on(
         time.sleep(0.01)
     (os.killpg if whole_terminal else os.kill)(running.pid, signal.SIGINT)
     said = running.wait(20)
-    assert (said.code, said.lines) == (130, ["stopped; the same command goes on from here"])
+    assert (said.code, said.lines) == (130, ["stopped; run the same command again to go on"])
     assert gone(running), "a worker lives on"
     unfinished = sum((out / name / "seed-0").exists() for name in RUNS) < len(RUNS) or story(out) != ran[0]
     assert unfinished, "it went on to the end"
