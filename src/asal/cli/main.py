@@ -192,7 +192,7 @@ def reproduce(
     after fig3a costs seconds. MNIST, CIFAR-10, CelebA and SVHN are read from the Hugging Face hub or $ASAL_DATA_DIR,
     LSUN from the folder lsun; specs/README.md says how to get them.
 
-    Preparing a benchmark takes minutes (MNIST) to days (LSUN) on a CPU. An interrupted command goes on when run again.
+    Preparing a benchmark takes minutes (MNIST) to days (LSUN) on a CPU. If interrupted, run it again: it goes on.
 
     For example: `asal reproduce fig3a --seeds 2 --budget 100` for a first look
     """
