@@ -1,10 +1,11 @@
-"""Progress on the command line: a bar for each stage on a terminal, a line every few seconds elsewhere."""
+"""Progress on the command line: a bar for each stage on a terminal, and lines in a pipe or a file."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.progress import (
@@ -21,7 +22,7 @@ from rich.progress import (
 
 from asal.runtime.progress import Progress
 
-EVERY_SECONDS = 10.0  # a stage's line, where there is no terminal to draw bars on
+EVERY_SECONDS = 5.0  # between two lines of a stage, where there is no terminal to draw bars on
 
 
 @contextmanager
@@ -45,34 +46,44 @@ def show_progress(console: Console) -> Iterator[Progress]:
         yield progress
 
 
+@dataclass
+class _Stage:
+    """What was printed of a stage."""
+
+    begun: float  # seconds
+    first: int  # how many were done then
+    last: float  # seconds, of its last line
+    ended: bool = False
+    lines: int = 0  # since it began
+
+
 class _Lines:
-    """One line for each stage every few seconds, and one at its end."""
+    """Lines for each stage: one when it begins, one every few seconds, one at its end.
+
+    A stage that is done again and again, such as the training of every round, has one line every few seconds in all.
+    """
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self.begun: dict[tuple[str, int], tuple[float, int]] = {}  # by stage and total
-        self.last: dict[tuple[str, int], float] = {}
-        self.ended: set[tuple[str, int]] = set()
+        self.stages: dict[tuple[str, int], _Stage] = {}  # by name and total
 
     def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
         key, now, ends = (stage, total), time.monotonic(), done >= total
-        if key in self.ended:
-            if ends:
-                return  # it was printed
-            self._forget(key)  # the same stage begins again
-        begun, first = self.begun.setdefault(key, (now, done))
-        if not ends and now - self.last.setdefault(key, now) < EVERY_SECONDS:
+        known = self.stages.get(key)
+        if known is None or known.ended:
+            if known and ends:
+                return  # its end was reported before
+            due = known.last + EVERY_SECONDS if known else now  # at once, but not in every repetition
+            known = self.stages[key] = _Stage(now, done, due - EVERY_SECONDS)
+        known.ended = ends
+        if now - known.last < EVERY_SECONDS and not (ends and known.lines):
             return
-        self.last[key] = now
-        if ends:
-            self.ended.add(key)
-        spent = now - begun
-        left = f", {spent / (done - first) * (total - done):.0f} s left" if first < done < total else ""
-        detail = f" · {note}" if note else ""
-        self.console.print(
-            f"{stage}: {done:,} of {total:,} in {spent:.0f} s{left}{detail}", highlight=False, markup=False
-        )
+        known.last, known.lines = now, known.lines + 1
+        self._print(stage, known, done, total, note)
 
-    def _forget(self, key: tuple[str, int]) -> None:
-        self.ended.discard(key)
-        del self.begun[key], self.last[key]
+    def _print(self, stage: str, known: _Stage, done: int, total: int, note: str) -> None:
+        spent = known.last - known.begun
+        seconds = f" in {spent:.0f} s" if spent or done >= total else ""
+        left = f", {spent / (done - known.first) * (total - done):.0f} s left" if known.first < done < total else ""
+        detail = f" · {note}" if note else ""
+        self.console.print(f"{stage}: {done:,} of {total:,}{seconds}{left}{detail}", highlight=False, markup=False)

@@ -23,7 +23,7 @@ import numpy as np
 from asal.data import pool
 from asal.data.concat_pool import ADDITIONS, SEEN, additions
 from asal.data.ingest_shard import RECEIPT, ImageFormat, IngestShardTask, Receipt, Shape, close, decoded
-from asal.data.sources import Enlarging, Listed, Source, apart, kind_of
+from asal.data.sources import Enlarging, Listed, Source, check_outside, kind_of
 from asal.data.splits import Split, SplitPart, make_splits
 from asal.errors import UserError, without_secrets
 from asal.runtime import artifacts, npy
@@ -77,7 +77,7 @@ def ingest(
     }  # fmt: skip
     options = json.loads(json.dumps(options))  # as they are read from a folder's manifest: lists for tuples
     if isinstance(place := getattr(source, "path", None), str) and "://" not in place:
-        apart(project, Path(place))
+        check_outside(project, Path(place))
     folders = {name: project / name for name in split.parts}
     made_from = {"options": options, "source": source.fingerprint}
     added = [artifacts.manifest(folder)["source"] for folder in additions(project)]

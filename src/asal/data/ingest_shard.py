@@ -203,6 +203,6 @@ def _image_or_reason(record: SourceImage, size: int | None, gray: bool) -> Image
 def _too_little_memory(what: str) -> UserError:
     return UserError(
         f"the memory was too small for {what}",
-        rule="a shard of images, and what its source reads, fit into memory",
+        rule="every worker holds a shard of images, and what its source reads, in memory",
         hint="run the same command again, with fewer --workers: it resumes",
     )

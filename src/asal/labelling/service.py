@@ -6,6 +6,7 @@ may serve one record. An answer that was acknowledged is on the disk.
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 import time
@@ -21,6 +22,7 @@ from asal.labelling.consensus import OverlapRules
 from asal.labelling.decisions import Answer, answer_events, check_answers, check_own, withdrawal_events
 from asal.labelling.history import History
 from asal.labelling.leases import Assignable, Leases
+from asal.runtime.retry import retry
 from asal.session.events import Event, Record
 from asal.session.state import State, fold
 
@@ -184,19 +186,16 @@ class AnnotationService:
         self, who: Annotator, key: str, answers: Sequence[Answer], events: Callable[[Answer], list[Event]]
     ) -> list[AnswerOutcome]:
         """Write events under a key, behind whatever others write in the meantime."""
-        for last in range(TRIES):
-            try:
-                with self._lock:
-                    return self._try_write(who, key, answers, events, fresh=last > 0)
-            except BusyError:
-                if last == TRIES - 1:
-                    raise
-            except UserError:
-                if last:  # the first time, the state may have been old
-                    raise
-            if last:
-                time.sleep(random.random() * 0.01)
-        raise AssertionError
+
+        def attempt(*, fresh: bool) -> list[AnswerOutcome]:
+            with self._lock:
+                return self._try_write(who, key, answers, events, fresh=fresh)
+
+        with contextlib.suppress(UserError):  # the state may be old: only an error with a fresh one counts
+            return attempt(fresh=False)
+        return retry(
+            lambda: attempt(fresh=True), tries=TRIES - 1, on=BusyError, pause=lambda *_: random.random() * 0.01
+        )
 
     def _try_write(
         self,

@@ -12,7 +12,7 @@ from asal.data.append import Added, add
 from asal.data.ingest import IngestContext, ingest
 from asal.data.ingest_shard import ImageFormat
 from asal.data.pool import StoredPool
-from asal.data.sources import Source, apart, sources
+from asal.data.sources import Source, check_outside, sources
 from asal.data.splits import Split
 from asal.project import durations, validate
 from asal.project.durations import Estimate
@@ -108,7 +108,7 @@ class Preparer:
             form = ImageFormat(table.size, table.gray, StoredPool.open(project.root / "pool").shape)
             source = images or validate.made(sources, project.spec.source)
             if isinstance(place := getattr(source, "path", None), str) and "://" not in place:
-                apart(project.root, Path(place))
+                check_outside(project.root, Path(place))
             counts = add(source, project.root, table.keep, form, self._ingest_context)
         project.refresh()
         return counts

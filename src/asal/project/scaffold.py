@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from string import Template
 
-from asal.data.sources import apart
+from asal.data.sources import check_outside
 from asal.data.sources.folder import Folder
 from asal.errors import UserError
 from asal.project.spec import FILE, parse
@@ -34,7 +34,7 @@ def start(folder: Path, images: Path, size: int, gray: bool) -> Path:
             rule="a generator makes squares of 8 to 32 pixels, or of 64, 128 …",
             hint="choose 28, 32, 64 or 128",
         )
-    apart(folder, images)
+    check_outside(folder, images)
     source = Folder(str(images))
     test = min(1_000, source.splits["train"] // 10) if source.classes else 0
     text = Template(resources.files("asal.project").joinpath("templates/asal.toml").read_text()).substitute(

@@ -23,7 +23,7 @@ def no_progress(stage: str, done: int, total: int, note: str = "") -> None:
     """Ignore the report: the default of library calls."""
 
 
-PATIENCE = 2.0  # seconds that a loop runs before it reports
+MOMENT = 0.5  # seconds before a loop reports first, and between its reports: shorter loops report nothing
 _listener: ContextVar[tuple[Progress, str] | None] = ContextVar("listener", default=None)
 T = TypeVar("T")
 
@@ -39,20 +39,20 @@ def report_to(progress: Progress, stage: str) -> Iterator[None]:
 
 
 def track(items: Iterable[T], total: int, what: str) -> Iterator[T]:
-    """Yield the items, and once they have taken a while report how many are done.
+    """Yield the items, and report how many are done once that takes longer than a moment.
 
     >>> with report_to(no_progress, "training"):
     ...     list(track([4, 5], 2, "steps"))
     [4, 5]
     """
-    begun = reported = time.monotonic()
+    begun = last = time.monotonic()
     for done, item in enumerate(items):
         listener, now = _listener.get(), time.monotonic()
-        if listener is not None and now - begun > PATIENCE and now - reported > PATIENCE / 4:
+        if listener is not None and now - last > MOMENT:
             listener[0](listener[1], done, total, what)
-            reported = now
+            last = now
         yield item
-    if (listener := _listener.get()) is not None and reported > begun:
+    if (listener := _listener.get()) is not None and last > begun:
         listener[0](listener[1], total, total, what)
 
 

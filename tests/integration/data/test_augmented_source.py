@@ -97,7 +97,7 @@ def test_it_runs_and_is_told_of(large: Project, asal: Any, tmp_path: Path) -> No
         ({"base": {"kind": "digits"}}, "images"),
     ],
 )
-def test_options_that_do_not_fit_are_told(options: dict[str, Any], match: str) -> None:
+def test_options_that_do_not_fit_are_reported(options: dict[str, Any], match: str) -> None:
     with pytest.raises(UserError, match=match):
         sources["augmented"].bind(options)
 

@@ -146,7 +146,7 @@ def test_a_network_that_fails_now_and_then_is_tried_again(
     assert files_of(tmp_path / "there") == here
 
 
-def test_a_network_that_is_down_is_told_and_work_resumes(
+def test_a_network_that_is_down_is_reported_and_work_resumes(
     server: Server, here: dict[str, bytes], tmp_path: Path
 ) -> None:
     server.failing = {"/dog/101.png": (500, 10**6)}
@@ -183,7 +183,7 @@ def test_files_are_fetched_while_others_are_decoded(server: Server) -> None:
         ("file:///no/where", "no/where"),
     ],
 )
-def test_a_place_that_is_none_is_told(url: str, match: str) -> None:
+def test_a_url_that_cannot_be_read_is_reported(url: str, match: str) -> None:
     with pytest.raises(UserError, match=match):
         _ = Folder(url).splits
 

@@ -261,7 +261,7 @@ def test_folder_survives_links_in_circles_and_odd_names(tmp_path: Path) -> None:
     CHECKS["decodes"](lambda _: Folder(str(tmp_path)))
 
 
-def test_folder_fingerprint_hangs_on_the_names(tmp_path: Path) -> None:
+def test_folder_fingerprint_depends_on_the_names(tmp_path: Path) -> None:
     before = Folder(str(write_tree(tmp_path))).fingerprint
     (tmp_path / "a" / "new.png").write_bytes(png(3))
     assert Folder(str(tmp_path)).fingerprint != before
@@ -269,7 +269,7 @@ def test_folder_fingerprint_hangs_on_the_names(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("source", [Folder("no/where"), Arrays("no/where.npz"), Hub("./no/where")], ids=repr)
-def test_a_source_that_is_not_there_is_told(source: Source) -> None:
+def test_a_source_that_is_not_there_is_reported(source: Source) -> None:
     with pytest.raises(UserError, match="no/where"):
         _ = source.splits
 
@@ -298,8 +298,8 @@ def test_arrays_in_every_accepted_form(tmp_path: Path) -> None:
         (np.zeros((5, 8, 8), np.int64), None, "int64"),
         (np.full((5, 8, 8), 255.0), None, "0 to 1"),
         (np.full((5, 8, 8), np.nan), None, "0 to 1"),
-        (np.zeros((5, 8, 8), np.uint8), np.zeros(4, int), "one string an image"),
-        (np.zeros((5, 8, 8), np.uint8), np.zeros((5, 3)), "one string an image"),
+        (np.zeros((5, 8, 8), np.uint8), np.zeros(4, int), "one string per image"),
+        (np.zeros((5, 8, 8), np.uint8), np.zeros((5, 3)), "one string per image"),
         (np.array([[[None]]] * 3), None, "object"),
     ],
 )
@@ -329,9 +329,9 @@ def test_hub_guesses_the_only_image_and_class_columns(tmp_path: Path) -> None:
     assert source.classes == ("cat", "dog", "eel")
     assert source.labels("test").tolist() == [0, 1, 2]
     assert keys(source, "test") == ["test/0", "test/1", "test/2"]
-    with pytest.raises(UserError, match="'pictures'"):
+    with pytest.raises(UserError, match="no column is called 'pictures'"):
         _ = Hub(str(tmp_path / "set"), image="pictures").splits
-    with pytest.raises(UserError, match="'kind'"):
+    with pytest.raises(UserError, match="no column is called 'kind'"):
         _ = Hub(str(tmp_path / "set"), label="kind").classes
 
 

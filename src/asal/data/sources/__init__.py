@@ -1,7 +1,7 @@
-"""Where images come from: named splits, each a row of records that are read in a stream.
+"""Where images come from: named splits, each a sequence of images that is read as a stream.
 
-A source is a frozen dataclass: its fields are the options of a spec. It decodes nothing; it hands out bytes,
-paths or arrays, and `asal.data.sources.decode` makes images of them.
+A source is a frozen dataclass: its fields are the options of a spec. It decodes nothing: it yields bytes, paths or
+arrays, and `asal.data.sources.decode` turns them into images.
 """
 
 from __future__ import annotations
@@ -23,37 +23,37 @@ sources = Registry("source", "asal.data.sources", group="asal.sources")
 
 
 def kind_of(source: object) -> str:
-    """Return the name under which a source's class is registered; of one that is not registered, the class's name."""
+    """Return the name under which a source's class is registered; if it is not registered, the class's name."""
     kinds = (name for name, part in sources.items() if part.make is type(source))
     return next(kinds, type(source).__name__.lower())
 
 
 @dataclass(frozen=True)
 class Lost:
-    """An image that is not to be had where it was listed, and why."""
+    """An image that was listed and cannot be read, and why."""
 
     reason: str
 
 
 Raw: TypeAlias = bytes | Path | npt.NDArray[Any] | Lost  # a file's bytes, a file, or pixels (h, w) or (h, w, c)
 
-UNKNOWN = -1  # the label of an image whose class the source does not say
-ENDS = 2**16  # bytes at either end that stand for a file; an .npz or a .gz ends with checksums of what is in it
+UNKNOWN = -1  # the label of an image whose class is not known
+ENDS = 2**16  # bytes at either end that are hashed; an .npz or a .gz ends with checksums of its contents
 
 
 @dataclass(frozen=True)
 class SourceImage:
     """One image as its source holds it."""
 
-    key: str  # what its owner knows it by; distinct within the source
+    key: str  # such as its file name; distinct within the source
     raw: Raw
 
 
 class SourceImages(Protocol):
-    """Whatever hands records out."""
+    """Something that yields images by row."""
 
     def records(self, split: str, rows: Ids) -> Iterator[SourceImage]:
-        """Yield the records of ascending rows, holding few of them at a time."""
+        """Yield the images of ascending rows, holding few of them at a time."""
         ...
 
 
@@ -62,7 +62,7 @@ class Source(SourceImages, Protocol):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The names that labels count; none where the source is unlabelled."""
+        """The names of the classes, in the order of their numbers; empty if the source has no labels."""
         ...
 
     @property
@@ -72,38 +72,38 @@ class Source(SourceImages, Protocol):
 
     @property
     def fingerprint(self) -> str | None:
-        """What changes when other images lie there; cheap, and None where there is nothing to look at."""
+        """A cheap hash that changes when the images change; None where nothing can be checked."""
         ...
 
     def labels(self, split: str) -> Labels | None:
-        """Return every label of a split (n,), −1 where unknown; None exactly where there are no classes."""
+        """Return all labels of a split (n,), −1 where unknown; None exactly if there are no classes."""
         ...
 
 
 @runtime_checkable
 class Listed(Protocol):
-    """A source that knows its images by a long list: what other processes read of it takes its part of the list along.
+    """A source with a long list of images: a task for another process carries the part of the list that it needs.
 
-    A source that does without, and is a dataclass, travels as its options and is opened anew.
+    A source without such a list is sent as its options, and opened again by the other process.
     """
 
     @property
     def listing(self) -> str:
-        """What changes when the list does."""
+        """A hash of the list."""
         ...
 
     def excerpt(self, split: str, rows: Ids) -> SourceImages:
-        """Return what has the records of these rows and no others."""
+        """Return the images of these rows alone."""
         ...
 
 
 @runtime_checkable
 class Enlarging(Protocol):
-    """A source whose pool is larger than what is taken in."""
+    """A source whose pool is larger than what is ingested."""
 
     @property
     def origin(self) -> Source:
-        """The source that is taken in."""
+        """The source that is ingested."""
         ...
 
     @property
@@ -112,20 +112,25 @@ class Enlarging(Protocol):
         ...
 
 
-def not_there(what: str, place: str, hint: str) -> UserError:
-    """Return the error for a source that has gone, or never was."""
-    return UserError(f"there is none at '{place}'", rule=f"a source of images is {what}", hint=hint)
+def not_there(what: str, place: str, hint: str, *, rule: str = "") -> UserError:
+    """Return the error for a source that does not exist: `what` is missing at a path or URL."""
+    return UserError(f"no {what} at '{place}'", rule=rule, hint=hint)
 
 
-def broken(file: Path, what: str) -> DamageError:
+def file_missing(name: str, folder: str, rule: str, hint: str) -> UserError:
+    """Return the error for a data set's folder that lacks one of its files, or does not exist."""
+    return UserError(f"no {name} in '{folder}'", rule=rule, hint=hint)
+
+
+def damaged(file: Path, reason: str) -> DamageError:
     """Return the error for a file of a data set that is not as it was published."""
     return DamageError(
-        f"{file}: {what}", rule="a data set is read from its files as they were published", hint="download it again"
+        f"{file} is damaged: {reason}", rule="a data set's files are read as published", hint="download it again"
     )
 
 
-def ends(file: Path) -> str:
-    """Return what changes with a file's size, or with its first or last 64 KiB."""
+def hash_of_ends(file: Path) -> str:
+    """Return a hash of a file's size, and of its first and last 64 KiB."""
     size = file.stat().st_size
     with file.open("rb") as stream:
         head = stream.read(ENDS)
@@ -133,15 +138,15 @@ def ends(file: Path) -> str:
         return hashlib.sha256(b"%d\0" % size + head + stream.read(ENDS)).hexdigest()
 
 
-def glance(files: Mapping[str, Path]) -> str | None:
-    """Return what changes when other files lie there, by their sizes and ends; None where one of them is missing."""
+def files_fingerprint(files: Mapping[str, Path]) -> str | None:
+    """Return a hash of the sizes and ends of files; None if one of them is missing."""
     if not all(file.is_file() for file in files.values()):
         return None
-    return fingerprint({name: ends(file) for name, file in files.items()})
+    return fingerprint({name: hash_of_ends(file) for name, file in files.items()})
 
 
 def apportion(sizes: Mapping[str, int], rows: Ids) -> Iterator[tuple[str, Ids]]:
-    """Yield for each part of a split, in order, those of the split's ascending rows that lie in it, by its own count.
+    """Yield each part of a split, in order, with those of the split's ascending rows that lie in it, counted within it.
 
     >>> import numpy as np
     >>> [(part, rows.tolist()) for part, rows in apportion({"a": 3, "b": 2}, np.array([0, 2, 3]))]
@@ -154,11 +159,11 @@ def apportion(sizes: Mapping[str, int], rows: Ids) -> Iterator[tuple[str, Ids]]:
         start += size
 
 
-def apart(project: Path, images: Path) -> None:
+def check_outside(project: Path, images: Path) -> None:
     """Refuse a project inside its own folder of images, where its files would become images."""
     if project.resolve().is_relative_to(images.resolve()):
         raise UserError(
-            f"{project} is inside {images}",
-            rule="a project lies outside the folder that its images come from",
-            hint="choose a project folder beside it",
+            f"the project folder {project} is inside the image folder {images}",
+            rule="a project's own files would become images",
+            hint="choose a project folder outside it",
         )

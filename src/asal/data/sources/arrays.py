@@ -1,4 +1,4 @@
-"""Images in one NumPy file: .npy, or .npz with labels and a test split; read row by row, never as a whole."""
+"""Images in one NumPy file: .npy, or .npz with labels and a test split; read row by row, never all at once."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from asal.core import Ids, Labels
-from asal.data.sources import UNKNOWN, SourceImage, ends, not_there, sources
-from asal.errors import DamageError, UserError, unknown
+from asal.data.sources import UNKNOWN, SourceImage, hash_of_ends, not_there, sources
+from asal.errors import DamageError, UserError, counted, unknown
 
 IMAGES = {"train": ("images", "x", "x_train", "train_images"), "test": ("images_test", "x_test", "test_images")}
 LABELS = {"train": ("labels", "y", "y_train", "train_labels"), "test": ("labels_test", "y_test", "test_labels")}
 
-GLANCE = 64  # images looked at before any work, to tell floats in 0 … 255 from floats in 0 … 1
+CHECKED = 64  # images whose range is checked before any work: floats may go from 0 to 255 instead of from 0 to 1
 
 
 @dataclass(frozen=True)
@@ -50,48 +50,47 @@ class Arrays:
     def _stacks(self) -> dict[str, _Stack]:
         file = Path(self.path)
         if not file.is_file():
-            raise not_there("a .npy or .npz file", self.path, "check the path")
-        with _understood(file):
+            raise not_there(".npy or .npz file", self.path, "check the path")
+        with _naming_file(file):
             if not zipfile.is_zipfile(file):
                 return {"train": _stack(file, "")}
-            found = {split: _first(_members(file), names) for split, names in IMAGES.items()}
-            stacks = {split: _stack(file, member) for split, member in found.items() if member}
+            members = {split: _first(_members(file), names) for split, names in IMAGES.items()}
+            stacks = {split: _stack(file, member) for split, member in members.items() if member}
         if "train" not in stacks:
-            raise _refused(
-                file,
-                f"an .npz has its images under one of {', '.join(IMAGES['train'])}",
-                f"there are {', '.join(_members(file)) or 'no arrays'}",
-                "rename the array",
+            raise UserError(
+                f"no array of images in {file}; its arrays are {', '.join(_members(file)) or 'none'}",
+                rule=f"an .npz has its images under one of {', '.join(IMAGES['train'])}",
+                hint="rename the array",
             )
         return stacks
 
     @cached_property
     def _unpacking(self) -> dict[str, IO[bytes]]:
-        """Compressed members that are being read: to go back in one is to unpack it from its start."""
+        """Open streams of compressed members, kept because going back in one unpacks it from its start."""
         return {}
 
     @cached_property
-    def _given(self) -> dict[str, npt.NDArray[Any]]:
+    def _stored_labels(self) -> dict[str, npt.NDArray[Any]]:
         """The labels of each split as they are in the file."""
         file = Path(self.path)
         if not zipfile.is_zipfile(file):
             return {}
-        given = {}
-        with _understood(file), np.load(file, allow_pickle=False) as arrays:
+        labels = {}
+        with _naming_file(file), np.load(file, allow_pickle=False) as arrays:
             for split, stack in self._stacks.items():
                 name = _first(arrays.files, LABELS[split])
                 if name:
-                    given[split] = _one_a_row(file, name, arrays[name], stack.shape[0])
-        return given
+                    labels[split] = _one_per_image(file, name, arrays[name], stack.shape[0])
+        return labels
 
     @cached_property
     def _values(self) -> npt.NDArray[Any]:
-        values = [given[given != UNKNOWN] if given.dtype.kind in "iu" else given for given in self._given.values()]
+        values = [y[y != UNKNOWN] if y.dtype.kind in "iu" else y for y in self._stored_labels.values()]
         return np.unique(np.concatenate(values)) if values else np.empty(0, np.int64)
 
     @property
     def classes(self) -> tuple[str, ...]:
-        _ = self._stacks  # a file that is not there is no unlabelled one
+        _ = self._stacks  # raises an error if the file does not exist
         return tuple(str(value) for value in self._values)
 
     @property
@@ -101,28 +100,28 @@ class Arrays:
     @property
     def fingerprint(self) -> str | None:
         file = Path(self.path)
-        return ends(file) if file.is_file() else None
+        return hash_of_ends(file) if file.is_file() else None
 
     def labels(self, split: str) -> Labels | None:
         stack = self._stack(split)
         if not self.classes:
             return None
-        given = self._given.get(split)
-        if given is None:
+        stored = self._stored_labels.get(split)
+        if stored is None:
             return np.full(stack.shape[0], UNKNOWN, np.int64)
-        numbers = np.minimum(np.searchsorted(self._values, given), len(self._values) - 1)
-        return np.where(self._values[numbers] == given, numbers, UNKNOWN).astype(np.int64)
+        numbers = np.minimum(np.searchsorted(self._values, stored), len(self._values) - 1)
+        return np.where(self._values[numbers] == stored, numbers, UNKNOWN).astype(np.int64)
 
     def records(self, split: str, rows: Ids) -> Iterator[SourceImage]:
         stack = self._stack(split)
         file = Path(self.path)
-        with _understood(file), self._stream(stack.member) as stream:
+        with _naming_file(file), self._stream(stack.member) as stream:
             for row, image in _images(stream, stack, rows):
                 yield SourceImage(f"{split}/{row}", image)
 
     @contextmanager
     def _stream(self, member: str) -> Iterator[IO[bytes]]:
-        """Yield a stream that later rows are read from without a new start."""
+        """Yield a stream; for a compressed member the same one each time, so that reading goes on where it was."""
         file = Path(self.path)
         if not member:
             with file.open("rb") as stream:
@@ -143,14 +142,12 @@ class Arrays:
 
 
 @contextmanager
-def _understood(file: Path) -> Iterator[None]:
-    """Turn what NumPy and zip say of a broken file into an error that names it."""
+def _naming_file(file: Path) -> Iterator[None]:
+    """Turn the errors of NumPy and zip into one that names the file."""
     try:
         yield
     except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DamageError(
-            f"{file}: {error}", rule="images are read from a whole .npy or .npz file", hint="write the file again"
-        ) from None
+        raise DamageError(f"{file} is not a complete .npy or .npz file: {error}", hint="write the file again") from None
 
 
 @contextmanager
@@ -173,18 +170,18 @@ def _first(names: list[str], wanted: tuple[str, ...]) -> str:
 
 
 def _stack(file: Path, member: str) -> _Stack:
-    """Read the header of an array of images, and refuse what is none before any work is done."""
+    """Read the header of an array, and refuse one that is not of images before any work is done."""
     with _opened(file, member) as stream:
         readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
         version = np.lib.format.read_magic(stream)
         if version not in readers:
-            raise ValueError(f"its npy format {version} is not one of images")
+            raise ValueError(f"npy format {version} is not supported")
         shape, fortran, dtype = readers[version](stream)
         stack = _Stack(member, shape, dtype, stream.tell())
         _check(file, stack, fortran)
         if not member and os.path.getsize(file) < stack.start + dtype.itemsize * int(np.prod(shape)):
             raise EOFError("it ends before its last image")
-        _glance(file, stream, stack)
+        _check_range(file, stream, stack)
     return stack
 
 
@@ -193,48 +190,43 @@ def _check(file: Path, stack: _Stack, fortran: bool) -> None:
     if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in (1, 3, 4)) or 0 in shape[1:]:
         first = len(shape) == 4 and shape[1] in (1, 3, 4)
         hint = "move the channels last: np.moveaxis(x, 1, 3)" if first else "reshape the array"
-        raise _refused(file, "images are an array (n, h, w), or (n, h, w, c) with c = 1, 3 or 4", f"{shape}", hint)
+        rule = "images are an array (n, h, w), or (n, h, w, c) with c = 1, 3 or 4"
+        raise UserError(f"the array in {file} has the shape {shape}", rule=rule, hint=hint)
     if dtype != np.uint8 and dtype.kind != "f":
-        raise _refused(
-            file, "images are uint8 from 0 to 255, or floating-point from 0 to 1", f"{dtype}", "convert the array"
-        )
+        rule = "images are uint8 from 0 to 255, or floating-point from 0 to 1"
+        raise UserError(f"the images in {file} are {dtype}", rule=rule, hint="convert the array")
     if fortran:
-        raise _refused(file, "images are stored one after the other", "Fortran order", "np.ascontiguousarray(x)")
+        rule = "images are stored in C order, one after the other"
+        raise UserError(f"the array in {file} is in Fortran order", rule=rule, hint="save np.ascontiguousarray(x)")
 
 
-def _glance(file: Path, stream: IO[bytes], stack: _Stack) -> None:
+def _check_range(file: Path, stream: IO[bytes], stack: _Stack) -> None:
     if stack.dtype.kind != "f":
         return
-    for row, image in _images(stream, stack, np.arange(min(GLANCE, stack.shape[0]))):
+    for row, image in _images(stream, stack, np.arange(min(CHECKED, stack.shape[0]))):
         if not (image.min() >= 0 and image.max() <= 1):
-            raise _refused(
-                file,
-                "floating-point images go from 0 to 1",
-                f"image {row} goes from {image.min():g} to {image.max():g}",
-                "scale the array, or store uint8",
+            raise UserError(
+                f"image {row} in {file} goes from {image.min():g} to {image.max():g}",
+                rule="floating-point images go from 0 to 1",
+                hint="scale the array, or store uint8",
             )
 
 
 def _images(stream: IO[bytes], stack: _Stack, rows: Ids) -> Iterator[tuple[int, npt.NDArray[Any]]]:
     step = stack.dtype.itemsize * int(np.prod(stack.shape[1:]))
     for row in rows.tolist():
-        stream.seek(stack.start + row * step)  # in a compressed member it reads what lies between, and drops it
+        stream.seek(stack.start + row * step)  # in a compressed member this reads and drops the bytes between
         data = stream.read(step)
         if len(data) != step:
             raise EOFError(f"it ends inside image {row}")
         yield row, np.frombuffer(data, stack.dtype).reshape(stack.shape[1:])
 
 
-def _one_a_row(file: Path, name: str, given: npt.NDArray[Any], rows: int) -> npt.NDArray[Any]:
-    if given.shape not in ((rows,), (rows, 1)) or given.dtype.kind not in "iuU":
-        raise _refused(
-            file,
-            "labels are one whole number or one string an image",
-            f"'{name}' is {given.dtype} {given.shape} for {rows} images",
-            "store one label an image",
+def _one_per_image(file: Path, name: str, labels: npt.NDArray[Any], images: int) -> npt.NDArray[Any]:
+    if labels.shape not in ((images,), (images, 1)) or labels.dtype.kind not in "iuU":
+        raise UserError(
+            f"the labels '{name}' in {file} are {labels.dtype} {labels.shape}, for {counted(images, 'image')}",
+            rule="labels are one whole number or one string per image",
+            hint="store one label per image",
         )
-    return given.reshape(rows)
-
-
-def _refused(file: Path, rule: str, got: str, hint: str) -> UserError:
-    return UserError(f"{got} in {file}", rule=rule, hint=hint)
+    return labels.reshape(images)

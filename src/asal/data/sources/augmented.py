@@ -1,4 +1,4 @@
-"""A large pool from a small source: what is taken in is the base, and the pool's other images are made when read."""
+"""A large pool from a small source: the base is ingested, and the pool's other images are computed when read."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from asal.errors import UserError
 @sources.register("augmented")
 @dataclass(frozen=True)
 class Augmented:
-    """A pool of `images`, small shifts of those that another source's pool has; nothing but that pool is stored.
+    """A pool of `images` small shifts of another source's images; only that source's pool is stored.
 
-    `base` is that source's own table, `[source.base]`, with its `kind`. It is split, filtered and taken in as it would
-    be alone: validation and test set are the base's, and no shift of their images is in the pool. Image i of the pool
-    is image i mod n of the base's pool, moved by up to two pixels and, if `mirror` is on, mirrored half of the time,
-    as (`seed`, i) say; the first n are the base's own. A copy has its original's label (paper, section 5.5).
+    `base` is the other source's table, `[source.base]`, with its `kind`. It is split, filtered and ingested as usual:
+    validation and test set are the base's, and the pool has no shifts of their images. Image i of the pool is image
+    i mod n of the base's pool, moved by up to two pixels and, with `mirror`, mirrored half of the time, both drawn
+    from (`seed`, i); the first n are the base's images, unchanged. A shift has its original's label (paper, 5.5).
     """
 
     images: int
@@ -29,15 +29,19 @@ class Augmented:
     mirror: bool = False
 
     def __post_init__(self) -> None:
-        rule = None
-        if not isinstance(self.base.get("kind"), str) or self.base["kind"] == "augmented":
-            rule, got = "a pool is augmented from one other source", f"base = {dict(self.base)}"
-        elif self.images < 1 or not 0 <= self.seed < 2**24:
-            rule, got = "a pool has one image or more, and a seed from 0 to 2²⁴ − 1", f"{self.images} and {self.seed}"
-        if rule:
-            hint = "write `[source.base]` with its `kind`, `images = …`, and `seed = 0` or more, under [source]"
-            raise UserError(got, rule=rule, hint=hint)
-        _ = self.origin  # whose options are checked as it is made
+        if not isinstance(self.base.get("kind"), str):
+            raise UserError("[source.base] has no `kind`", hint="write `[source.base]` with its `kind` under [source]")
+        if self.base["kind"] == "augmented":
+            raise UserError(
+                "[source.base] is itself of the kind 'augmented'", hint="name one other source as its `kind`"
+            )
+        if self.images < 1:
+            raise UserError(
+                f"images = {self.images}", rule="a pool has one image or more", hint="set `images` to 1 or more"
+            )
+        if not 0 <= self.seed < 2**24:
+            raise UserError(f"the seed {self.seed} is outside 0 … {2**24 - 1:,}", hint="set `seed` to a number in it")
+        _ = self.origin  # checks its options
 
     @cached_property
     def origin(self) -> Source:
@@ -53,7 +57,7 @@ class Augmented:
 
     @property
     def enlarges(self) -> Mapping[str, Any]:
-        """What the pool is to be made of it."""
+        """The options of the pool."""
         return {"images": self.images, "seed": self.seed, "mirror": self.mirror}
 
     @property

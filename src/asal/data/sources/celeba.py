@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from asal.core import Ids, Labels
-from asal.data.sources import UNKNOWN, SourceImage, broken, not_there, sources
+from asal.data.sources import UNKNOWN, SourceImage, damaged, sources
 from asal.data.sources.hub import Hub
-from asal.errors import unknown
+from asal.errors import UserError, unknown
 from asal.runtime import artifacts
 
 ATTRIBUTES = (  # in the order of list_attr_celeba.txt
@@ -29,7 +29,7 @@ CLASSES = ("without", "with")
 SPLITS = ("train", "validation", "test")  # 0, 1 and 2 in list_eval_partition.txt
 HUB, HUB_SPLITS = "flwrlabs/celeba", {"train": "train", "validation": "valid", "test": "test"}
 
-PLACES = ("", "Anno", "Eval")  # where the lists are: beside the images, or as the official drive has them
+PLACES = ("", "Anno", "Eval")  # folders of the lists: beside the images, or those of the official drive
 IMAGES = ("img_align_celeba/img_align_celeba", "img_align_celeba", "Img/img_align_celeba")  # Kaggle's zip has two
 
 
@@ -48,7 +48,7 @@ class Celeba:
     """CelebA's 202,599 aligned faces, "with" or "without" one `attribute`, in its own three splits.
 
     `path` is the folder of `img_align_celeba/`, `list_attr_celeba.txt` and `list_eval_partition.txt`, or the two lists
-    as Kaggle has them, .csv; without a path they are read from the hub (`flwrlabs/celeba`). The splits "train",
+    in Kaggle's format, .csv; without a path they are read from the hub (`flwrlabs/celeba`). The splits "train",
     "validation" and "test" are the numbers 0, 1 and 2 of the partition: 162,770, 19,867 and 19,962 images of 178 × 218,
     so a `size` is needed where networks want squares. Keys are the files' names, or the hub's splits with numbers.
 
@@ -107,10 +107,10 @@ class _HubFaces:
         return self._hub.fingerprint
 
     def labels(self, split: str) -> Labels:
-        given = self._hub.labels(HUB_SPLITS[split])
-        assert given is not None  # a label was asked for
+        stored = self._hub.labels(HUB_SPLITS[split])
+        assert stored is not None  # the label column is named
         number = [("False", "True").index(name) for name in self._hub.classes]
-        return np.array([*number, UNKNOWN])[given]  # −1 indexes the last
+        return np.array([*number, UNKNOWN])[stored]  # −1 indexes the last
 
     def records(self, split: str, rows: Ids) -> Iterator[SourceImage]:
         return self._hub.records(HUB_SPLITS[split], rows)
@@ -125,7 +125,7 @@ class _Files:
 
     @property
     def _places(self) -> tuple[Path | None, Path | None, Path | None]:
-        """Where the attributes, the partition and the images are, if they are."""
+        """The paths of the attributes, the partition and the images; None for one that is missing."""
         attributes, partition = (
             next((f for place in PLACES for f in _lists(self.root / place, name) if f.is_file()), None)
             for name in ("list_attr_celeba", "list_eval_partition")
@@ -134,13 +134,15 @@ class _Files:
 
     @cached_property
     def _table(self) -> tuple[Path, list[str], Labels, npt.NDArray[np.int64]]:
-        """The folder of the images; and of each its file's name, its label, and the number of its split."""
+        """The folder of the images; and for each image its file's name, its label, and the number of its split."""
         attributes, partition, images = self._places
         if attributes is None or partition is None or images is None:
-            raise not_there(
-                "a folder of img_align_celeba/, list_attr_celeba.txt and list_eval_partition.txt",
-                str(self.root),
-                "check the path, or download what is missing (or leave `path` out, and it is read from the hub)",
+            names = ("list_attr_celeba.txt", "list_eval_partition.txt", "img_align_celeba/")
+            missing = [name for name, path in zip(names, self._places, strict=True) if path is None]
+            raise UserError(
+                f"no {' or '.join(missing)} in '{self.root}'",
+                rule=f"CelebA is a folder of {', '.join(names)}",
+                hint="check the path, or download what is missing, or leave `path` out to read from the hub",
             )
         names, labels = _read_attributes(attributes, self.attribute)
         return images, names, labels, _read_partition(partition, names)
@@ -167,44 +169,46 @@ def _lists(folder: Path, name: str) -> tuple[Path, Path]:
 
 
 def _lines(file: Path) -> Iterator[list[str]]:
-    """Yield the words of each line: between commas in a .csv, between spaces in a .txt."""
-    between = "," if file.suffix == ".csv" else None
+    """Yield the words of each line, separated by commas in a .csv and by spaces in a .txt."""
+    separator = "," if file.suffix == ".csv" else None
     with file.open(encoding="ascii", errors="replace") as lines:
         for line in lines:
-            yield line.strip().split(between)
+            yield line.strip().split(separator)
 
 
 def _read_attributes(file: Path, attribute: str) -> tuple[list[str], Labels]:
-    """Return the images' names, and 1 for those with the attribute; the .txt begins with their number."""
+    """Return the images' names, and 1 for those with the attribute; a .txt begins with the number of images."""
     lines = _lines(file)
     announced = next(lines, []) if file.suffix == ".txt" else None
     header = next(lines, [])
     header = header if announced is None else ["image_id", *header]
     if attribute not in header:
-        raise broken(file, f"its header has no '{attribute}'")
+        raise damaged(file, f"its header has no '{attribute}'")
     column = header.index(attribute)
     names: list[str] = []
     present = bytearray()
     for words in lines:
         if len(words) != len(header) or words[column] not in ("1", "-1"):
-            raise broken(file, f"line {len(names) + 2 + (announced is not None)} is no name with forty times 1 or -1")
+            raise damaged(
+                file, f"line {len(names) + 2 + (announced is not None)} is not a name and forty numbers 1 or -1"
+            )
         names.append(words[0])
         present.append(words[column] == "1")
     if announced is not None and announced != [str(len(names))]:
-        raise broken(file, f"it announces {' '.join(announced)} images, and has {len(names)}")
+        raise damaged(file, f"its first line says {' '.join(announced)} images, and it lists {len(names)}")
     return names, np.frombuffer(present, np.uint8).astype(np.int64)
 
 
 def _read_partition(file: Path, names: list[str]) -> npt.NDArray[np.int64]:
-    """Return each image's number of its split; both lists have the images in the same order."""
+    """Return the number of each image's split; both lists have the images in the same order."""
     lines = _lines(file)
     if file.suffix == ".csv":
         next(lines, [])
     numbers = bytearray()
     for name, words in zip(names, lines, strict=False):
         if len(words) != 2 or words[0] != name or words[1] not in ("0", "1", "2"):
-            raise broken(file, f"'{' '.join(words)}' stands where '{name}' with 0, 1 or 2 was to come")
+            raise damaged(file, f"it has '{' '.join(words)}' in place of '{name}' with 0, 1 or 2")
         numbers.append(int(words[1]))
     if len(numbers) != len(names) or next(lines, None) is not None:
-        raise broken(file, f"it has {'more' if len(numbers) == len(names) else 'fewer'} images than the attributes")
+        raise damaged(file, f"it lists {'more' if len(numbers) == len(names) else 'fewer'} images than the attributes")
     return np.frombuffer(numbers, np.uint8).astype(np.int64)

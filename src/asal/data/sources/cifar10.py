@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from asal.core import Ids, Labels
-from asal.data.sources import SourceImage, apportion, broken, glance, not_there, sources
-from asal.errors import UserError, unknown
+from asal.data.sources import SourceImage, apportion, damaged, file_missing, files_fingerprint, sources
+from asal.errors import DamageError, UserError, unknown
 
 BATCHES = {"train": tuple(f"data_batch_{number}.bin" for number in range(1, 6)), "test": ("test_batch.bin",)}
-NAMES = "batches.meta.txt"  # the classes, one a line
+NAMES = "batches.meta.txt"  # the classes, one per line
 SHAPE = (3, 32, 32)
 RECORD = 1 + 3 * 32 * 32  # bytes: a label, then the red, the green and the blue plane, row by row
 
@@ -24,8 +24,8 @@ RECORD = 1 + 3 * 32 * 32  # bytes: a label, then the red, the green and the blue
 class Cifar10:
     """CIFAR-10's 50,000 + 10,000 images of 32 × 32 from its binary version, `cifar-10-batches-bin`.
 
-    `path` is that folder, or the one that it was unpacked in. The pickled python version is refused: asal reads no
-    pickle, because to open one is to run what is in it. Source of the layout: A. Krizhevsky, "The CIFAR-10 dataset",
+    `path` is that folder, or the one that it was unpacked in. The pickled python version is refused: asal opens no
+    pickle, because that runs the code in it. Source of the layout: A. Krizhevsky, "The CIFAR-10 dataset",
     section "Binary version" (https://www.cs.toronto.edu/~kriz/cifar.html). Keys are `data_batch_1.bin/0` …: the file,
     and the number in it. Memory: the labels, and one batch of 30 MB while they are read.
     """
@@ -45,20 +45,21 @@ class Cifar10:
         for folder in (root, root / "cifar-10-batches-py"):
             if (folder / "data_batch_1").is_file():
                 raise UserError(
-                    f"{folder} is the pickled python version",
-                    rule="CIFAR-10 is read from its binary version, because opening a pickle runs what is in it",
+                    f"'{folder}' holds the pickled python version of CIFAR-10",
+                    rule="CIFAR-10 is read from its binary version, because opening a pickle runs the code in it",
                     hint="download cifar-10-binary.tar.gz, or use the hub: kind = 'hub', id = 'uoft-cs/cifar10'",
                 )
-        raise not_there(
-            "the folder cifar-10-batches-bin, with data_batch_1.bin in it",
+        raise file_missing(
+            BATCHES["train"][0],
             self.path,
-            "check the path, or unpack cifar-10-binary.tar.gz there",
+            rule="CIFAR-10 is the folder cifar-10-batches-bin",
+            hint="check the path, or unpack cifar-10-binary.tar.gz there",
         )
 
     def _file(self, name: str) -> Path:
         file = self._folder / name
         if not file.is_file():
-            raise broken(file, "it is missing")
+            raise DamageError(f"{file} is missing", hint="download it again")
         return file
 
     @cached_property
@@ -78,19 +79,19 @@ class Cifar10:
     def fingerprint(self) -> str | None:
         place = self._place
         names = (NAMES, *BATCHES["train"], *BATCHES["test"])
-        return None if place is None else glance({name: place / name for name in names})
+        return None if place is None else files_fingerprint({name: place / name for name in names})
 
     def labels(self, split: str) -> Labels | None:
         files = map(self._file, self._parts(split))
         labels = np.concatenate([np.fromfile(file, np.uint8)[::RECORD].astype(np.int64) for file in files])
         if labels.max() >= len(self.classes):
-            raise broken(self._folder, f"it holds a label {labels.max()}, and {NAMES} {len(self.classes)} classes")
+            raise damaged(self._folder, f"it has a label {labels.max()}, and {NAMES} names {len(self.classes)} classes")
         return labels
 
     def records(self, split: str, rows: Ids) -> Iterator[SourceImage]:
-        for name, own in apportion(self._parts(split), rows):
+        for name, rows_of_file in apportion(self._parts(split), rows):
             with self._file(name).open("rb") as stream:
-                for row in own.tolist():
+                for row in rows_of_file.tolist():
                     stream.seek(row * RECORD + 1)
                     planes = np.frombuffer(stream.read(RECORD - 1), np.uint8).reshape(SHAPE)
                     yield SourceImage(f"{name}/{row}", np.ascontiguousarray(planes.transpose(1, 2, 0)))
@@ -104,5 +105,5 @@ class Cifar10:
 def _size(file: Path) -> int:
     images, rest = divmod(file.stat().st_size, RECORD)
     if rest or not images:
-        raise broken(file, f"{file.stat().st_size:,} bytes are no whole number of images, of {RECORD:,} bytes each")
+        raise damaged(file, f"{file.stat().st_size:,} bytes are not a multiple of {RECORD:,}, the size of an image")
     return images

@@ -1,9 +1,8 @@
-"""Bytes, files and arrays made into 8-bit images; whatever is wrong with one is a reason, never a crash.
+"""Decoding bytes, files and arrays into 8-bit images; an image that cannot be decoded gets a reason, never a crash.
 
-What is decided here: transparency is laid over white; 16-bit gray keeps its high byte's range (÷ 257);
-an EXIF rotation is applied; of an animation the first frame is taken; a size means that the centre square
-of the upright image is scaled to it (which equals scaling the short side and cropping the centre, without
-ever making a long thin picture huge).
+Transparency is laid over white. 16-bit gray is scaled to 8 bits (÷ 257). An EXIF rotation is applied. The first frame
+of an animation is used. With a size, the centre square of the upright image is scaled to it (the same as scaling the
+short side and cropping the centre, but a long thin image never becomes huge in between).
 """
 
 from __future__ import annotations
@@ -21,15 +20,15 @@ from PIL import Image, UnidentifiedImageError
 
 from asal.data.sources import Lost, Raw
 
-AT_ONCE = 2**20  # bytes; a smaller file is read in one go
-LIMIT = 89_000_000  # pixels; where Pillow itself begins to suspect a decompression bomb
+AT_ONCE = 2**20  # bytes; a smaller file is read with one call
+LIMIT = 89_000_000  # pixels; just below where Pillow itself warns of a decompression bomb
 
-# Named, because Pillow would otherwise also try formats that start other programs (EPS runs Ghostscript)
-# or that take any bytes for an image (TGA).
+# A list, because Pillow would otherwise also try formats that start other programs (EPS runs Ghostscript)
+# or that accept any bytes as an image (TGA).
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "ICO")
 
-ORIENTATION = 0x0112  # the EXIF tag; its values, and what puts the image upright
-TELLING = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}  # where Pillow looks for it, but in a TIFF
+ORIENTATION = 0x0112  # the EXIF tag; UPRIGHT has the transposition for each of its values
+EXIF_KEYS = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}  # where Pillow finds it, except in a TIFF
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -41,8 +40,8 @@ UPRIGHT = {
 }
 
 
-class Unreadable(Exception):  # noqa: N818  # an answer, not a fault of the program
-    """An image that cannot be had, and why, in a few words."""
+class Unreadable(Exception):  # noqa: N818  # an expected result, not an error of the program
+    """An image cannot be decoded; the reason in a few words."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -59,29 +58,29 @@ def decode(raw: Raw, *, size: int | None, gray: bool, limit: int = LIMIT) -> npt
         limit: pixels; a larger image is refused before it is decoded.
 
     Raises:
-        Unreadable: whatever is wrong with it, one reason.
-        MemoryError: there was too little of it.
+        Unreadable: it cannot be decoded, with one reason.
+        MemoryError: the memory was too small.
     """
     try:
         if isinstance(raw, np.ndarray):
-            return _fit(Image.fromarray(_bytes(raw)), size, gray) if size else _channels(_bytes(raw), gray)
+            return _fit(Image.fromarray(_as_uint8(raw)), size, gray) if size else _channels(_as_uint8(raw), gray)
         if isinstance(raw, Lost):
             raise Unreadable(raw.reason)
         with _open(raw) as image:
             if image.width * image.height > limit:
                 raise Unreadable(f"{image.width} × {image.height} pixels are more than the limit of {limit:,}")
-            if size:  # a JPEG need not be decoded at 4,000 pixels to be seen at 64: this only ever halves it
+            if size:  # a large JPEG is decoded at a fraction of its size, never below twice the wanted one
                 image.draft(None, (2 * size, 2 * size))
-            return _fit(_plain(_turned(image)), size, gray)
-    except (Unreadable, MemoryError):  # too little memory is no fault of the image
+            return _fit(_without_transparency(_upright(image)), size, gray)
+    except (Unreadable, MemoryError):  # the image is not the reason that the memory is full
         raise
-    except Exception as error:  # Pillow's decoders raise nearly anything on broken bytes
+    except Exception as error:  # Pillow's decoders raise many kinds of errors on broken bytes
         raise Unreadable(_reason(error)) from None
 
 
 @cache
 def _formats() -> tuple[str, ...]:
-    """Return the formats that this Pillow was built with: asking it for another one is an error."""
+    """Return those of FORMATS that this Pillow was built with: asking it for another one is an error."""
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
@@ -89,70 +88,70 @@ def _formats() -> tuple[str, ...]:
 def _open(raw: bytes | Path) -> Image.Image:
     if isinstance(raw, Path):
         name = os.fspath(raw)
-        facts = os.stat(name)
-        if not stat.S_ISREG(facts.st_mode):  # a pipe would keep us waiting for ever
+        status = os.stat(name)
+        if not stat.S_ISREG(status.st_mode):  # reading from a pipe could block for ever
             raise Unreadable("it is not a file")
-        if facts.st_size > AT_ONCE:
+        if status.st_size > AT_ONCE:
             return Image.open(name, formats=_formats())
-        with open(name, "rb", buffering=0) as file:  # Pillow reads a header in dozens of small sips
-            raw = file.read(facts.st_size)
+        with open(name, "rb", buffering=0) as file:  # Pillow alone reads a header with dozens of small calls
+            raw = file.read(status.st_size)
     if not raw:
         raise Unreadable("it is empty")
     return Image.open(io.BytesIO(raw), formats=_formats())
 
 
-def _turned(image: Image.Image) -> Image.Image:
-    image.load()  # first: of a TIFF this applies the rotation, and takes the tag away
-    if not (hasattr(image, "tag_v2") or TELLING & image.info.keys()):
-        return image  # without asking, which costs as much as decoding a small image
+def _upright(image: Image.Image) -> Image.Image:
+    image.load()  # first, because for a TIFF this applies the rotation and removes the tag
+    if not (hasattr(image, "tag_v2") or EXIF_KEYS & image.info.keys()):
+        return image  # getexif() costs as much as decoding a small image
     try:
         orientation = image.getexif().get(ORIENTATION, 1)
-    except Exception:  # broken EXIF does not make the pixels worse
+    except Exception:  # the pixels may be intact although the EXIF data are broken
         orientation = 1
-    step = UPRIGHT.get(orientation)
-    return image if step is None else image.transpose(step)
+    transposition = UPRIGHT.get(orientation)
+    return image if transposition is None else image.transpose(transposition)
 
 
-def _plain(image: Image.Image) -> Image.Image:
+def _without_transparency(image: Image.Image) -> Image.Image:
     """Return the image as L or RGB, without transparency."""
     if image.mode in ("L", "RGB") and "transparency" not in image.info:
         return image
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return Image.fromarray(_narrow(image))
+        return Image.fromarray(_to_8_bits(image))
     if image.has_transparency_data:
         colours = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", colours.size, "white"), colours).convert("RGB")
     return image.convert("RGB")
 
 
-def _narrow(image: Image.Image) -> npt.NDArray[np.uint8]:
+def _to_8_bits(image: Image.Image) -> npt.NDArray[np.uint8]:
     pixels = np.asarray(image)
     if image.mode == "F":
-        return _unit(pixels)
-    # Pillow may open 16 bits as "I"; real 32-bit integers have no agreed white.
+        return _from_floats(pixels)
+    # Pillow may open 16 bits as "I"; for real 32-bit integers it is not defined which value is white.
     if image.mode == "I" and image.format not in ("PNG", "PPM"):
-        raise Unreadable("it has 32-bit integer pixels, and none of them is known to be white")
+        raise Unreadable("it has 32-bit integer pixels, of which the white value is not defined")
     return np.rint(pixels / 257.0).astype(np.uint8)
 
 
-def _unit(pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    if not (pixels.min() >= 0 and pixels.max() <= 1):  # so written, NaN is refused too
+def _from_floats(pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    if not (pixels.min() >= 0 and pixels.max() <= 1):  # written this way, NaN is refused too
         raise Unreadable(f"its floating-point pixels go from {pixels.min():g} to {pixels.max():g}, not from 0 to 1")
     return np.rint(pixels * 255.0).astype(np.uint8)
 
 
-def _bytes(pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+def _as_uint8(pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     """Return an array of pixels as uint8 (h, w), or (h, w, 3)."""
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
     if pixels.size == 0 or pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (3, 4)):
         raise Unreadable(f"its shape is {pixels.shape}, which is neither (h, w), (h, w, 1), (h, w, 3) nor (h, w, 4)")
     if pixels.dtype.kind in "fb":
-        pixels = _unit(pixels)
+        pixels = _from_floats(pixels)
     if pixels.dtype != np.uint8:
         raise Unreadable(f"its pixels are {pixels.dtype}, neither uint8 nor floating-point")
     if pixels.ndim == 3 and pixels.shape[2] == 4:
-        return np.asarray(_plain(Image.fromarray(pixels)))
+        return np.asarray(_without_transparency(Image.fromarray(pixels)))
     return pixels
 
 
@@ -164,7 +163,7 @@ def _channels(pixels: npt.NDArray[np.uint8], gray: bool) -> npt.NDArray[np.uint8
 
 def _fit(image: Image.Image, size: int | None, gray: bool) -> npt.NDArray[np.uint8]:
     mode = "L" if gray else "RGB"
-    if image.mode != mode:  # Pillow would make a copy
+    if image.mode != mode:  # convert() copies even where the mode is the same
         image = image.convert(mode)
     if size and image.size != (size, size):
         side = min(image.size)
@@ -174,7 +173,7 @@ def _fit(image: Image.Image, size: int | None, gray: bool) -> npt.NDArray[np.uin
 
 
 def _reason(error: Exception) -> str:
-    """Say in a few words what Pillow or the file system met."""
+    """Describe an error of Pillow or of the file system in a few words."""
     known: tuple[tuple[type[Exception], str], ...] = (
         (FileNotFoundError, "there is no such file"),
         (PermissionError, "reading it is not permitted"),

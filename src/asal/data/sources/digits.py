@@ -22,7 +22,7 @@ class Digits:
 
     @cached_property
     def _set(self) -> Any:
-        from sklearn.datasets import load_digits  # here: seconds to import
+        from sklearn.datasets import load_digits  # here, because importing it takes seconds
 
         return load_digits()
 
@@ -36,7 +36,7 @@ class Digits:
 
     @property
     def fingerprint(self) -> str | None:
-        return "digits"  # they are the same everywhere
+        return "digits"  # the same in every installation
 
     def labels(self, split: str) -> Labels | None:
         self._check(split)

@@ -26,13 +26,13 @@ SPLITS = frozenset({"train", "test", "val", "valid", "validation"})
 class Folder:
     """A tree of image files; each first-level sub-folder is a class, unless `label = "none"`.
 
-    Every file counts but the hidden ones (`.DS_Store`): what is no image is listed as such when it is decoded.
-    Files beside the class folders are of unknown class. Where there is a sub-folder called train and all the
-    others are called test or validation, they are splits, and the classes lie inside them. Files come in natural
-    order: 2.png before 10.png. Memory: about 100 bytes a file.
+    Every file counts except hidden ones (`.DS_Store`): a file that is not an image is listed as unreadable when it is
+    decoded. Files beside the class folders are of unknown class. If there is a sub-folder called train and all the
+    others are called test or validation, they are splits, and the classes lie inside them. Files are in natural
+    order: 2.png before 10.png. Memory: about 100 bytes per file.
 
     `path` may be a URL of fsspec, such as `s3://bucket/photos`, `ftp://host/photos` or `zip://::photos.zip`: it is
-    listed once, and its files are fetched while others are decoded. What lies there afterwards is not looked at again.
+    listed once, and its files are downloaded while others are decoded. Later changes there are not noticed.
     """
 
     path: str
@@ -40,12 +40,14 @@ class Folder:
 
     @cached_property
     def _tree(self) -> dict[str, tuple[str, list[str]]]:
-        """For each split the folder that it is, ending in a slash if it is one, and its files, relative to that."""
+        """For each split its folder, ending with a slash (or "" for the root), and its files relative to that."""
         if is_url(self.path):
             return _by_split(sorted(filter(_shown, listed(self.path)), key=_in_order))
         root = Path(self.path)
         if not root.is_dir():
-            raise not_there("a folder of image files", self.path, "check the path")
+            raise not_there(
+                "folder", self.path, "check the path", rule="the images of a 'folder' source lie in a folder"
+            )
         tops = {name for name in os.listdir(root) if not name.startswith(".")}
         if _are_splits(tops):
             return {top: (f"{top}/", list(_walk(root / top))) for top in sorted(tops)}
@@ -64,7 +66,7 @@ class Folder:
 
     @property
     def fingerprint(self) -> str | None:
-        # What lies far away today is not asked for: a pool is a snapshot.
+        # Remote storage is not checked: a pool is a snapshot.
         return None if is_url(self.path) or not Path(self.path).is_dir() else self.listing
 
     @cached_property
@@ -101,17 +103,17 @@ class Excerpt:
 
     path: str
     names: list[str]
-    among: Ids  # ascending
+    among: Ids  # the rows, ascending
 
     def records(self, split: str, rows: Ids) -> Iterator[SourceImage]:
-        """Yield the records of ascending rows, all of them among these."""
+        """Yield the images of ascending rows, all of them among these."""
         names = [self.names[place] for place in self.among.searchsorted(rows).tolist()]
         if is_url(self.path):
             yield from map(SourceImage, map(printable, names), fetched(self.path, names))
             return
         root = Path(self.path)
-        if not root.is_dir():  # every file would be told as unreadable
-            raise not_there("a folder of image files", self.path, "see that every machine sees it under this path")
+        if not root.is_dir():  # otherwise every file would be reported as unreadable
+            raise not_there("folder", self.path, "make the folder available on every machine under this path")
         for name in names:
             yield SourceImage(printable(name), root / name)
 
@@ -135,37 +137,37 @@ def _shown(name: str) -> bool:
 
 
 def _in_order(name: str) -> list[tuple[list[str | int], str]]:
-    """Order folder by folder, as `_walk` comes by."""
+    """Return a key that sorts folder by folder, in the order of `_walk`."""
     return [_natural(step) for step in name.split("/")]
 
 
 def _walk(root: Path) -> Iterator[str]:
     """Yield every file below `root`, relative to it, folder by folder in natural order.
 
-    Links are followed, but never round in a circle. A folder that may not be listed stands for itself: decoding
-    it will say why.
+    Links are followed, but not in circles. A folder that may not be listed is yielded itself: decoding it gives the
+    reason.
     """
-    above: list[tuple[int, int]] = []
+    parents: list[tuple[int, int]] = []
 
     def visit(folder: Path, prefix: str) -> Iterator[str]:
-        facts = folder.stat()
-        if (facts.st_dev, facts.st_ino) in above:
+        status = folder.stat()
+        if (status.st_dev, status.st_ino) in parents:
             return
-        above.append((facts.st_dev, facts.st_ino))
+        parents.append((status.st_dev, status.st_ino))
         with os.scandir(folder) as entries:
-            found = {entry.name: entry.is_dir() for entry in entries if not entry.name.startswith(".")}
-        for name in sorted(found, key=_natural):
-            if found[name] and os.access(folder / name, os.R_OK | os.X_OK):
+            is_folder = {entry.name: entry.is_dir() for entry in entries if not entry.name.startswith(".")}
+        for name in sorted(is_folder, key=_natural):
+            if is_folder[name] and os.access(folder / name, os.R_OK | os.X_OK):
                 yield from visit(folder / name, f"{prefix}{name}/")
             else:
                 yield prefix + name
-        above.pop()
+        parents.pop()
 
     yield from visit(root, "")
 
 
 def _natural(name: str) -> tuple[list[str | int], str]:
-    """Order as people do: by the numbers in a name, not by their digits."""
+    """Return a key that sorts the numbers in names by their values, not by their digits."""
     parts = re.split("([0-9]+)", name)
     return [int(part) if i % 2 else part for i, part in enumerate(parts)], name
 

@@ -18,8 +18,8 @@ from asal.errors import UserError, unknown
 from asal.runtime.artifacts import fingerprint
 from asal.runtime.optional import require
 
-LABELS = ("int", "uint", "bool", "string", "large_string")  # what labels may be stored as
-BLOCK = 32  # records fetched at once: enough to be quick, few enough to hold photographs
+LABELS = ("int", "uint", "bool", "string", "large_string")  # types of a column of labels
+BLOCK = 32  # images read at once: many enough to be fast, few enough to hold photographs in memory
 
 
 @sources.register("hub")
@@ -27,8 +27,8 @@ BLOCK = 32  # records fetched at once: enough to be quick, few enough to hold ph
 class Hub:
     """A data set of the Hugging Face hub by its id, or a local folder in that layout.
 
-    `owner/name` is read from $ASAL_DATA_DIR/name where that folder exists. Where the columns `image` and `label`
-    are not there, the only column of images and the only one of classes are taken. `label = "none"` reads no labels.
+    `owner/name` is read from $ASAL_DATA_DIR/name if that folder exists. If the columns `image` and `label` do not
+    exist, the only column of images and the only one of classes are used. `label = "none"` reads no labels.
     """
 
     id: str
@@ -38,10 +38,10 @@ class Hub:
 
     @property
     def _place(self) -> Path | None:
-        """The local folder, if it is one."""
+        """The local folder, if there is one."""
         home = os.environ.get("ASAL_DATA_DIR")
-        near = [Path(home) / self.id.rpartition("/")[2]] if home else []
-        return next((folder for folder in (*near, Path(self.id)) if folder.is_dir()), None)
+        local = [Path(home) / self.id.rpartition("/")[2]] if home else []
+        return next((folder for folder in (*local, Path(self.id)) if folder.is_dir()), None)
 
     @cached_property
     def _sets(self) -> Any:
@@ -50,10 +50,10 @@ class Hub:
         try:
             with _quiet(datasets):
                 sets = datasets.load_dataset(str(self._place or self.id), self.config)
-        except Exception as error:  # the library raises a dozen kinds: no network, no such id, a config to choose …
+        except Exception as error:  # the library raises a dozen kinds: no network, unknown id, missing config …
             raise UserError(
-                f"'{self.id}' could not be loaded: {' '.join(str(error).split())}",
-                rule="a data set is on the Hugging Face hub or in a local folder in its layout",
+                f"the data set '{self.id}' cannot be loaded: {' '.join(str(error).split())}",
+                rule="a data set is on the Hugging Face hub, or in a local folder in its layout",
                 hint="check the id, `config` and the network, or put a copy into $ASAL_DATA_DIR",
             ) from None
         image = self._image_column(next(iter(sets.values())).features)
@@ -69,14 +69,14 @@ class Hub:
 
     @cached_property
     def _label_column(self) -> str | None:
-        nameless = self.label == "label" and not any(_kind(f) == "ClassLabel" for f in self._features.values())
-        if self.label == "none" or (nameless and "label" not in self._features):
+        default = self.label == "label" and not any(_kind(f) == "ClassLabel" for f in self._features.values())
+        if self.label == "none" or (default and "label" not in self._features):
             return None
         return _column("label", self.label, self._features, "ClassLabel", LABELS)
 
     @cached_property
     def _values(self) -> list[Any]:
-        """The label's values in the order of their classes, where the data set does not name these itself."""
+        """The label's distinct values in order: the classes of a data set that does not name them."""
         column = self._label_column
         values = {value for rows in self._sets.values() for value in rows.unique(column)} - {None, UNKNOWN}
         return sorted(values)
@@ -96,7 +96,7 @@ class Hub:
     def fingerprint(self) -> str | None:
         folder = self._place
         if folder is None:
-            return None  # what the hub holds today is not asked for: a pool is a snapshot
+            return None  # the hub is not checked: a pool is a snapshot
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         return fingerprint({str(path.relative_to(folder)): path.stat().st_size for path in files})
 
@@ -105,11 +105,11 @@ class Hub:
         column = self._label_column
         if column is None:
             return None
-        given = rows.with_format("arrow")[column][:]
+        stored = rows.with_format("arrow")[column][:]
         if _kind(self._features[column]) == "ClassLabel":
-            return np.asarray(given.fill_null(UNKNOWN).to_numpy(), np.int64)
+            return np.asarray(stored.fill_null(UNKNOWN).to_numpy(), np.int64)
         number = {value: label for label, value in enumerate(self._values)}
-        return np.array([number.get(value, UNKNOWN) for value in given.to_pylist()], np.int64)
+        return np.array([number.get(value, UNKNOWN) for value in stored.to_pylist()], np.int64)
 
     def records(self, split: str, rows: Ids) -> Iterator[SourceImage]:
         images = self._split(split).with_format("arrow")
@@ -132,7 +132,7 @@ def _library() -> Any:
 
 @contextmanager
 def _quiet(datasets: Any) -> Iterator[None]:
-    """Hold the library's own progress bars back: asal shows one."""
+    """Hide the library's own progress bars: asal shows one."""
     were_shown = not datasets.utils.are_progress_bars_disabled()
     datasets.disable_progress_bars()
     try:
@@ -147,25 +147,25 @@ def _kind(feature: Any) -> str:
 
 
 def _dtype(feature: Any) -> str:
-    """Return how a column is stored; a file that does not say what is an image has its bytes beside its path."""
+    """Return how a column is stored; an image of a plain Parquet file is a struct of bytes and path."""
     if isinstance(feature, dict):
         return f"struct of {', '.join(sorted(feature))}"
     return str(getattr(feature, "dtype", _kind(feature)))
 
 
 def _column(role: str, name: str, features: Mapping[str, Any], kind: str, values: tuple[str, ...]) -> str:
-    """Return the column called `name` if it can play the role, or the only one of its kind if `name` is the default."""
+    """Return the column called `name` if its type fits, or the only one of its kind if `name` is the default."""
     fits = [c for c, f in features.items() if _kind(f) == kind]
     if name in features:
         if name in fits or _dtype(features[name]).startswith(values):
             return name
     elif name == role and len(fits) == 1:
         return fits[0]
-    got = f"'{name}' is {features[name]}" if name in features else f"there is no '{name}'"
     columns = ", ".join(f"{c} ({_dtype(f)})" for c, f in features.items())
+    wrong = f"the column '{name}' does not hold {role}s" if name in features else f"no column is called '{name}'"
     raise UserError(
-        f"{got} among {columns}",
-        rule=f"the source 'hub' needs a column of {role}s",
+        wrong,
+        rule=f"the source 'hub' needs a column of {role}s; the columns are {columns}",
         hint=f"set `{role}` to the right column" + (', or to "none"' if role == "label" else ""),
     )
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from asal.core import Ids, Labels
-from asal.data.sources import SourceImage, apportion, broken, glance, not_there, sources
+from asal.data.sources import SourceImage, apportion, damaged, file_missing, files_fingerprint, sources
 from asal.errors import UserError, unknown
 from asal.runtime.optional import require
 
@@ -22,7 +22,7 @@ SCENES = (
     *("dining_room", "kitchen", "living_room", "restaurant", "tower"),
 )
 SETS = {"train": "train", "validation": "val"}  # the official test set has no labels
-BLOCK = 32  # records fetched at once: enough to be quick, few enough to hold photographs
+BLOCK = 32  # images read at once: many enough to be fast, few enough to hold photographs in memory
 
 
 @sources.register("lsun")
@@ -30,14 +30,14 @@ BLOCK = 32  # records fetched at once: enough to be quick, few enough to hold ph
 class Lsun:
     """LSUN's ten scenes, some 10 million photographs, from the databases `bedroom_train_lmdb` … `tower_train_lmdb`.
 
-    `path` is the folder that they were unpacked in. Where `bedroom_val_lmdb` … are there as well, they are the split
-    "validation" (300 images a class). `categories` are the classes, in this order; all ten where not said. The values
-    are whole JPEG or WebP files whose short side has 256 pixels, so a `size` is needed. Keys are
+    `path` is the folder that they were unpacked in. If `bedroom_val_lmdb` … are there as well, they are the split
+    "validation" (300 images per class). `categories` are the classes, in this order; by default all ten. The values
+    are complete JPEG or WebP files whose short side has 256 pixels, so a `size` is needed. Keys are
     `bedroom_train/0001c4…`: the database, and the key in it.
 
     Sources: Yu et al., "LSUN", arXiv 1506.03365; https://github.com/fyu/lsun; torchvision's `datasets/lsun.py`.
-    Memory: 32 photographs; no key is kept. Reading walks through a database in the order of its keys, past the images
-    that are not wanted: about 2 seconds for a million of them, in every process.
+    Memory: 32 photographs; no key is kept. A database is read in the order of its keys; skipping images that are not
+    wanted takes about 2 seconds per million, in every process.
     """
 
     path: str
@@ -49,8 +49,8 @@ class Lsun:
                 raise unknown("category", name, SCENES)
         if not self.categories or len(set(self.categories)) != len(self.categories):
             raise UserError(
-                f"categories = {list(self.categories)}",
-                rule="each category is named once, and one of them at least",
+                "`categories` names one category twice" if self.categories else "`categories` is empty",
+                rule="each category is named once, and at least one is named",
                 hint="name those that you want, or leave `categories` out for all ten",
             )
 
@@ -63,14 +63,14 @@ class Lsun:
         """For each split its databases, and how many images each has."""
         _library()
         sizes = {"train": {name: _size(self._folder(name)) for name in self._databases("train")}}
-        held = self._databases("validation")
-        if any(self._data(name).is_file() for name in held):
-            sizes["validation"] = {name: _size(self._folder(name)) for name in held}
+        validation = self._databases("validation")
+        if any(self._data(name).is_file() for name in validation):
+            sizes["validation"] = {name: _size(self._folder(name)) for name in validation}
         return sizes
 
     @cached_property
-    def _reached(self) -> dict[str, _Place]:
-        """How far each database has been walked through."""
+    def _positions(self) -> dict[str, _Position]:
+        """How far each database has been read."""
         return {}
 
     @property
@@ -80,15 +80,15 @@ class Lsun:
     @property
     def fingerprint(self) -> str | None:
         names = [name for split in SETS for name in self._databases(split)]
-        there = [name for name in names if name in self._databases("train") or self._data(name).is_file()]
-        return glance({name: self._data(name) for name in there})
+        present = [name for name in names if name in self._databases("train") or self._data(name).is_file()]
+        return files_fingerprint({name: self._data(name) for name in present})
 
     def labels(self, split: str) -> Labels | None:
         return np.repeat(np.arange(len(self.categories)), list(self._parts(split).values()))
 
     def records(self, split: str, rows: Ids) -> Iterator[SourceImage]:
-        for name, own in apportion(self._parts(split), rows):
-            for key, value in _entries(self._folder(name), own, self._reached.setdefault(name, _Place())):
+        for name, part_rows in apportion(self._parts(split), rows):
+            for key, value in _entries(self._folder(name), part_rows, self._positions.setdefault(name, _Position())):
                 yield SourceImage(f"{name}/{key.decode('ascii', 'backslashreplace')}", value)
 
     def _databases(self, split: str) -> list[str]:
@@ -100,10 +100,11 @@ class Lsun:
     def _folder(self, name: str) -> Path:
         data = self._data(name)
         if not data.is_file():
-            raise not_there(
-                f"a folder of LSUN's databases, with {name}_lmdb/data.mdb among them",
+            raise file_missing(
+                f"{name}_lmdb/data.mdb",
                 self.path,
-                f"check the path, unpack {name}_lmdb.zip there, or name the categories that you have as `categories`",
+                rule="LSUN is a folder with one database per category",
+                hint=f"check the path, unpack {name}_lmdb.zip there, or set `categories` to those that you have",
             )
         return data.parent
 
@@ -124,12 +125,14 @@ def _opened(folder: Path) -> Iterator[Any]:
     try:
         with lmdb.open(str(folder), readonly=True, lock=False, readahead=False) as database:
             needed = (database.info()["last_pgno"] + 1) * database.stat()["psize"]
-            if data.stat().st_size < needed:  # it is mapped into memory: to read past its end would end the process
-                raise broken(data, f"it has {data.stat().st_size:,} of {needed:,} bytes")
+            if (
+                data.stat().st_size < needed
+            ):  # it is mapped into memory, and reading past its end would kill the process
+                raise damaged(data, f"it has {data.stat().st_size:,} of {needed:,} bytes")
             with database.begin() as transaction:
                 yield transaction
     except lmdb.Error as error:
-        raise broken(data, str(error)) from None
+        raise damaged(data, str(error)) from None
 
 
 def _size(folder: Path) -> int:
@@ -138,27 +141,27 @@ def _size(folder: Path) -> int:
 
 
 @dataclass
-class _Place:
+class _Position:
     """A row of a database, and its key."""
 
     row: int = 0
     key: bytes = b""
 
 
-def _entries(folder: Path, rows: Ids, place: _Place) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the key and the value of ascending rows, counted in the order of the keys, from a place on that moves.
+def _entries(folder: Path, rows: Ids, position: _Position) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the key and the value of ascending rows, counted in the order of the keys, and move the position along.
 
-    The database is closed between two blocks: one process cannot have it open twice, and who reads may stop anywhere.
+    The database is closed between two blocks: one process cannot have it open twice, and a reader may stop anywhere.
     """
-    at, key = (place.row, place.key) if len(rows) and place.row <= rows[0] else (0, b"")
+    at, key = (position.row, position.key) if len(rows) and position.row <= rows[0] else (0, b"")
     for start in range(0, len(rows), BLOCK):
-        found = []
+        block = []
         with _opened(folder) as transaction:
             cursor = transaction.cursor()
             cursor.set_range(key)
             for row in rows[start : start + BLOCK].tolist():
                 next(islice(cursor.iternext(values=False), row - at, None), None)
                 at, key = row, cursor.key()
-                found.append((key, cursor.value()))
-        place.row, place.key = at, key
-        yield from found
+                block.append((key, cursor.value()))
+        position.row, position.key = at, key
+        yield from block

@@ -1,4 +1,4 @@
-"""MNIST from its official idx files, gzipped as they come or unpacked."""
+"""MNIST from its official idx files, gzipped or unpacked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import IO, cast
 import numpy as np
 
 from asal.core import Ids, Labels
-from asal.data.sources import SourceImage, broken, glance, not_there, sources
+from asal.data.sources import SourceImage, damaged, file_missing, files_fingerprint, sources
 from asal.errors import unknown
 
 FILES = {
@@ -28,7 +28,7 @@ HEADER = 16  # bytes of a file of images, before the first one
 @sources.register("mnist")
 @dataclass(frozen=True)
 class Mnist:
-    """MNIST's 60,000 + 10,000 gray digits of 28 × 28 from its four idx files, as they come (.gz) or unpacked.
+    """MNIST's 60,000 + 10,000 gray digits of 28 × 28 from its four idx files, gzipped (.gz) or unpacked.
 
     `path` is the folder that holds `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and the two of `t10k`. The
     format: Y. LeCun, "The MNIST database", section "File formats" (http://yann.lecun.com/exdb/mnist/); the names as in
@@ -56,7 +56,7 @@ class Mnist:
 
     @cached_property
     def _unpacking(self) -> dict[str, IO[bytes]]:
-        """Each split's images, being read: to go back in a .gz is to unpack it from its start."""
+        """Open streams of gzipped images, kept because going back in one unpacks it from its start."""
         return {}
 
     @property
@@ -65,7 +65,7 @@ class Mnist:
 
     @property
     def fingerprint(self) -> str | None:
-        return glance({name: self._found(name) for names in FILES.values() for name in names})
+        return files_fingerprint({name: self._packed_or_not(name) for names in FILES.values() for name in names})
 
     def labels(self, split: str) -> Labels | None:
         if split not in FILES:
@@ -78,7 +78,7 @@ class Mnist:
         file, shape = self._file(FILES[split][0]), self._shapes[split][1:]
         with self._stream(split, file) as stream:
             for row in rows.tolist():
-                stream.seek(HEADER + row * shape[0] * shape[1])  # of a .gz it unpacks what lies between, and drops it
+                stream.seek(HEADER + row * shape[0] * shape[1])  # in a .gz this unpacks and drops the bytes between
                 data = stream.read(shape[0] * shape[1])
                 if len(data) != shape[0] * shape[1]:
                     raise EOFError(f"it ends inside image {row}")
@@ -86,7 +86,7 @@ class Mnist:
 
     @contextmanager
     def _stream(self, split: str, file: Path) -> Iterator[IO[bytes]]:
-        """Yield a stream that later rows are read from without a new start."""
+        """Yield a stream; for a .gz the same one each time, so that reading goes on where it was."""
         if file.suffix != ".gz":
             with _opened(file) as stream:
                 yield stream
@@ -94,46 +94,47 @@ class Mnist:
         if split not in self._unpacking:
             self._unpacking[split] = cast(IO[bytes], gzip.open(file))  # noqa: SIM115
         try:
-            with _understood(file):
+            with _naming_file(file):
                 yield self._unpacking[split]
         except Exception:
             self._unpacking.pop(split, None)
             raise
 
-    def _found(self, name: str) -> Path:
+    def _packed_or_not(self, name: str) -> Path:
         plain = Path(self.path) / name
         return plain if plain.is_file() else plain.with_name(f"{name}.gz")
 
     def _file(self, name: str) -> Path:
-        if not self._found(name).is_file():
-            raise not_there(
-                f"a folder of the four idx files of MNIST, with '{name}' or '{name}.gz' among them",
+        if not self._packed_or_not(name).is_file():
+            raise file_missing(
+                f"'{name}' or '{name}.gz'",
                 self.path,
-                "check the path, or download them",
+                rule="MNIST is a folder of four idx files",
+                hint="check the path, or download the files",
             )
-        return self._found(name)
+        return self._packed_or_not(name)
 
 
 @contextmanager
 def _opened(file: Path) -> Iterator[IO[bytes]]:
-    with _understood(file), cast(IO[bytes], gzip.open(file)) if file.suffix == ".gz" else file.open("rb") as stream:
+    with _naming_file(file), cast(IO[bytes], gzip.open(file)) if file.suffix == ".gz" else file.open("rb") as stream:
         yield stream
 
 
 @contextmanager
-def _understood(file: Path) -> Iterator[None]:
-    """Turn what is wrong inside a file into an error that names it."""
+def _naming_file(file: Path) -> Iterator[None]:
+    """Turn the errors of a broken file into one that names it."""
     try:
         yield
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise broken(file, str(error)) from None
+        raise damaged(file, str(error)) from None
 
 
 def _header(file: Path, stream: IO[bytes], dimensions: int) -> tuple[int, ...]:
     """Read two zeros, an 8 for unsigned bytes, the number of dimensions, and their sizes, big-endian in 32 bits."""
     head = stream.read(4 + 4 * dimensions)
     if len(head) != 4 + 4 * dimensions or head[:4] != bytes([0, 0, 8, dimensions]):
-        raise broken(file, f"it does not begin as an idx file of bytes in {dimensions} dimensions does")
+        raise damaged(file, f"it does not begin like an idx file of bytes in {dimensions} dimensions")
     return struct.unpack(f">{dimensions}I", head[4:])
 
 
@@ -142,7 +143,7 @@ def _labels(file: Path, images: int) -> Labels:
         (n,) = _header(file, stream, 1)
         labels = np.frombuffer(stream.read(), np.uint8).astype(np.int64)
     if not n == len(labels) == images:
-        raise broken(file, f"it announces {n:,} labels and holds {len(labels):,}, for {images:,} images")
+        raise damaged(file, f"its header says {n:,} labels, and it has {len(labels):,}, for {images:,} images")
     if n and labels.max() > 9:
-        raise broken(file, f"it holds a label {labels.max()}")
+        raise damaged(file, f"it has a label {labels.max()}, which is not a digit")
     return labels

@@ -12,16 +12,16 @@ from typing import Any, Protocol
 import numpy as np
 
 from asal.core import Ids, Labels
-from asal.data.sources import SourceImage, apportion, broken, glance, not_there, sources
+from asal.data.sources import SourceImage, apportion, damaged, file_missing, files_fingerprint, sources
 from asal.data.sources.hub import Hub
 from asal.errors import UserError, unknown
 
 FILES = {part: f"{part}_32x32.mat" for part in ("train", "extra", "test")}
-HUB, CONFIG = "ufldl-stanford/svhn", "cropped_digits"  # its splits are train, test and extra, too
+HUB, CONFIG = "ufldl-stanford/svhn", "cropped_digits"  # with the same three splits
 
 
 class _Parts(Protocol):
-    """What the files and the hub have in common: train, extra and test, each by itself."""
+    """What the files and the hub have in common: the splits train, extra and test."""
 
     @property
     def fingerprint(self) -> str | None: ...
@@ -40,7 +40,7 @@ class Svhn:
 
     In a file `X` is uint8 (32, 32, 3, n), and `y` (n, 1) goes from 1 to 10, where 10 means the digit 0 (Netzer et al.,
     http://ufldl.stanford.edu/housenumbers/; torchvision's `datasets/svhn.py`). Memory: the labels; and while the images
-    of a file are read, all of its `X`, in every process, because it is one compressed block: 0.2 GB for train, 1.6 GB
+    of a file are read, its complete `X` in every process, because it is one compressed block: 0.2 GB for train, 1.6 GB
     for extra.
     """
 
@@ -53,7 +53,7 @@ class Svhn:
 
     @property
     def _joined(self) -> Mapping[str, tuple[str, ...]]:
-        """For each split its parts, in order."""
+        """The parts of each split, in order."""
         return {"train": ("train", "extra") if self.extra else ("train",), "test": ("test",)}
 
     @cached_property
@@ -63,8 +63,8 @@ class Svhn:
     @cached_property
     def _labels(self) -> dict[str, Labels]:
         """The labels of each part."""
-        found = {part: self._parts.labels(part) for parts in self._joined.values() for part in parts}
-        return {part: labels for part, labels in found.items() if labels is not None}
+        each = {part: self._parts.labels(part) for parts in self._joined.values() for part in parts}
+        return {part: labels for part, labels in each.items() if labels is not None}
 
     @property
     def splits(self) -> Mapping[str, int]:
@@ -78,9 +78,9 @@ class Svhn:
         return np.concatenate([self._labels[part] for part in self._sizes(split)])
 
     def records(self, split: str, rows: Ids) -> Iterator[SourceImage]:
-        for part, own in apportion(self._sizes(split), rows):
-            if len(own):
-                yield from self._parts.records(part, own)
+        for part, part_rows in apportion(self._sizes(split), rows):
+            if len(part_rows):
+                yield from self._parts.records(part, part_rows)
 
     def _sizes(self, split: str) -> dict[str, int]:
         if split not in self._joined:
@@ -90,25 +90,27 @@ class Svhn:
 
 @dataclass(frozen=True)
 class _MatFiles:
-    """The files, each a split of its own."""
+    """The MATLAB files, each a split."""
 
     folder: Path
     extra: bool
 
     @cached_property
     def _images(self) -> Callable[[str], Any]:
-        """Returns the X of a split (h, w, c, n), and holds it until another one is asked for."""
+        """A function that returns the X of a split (h, w, c, n); it keeps the last one."""
         return lru_cache(1)(lambda split: self._variable(split, "X"))
 
     @property
     def fingerprint(self) -> str | None:
-        return glance({part: self.folder / name for part, name in FILES.items() if part != "extra" or self.extra})
+        return files_fingerprint(
+            {part: self.folder / name for part, name in FILES.items() if part != "extra" or self.extra}
+        )
 
     def labels(self, split: str) -> Labels | None:
         y = self._variable(split, "y")
         images = self._shape(split)[3]
         if y.shape != (images, 1) or y.dtype.kind not in "iuf" or not np.isin(y, np.arange(1, 11)).all():
-            raise broken(self._file(split), f"its y is no column of {images:,} numbers from 1 to 10")
+            raise damaged(self._file(split), f"its y is not a column of {images:,} numbers from 1 to 10")
         return np.asarray(y.reshape(-1) % 10, np.int64)
 
     def records(self, split: str, rows: Ids) -> Iterator[SourceImage]:
@@ -119,48 +121,50 @@ class _MatFiles:
     def _file(self, split: str) -> Path:
         file = self.folder / FILES[split]
         if not file.is_file():
-            raise not_there(
-                f"a folder of SVHN's .mat files, with '{file.name}' among them",
+            extra = split == "extra"
+            raise file_missing(
+                file.name,
                 str(self.folder),
-                "check the path, download the file, or set extra = false"
-                if split == "extra"
+                rule="SVHN is a folder of MATLAB files",
+                hint="check the path, download the file, or set extra = false"
+                if extra
                 else "check the path, or download the file",
             )
         return file
 
     def _shape(self, split: str) -> tuple[int, ...]:
-        """Return the shape of X by its header."""
+        """Return the shape of X from its header."""
         from scipy.io import whosmat
 
         file = self._file(split)
-        with _understood(file):
+        with _naming_file(file):
             shapes = {name: (tuple(shape), kind) for name, shape, kind in whosmat(file)}
         shape, kind = shapes.get("X", ((), "nothing"))
         if len(shape) != 4 or shape[:3] != (32, 32, 3) or kind != "uint8":
-            raise broken(file, f"its X is {kind} {shape}, not uint8 (32, 32, 3, n)")
+            raise damaged(file, f"its X is {kind} {shape}, not uint8 (32, 32, 3, n)")
         return shape
 
     def _variable(self, split: str, name: str) -> Any:
         from scipy.io import loadmat
 
         file = self._file(split)
-        with _understood(file):
+        with _naming_file(file):
             variables = loadmat(file, variable_names=[name])
         if name not in variables:
-            raise broken(file, f"there is no {name} in it")
+            raise damaged(file, f"it has no variable {name}")
         return variables[name]
 
 
 @contextmanager
-def _understood(file: Path) -> Iterator[None]:
-    """Turn what SciPy says of a broken file into an error that names it."""
+def _naming_file(file: Path) -> Iterator[None]:
+    """Turn SciPy's errors of a broken file into one that names it."""
     try:
         yield
     except NotImplementedError:
         raise UserError(
-            f"{file} has version 7.3", rule="SVHN's files are MATLAB files of version 5", hint="download it again"
+            f"{file} is a MATLAB file of version 7.3", rule="SVHN's files are of version 5", hint="download it again"
         ) from None
-    except MemoryError:  # it may well be whole
+    except MemoryError:  # the file may well be intact
         raise
     except Exception as error:  # the library raises half a dozen kinds
-        raise broken(file, str(error)) from None
+        raise damaged(file, str(error)) from None

@@ -110,7 +110,7 @@ def _source_folder(project: ProjectFolder, form: str) -> Path:
         )
     root = Path(str(source.options["path"]))
     if not root.is_dir():
-        raise not_there("a folder of image files", str(root), "put it back, or leave --originals out")
+        raise not_there("folder", str(root), "put it back, or leave --originals out")
     return root
 
 

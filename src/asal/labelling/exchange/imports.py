@@ -24,6 +24,7 @@ from asal.labelling.exchange.records import CANT_TELL, count
 from asal.labelling.exchange.writers import table_bytes
 from asal.project.folder import ProjectFolder
 from asal.runtime import artifacts
+from asal.runtime.retry import retry
 from asal.session.events import Event, Record
 from asal.session.plan import Plan, draw
 from asal.session.session import Session
@@ -96,21 +97,23 @@ def import_labels(project: ProjectFolder, path: Path, options: ImportOptions) ->
     with Record.open(project.spec.labelling.place(project.root)) as record:
         session = _session(project, record)
         known = _matched_rows(rows, matched(project.pool, session.state.synthetic, rows), session.plan.classes, form)
-        for _ in range(TRIES):
+
+        def attempt() -> Imported:
             results = list(_with_outcomes(known, session.refresh(), session.plan.classes, options.replace))
             events = list(_events(results, session.state, path.name, options.by))
             fold(session.state, [*session.opening(), *events])  # refuses events that contradict the record
             _write_report(report, results, session.plan.classes)
-            try:
-                written = record.append([*session.opening(), *events], after=session.state.seq) if events else []
-            except BusyError:
-                continue
+            written = record.append([*session.opening(), *events], after=session.state.seq) if events else []
             outcomes = Counter(row.outcome for row in results)
             return Imported(outcomes, sum(event.kind != "opened" for event in written), report)
-    raise BusyError(
-        f"other processes wrote to the record during each of {TRIES} attempts, and nothing was imported",
-        hint="run the same command again",
-    )
+
+        try:
+            return retry(attempt, tries=TRIES, on=BusyError)
+        except BusyError:
+            raise BusyError(
+                f"other processes wrote to the record during each of {TRIES} attempts, and nothing was imported",
+                hint="run the same command again",
+            ) from None
 
 
 class _NoLearner:
