@@ -315,7 +315,7 @@ class Round:
 
 @dataclass(frozen=True)
 class Selection:
-    """What a strategy picked: distinct ids, sooner first, and where each pick came from.
+    """What a strategy picked: distinct ids, sooner first, and for each pick its score and its reason.
 
     A strategy that generates images, to be labelled in place of the pool's, returns them with `of_synthetic`. Images
     that are answered together, as ADBA's lines are, form groups.

@@ -52,19 +52,19 @@ class Event:
         asked      body: ids, scores, notes, n, strategy, labelled, seconds, evaluations, generated, because (or null),
                    seen (number of the last event that its classifier was trained on: which model asked), ahead (images
                    of earlier rounds that were open still), topped (true: asked by the last classifier once more);
-                   where an approximate index was searched also index (see `asal.runtime.meter.Meter.watched`);
+                   where an approximate index was searched also index (see `asal.runtime.meter.Meter.add_check`);
                    where the images are synthetic also images (PNG in base64, one an id) and group
         answered   image, label, by; its round is the one that asked for it
         skipped    image, by: "can't tell"
-        voted      image, label (or null), by: an opinion where several are wanted, or one that came late
+        voted      image, label (or null), by: a vote where several are wanted, or one that arrived too late
         corrected  image, label (null: it is skipped from now on), by
         withdrawn  image, by: taken back; the image waits again
         repeated   image, label (or null), by: what they had said before; it changes nothing, and keeps its key
         imported   image, label, by: a label from elsewhere, for an image that was not asked; body: file
 
     What a person answered carries in its body, where it is known: key (the same answer sent again is one answer),
-    seconds (how long it took), guess (true: the classifier's guess was looked at), votes (opinions that it settles),
-    final (true: by an adjudicator, whom the others' opinions do not outvote).
+    seconds (how long it took), guess (true: the classifier's guess was looked at), votes (those that it settles),
+    final (true: by an adjudicator, whom the others' votes cannot overrule).
     """
 
     kind: str
@@ -250,7 +250,7 @@ def _durable(connection: sqlite3.Connection, _: object) -> None:
     connection.execute("PRAGMA journal_mode=WAL")
 
 
-TROUBLE = {  # SQLite's primary result codes → what the user is told
+TROUBLE = {  # SQLite's primary result codes → the reason in the error message
     sqlite3.SQLITE_FULL: "the disk is full",
     sqlite3.SQLITE_READONLY: "writing is not permitted",
     sqlite3.SQLITE_PERM: "writing is not permitted",

@@ -137,11 +137,11 @@ class _Files:
         """The folder of the images; and for each image its file's name, its label, and the number of its split."""
         attributes, partition, images = self._places
         if attributes is None or partition is None or images is None:
-            names = ("list_attr_celeba.txt", "list_eval_partition.txt", "img_align_celeba/")
-            missing = [name for name, path in zip(names, self._places, strict=True) if path is None]
+            needed = ("list_attr_celeba.txt", "list_eval_partition.txt", "img_align_celeba/")
+            missing = [name for name, path in zip(needed, self._places, strict=True) if path is None]
             raise UserError(
                 f"no {' or '.join(missing)} in '{self.root}'",
-                rule=f"CelebA is a folder of {', '.join(names)}",
+                rule=f"CelebA is a folder of {', '.join(needed)}",
                 hint="check the path, or download what is missing, or leave `path` out to read from the hub",
             )
         names, labels = _read_attributes(attributes, self.attribute)
