@@ -1,4 +1,4 @@
-"""A target, a bare line to it, and the table of what is tried on it."""
+"""A server to attack, raw HTTP requests to it, and the table of attacks."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ Header = tuple[str, str]
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back over a bare line."""
+    """A raw HTTP reply."""
 
     status: int
     headers: Sequence[Header]
@@ -107,7 +107,7 @@ class Target:
     tokens: dict[str, str] = field(default_factory=dict)
     cookie: str = ""
     asked: list[int] = field(default_factory=list)  # open images; the first four are answered by Ada, Ada, Bob, Bob
-    replies: list[Reply] = field(default_factory=list)  # every one that ever came
+    replies: list[Reply] = field(default_factory=list)  # all of them
 
     @property
     def host(self) -> str:
@@ -127,7 +127,7 @@ class Target:
     def send(
         self, method: str, path: str, headers: Sequence[Header] = (), body: bytes = b"", *, host: str | None = None
     ) -> Reply:
-        """Send a request just as it is told."""
+        """Send a request exactly as given."""
         named = [("Host", self.host if host is None else host), *headers, ("Connection", "close")]
         lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in named)]
         data = "\r\n".join(lines).encode("utf-8", "surrogateescape") + b"\r\n\r\n" + body
@@ -196,8 +196,8 @@ class Attack:
 def table(attacks: Mapping[str, Sequence[Attack]]) -> str:
     """Return the document's table."""
     lines = []
-    for room, rows in attacks.items():
-        lines += [f"**{room}**", "", "| What is tried | What it gets | Why |", "| --- | --- | --- |"]
+    for group, rows in attacks.items():
+        lines += [f"**{group}**", "", "| What is tried | What it gets | Why |", "| --- | --- | --- |"]
         lines += [f"| {one.what} | {', '.join(map(str, one.gets))} | {one.because} |" for one in rows]
         lines.append("")
     return "\n".join(lines)

@@ -31,12 +31,12 @@ BEGIN, END = "<!-- attacks: written by tests/system/web/test_attacks.py -->", "<
 
 
 def everywhere(t: Target, headers: Sequence[tuple[str, str]]) -> list[Reply]:
-    """Ask for all that there is."""
+    """Request every address."""
     first = t.asked[0]
     paths = [f"/api/{name.format(first)}" for name in READS] + [f"/images/{first}.png", f"/why/{first}.png"]
     found = [t.send("GET", path, headers) for path in paths]
-    for name, told in (("leave", {}), ("answers", answer(t.asked[4])), ("next", {"tab": "t"})):
-        body = json.dumps(told).encode()
+    for name, content in (("leave", {}), ("answers", answer(t.asked[4])), ("next", {"tab": "t"})):
+        body = json.dumps(content).encode()
         kind = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
         found.append(t.send("POST", f"/api/{name}", [*kind, *headers], body))
     return found
@@ -81,17 +81,27 @@ def left(t: Target) -> list[Reply]:
 
 
 TOKENS = [
-    Attack("everything, without a token", (401,), "whoever answers has signed in", lambda t: everywhere(t, [])),
     Attack(
-        "a token with one wrong letter, without its secret, or with another's",
+        "every address, without a token",
         (401,),
-        "its SHA-256 is compared in constant time",
+        "everything but the sign-in page needs a token",
+        lambda t: everywhere(t, []),
+    ),
+    Attack(
+        "a token with one wrong letter, without its secret, or with another token's secret",
+        (401,),
+        "the SHA-256 of the secret is compared, in constant time",
         wrong_secrets,
     ),
-    Attack("half a token", (401,), "the same", lambda t: bearing(t, t.tokens["Ada"][:-12])),
-    Attack("a token that has expired", (401,), "its end is part of it", lambda t: bearing(t, t.tokens["expired"])),
+    Attack("half a token", (401,), "its secret does not match", lambda t: bearing(t, t.tokens["Ada"][:-12])),
     Attack(
-        "the token of somebody who was removed",
+        "an expired token",
+        (401,),
+        "the time of expiry is stored with the token",
+        lambda t: bearing(t, t.tokens["expired"]),
+    ),
+    Attack(
+        "the token of a removed person",
         (401,),
         "tokens are looked up at every request",
         lambda t: bearing(t, t.tokens["Gone"]),
@@ -99,22 +109,22 @@ TOKENS = [
     Attack(
         "the token of another project",
         (401,),
-        "a record knows its own",
+        "tokens belong to one record",
         lambda t: bearing(t, t.tokens["other project"]),
     ),
-    Attack("a cookie after signing out", (401,), "its token is deleted", left),
+    Attack("a cookie after signing out", (401,), "signing out deletes the cookie's token", left),
     Attack(
-        "a token in the address",
+        "a token in the URL",
         (401,),
-        "it is taken from two headers only",
+        "tokens are read from two headers only",
         lambda t: [
             t.send("GET", f"/api/status?token={t.tokens['Ada']}"),
         ],
     ),
     Attack(
-        "no token at all, SQL, zeros, half characters, ten thousand letters",
+        "an empty token, SQL, null bytes, half characters, ten thousand letters",
         (401, 422),
-        "what has not a token's form is none",
+        "a token must have the right form",
         odd_tokens,
     ),
 ]
@@ -186,40 +196,43 @@ def sockets(t: Target) -> list[Reply]:
 
 PAGES = [
     Attack(
-        "another page's request with the cookie: another host, another port of this one, `null`, none that is",
+        "a request from another page with the cookie: from another host, another port, `null`, an invalid origin",
         (403,),
-        "Origin is this server's own; SameSite=Strict",
+        "Origin must be this server; the cookie is SameSite=Strict",
         other_origins,
     ),
     Attack(
         "the cookie without an Origin",
         (403,),
-        "no browser sends that",
+        "browsers always send an Origin with such requests",
         lambda t: [t.browser("/api/answers", answer(t.asked[4]))],
     ),
     Attack(
-        "another page signs a browser in as somebody else",
+        "a page of another site signs the browser in as another person",
         (403,),
-        "the same, without a cookie, too",
+        "Origin is checked without a cookie, too",
         lambda t: [t.post("/api/enter", {"token": t.tokens["Bob"]}, "", ("Origin", EVIL[0]))],
     ),
     Attack(
-        "a form's body: text/plain, urlencoded, multipart, none", (415,), "only application/json is read", simple_forms
+        "the content types of HTML forms: text/plain, urlencoded, multipart, none",
+        (415,),
+        "only application/json is accepted",
+        simple_forms,
     ),
-    Attack("a preflight from another page", (403,), "no Access-Control header is ever sent", preflights),
+    Attack("a CORS preflight from another page", (403,), "the server sends no Access-Control headers", preflights),
     Attack(
-        "another page of this host reads with the cookie",
+        "a page on another port of this host reads with the cookie",
         (403,),
-        "Origin, also for what is only read; Cross-Origin-Resource-Policy",
+        "Origin is checked for reading, too; Cross-Origin-Resource-Policy",
         read_by_others,
     ),
     Attack(
-        "a host name that was made to point here (DNS rebinding), other spellings of the address",
+        "a foreign host name that resolves to this server (DNS rebinding), other spellings of the address",
         (403,),
-        "Host is one of the names that were told",
+        "Host must be a name that the server was started with",
         other_hosts,
     ),
-    Attack("a web socket", (404,), "there is none", sockets),
+    Attack("a WebSocket", (404,), "the server has no WebSockets", sockets),
 ]
 
 
@@ -309,19 +322,19 @@ def methods(t: Target) -> list[Reply]:
 
 ADDRESSES = [
     Attack(
-        "paths that lead out of /static: dots, encoded, twice encoded, backslashes, absolute, zeros",
+        "paths that lead out of /static: dots, encoded, twice encoded, backslashes, absolute, null bytes",
         (404,),
-        "a name out of a fixed list, and no path",
+        "only names of a fixed list are served",
         upwards,
     ),
     Attack(
-        "the same as an image, and −1, 1.0, +1, 1_0, other scripts' digits, numbers of 5,000 digits",
+        "the same as an image id, and −1, 1.0, +1, 1_0, digits of other scripts, numbers of 5,000 digits",
         (404, 422),
-        "an image is named by a whole number in digits",
+        "an image id is a whole number in the digits 0 to 9",
         image_paths,
     ),
-    Attack("images that were never asked about", (404,), "only what was asked about is shown", never_asked),
-    Attack("PUT, DELETE, PATCH, TRACE, words of one's own", (405,), "there are no such routes", methods),
+    Attack("images that were never asked about", (404,), "only images that were asked about are shown", never_asked),
+    Attack("PUT, DELETE, PATCH, TRACE, invented methods", (405,), "there are no such routes", methods),
 ]
 
 
@@ -343,7 +356,7 @@ def too_large(t: Target) -> list[Reply]:
 
 
 def lying(t: Target) -> list[Reply]:
-    """More than was said is another request, and less never becomes one."""
+    """Send lengths that do not fit the body: surplus bytes are another request, and a short body never becomes one."""
     body = json.dumps(answer(t.asked[4])).encode()
     head = f"POST /api/answers HTTP/1.1\r\nHost: {t.host}\r\nContent-Type: application/json\r\nConnection: close\r\n"
     head += f"Authorization: Bearer {t.tokens['Ada']}\r\n"
@@ -444,17 +457,22 @@ BODIES = [
         too_large,
     ),
     Attack(
-        "lengths that lie, requests that two parsers could read differently, two hosts, endless headers, TLS",
+        "wrong lengths, requests that two parsers could read differently, two hosts, very long headers, TLS",
         (400, 422),
-        "h11 refuses them, or reads them in one way only",
+        "the parser, h11, refuses them or reads them in one way only",
         lying,
         bare=True,
     ),
-    Attack("a header twice: Origin, Authorization, Content-Type", (400,), "two readers could take two values", twice),
     Attack(
-        "no JSON, half of it, 10,000 levels of it, numbers of 5,000 digits",
+        "a header sent twice: Origin, Authorization, Content-Type",
+        (400,),
+        "two programs could read two different values",
+        twice,
+    ),
+    Attack(
+        "invalid JSON, incomplete JSON, 10,000 nested levels, numbers of 5,000 digits",
         (400, 422),
-        "the form is checked before anything else",
+        "the body is checked before anything else",
         malformed,
     ),
     Attack(
@@ -464,9 +482,9 @@ BODIES = [
         odd_values,
     ),
     Attack(
-        "fields that the form does not have, such as `by`",
+        "unknown fields, such as `by`",
         (422,),
-        "answers are those of whoever signed in",
+        "an answer's author is the person who signed in",
         unknown_fields,
     ),
 ]
@@ -559,14 +577,14 @@ NAMES = [
     Attack(
         "another person's key",
         (200,),
-        "keys belong to one person: it is a vote of theirs, and the answer stays",
+        "keys belong to one person: it is a vote of the sender, and the answer stays",
         anothers_key,
         writes=1,
     ),
     Attack(
-        "another vote on what somebody has answered, over and over",
+        "votes on an image that another person has answered, again and again",
         (200,),
-        "each is written with its name, and none changes the answer",
+        "each is recorded under its author's name, and none changes the answer",
         late_votes,
         writes=3,
     ),
@@ -576,17 +594,17 @@ NAMES = [
     Attack(
         "an answer to an image that is reserved for somebody else",
         (200,),
-        "it is open: the answer counts, with the name of its author",
+        "the image is open: the answer counts, under its author's name",
         anothers_image,
         writes=1,
     ),
     Attack(
         "an answer to an image that was never asked, or with an unknown class",
         (409,),
-        "an answer belongs to an image that was asked",
+        "only images that were asked about can be answered, with known classes",
         not_asked,
     ),
-    Attack("an annotator asks for what adjudicators see", (200,), "disputes and votes are left out", judging),
+    Attack("an annotator requests what only adjudicators see", (200,), "disputes and votes are left out", judging),
 ]
 
 
@@ -612,15 +630,13 @@ def splitting(t: Target) -> list[Reply]:
 
 SHOWN = [
     Attack(
-        "script in the names of classes, files and folders",
+        "scripts in the names of classes, files and folders",
         (200,),
-        "JSON with nosniff; the page writes text, and its CSP runs no inline script",
+        "JSON with nosniff; the page inserts text only, and its CSP allows no inline script",
         scripts,
     ),
-    Attack("script in an address or a field, to come back in an error", (404, 422), "errors are JSON, too", echoes),
-    Attack(
-        "line breaks in an address, to become headers", (404,), "no header contains parts of the request", splitting
-    ),
+    Attack("scripts in a URL or a field, to be returned in an error", (404, 422), "errors are JSON as well", echoes),
+    Attack("line breaks in a URL, to inject headers", (404,), "no header contains parts of the request", splitting),
 ]
 
 ATTACKS = {
@@ -628,7 +644,7 @@ ATTACKS = {
     "Which page": PAGES,
     "Which address": ADDRESSES,
     "Which body": BODIES,
-    "In whose name": NAMES,
+    "Whose answers": NAMES,
     "What is shown": SHOWN,
 }
 ALL = [one for rows in ATTACKS.values() for one in rows]
@@ -750,8 +766,8 @@ def test_behind_a_proxy_the_cookie_is_secure_and_its_name_is_known(target: Targe
     root = shutil.copytree(target.root, tmp_path / "proxied")
     with Served(root, ["--origin", "https://label.example.org"], port=free_port()) as served:
         proxied = Target(served, root, target.tokens)
-        told = {"token": target.tokens["Ada"]}
-        body = json.dumps(told).encode()
+        content = {"token": target.tokens["Ada"]}
+        body = json.dumps(content).encode()
         headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
         origin = ("Origin", "https://label.example.org")
         entered = proxied.send("POST", "/api/enter", [*headers, origin], body, host="label.example.org")
