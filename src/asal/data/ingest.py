@@ -233,8 +233,9 @@ def _taken(
         for number, start in enumerate(range(0, len(part.rows), step))
     ]
     account = _Account(f"ingest {folder.stem}", context.progress, len(part.rows))
+    missing = account.open(works)
     try:
-        for work, unreadable in context.engine.map_unordered(account.open(works), account.report):
+        for work, unreadable in context.engine.map_unordered(missing, account.report):
             account.settle(work, unreadable)
     finally:
         close()
@@ -253,7 +254,7 @@ class _Account:
     done: dict[str, tuple[int, int]] = field(default_factory=dict)  # by shard: rows, and unreadable ones among them
 
     def open(self, works: Sequence[IngestShardTask]) -> list[IngestShardTask]:
-        """Count the shards that are there already, and return the others."""
+        """Count the shards that exist already, report them, and return the others."""
         missing = []
         for work in works:
             if (receipt := work.done()) is None:
@@ -261,6 +262,7 @@ class _Account:
             else:
                 self.done[work.name] = (work.size, len(receipt.skipped))
                 self.kept += work.size
+        self.progress(self.stage, self.kept, self.total)
         return missing
 
     def report(self, stage: str, done: int, total: int, note: str = "") -> None:

@@ -69,6 +69,7 @@ class Exact:
         for ids, x in vectors.shards():
             progress("index: centre", int(ids[0]), n)
             total += x.sum(axis=0, dtype=np.float64)
+        progress("index: centre", n, n)
         self._write(vectors, (total / n).astype(np.float32), folder, progress)
 
     def grow(self, previous: Path, count: int, vectors: Store, folder: Path, progress: Progress = no_progress) -> None:

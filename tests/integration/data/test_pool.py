@@ -225,15 +225,15 @@ def test_a_source_of_rubbish_is_refused(tmp_path: Path) -> None:
         ingest(Folder(str(tmp_path / "letters")), tmp_path / "project")
 
 
-def test_progress_is_told(tmp_path: Path) -> None:
-    told: list[tuple[str, int, int, str]] = []
+def test_progress_is_reported_from_the_start_to_the_end(tmp_path: Path) -> None:
+    reports: list[tuple[str, int, int, str]] = []
     ingest(
         broken_folder(tmp_path / "images", 400), tmp_path / "project", Split(None, 100), size=8,
-        context=IngestContext(progress=lambda *report: told.append(report)),
+        context=IngestContext(progress=lambda *report: reports.append(report)),
     )  # fmt: skip
-    assert {stage for stage, *_ in told} == {"ingest pool", "ingest validation"}
-    done = [done for stage, done, *_ in told if stage == "ingest pool"]
-    assert done == sorted(done) and done[-1] == 301 == told[0][2] and "unreadable" in told[0][3]
+    assert {stage for stage, *_ in reports} == {"ingest pool", "ingest validation"}
+    done = [done for stage, done, *_ in reports if stage == "ingest pool"]
+    assert done == sorted(done) and done[0] == 0 and done[-1] == 301 == reports[0][2] and "unreadable" in reports[1][3]
 
 
 # What is there already

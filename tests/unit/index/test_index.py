@@ -284,9 +284,11 @@ def test_exact_names_a_damaged_file(harm: str, tmp_path: Path) -> None:
             Exact().load(vectors, tmp_path)
 
 
-def test_build_tells_how_far_it_is(tmp_path: Path) -> None:
-    told: list[tuple[str, int, int]] = []
+def test_build_reports_its_progress(tmp_path: Path) -> None:
+    reports: list[tuple[str, int, int]] = []
     with stored(toy_features(300)) as vectors:
-        Exact().build(vectors, tmp_path, progress=lambda stage, done, total, note="": told.append((stage, done, total)))
-    assert told[-1][1:] == (300, 300)
-    assert [done for stage, done, _ in told if stage == told[0][0]] == [0, 128, 256]
+        Exact().build(
+            vectors, tmp_path, progress=lambda stage, done, total, note="": reports.append((stage, done, total))
+        )
+    assert reports[-1][1:] == (300, 300)
+    assert [done for stage, done, _ in reports if stage == reports[0][0]] == [0, 128, 256, 300]
