@@ -37,7 +37,9 @@ class Augmented:
             )
         if self.images < 1:
             raise UserError(
-                f"images = {self.images}", rule="a pool has one image or more", hint="set `images` to 1 or more"
+                f"images = {self.images} is too few",
+                rule="a pool has one image or more",
+                hint="set `images` to 1 or more",
             )
         if not 0 <= self.seed < 2**24:
             raise UserError(f"the seed {self.seed} is outside 0 … {2**24 - 1:,}", hint="set `seed` to a number in it")
