@@ -111,7 +111,7 @@ def sync(
         with listening(listen) if listen is not None else nullcontext((Event(), 0)) as (hint, _):
             bridge.hook(webhook) if webhook else None
             sized, printer = size(folder, batch), _Printer(bridge)
-            bridge.progress(sized, printer, every, hint, printer.trouble) if every else bridge.sync(sized, printer)
+            bridge.follow(sized, printer, every, hint, printer.trouble) if every else bridge.sync(sized, printer)
         console.print(f"{counted(bridge.session.state.spent, 'label')}.", highlight=False)
 
 

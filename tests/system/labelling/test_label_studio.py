@@ -472,7 +472,7 @@ def test_a_webhook_wakes_the_loop_and_its_body_is_not_read(studio: Server, bridg
         bridge.hook(f"http://127.0.0.1:{port}/")
         assert len(studio.ask("GET", "/api/webhooks/", params={"project": bridge.project})) == 1
         loop = threading.Thread(
-            target=bridge.progress,
+            target=bridge.follow,
             args=(lambda _: next(sizes), lambda *found: seen.append(found), 3600.0, hint, troubles.append),
         )
         loop.start()
@@ -503,7 +503,7 @@ def test_the_loop_outlives_a_server_that_is_away(bridged: Bridged, monkeypatch: 
 
     monkeypatch.setattr(LabelStudio, "tasks", missing)
     ends = iter([0])
-    bridge.progress(lambda _: next(ends), lambda *_: None, 0.01, threading.Event(), troubles.append)
+    bridge.follow(lambda _: next(ends), lambda *_: None, 0.01, threading.Event(), troubles.append)
     assert len(troubles) == 2
 
 

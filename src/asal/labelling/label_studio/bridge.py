@@ -214,7 +214,7 @@ class Bridge:
         say(report, pushed)
         return bool(self.session.state.waiting)
 
-    def progress(
+    def follow(
         self,
         size: Callable[[Session], int],
         say: Callable[[Report, Pushed], object],
