@@ -207,7 +207,8 @@ def run_one(job: RunTask, progress: Progress) -> str:
     ):
         session = Session(project.pool, record, plan, tools)
         rows = _recovered_rows(job, session, test_set, progress)
-        progress(job.name, session.state.spent, protocol.budget, rows.note)
+        if session.state.spent < protocol.budget:  # before the first round, which may take long
+            progress(job.name, session.state.spent, protocol.budget, rows.note)
         while (spent := session.state.spent) < protocol.budget:
             if session.left == 0 and not session.state.waiting:
                 break  # the oracle has no label for the rest of the pool

@@ -253,9 +253,9 @@ def test_a_run_folder_grows_by_strategies_and_seeds(prepared: Path, spec: Callab
 
 def test_what_is_done_is_not_done_again(prepared: Path, own: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in own.rglob("pairs.npz")}
-    told: list[tuple[str, int, int, str]] = []
-    run_one(RunTask(prepared, load(prepared), "asal", 0, own), lambda *said: told.append(said))  # type: ignore[arg-type]
-    assert [said[:3] for said in told] == [("asal, seed 0", 40, 40)] and told[0][3].startswith("accuracy 0.")
+    reports: list[tuple[str, int, int, str]] = []
+    run_one(RunTask(prepared, load(prepared), "asal", 0, own), lambda *report: reports.append(report))  # type: ignore[arg-type]
+    assert [report[:3] for report in reports] == [("asal, seed 0", 40, 40)] and reports[0][3].startswith("accuracy 0.")
     assert {path: path.stat().st_mtime_ns for path in own.rglob("pairs.npz")} == before
 
 

@@ -46,7 +46,7 @@ class Folder:
         root = Path(self.path)
         if not root.is_dir():
             raise not_there(
-                "folder", self.path, "check the path", rule="the images of a 'folder' source lie in a folder"
+                "folder", self.path, "check the path", rule="the source 'folder' is a folder of image files"
             )
         tops = {name for name in os.listdir(root) if not name.startswith(".")}
         if _are_splits(tops):
