@@ -178,7 +178,7 @@ def test_a_session_goes_on_and_may_ask_for_the_new(at: tuple[Path, Path]) -> Non
     assert (session.ask(60).ids >= 70).any(), "none of the new images is ever asked for"
     session.record.close()
     shutil.rmtree(root / ADDITIONS)
-    with pytest.raises(UserError, match="put the project's additions back"):
+    with pytest.raises(UserError, match="restore the project's additions"):
         Project.open(root).session("asal")
 
 
