@@ -23,16 +23,19 @@ SERVICES = {  # what some tests need besides the package: files whose tests need
     "chromium": ("system/web/test_page.py",),
     "labelstudio": (),
     "ray": ("system/runtime/test_ray_engine.py", "system/runtime/test_cluster.py"),
-    "gpu": (),
 }
 LEVELS = ("system", "integration", "unit")  # what takes longest begins first, so that no worker is left with it alone
 SLOWEST = ("test_ray_engine", "test_people_at_once", "test_label", "test_kill_label", "test_label_studio")
 
 
+def services_of_file(path: Path) -> set[str]:
+    """Return the services that all tests of a file need."""
+    return {name for name, files in SERVICES.items() if path.as_posix().endswith(files)}
+
+
 def services_of(item: pytest.Item) -> set[str]:
     """Return the services that a test needs: by its file, its fixtures, and the databases it is parametrized over."""
-    place = item.path.as_posix()
-    needed = {name for name, files in SERVICES.items() if place.endswith(files)} if "/tests/" in place else set()
+    needed = services_of_file(item.path)
     fixtures = set(getattr(item, "fixturenames", ()))
     needed |= {"postgres"} if "postgres" in fixtures else set()
     needed |= {"labelstudio"} if "studio" in fixtures else set()
@@ -42,31 +45,47 @@ def services_of(item: pytest.Item) -> set[str]:
     return needed
 
 
+def level_of(path: Path) -> str:
+    """Return "unit", "integration" or "system", by the folder that a test lies in; empty for doctests."""
+    inside = path.relative_to(ROOT).parts if path.is_relative_to(ROOT) else ()
+    return next((name for name in LEVELS if name in inside[1:2]), "")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark each test by its folder and by the services it needs, and begin with what takes longest."""
-    order = {name: number for number, name in enumerate((*SLOWEST, *LEVELS))}
-
-    def rank(item: pytest.Item) -> int:
-        return min((order[part] for part in (item.path.stem, *item.path.parts) if part in order), default=len(order))
-
+    order = {name: number for number, name in enumerate((*SLOWEST, *LEVELS, ""))}
     for item in items:
-        level = next((name for name in LEVELS if name in item.path.parts), None)
-        for name in {*services_of(item), *({level} if level else ())}:
+        for name in sorted({*services_of(item), level_of(item.path)} - {""}):
             item.add_marker(name)
-    items.sort(key=rank)
+    items.sort(key=lambda item: order.get(item.path.stem, order[level_of(item.path)]))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Fail a test that was skipped for want of a service that ASAL_REQUIRE names: a run that lacks it is not green."""
     report = yield
-    required = {name for name in os.environ.get("ASAL_REQUIRE", "").split(",") if name}
-    missing = sorted(required & {mark.name for mark in item.iter_markers()})
-    if missing and report.skipped and not hasattr(report, "wasxfail"):
+    if not hasattr(report, "wasxfail"):
+        fail_if_required(report, {mark.name for mark in item.iter_markers()})
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Do the same for a file that is skipped as a whole."""
+    report = yield
+    fail_if_required(report, services_of_file(collector.path))
+    return report
+
+
+def fail_if_required(report: pytest.TestReport | pytest.CollectReport, services: set[str]) -> None:
+    """Turn a skip into a failure where ASAL_REQUIRE names one of these services."""
+    missing = sorted(services & set(os.environ.get("ASAL_REQUIRE", "").split(",")))
+    if missing and report.skipped:
         why = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
         report.outcome = "failed"
-        report.longrepr = f"ASAL_REQUIRE asks for {', '.join(missing)}, and this test was skipped: {why}"
-    return report
+        report.longrepr = f"ASAL_REQUIRE asks for {', '.join(missing)}, and this was skipped: {why}"
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from asal.index.sharded import _Held
+from asal.index.sharded import _PartActor
 from asal.runtime.engine.ray import Ray
 
 
@@ -20,7 +20,7 @@ class Lasting:
 
     def answer(self, task: Any, what: str, *given: Any) -> Any:
         if what == "open":
-            self.held[task.folder] = _Held(task)
+            self.held[task.folder] = _PartActor(task)
         return self.held[task.folder].answer(what, *given)
 
 
@@ -47,6 +47,6 @@ class Reusing(Ray):
         start = SimpleNamespace(remote=lambda task: Part(next(actors), task))
 
         def remote(what: Any) -> Any:
-            return SimpleNamespace(options=lambda **_: start) if what is _Held else library.remote(what)
+            return SimpleNamespace(options=lambda **_: start) if what is _PartActor else library.remote(what)
 
         return SimpleNamespace(**{**vars(library), "remote": remote})

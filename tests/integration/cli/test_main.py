@@ -48,7 +48,7 @@ WRONG: dict[str, tuple[Spec, tuple[str, ...]]] = {
         {"generator": None, "features": {"discriminator": {}}, "strategies": {"asal": None}},
         ("features 'discriminator' needs a generator", "add a [generator] section"),
     ),
-    "one class": ({"pool": {"keep": ["3"]}}, ("two classes or more", "only '3'")),
+    "one class": ({"pool": {"keep": ["3"]}}, ("two classes or more", "only: '3'")),
     "no such class": ({"pool": {"keep": ["3", "eight"]}}, ("'eight'",)),
     "more images than there are": ({"pool": {"split": {"train": 2000}}}, ("2000", "make them smaller")),
 }  # fmt: skip
@@ -65,8 +65,11 @@ def test_a_wrong_spec_is_refused_before_any_work(
 
 
 OUT_OF_PLACE: dict[str, tuple[Spec, tuple[str, ...]]] = {
-    "budget": ({"protocol": {"budget": 401}}, ("a budget is at most the pool", "budget = 401 of 400 images")),
-    "initial": ({"protocol": {"initial": 9}}, ("hold every class", "initial = 9 for 10 classes", "raise `initial`")),
+    "budget": ({"protocol": {"budget": 401}}, ("a budget is at most the pool", "budget = 401")),
+    "initial": (
+        {"protocol": {"initial": 9}},
+        ("hold every class", "initial = 9 is too few", "raise `initial`"),
+    ),
 }
 
 

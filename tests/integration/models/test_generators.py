@@ -296,7 +296,7 @@ def test_damaged_weights_are_named(tmp_path: Path) -> None:
         part.load(tmp_path, (8, 8, 3))
     weights = tmp_path / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:100])
-    with pytest.raises(DamageError, match="not a whole safetensors file"):
+    with pytest.raises(DamageError, match="not a complete safetensors file"):
         part.load(tmp_path, (8, 8, 1))
 
 

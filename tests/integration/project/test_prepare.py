@@ -172,7 +172,7 @@ def test_a_full_disk_is_said_and_the_same_command_goes_on(
     with disk(tmp_path / "disk", int(share * need(prepared))) as again:
         project = tmp_path / "disk" / "project"
         words = ("prepare", write_spec(tmp_path / "tiny.toml"), "--project", project)
-        start(*words).wait().refused("write where it works", "the disk is full", "it resumes")
+        start(*words).wait().refused("the disk is full", "it resumes")
         again("size=16m")
         assert start(*words).wait().code == 0
         expected = bytes_of(prepared)
@@ -208,7 +208,7 @@ def test_a_file_that_may_not_grow_is_said(
     start: Any, write_spec: Callable[..., Path], prepared: Path, tmp_path: Path
 ) -> None:
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2**13, -1))"
-    start("prepare", write_spec(tmp_path), first=limit).wait().refused("write where it works", "it resumes")
+    start("prepare", write_spec(tmp_path), first=limit).wait().refused("a file may not grow so large", "it resumes")
     assert start("prepare", tmp_path).wait().code == 0
     assert bytes_of(tmp_path) == bytes_of(prepared)
 
@@ -234,10 +234,10 @@ def test_a_folder_that_may_not_be_written_is_said(
     start: Any, asal: Any, prepared: Path, tiny: Path, tmp_path: Path
 ) -> None:
     with read_only(tiny):
-        start("prepare", tiny).wait().refused("write where it works", str(tiny.resolve()))
+        start("prepare", tiny).wait().refused("read-only", str(tiny.resolve()))
         run = ("run", prepared, "--out", tiny / "out", "--strategies", "random", "--seeds", 1)
-        start(*run).wait().refused("write where it works", str(tiny))
-        asal("init", tiny / "new", "--images", prepared).refused("write where it works", str(tiny))
+        start(*run).wait().refused("read-only", str(tiny))
+        asal("init", tiny / "new", "--images", prepared).refused("read-only", str(tiny))
         assert asal("status", tiny).code == asal("doctor", tiny).code == 0
 
 

@@ -51,7 +51,11 @@ def test_damage_is_told(place: str, tiny: Path, asal: Any) -> None:
     path.write_bytes(path.read_bytes()[:-1])
     assert states(tiny)[str(folder.relative_to(tiny)).partition("-")[0]] == "damaged"
     said = asal("status", tiny)
-    assert said.code == 0 and said.out.count("damaged") == 1 and said.out.count("complete") == 5
+    assert (
+        said.code == 0
+        and sum(" damaged " in line for line in said.out.splitlines()) == 1
+        and said.out.count("complete") == 5
+    )
     doctor = asal("doctor", tiny)
     assert doctor.code == 1 and str(path) in doctor.err and f"asal doctor {folder} --repair" in doctor.err
     assert "1 fault" in doctor.out
@@ -64,7 +68,7 @@ def test_a_changed_byte_is_found_by_the_doctor(tiny: Path, asal: Any) -> None:
         content[-9] ^= 1
         path.write_bytes(content)
     doctor = asal("doctor", tiny)
-    assert doctor.code == 1 and len(doctor.lines) == 9 and doctor.err.count("sha256") == 3
+    assert doctor.code == 1 and len(doctor.lines) == 6 and doctor.err.count("sha256") == 3
 
 
 def test_unreadable_images_are_counted(write_spec: Callable[..., Path], tmp_path: Path, asal: Any) -> None:

@@ -202,6 +202,7 @@ def test_graphs_are_for_gpus(now: Round) -> None:
         made(now, replace(PLAIN, backend="captured"))
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("backend", ["eager", "captured"])
 def test_steps_on_a_gpu_lead_upwards(now: Round, backend: Backend) -> None:
