@@ -18,10 +18,10 @@ class Lasting:
     def __init__(self) -> None:
         self.held: dict[Path, Any] = {}
 
-    def answer(self, task: Any, what: str, *given: Any) -> Any:
-        if what == "open":
+    def call(self, task: Any, method: str, *args: Any) -> Any:
+        if method == "open":
             self.held[task.folder] = _PartActor(task)
-        return self.held[task.folder].answer(what, *given)
+        return self.held[task.folder].call(method, *args)
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Part:
     task: Any
 
     @property
-    def answer(self) -> Any:
-        return SimpleNamespace(remote=lambda *given: self.actor.answer.remote(self.task, *given))
+    def call(self) -> Any:
+        return SimpleNamespace(remote=lambda *args: self.actor.call.remote(self.task, *args))
 
 
 @dataclass(frozen=True)
