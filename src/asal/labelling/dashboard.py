@@ -114,7 +114,7 @@ class Dashboard:
             "people": [self._person(name, role, agreement.get(name)) for name, role in sorted(roles.items())],
             "alpha": alpha(several),
             "kappa": [vars(pair) for pair in kappas(several)],
-            "doubly": len(several),
+            "several": len(several),
             "disputed": [vars(task) for task in disputed],
             "disputes": disputes,
         }

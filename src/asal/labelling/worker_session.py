@@ -16,7 +16,7 @@ import numpy as np
 
 from asal.core import Ids, Model
 from asal.data.png import png
-from asal.errors import UserError
+from asal.errors import DamageError, UserError, counted
 from asal.experiments.evaluation import Evaluation
 from asal.experiments.round_log import round_row
 from asal.experiments.round_row import RoundRow
@@ -146,9 +146,20 @@ class WorkerSession:
 
     @cached_property
     def _rows(self) -> list[RoundRow]:
+        """The rows so far. A damaged one is left out: labelling goes on, and the curve lacks one point."""
         if not self._path.exists():
             return []
-        return [RoundRow.from_json(json.loads(line)) for line in self._path.read_text().splitlines()]
+        rows = []
+        with artifacts.explain_disk_errors(self._path):
+            lines = self._path.read_bytes().splitlines()
+        for line in lines:
+            with suppress(KeyError, TypeError, ValueError, AttributeError, DamageError):
+                row = RoundRow.from_json(json.loads(line))
+                Look.from_json(row.look or {})
+                rows.append(row)
+        if lost := len(lines) - len(rows):
+            self._report(self._stage, note=f"{counted(lost, 'damaged row')} of {self._path.name} left out")
+        return rows
 
     def _send_reasons(self, ids: Ids) -> None:
         """Report why each image was chosen, with the synthetic image that led to it."""

@@ -81,11 +81,6 @@ class ProjectFolder:
             got = f"the pool has no labels, and asal.toml names no classes: {error.got}"
             raise UserError(got, hint=hint) from None
 
-    def labels(self, part: str = "pool") -> Stored:
-        """Return the labels that came with the images of "pool", "validation" or "test"."""
-        more = self.additions if part == "pool" else []
-        return Stored.open(self.root / part).followed_by(*map(Stored.open, more))
-
     @property
     def record_place(self) -> Path | str:
         """Where the answers are kept: a file, or the URL of a database."""

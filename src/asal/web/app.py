@@ -133,7 +133,7 @@ def _signing(app: FastAPI, app_state: AppState) -> None:
             raise Refusal(
                 401,
                 "this token is not valid in this project",
-                hint="ask for a new one: asal annotator token",
+                hint="paste the complete token, or ask whoever runs this project for a new one",
             )
         reply = JSONResponse({"name": person.name, "role": person.role})
         cookie = annotators.token(person.name, SESSION)
@@ -273,7 +273,10 @@ def _task(app_state: AppState, task: ImageTask) -> dict[str, Any]:
 def _known(value: Any, image: int) -> Any:
     if value is None:
         raise Refusal(
-            404, f"nothing is known of image {image}", rule="only images that were asked are shown", hint="ask `next`"
+            404,
+            f"nothing is known of image {image}",
+            rule="only images that were chosen for labelling are shown",
+            hint="go on with the next image: this one was not chosen, or its details are not there yet",
         )
     return value
 

@@ -5,20 +5,14 @@ from __future__ import annotations
 import hashlib
 import string
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from asal.core import Pool
-from asal.data import pool
-from asal.data.concat_pool import additions, open_all
 from asal.data.png import png
-from asal.errors import UserError
 from asal.labelling.hotkeys import hotkeys
-from asal.project.spec import Spec
-from asal.runtime import artifacts
-from asal.session.oracles.stored import Stored
+from asal.project.folder import LabelledSet, ProjectFolder
 from asal.session.plan import check_names
 from asal.session.state import State
 from asal.session.synthetic_pool import PoolWithSynthetic
@@ -29,51 +23,49 @@ KEYS = "1234567890" + "".join(letter for letter in string.ascii_lowercase if let
 
 @dataclass(frozen=True)
 class ProjectInfo:
-    """A project as the page shows it; nothing here changes while people label."""
+    """A project as the page shows it; nothing here changes while people label.
 
-    root: Path
-    name: str
-    classes: tuple[str, ...]
+    Args:
+        pool: as it was when the server started.
+        score: the name of what the strategy ranks images by.
+    """
+
+    folder: ProjectFolder
     pool: Pool
+    classes: tuple[str, ...]
     strategy: str
     score: str
-    budget: int
-    grid: int
-    overlap: int
-    test_set: dict[str, Any] | None
+    test_set: LabelledSet | None
 
     @classmethod
-    def of(cls, root: Path, spec: Spec, strategy: str) -> ProjectInfo:
+    def of(cls, folder: ProjectFolder, strategy: str) -> ProjectInfo:
         """Open a project that is prepared.
 
         Raises:
             UserError: there is no pool, the classes are not known, or two have the same name.
         """
-        opened = open_all(root, additions(root))
-        classes = spec.labelling.classes or _stored_classes(root)
+        spec, pool, classes = folder.spec, folder.pool, folder.classes
         check_names(classes)  # here, or people would wait for a worker that cannot start
         table = spec.strategies.get(strategy)
         score = str(table.options.get("score", spec.protocol.score)) if table else spec.protocol.score
-        budget, grid, overlap = spec.protocol.budget, spec.labelling.grid, spec.labelling.overlap
-        test_set = _test_set(root, classes)
-        return cls(root, spec.name, classes, opened, strategy, score, budget, grid, overlap, test_set)
+        return cls(folder, pool, classes, strategy, score, folder.test_set(classes))
 
     def to_json(self, record: str) -> dict[str, Any]:
         """Return it as JSON, for the annotators of a record.
 
         Its id keeps answers that wait in a browser from being sent to another project at the same address.
         """
-        keys = hotkeys(self.classes, KEYS)
+        spec, keys = self.folder.spec, hotkeys(self.classes, KEYS)
         return {
             "id": hashlib.sha256(f"{self.pool.fingerprint} {record}".encode()).hexdigest()[:16],
-            "name": self.name,
+            "name": spec.name,
             "classes": [{"number": i, "name": name, "key": keys[i]} for i, name in enumerate(self.classes)],
             "shape": list(self.pool.shape),
-            "budget": self.budget,
-            "grid": self.grid,
-            "overlap": self.overlap,
+            "budget": spec.protocol.budget,
+            "grid": spec.labelling.grid,
+            "overlap": spec.labelling.overlap,
             "strategy": self.strategy,
-            "test_set": self.test_set,
+            "test_set": None if self.test_set is None else self.test_set.to_json(),
         }
 
     def tag(self, image: int, state: State) -> str:
@@ -86,28 +78,5 @@ class ProjectInfo:
         """Return an image as a PNG file."""
         # A worker that started after `asal add` asks for images that were not there when the server started.
         added = image >= len(self.pool) and image not in state.synthetic
-        pool = open_all(self.root, additions(self.root)) if added else self.pool
+        pool = self.folder.current_pool() if added else self.pool
         return png(PoolWithSynthetic(pool, state.synthetic).read(np.array([image]))[0])
-
-
-def _stored_classes(root: Path) -> tuple[str, ...]:
-    try:
-        return Stored.open(root / "pool").classes
-    except UserError as error:
-        if not artifacts.is_complete(root / "pool"):
-            raise
-        raise UserError(
-            f"the pool has no labels, and asal.toml names no classes: {error.got}",
-            hint='name them in asal.toml: [labelling] classes = ["cat", "dog"]',
-        ) from None
-
-
-def _test_set(root: Path, classes: tuple[str, ...]) -> dict[str, Any] | None:
-    """Return what accuracy is measured on: the validation or the test set, if it has labels of the same classes."""
-    for part in ("validation", "test"):
-        folder = root / part
-        if not artifacts.is_complete(folder) or pool.LABELS not in artifacts.manifest(folder)["files"]:
-            continue
-        if Stored.open(folder).classes == classes:
-            return {"name": part, "images": int(pool.facts_of(folder)["images"])}
-    return None

@@ -19,6 +19,7 @@ from asal.labelling.dashboard import Dashboard
 from asal.labelling.service import AnnotationService
 from asal.labelling.supervisor import OnError, WorkerSupervisor, ignore
 from asal.labelling.worker import WorkerConfig
+from asal.project.folder import ProjectFolder
 from asal.project.spec import Spec
 from asal.session.events import Record
 from asal.session.session import check_record
@@ -73,7 +74,7 @@ def serve(
             address can be reached from other machines and nobody has a token.
     """
     spec, root = config.spec, config.root
-    project = ProjectInfo.of(root, spec, config.strategy)
+    project = ProjectInfo.of(ProjectFolder(root, spec), config.strategy)
     with Record.open(spec.labelling.place(root)) as record:
         annotators = Annotators(record)
         if not address.loops_back and not annotators.all():

@@ -20,6 +20,7 @@ from asal.labelling.messages import Failed, FromWorker, Rows, Stopping
 from asal.labelling.scheduling import FIRST, BatchRequest, Throughput, due_batch
 from asal.labelling.worker import WorkerConfig
 from asal.labelling.worker_session import WorkerSession
+from asal.project.folder import ProjectFolder
 from asal.project.spec import load, to_toml
 from asal.session.oracles.stored import Stored
 from asal.web.project_info import ProjectInfo
@@ -99,6 +100,21 @@ def test_a_new_record_begins_a_curve_of_its_own(tiny: Path) -> None:
     assert len(list((tiny / "labelling").glob("rows-*.jsonl"))) == 2
 
 
+@pytest.mark.parametrize("damaged", [b"{", b"\xff\xfe", b"null", b"{}", b'{"look": null}'])
+def test_a_damaged_row_is_left_out_and_labelling_goes_on(tiny: Path, damaged: bytes) -> None:
+    first, line = started(tiny)
+    work(first, labels(tiny), rounds=2)
+    first.session.record.close()
+    (file,) = (tiny / "labelling").glob("rows-*.jsonl")
+    rows = file.read_bytes()
+    file.write_bytes(damaged + b"\n" + rows)
+    second, again = started(tiny)
+    assert again.rows == line.rows
+    work(second, labels(tiny))
+    assert [row.labels for row in again.rows] == [20, 30, 40]
+    assert damaged not in file.read_bytes().splitlines()
+
+
 def test_the_last_row_is_of_the_labels_that_there_are(tiny: Path) -> None:
     """Undone, corrected, or with a larger budget: none of two last rows stays, and no old one does."""
     at, line = started(tiny)
@@ -128,7 +144,7 @@ def test_accuracy_is_measured_on_labels_of_the_same_classes(tiny: Path, classes:
     at, line = started(tiny)
     work(at, labels(tiny))
     assert [row.accuracy is not None for row in line.rows] == [measured] * 3
-    assert (ProjectInfo.of(tiny, load(tiny), "uncertainty").test_set is not None) == measured
+    assert (ProjectInfo.of(ProjectFolder.open(tiny), "uncertainty").test_set is not None) == measured
 
 
 def test_a_record_that_is_busy_is_not_taken_for_another_worker(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:

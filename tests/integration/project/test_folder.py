@@ -16,7 +16,6 @@ def test_it_says_the_same_as_the_project(tiny: Path) -> None:
     folder, project = ProjectFolder.open(tiny), Project.open(tiny)
     assert folder.pool.fingerprint == project.pool.fingerprint and len(folder.pool) == 400
     assert folder.classes == project.classes
-    assert folder.labels("test").classes == project.oracle("test").classes
     assert folder.has("pool") and folder.has("test") and not folder.has("validation")
     assert folder.is_labelled() and folder.is_labelled("test") and not folder.is_labelled("validation")
 

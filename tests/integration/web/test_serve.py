@@ -17,6 +17,7 @@ from support.http_clients import free_port
 
 from asal.data.sources.folder import Folder
 from asal.errors import BusyError, DamageError, OutageError, UserError
+from asal.project.folder import ProjectFolder
 from asal.project.project import Project
 from asal.project.spec import load, to_toml
 from asal.project.status import damage
@@ -89,7 +90,7 @@ def test_classes_that_cannot_be_told_apart_are_refused_before_anything_is_served
 
 def test_an_image_that_was_added_since_is_shown(tiny: Path, tmp_path: Path) -> None:
     """A worker that was started again after `asal add` asks for images that were not there when the server began."""
-    facts = ProjectInfo.of(tiny, load(tiny), "random")
+    facts = ProjectInfo.of(ProjectFolder.open(tiny), "random")
     images, known = tmp_path / "more" / "3", len(facts.pool)
     images.mkdir(parents=True)
     pixels = np.random.default_rng(0).integers(256, size=(3, *facts.pool.shape), dtype=np.uint8)

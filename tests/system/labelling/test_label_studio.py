@@ -195,7 +195,7 @@ def test_a_hundred_images_go_there_and_what_people_said_comes_back(
     said = asal("label-studio", "pull", project)
     shown(said, corrected=1, answer_deleted=1, task_deleted=6, **still)
     expected[changed] = (right[changed] + 3) % 10
-    assert "1 events written" in said.out and people.record() == expected
+    assert "1 event written" in said.out and people.record() == expected
     assert f"image {gone}: the record keeps {people.names[right[gone]]}" in " ".join(said.out.split())
 
     said = asal("label-studio", "push", project)  # of the deleted tasks, those of open images come back
@@ -561,12 +561,12 @@ def test_an_import_that_was_not_taken_is_sent_again(trouble: Any) -> None:
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (401, "refuses it: no"),
+        (401, "refuses the token: no"),
         (403, "403 no"),
         ((400, {"detail": "Validation error", "validation_errors": {"x": ["y" * 999]}}), '"y'),
         ((400, {"label_config": ["Validation failed"]}), "Validation failed"),
         ((400, [TOKEN]), "…"),
-        ((302, {}), "sends /api/current-user/whoami on to"),
+        ((302, {}), "/api/current-user/whoami is redirected to"),
     ],
 )
 def test_a_refusal_is_told_in_its_own_words(answer: Any, words: str) -> None:

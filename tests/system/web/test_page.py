@@ -17,7 +17,8 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from playwright.sync_api import Error as PlaywrightError
 from support.browser import CHROMIUM, PATIENCE, SHOWN, Hand, Visit, first_of, launch
 from support.commands import Command
-from support.http_clients import Served
+from support.http_clients import Bot, Served
+from support.many_clients import project, tokens
 
 from asal.session.events import Event, Record
 from asal.session.state import State, fold
@@ -354,13 +355,28 @@ def test_a_stranger_signs_in(served: Served, visit: Callable[..., Visit]) -> Non
     expect(field).to_be_focused()
     field.fill("asal_wrong")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("alert")).to_contain_text("token")
+    expect(page.get_by_role("alert")).to_have_text(re.compile(r"^This token .+ project\. Paste the .+ new one\.$"))
     field.fill(served.token)
     page.keyboard.press("Enter")
     page.locator(SHOWN).wait_for()
     assert served.token not in page.content()
     page.get_by_role("button", name="Sign out").click()
     page.locator("#enter-form").wait_for()
+
+
+def test_the_team_panel_shows_how_far_people_agree(tmp_path: Path, visit: Callable[..., Visit]) -> None:
+    root = project(tmp_path / "team", 30, overlap=2)
+    with Served(root) as serving:
+        for label, key in enumerate(tokens(root, ["Ada", "Bob"]).values()):
+            bot = Bot(serving.url, key)
+            bot.answer((bot.next()[0]["image"], label))
+        page = visit().open(link(serving))
+        page.keyboard.press("t")
+        filled(page, "t")
+        body = page.locator("#team-body")
+        expect(body).to_contain_text("on 1 image with two votes or more")
+        expect(body).to_contain_text("Ada and Bob:")
+        expect(body.get_by_role("heading", name="Disputed images (1)")).to_be_visible()
 
 
 def test_a_duplicated_tab_has_images_of_its_own(served: Served, visit: Callable[..., Visit]) -> None:

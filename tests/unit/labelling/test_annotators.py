@@ -127,7 +127,7 @@ def test_the_commands_add_list_and_remove(tiny: Path, asal: Command) -> None:
     another = asal("annotator", "token", tiny, "Ada").out.strip()
     with Record.open(tiny / "labels.db") as record:
         assert Annotators(record).who(token) == Annotators(record).who(another) == Annotator("Ada")
-    assert "their answers stay" in asal("annotator", "remove", tiny, "Ada").out
+    assert "their answers are kept" in asal("annotator", "remove", tiny, "Ada").out
     with Record.open(tiny / "labels.db") as record:
         assert Annotators(record).who(token) is None
     asal("annotator", "remove", tiny, "Ada").refused("no annotator is called 'Ada'")

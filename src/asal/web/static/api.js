@@ -1,5 +1,7 @@
 // All requests to the server. A refusal has a hint; a server that cannot be reached is tried again later.
 
+import { sentence } from "./dom.js";
+
 const PATIENCE = 20_000; // ms
 
 /** The server refused: what happened, the rule, and a hint. */
@@ -7,6 +9,11 @@ export class Refusal extends Error {
   constructor(status, { got, rule, hint }) {
     super(got);
     Object.assign(this, { status, got, rule, hint });
+  }
+
+  /** What happened and what to do about it, as two sentences. */
+  get text() {
+    return [this.got, this.hint].filter(Boolean).map(sentence).join(" ");
   }
 }
 

@@ -57,6 +57,9 @@ export function afterPaint(then) {
 
 export const plural = (n, one, many) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
 
+/** Write a phrase of the server as a sentence: with a capital, and a full stop where it has no end of its own. */
+export const sentence = (text) => text[0].toUpperCase() + text.slice(1) + (/[.?!…]$/.test(text) ? "" : ".");
+
 export const percent = (part) => `${(100 * part).toFixed(1)} %`;
 
 /** Say how long something takes, as roughly as it is known. */

@@ -17,7 +17,7 @@ export async function enter(token) {
     await call("/api/enter", { token });
     return null;
   } catch (error) {
-    return error instanceof Refusal ? `${error.got}. ${error.hint}` : "The server is away. Is “asal label” running?";
+    return error instanceof Refusal ? error.text : "The server is away. Is “asal label” running?";
   }
 }
 

@@ -129,7 +129,7 @@ class App {
       else if (path === "/api/answers") this.past.remove(image);
     }
     const what = plural(images.length, "image was", "images were");
-    write($("refused-text"), `${what} not taken (${images.join(", ")}): ${error.got}. ${error.hint}`);
+    write($("refused-text"), `${what} not taken (${images.join(", ")}): ${error.text}`);
     $("refused").hidden = false;
     this.side.refresh();
     this.feed.soon(0);
@@ -225,5 +225,5 @@ async function main() {
 
 main().catch((error) => {
   document.body.dataset.state = "starting";
-  write($("starting"), error instanceof Refusal ? `${error.got}. ${error.hint}` : String(error));
+  write($("starting"), error instanceof Refusal ? error.text : String(error));
 });

@@ -46,7 +46,7 @@ export class Panels {
       body.replaceChildren(...await FILL[name](this.app, this));
     } catch (error) {
       if (error instanceof Refusal && error.status === 401) this.app.signedOut();
-      const text = error instanceof Refusal ? `${error.got}. ${error.hint}` : "The server is away.";
+      const text = error instanceof Refusal ? error.text : "The server is away.";
       body.replaceChildren(note(text));
     }
     body.removeAttribute("aria-busy");

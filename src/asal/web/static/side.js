@@ -126,7 +126,7 @@ export class Side {
     try {
       nodes = explained(await call(`/api/why/${image}`), item);
     } catch (error) {
-      nodes = [el("p", { class: "note" }, error instanceof Refusal ? `${error.got}. ${error.hint}` : "The server is away.")];
+      nodes = [el("p", { class: "note" }, error instanceof Refusal ? error.text : "The server is away.")];
     }
     if (this.app.current() === item) $("why-body").replaceChildren(...nodes);
   }

@@ -197,7 +197,7 @@ export class Single {
         + "errors that it makes come back as labels; the record notes that you looked.");
       announce($("bias").textContent);
     } catch (error) {
-      toast(error instanceof Refusal ? `${error.got}. ${error.hint}` : "The server is away: no guess at present.");
+      toast(error instanceof Refusal ? error.text : "The server is away: no guess at present.");
     }
   }
 }
