@@ -88,6 +88,12 @@ def fail_if_required(report: pytest.TestReport | pytest.CollectReport, services:
         report.longrepr = f"ASAL_REQUIRE asks for {', '.join(missing)}, and this was skipped: {why}"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep what tests measure and fetch out of the cache of whoever runs them."""
+    os.environ["ASAL_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """Run a PostgreSQL server, and yield the URL of its first database."""

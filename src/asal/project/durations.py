@@ -1,6 +1,6 @@
 """How long a step of preparing will take: from what was measured on this machine, else by a rule of thumb.
 
-Seconds a unit of work are kept in `rates.json` in asal's cache folder ($ASAL_CACHE_DIR, else ~/.cache/asal): they
+What a step took is kept in `rates.json` in asal's cache folder ($ASAL_CACHE_DIR, else ~/.cache/asal): they
 belong to the machine and its device, not to a project, whose bytes depend on its spec alone.
 """
 
@@ -20,6 +20,7 @@ from asal.runtime.remote_files import cache_folder
 
 FILE = "rates.json"
 LEAST = 5.0  # seconds: what is quicker has measured the start of a step and not its work
+REACH = 30  # times as much work as was measured: beyond it the fixed cost of small steps would be multiplied
 
 # Seconds a unit on two cores of a CPU, within a factor of three; units as `step.Work` counts them.
 RULES = {
@@ -31,6 +32,14 @@ RULES = {
     "extract discriminator": 1e-7,
     "extract pixels": 1e-8,
 }
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a step took here, and how much work it was."""
+
+    seconds: float
+    units: float
 
 
 @dataclass(frozen=True)
@@ -53,9 +62,9 @@ def estimate(work: Work, device: str) -> Estimate:
     """Return how long so much work takes on a device: "cpu", "cuda"."""
     if not work.units:
         return Estimate()
-    rate = _rates().get(_key(work, device))
-    if rate is not None:
-        return Estimate(rate * work.units, "measured")
+    known = _measurements().get(_key(work, device))
+    if known is not None and work.units <= REACH * known.units:
+        return Estimate(known.seconds * work.units / known.units, "measured")
     if device == "cpu" and work.kind in RULES:
         return Estimate(RULES[work.kind] * work.units, "rule of thumb")
     return Estimate()
@@ -72,7 +81,8 @@ def measured(step: Step, device: str) -> Iterator[None]:
         with suppress(OSError, UserError):  # an estimate less, and no reason to stop
             place = _place()
             place.parent.mkdir(parents=True, exist_ok=True)
-            artifacts.write_json(place, {**_rates(), _key(step.work, device): seconds / step.work.units})
+            known = {key: vars(one) for key, one in _measurements().items()}
+            artifacts.write_json(place, {**known, _key(step.work, device): vars(Measurement(seconds, step.work.units))})
 
 
 def duration(seconds: float) -> str:
@@ -96,8 +106,9 @@ def _key(work: Work, device: str) -> str:
     return f"{work.kind} on {device}"
 
 
-def _rates() -> dict[str, float]:
+def _measurements() -> dict[str, Measurement]:
     try:
-        return {key: float(rate) for key, rate in artifacts.read_json(_place()).items()}
-    except (OSError, UserError, TypeError, ValueError):
+        entries = artifacts.read_json(_place()).items()
+        return {key: Measurement(float(it["seconds"]), float(it["units"])) for key, it in entries}
+    except (OSError, UserError, KeyError, TypeError, ValueError):
         return {}

@@ -127,6 +127,7 @@ def test_a_measured_duration_is_the_next_estimate(tmp_path: Path, monkeypatch: p
     assert str(durations.estimate(Work("train wgan-gp", 4e9), "cuda")) == "about 20 min (measured here)"
     with durations.measured(step, "cpu"):  # too short to have measured anything
         pass
+    assert str(durations.estimate(Work("train wgan-gp", 1e12), "cuda")) == "unknown"  # far more than was measured
     assert list(json.loads((tmp_path / "cache" / "rates.json").read_text())) == ["train wgan-gp on cuda"]
 
 
