@@ -35,6 +35,10 @@ def _rebuild(kind: type[UserError], got: str, rule: str, hint: str) -> UserError
     return kind(got, rule=rule, hint=hint)
 
 
+class PluginWarning(RuntimeWarning):
+    """A plug-in could not be imported; everything else works."""
+
+
 class DamageError(UserError):
     """A stored file is not what was written."""
 
@@ -55,7 +59,8 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     """
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean '{close[0]}'?" if close else "choose one of them" if names else "leave it out"
+    no_names = "leave it out" if kind.startswith("option of ") else "leave it out, or define it first"
+    hint = f"did you mean '{close[0]}'?" if close else "choose one of them" if names else no_names
     rule = f"the {plural(kind)} are {', '.join(names)}" if names else f"there are no {plural(kind)}"
     return UserError(f"no {kind} is called '{name}'", rule=rule, hint=hint)
 
@@ -83,6 +88,26 @@ def counted(number: int, noun: str) -> str:
     ('1 image', '2,000 images')
     """
     return f"{number:,} {noun if number == 1 else plural(noun)}"
+
+
+def quoted(names: Iterable[object], word: str = "and") -> str:
+    """Return names as a sentence lists them.
+
+    >>> quoted(["cat"]), quoted(["cat", "dog", 3])
+    ("'cat'", "'cat', 'dog' and '3'")
+    """
+    *first, last = [f"'{name}'" for name in names] or ["none"]
+    return f"{', '.join(first)} {word} {last}" if first else last
+
+
+def reason(error: BaseException) -> str:
+    """Return what an exception says, on one line; its type's name where it says nothing.
+
+    >>> reason(KeyError("it lacks 'x'")), reason(RecursionError())
+    ("it lacks 'x'", 'RecursionError')
+    """
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    return " ".join(text.split()) or type(error).__name__
 
 
 def without_secrets(text: str) -> str:

@@ -27,7 +27,7 @@ from functools import cached_property
 from importlib import metadata
 from typing import Any, TypeVar
 
-from asal.errors import UserError, unknown
+from asal.errors import PluginWarning, UserError, reason, unknown
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -148,10 +148,14 @@ def explain(place: str, error: Any) -> UserError:
     where = ".".join(str(step) for step in first["loc"]) or place
     if first["type"] == "missing":
         return UserError(f"'{where}' is missing from the {place}", hint=f"add `{where} = …`")
+    message = first["msg"].replace("Input should", "the value should")
+    if first["type"] == "value_error":  # raised by a check of several values, whose message names them
+        message = message.removeprefix("Value error, ")
+        return UserError(f"the {place} do not fit together: {message}", hint="change one of them")
     return UserError(
         f"{where} = {first['input']!r} does not fit the {place}",
-        rule=f"{where}: {first['msg'][0].lower()}{first['msg'][1:]}",
-        hint=f"change '{where}'",
+        rule=message[0].lower() + message[1:],
+        hint="set another value",
     )
 
 
@@ -245,7 +249,7 @@ class Registry(Mapping[str, Part]):
             except Exception as error:
                 self._failed.append(_failed(entry, error))
         for plugin in self._failed:
-            warnings.warn(f"{plugin}; its {self.kind} is left out", RuntimeWarning, stacklevel=2)
+            warnings.warn(f"{plugin}; its {self.kind} is left out", PluginWarning, stacklevel=2)
 
     def __getitem__(self, name: str) -> Part:
         parts = self._load()
@@ -264,6 +268,10 @@ class Registry(Mapping[str, Part]):
             if part.make is make:
                 return part
         return Part(self.kind, path, make, frozenset(), frozenset(), "constant")
+
+    def get(self, name: str, default: Any = None) -> Any:  # likewise
+        """Return a part, or a default where none has the name."""
+        return self[name] if name in self else default  # noqa: SIM401  this is what `get` means
 
     def __contains__(self, name: object) -> bool:  # a mapping's own would have to catch a KeyError
         return name in self._load()
@@ -301,19 +309,30 @@ def resolve(path: str, what: str = "factory") -> Callable[..., Any]:
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     module, _, name = path.partition(":")
+    if not module or not name:
+        raise _unresolved(path, what, f"it names no {'function' if module else 'module'}")
     try:
-        result = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise _unresolved(path, what, str(error)) from None
+        imported = importlib.import_module(module)
+    except UserError:
+        raise
+    except ImportError as error:
+        raise _unresolved(path, what, reason(error)) from None
+    except Exception as error:  # a module that somebody writes just now raises whatever it meets
+        why = f"its module stops at a {type(error).__name__}: {reason(error)}"
+        raise _unresolved(path, what, why, f"fix the module '{module}'") from None
+    try:
+        result = getattr(imported, name)
+    except AttributeError as error:
+        raise _unresolved(path, what, reason(error)) from None
     if not callable(result):
         raise _unresolved(path, what, f"it is not callable, but {result!r}")
     found: Callable[..., Any] = result
     return found
 
 
-def _unresolved(path: str, what: str, why: str) -> UserError:
+def _unresolved(path: str, what: str, why: str, hint: str = "") -> UserError:
     return UserError(
         f"the {what} '{path}' cannot be imported: {why}",
         rule=f"a {what} is named as 'package.module:function'",
-        hint="check the spelling, and that the package is installed in this environment",
+        hint=hint or "check the spelling, and that the package is installed in this environment",
     )

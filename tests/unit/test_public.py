@@ -53,6 +53,9 @@ def test_the_strategies_are_a_registry_and_a_package() -> None:
     assert list(asal.strategies) == list(strategies) and len(asal.strategies) == len(strategies)
     assert asal.strategies["random"] is strategies["random"] and "random" in asal.strategies
     assert "randon" not in asal.strategies and asal.strategies.register == strategies.register
+    assert list(asal.strategies.keys()) == list(strategies) and asal.strategies.get("randon") is None
+    assert list(asal.strategies.items()) == list(zip(strategies, asal.strategies.values(), strict=True))
+    assert asal.strategies.get("random") is strategies["random"] and asal.strategies.failed == ()
     assert asal.strategies.random is random  # type: ignore[attr-defined]
 
 

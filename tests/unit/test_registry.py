@@ -114,7 +114,7 @@ def test_defaults_are_not_shared(parts: Registry) -> None:
         (
             "frozen",
             {"path": "x", "width": "many"},
-            "width = 'many' does not fit .*valid integer.*; change 'width'",
+            "width = 'many' does not fit .*the value should be a valid integer.*; set another value",
         ),
         ("frozen", {"path": "x", "width": 0}, "width = 0 .*greater than or equal to 1;"),
         ("frozen", {"path": "x", "width": 2.5}, "width = 2.5"),
@@ -232,13 +232,29 @@ def test_a_dotted_path_to_a_registered_function_has_what_it_declares(toy_module:
         ),
         ("your_toys:plain", "the strategy 'your_toys:plain' cannot be imported: No module named 'your_toys'"),
         ("my_toys:five", "the strategy 'my_toys:five' cannot be imported: it is not callable, but 5"),
-        ("my_toys:", "the strategy 'my_toys:' cannot be imported"),
-        (":plain", "the strategy ':plain' cannot be imported"),
+        ("my_toys:", "the strategy 'my_toys:' cannot be imported: it names no function"),
+        (":plain", "the strategy ':plain' cannot be imported: it names no module"),
     ],
 )
 def test_a_dotted_path_that_leads_nowhere_is_named(toy_module: str, path: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         strategies[path]
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("def plain(:\n", "its module stops at a SyntaxError: .*; fix the module 'bad_toys'"),
+        ("five = six\n", "its module stops at a NameError: name 'six' is not defined"),
+        ("1 / 0\n", "its module stops at a ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_module_that_does_not_run_is_named_with_its_error(
+    toy_module: str, tmp_path: Path, code: str, message: str
+) -> None:
+    (tmp_path / "bad_toys.py").write_text(code)
+    with pytest.raises(UserError, match=f"the strategy 'bad_toys:plain' cannot be imported: {message}"):
+        strategies["bad_toys:plain"]
 
 
 def test_other_kinds_take_no_dotted_path(toy_module: str) -> None:

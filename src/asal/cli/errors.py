@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
-from asal.errors import UserError
+from asal.errors import PluginWarning, UserError
 
 errors = Console(stderr=True)
 Misuse: Any = typer.BadParameter.__mro__[1]  # typer keeps the name of its usage errors to itself
@@ -25,8 +28,30 @@ def print_error(error: UserError) -> None:
             errors.print(Text.assemble(label, " ".join(text.split())), soft_wrap=True)
 
 
+@contextmanager
+def _one_line_a_plugin() -> Iterator[None]:
+    """Print one line for each plug-in that cannot be imported; other warnings look as usual."""
+    with warnings.catch_warnings():
+        usual = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
+            if not issubclass(category, PluginWarning):
+                usual(message, category, *rest, **more)
+                return
+            label = ("warning: ", "bold yellow")
+            errors.print(Text.assemble(label, " ".join(str(message).split())), soft_wrap=True)
+
+        warnings.showwarning = show
+        yield
+
+
 def run_and_exit(app: typer.Typer) -> None:
     """Run the command line and exit; errors that a user can put right are printed in three lines at most."""
+    with _one_line_a_plugin():
+        _run_and_exit(app)
+
+
+def _run_and_exit(app: typer.Typer) -> None:
     try:
         code = app(standalone_mode=False, prog_name="asal")
         if code == INTERRUPTED:

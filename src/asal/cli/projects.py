@@ -152,7 +152,8 @@ def list_parts(kind: Annotated[str, typer.Argument(help="One kind, such as strat
             table = Table("name", "what it is", title=title, title_justify="left", box=None, pad_edge=False)
             for name in registry:
                 table.add_row(name, registry[name].summary)
-            console.print(table, *map(str, registry.failed), "")
+            console.print(table)
+            print_lines([*registry.failed, ""])
 
 
 def status(folder: Annotated[Path, typer.Argument(help="A project folder.", metavar="PROJECT")] = Path()) -> None:

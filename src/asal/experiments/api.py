@@ -45,9 +45,13 @@ def run(
 
     For example, in a notebook: `asal.run("mnist", ["random", "asal"], 3, "runs/first").table()`
     """
-    _check_jobs(jobs)
+    jobs, threads = _checked_count("jobs", jobs), _checked_count("threads", threads)
+    _check_main_guard(jobs)
     opened = project if isinstance(project, Project) else open_project(Path(project), progress)
-    chosen = [strategies] if isinstance(strategies, str) else list(strategies or opened.spec.strategies)
+    names = opened.spec.strategies if strategies is None else strategies
+    chosen = [names] if isinstance(names, str) else list(names)
+    if not chosen:
+        raise UserError("strategies = [] names no strategy", hint="name one or more, or pass None for all of the spec")
     compare(opened, chosen, _checked_seeds(seeds), Path(out), jobs, threads, in_process=jobs == 1)
     return load(out)
 
@@ -60,20 +64,38 @@ def open_project(place: Path, progress: Progress = no_progress) -> Project:
 
 
 def _checked_seeds(seeds: int | Sequence[int]) -> list[int]:
+    number = _whole(seeds)
     try:
-        numbers = [operator.index(seed) for seed in (range(seeds) if isinstance(seeds, int) else seeds)]
+        numbers = [_whole(seed) for seed in (seeds if number is None else range(number))]  # type: ignore[union-attr]
     except TypeError:
         numbers = []
-    if not numbers or min(numbers) < 0:
+    known = [seed for seed in numbers if seed is not None and seed >= 0]
+    if not known or len(known) < len(numbers):
         raise UserError(
-            f"seeds = {seeds!r}", rule="seeds are a number of them, or whole numbers from 0 on", hint="pass, say, 5"
+            f"seeds = {seeds!r} names no seeds",
+            rule="seeds are a number of them, 1 or more, or a list of whole numbers, each 0 or more",
+            hint="pass, say, 5 or [0, 1, 2]",
         )
-    return list(dict.fromkeys(numbers))
+    return list(dict.fromkeys(known))
 
 
-def _check_jobs(jobs: int) -> None:
-    if jobs < 1:
-        raise UserError(f"jobs = {jobs}", rule="at least one run is done at a time", hint="pass 1 or more")
+def _whole(value: object) -> int | None:
+    """Return a whole number of Python's or numpy's as an int, and None for anything else, True and False among it."""
+    if isinstance(value, bool):
+        return None
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+
+
+def _checked_count(name: str, value: object) -> int:
+    if (number := _whole(value)) is None or number < 1:
+        raise UserError(f"{name} = {value!r} is not a number of {name}", hint="pass a whole number, 1 or more")
+    return number
+
+
+def _check_main_guard(jobs: int) -> None:
     if jobs > 1 and getattr(multiprocessing.current_process(), "_inheriting", False):
         raise UserError(
             f"asal.run(…, jobs={jobs}) was called while one of its processes imported your script",

@@ -38,7 +38,7 @@ class Evaluation:
         test_set = cls(pool, project.oracle(part).answer(np.arange(len(pool))))
         if not (test_set.labels >= 0).any():
             raise UserError(
-                f"not one image of the {part} set has a label",
+                f"no image of the {part} set has a label",
                 rule="accuracy is measured on labelled images",
                 hint=f"set `{part}` under [pool.split] to a number, or to a split with labels",
             )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from asal.errors import DamageError
+from asal.errors import DamageError, reason
 from asal.experiments.results import rebuild_hint
 from asal.runtime import artifacts
 from asal.session.events import Event
@@ -41,7 +41,9 @@ def read(path: Path, classes: int) -> Arrays:
         if arrays["labels"].max(initial=-1) >= classes:
             raise ValueError(f"a label is none of {classes} classes")
     except (OSError, ValueError, TypeError, LookupError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise artifacts.damaged(path, f"it does not hold a run's pairs ({error!r})", hint=rebuild_hint(path)) from None
+        raise artifacts.damaged(
+            path, f"it does not hold a run's pairs ({reason(error)})", hint=rebuild_hint(path)
+        ) from None
     return arrays
 
 

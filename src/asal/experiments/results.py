@@ -12,8 +12,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from asal.errors import DamageError, UserError, unknown
-from asal.experiments.round_row import RoundRow
+from asal.errors import DamageError, UserError, reason, unknown
+from asal.experiments.round_row import NOT_A_ROW, RoundRow
 from asal.experiments.table import table
 from asal.runtime.artifacts import damaged, read_json
 from asal.runtime.meter import Meter
@@ -229,8 +229,8 @@ def _run(strategy: str, seed: int, path: Path, facts: Mapping[str, Any]) -> Run 
             finished=_finished(rows, facts["protocol"]),
             counts_generated=all(row.generated is not None for row in rows),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _damaged(path, f"a row is not as it was written ({error!r})") from None
+    except NOT_A_ROW as error:
+        raise _damaged(path, f"a row is not as it was written ({reason(error)})") from None
     if (np.diff(run.rounds) != 1).any() or (np.diff(run.labels) < 0).any():
         raise _damaged(path, "its rounds do not follow one another")
     if not ((run.accuracy >= 0) & (run.accuracy <= 1)).all():
@@ -247,8 +247,8 @@ def _rows(path: Path) -> list[RoundRow]:
         except json.JSONDecodeError:
             if number < len(lines):  # only the last line can have been cut off by a kill
                 raise _damaged(path, f"line {number} is not readable JSON") from None
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise _damaged(path, f"line {number} is not a row ({error!r})") from None
+        except NOT_A_ROW as error:
+            raise _damaged(path, f"line {number} is not a row ({reason(error)})") from None
     return rows
 
 

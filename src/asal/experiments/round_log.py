@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from asal.experiments.evaluation import Evaluation
-from asal.experiments.round_row import RoundRow
+from asal.experiments.round_row import NOT_A_ROW, RoundRow
 from asal.project.spec import Spec
 from asal.runtime import artifacts
 from asal.runtime.meter import Meter
@@ -72,7 +72,13 @@ class RoundLog:
 
         Args:
             belongs: says whether a row is one of this run.
+
+        Raises:
+            DamageError: a folder lies where the file belongs.
         """
+        if path.is_dir():
+            hint = f"move that folder away, and run the same command again: it makes {path.name} again"
+            raise artifacts.damaged(path, "it is a folder, not a file", hint=hint)
         self.path = path
         self._rows: dict[int, RoundRow] = {}
         self._lines: dict[int, bytes] = {}
@@ -116,5 +122,5 @@ class RoundLog:
 def _parsed(line: bytes) -> RoundRow | None:
     try:
         return RoundRow.from_json(json.loads(line))
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except NOT_A_ROW:
         return None

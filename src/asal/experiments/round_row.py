@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeAlias
@@ -41,7 +42,7 @@ class RoundRow:
         """Return the row that `to_json` wrote, or an older asal did.
 
         Raises:
-            KeyError, TypeError, ValueError, AttributeError: it is not a row.
+            Exception: it is not a row; one of NOT_A_ROW.
 
         >>> old = {"strategy": "random", "seed": 0, "round": 1, "labels": 10, "accuracy": 0.5, "mean_score": None}
         >>> old |= {"class_counts": [4, 6], "evaluations": 0, "seconds": dict.fromkeys(Meter.PARTS, 0.1)}
@@ -49,8 +50,10 @@ class RoundRow:
         >>> row.generated is None and row.last is None and row.to_json() == old
         True
         """
+        if not isinstance(facts, Mapping):
+            raise TypeError("it is not a JSON object")
         if missing := [name for name in REQUIRED if name not in facts]:
-            raise KeyError(missing[0])
+            raise KeyError(f"it lacks '{missing[0]}'")
         known = {"generated": None} | {name: facts[name] for name in NAMES if name in facts}
         counts, extra = tuple(map(int, known["class_counts"])), {k: v for k, v in facts.items() if k not in NAMES}
         row = cls(**known | {"class_counts": counts, "seconds": dict(known["seconds"]), "extra": extra})
@@ -61,8 +64,14 @@ class RoundRow:
         for name in ("seed", "round", "labels", "evaluations", *(["generated"] if self.generated is not None else [])):
             if type(getattr(self, name)) is not int:
                 raise TypeError(f"{name} is not a whole number")
-        for value in [self.seconds[part] for part in Meter.PARTS] + [self.mean_score or 0.0]:
-            float(value)
+        if missing := [part for part in Meter.PARTS if part not in self.seconds]:
+            raise KeyError(f"its seconds lack '{missing[0]}'")
+        measured = {f"seconds of '{part}'": self.seconds[part] for part in Meter.PARTS}
+        for name, value in (measured | {"mean_score": self.mean_score or 0.0}).items():
+            if not isinstance(value, int | float) or not math.isfinite(value):
+                raise ValueError(f"{name} = {value} is not a finite number")
+        if not isinstance(self.index, Mapping):
+            raise TypeError("index is not a JSON object")
         if self.accuracy is not None and not 0 <= self.accuracy <= 1:
             raise ValueError(f"accuracy = {self.accuracy} is not between 0 and 1")
 
@@ -77,4 +86,6 @@ class RoundRow:
 
 
 NAMES = tuple(one.name for one in fields(RoundRow) if one.name != "extra")
+# What reading a line raises that is no row: huge numbers overflow, and deep nesting exceeds the recursion limit.
+NOT_A_ROW = (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
 REQUIRED = tuple(name for name in NAMES[: NAMES.index("index")] if name != "generated")

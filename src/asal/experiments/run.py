@@ -11,7 +11,8 @@ Runs of one seed are paired: the same initial images and the same initial weight
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,7 +20,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from asal.core import Labels, Round, Selection
-from asal.errors import UserError
+from asal.errors import DamageError, UserError, counted, quoted
 from asal.experiments import pairs
 from asal.experiments.evaluation import Evaluation
 from asal.experiments.replay import Replay
@@ -30,7 +31,7 @@ from asal.project.spec import Spec, parse
 from asal.project.validate import ValidatedSpec, table_of
 from asal.runtime import artifacts, environment
 from asal.runtime.progress import Progress, report_to
-from asal.session.events import Record
+from asal.session.events import Record, RecordDamageError
 from asal.session.oracles.stored import Stored
 from asal.session.session import Batch, Session
 from asal.strategies import strategies
@@ -85,21 +86,23 @@ def _check_protocol(spec: Spec, labels: Labels, classes: Sequence[str]) -> None:
     present = set(np.unique(labels).tolist()) - {-1}
     if len(present) < 2:
         raise UserError(
-            f"the pool holds only {[classes[number] for number in sorted(present)]}",
+            f"every labelled image of the pool has the label {quoted(classes[number] for number in present)}"
+            if present
+            else "no image of the pool has a label",
             rule="an experiment tells two or more classes apart",
             hint="keep more classes under [pool]",
         )
     if missing := sorted(set(range(len(classes))) - present):
         raise UserError(
-            f"no image of the pool is labelled {[classes[number] for number in missing]}",
+            f"the pool has no image with the label {quoted((classes[number] for number in missing), 'or')}",
             rule="every class of an experiment is in its pool",
             hint="name the classes that are there as `keep` under [pool]",
         )
     if protocol.budget > known:
         raise UserError(
-            f"budget = {protocol.budget}, and {known} images of the pool have a label",
+            f"budget = {protocol.budget} is too large: the pool has {counted(known, 'labelled image')}",
             rule="a budget is at most the pool",
-            hint="lower `budget` under [protocol]",
+            hint=f"lower `budget` under [protocol] to {known} or less",
         )
     if protocol.initial < len(classes):
         raise UserError(
@@ -203,6 +206,7 @@ def run_one(job: RunTask, progress: Progress) -> str:
         artifacts.exclusive(job.folder),
         artifacts.explain_disk_errors(job.folder),
         report_to(progress, f"{job.name}: within a round"),
+        _explain_damage(job.folder),
         Record.open(job.folder / "labels.db") as record,
     ):
         session = Session(project.pool, record, plan, tools)
@@ -223,6 +227,20 @@ def run_one(job: RunTask, progress: Progress) -> str:
         progress(job.name, protocol.budget, protocol.budget, rows.note)
         pairs.save(project, record.read(), job.folder)
         return rows.note
+
+
+@contextmanager
+def _explain_damage(folder: Path) -> Iterator[None]:
+    """Say how the record of a run is made again: its answers are stored, so that nobody's work is lost with it."""
+    try:
+        yield
+    except RecordDamageError as error:
+        path = folder / "labels.db"
+        raise DamageError(
+            error.got if str(path) in error.got else f"{path} is damaged: {error.got}",
+            rule=error.rule,
+            hint=f"delete {folder}, and run the same command again: the answers are stored, and the run is made again",
+        ) from None
 
 
 def _recovered_rows(job: RunTask, session: Session, test_set: Evaluation, progress: Progress) -> RoundLog:

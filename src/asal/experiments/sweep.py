@@ -53,12 +53,16 @@ def compare(
         tasks = [
             RunTask(project.root, project.spec, name, seed, out, commit, validated) for seed in seeds for name in names
         ]
-        for part in (references(project, out), tasks):
+
+        def finish(part: Sequence[SweepTask]) -> None:
             if in_process:
                 run_in_process(part, project.progress, threads)
             else:
                 run_all(part, jobs, project.progress, threads)
-            add_reference(out)
+
+        finish(references(project, out))
+        add_reference(out)
+        finish(tasks)
 
 
 def run_all(tasks: Sequence[SweepTask], jobs: int, progress: Progress, threads: int = 1) -> None:

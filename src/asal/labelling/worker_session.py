@@ -19,7 +19,7 @@ from asal.data.png import png
 from asal.errors import DamageError, UserError, counted
 from asal.experiments.evaluation import Evaluation
 from asal.experiments.round_log import round_row
-from asal.experiments.round_row import RoundRow
+from asal.experiments.round_row import NOT_A_ROW, RoundRow
 from asal.labelling.messages import Activity, Guesses, Reason, Reasons, Rows, Stopping
 from asal.labelling.scheduling import BatchRequest
 from asal.labelling.stopping import Look, advice, look, stop_set, verdicts
@@ -153,7 +153,7 @@ class WorkerSession:
         with artifacts.explain_disk_errors(self._path):
             lines = self._path.read_bytes().splitlines()
         for line in lines:
-            with suppress(KeyError, TypeError, ValueError, AttributeError, DamageError):
+            with suppress(*NOT_A_ROW, DamageError):
                 row = RoundRow.from_json(json.loads(line))
                 Look.from_json(row.look or {})
                 rows.append(row)

@@ -6,6 +6,7 @@ that the next attempt finds again (so that work resumes), synced, and renamed wh
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -22,7 +23,7 @@ from asal.errors import BusyError, DamageError, UserError
 FORMAT = 1  # of every derived folder; raised when an older asal could not read a newer folder
 MANIFEST = "part.json"
 ADDITIONS = "additions"  # in a project: the images that `asal add` took in
-WAS = "was.json"  # in the scratch: the sha256 of the files that `mend` deleted
+WAS = "was.json"  # in the scratch: the sha256 of the files that `repair` deleted
 MADE_FROM = "facts.json"  # in the scratch
 UNFINISHED = ".partial"  # ends the name of a file or folder that is being written
 OLD = "old"  # in the scratch: the folder that this one replaces, until it is deleted
@@ -191,7 +192,7 @@ def _refuse_foreign(folder: Path, mark: str) -> None:
 
 
 def was_complete(partial: Path) -> bool:
-    """Say whether an unfinished folder was complete before `mend` deleted files of it."""
+    """Say whether an unfinished folder was complete before `repair` deleted files of it."""
     return (partial / SCRATCH / WAS).exists()
 
 
@@ -295,27 +296,30 @@ def repair(folder: Path) -> list[Path]:
     return wrong
 
 
+SPACE = "free some space or choose another folder"
+NO_FOLDER = "there is a file in the folder's place", "move that file away or choose another folder"
+DISK_ERRORS = {
+    errno.ENOSPC: ("the disk is full", SPACE),
+    errno.EDQUOT: ("the disk quota is used up", SPACE),
+    errno.EFBIG: ("a file may not grow so large", "raise that limit or choose a folder on another file system"),
+    errno.EROFS: ("the file system is read-only", "mount it for writing or choose another folder"),
+    errno.EACCES: ("writing is not permitted", "change the permissions of that folder or choose another one"),
+    errno.EEXIST: NO_FOLDER,
+    errno.ENOTDIR: NO_FOLDER,
+}
+
+
 @contextmanager
 def explain_disk_errors(place: Path) -> Iterator[None]:
     """Turn a full disk or a read-only folder into an error that says so."""
     try:
         yield
     except OSError as error:
-        reasons = {
-            28: "the disk is full",
-            122: "the disk quota is used up",
-            27: "a file may not grow so large",
-            30: "the file system is read-only",
-            13: "writing is not permitted",
-            17: "there is a file in the folder's place",
-            20: "there is a file in the folder's place",
-        }
-        if error.errno not in reasons:
+        if error.errno not in DISK_ERRORS:
             raise
-        raise UserError(
-            f"{error.filename or place}: {reasons[error.errno]}",
-            hint="free some space or choose another folder, then run the same command: it resumes",
-        ) from None
+        what, hint = DISK_ERRORS[error.errno]
+        got, again = f"{error.filename or place}: {what}", "then run the same command: it resumes"
+        raise UserError(got, hint=f"{hint}, {again}") from None
 
 
 @contextmanager

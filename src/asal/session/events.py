@@ -77,6 +77,10 @@ class Event:
     at: str = ""  # UTC, ISO 8601
 
 
+class RecordDamageError(DamageError):
+    """A record is not what was written."""
+
+
 class Record:
     """The events of one project or run, in a database. What `append` has returned from survives a power cut."""
 
@@ -233,8 +237,11 @@ def _engine(url: sa.URL, name: str) -> sa.Engine:
         try:
             return sa.create_engine(url, pool_pre_ping=True)
         except (ModuleNotFoundError, sa.exc.NoSuchModuleError) as error:
+            asals = url.drivername == "postgresql+psycopg"
+            other = "install that driver, or use a file or a postgresql:// URL"
             raise UserError(
-                f"{name}: {error}", rule="a record needs its database's driver", hint="pip install 'psycopg[binary]'"
+                f"{name}: the database's driver does not load ({error})",
+                hint="pip install 'asal[postgres]'" if asals else other,
             ) from None
     patience = {"timeout": PATIENCE, "check_same_thread": False}
     if url.database in (None, "", ":memory:"):  # one connection, or every thread would see an empty table of its own
@@ -302,8 +309,8 @@ def _busy(got: str) -> BusyError:
     )
 
 
-def _damaged(name: str, what: str) -> DamageError:
-    return DamageError(
+def _damaged(name: str, what: str) -> RecordDamageError:
+    return RecordDamageError(
         f"{name}: {what}",
         rule="a record is read only as it was written",
         hint="restore a copy from before the damage, or start a new record",

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 
 from asal.core import Learner, OriginLearner, Round, Selection, not_enough
-from asal.errors import UserError
+from asal.errors import UserError, counted, quoted
 
 Chooser: TypeAlias = Callable[[Round, int, np.random.Generator], Selection]  # a strategy with its options bound
 
@@ -56,7 +56,9 @@ def check_names(classes: Sequence[str]) -> None:
     """
     if len(classes) <= 1 or len(set(classes)) < len(classes) or not all(name.strip() for name in classes):
         raise UserError(
-            f"classes = {list(classes)}",
+            f"there {'is' if len(classes) == 1 else 'are'} {counted(len(classes), 'class')}"
+            if len(classes) < 2
+            else f"the classes {quoted(classes)} do not have a name each",
             rule="a classifier tells two or more classes apart, each with a name of its own",
             hint="name every class once; what belongs to none may be a class too, such as 'other'",
         )
@@ -65,16 +67,18 @@ def check_names(classes: Sequence[str]) -> None:
 def checked_n(n: int, left: int) -> int:
     """Return how many are to be asked for, if so many are left."""
     try:
-        n = operator.index(n)
+        number = operator.index(n)
     except TypeError:
-        n = 0
-    if n < 1:
+        number = 0
+    if number < 1:
         raise UserError(
-            f"n = {n}", rule="a batch holds a whole number of images, at least one", hint="ask for 1 or more"
+            f"n = {n!r} is not a number of images to ask for",
+            rule="a batch holds a whole number of images, at least one",
+            hint="ask for 1 or more",
         )
-    if n > left:
-        raise not_enough(n, left)
-    return n
+    if number > left:
+        raise not_enough(number, left)
+    return number
 
 
 def checked_choice(chosen: Selection, n: int, now: Round, name: str) -> Selection:
@@ -84,15 +88,16 @@ def checked_choice(chosen: Selection, n: int, now: Round, name: str) -> Selectio
     else:
         if chosen.images.dtype != np.uint8 or chosen.images.shape[1:] != now.pool.shape:
             raise UserError(
-                f"'{name}' made {chosen.images.dtype} of {chosen.images.shape[1:]}",
+                f"the strategy '{name}' made {chosen.images.dtype} images of the shape {chosen.images.shape[1:]}",
                 rule=f"synthetic images are like the pool's, uint8 of (h, w, c) = {now.pool.shape}",
                 hint="fix the strategy: see asal.models.tensors.to_images",
             )
         good = chosen.ids == len(now.pool) + len(now.origins) + np.arange(len(chosen.ids))
     if len(chosen.ids) != n * chosen.group or not good.all():
-        excluded = chosen.ids[~good][:5].tolist()
+        asked, excluded = counted(n * chosen.group, "image"), ", ".join(map(str, chosen.ids[~good][:5].tolist()))
+        note = f", and these are no candidates: {excluded}" if excluded else ""
         raise UserError(
-            f"'{name}' chose {len(chosen.ids)} for {n}" + (f", among them the excluded {excluded}" if excluded else ""),
+            f"the strategy '{name}' chose {len(chosen.ids)} where {asked} were asked for{note}",
             rule="a strategy chooses as many images as are asked for, of its candidates",
             hint="fix the strategy: return candidates' ids, not rows",
         )

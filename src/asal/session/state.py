@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from asal.core import Ids, Labels
-from asal.errors import DamageError, UserError
-from asal.session.events import FORMAT, NOTHING, READ, Event
+from asal.errors import UserError
+from asal.session.events import FORMAT, NOTHING, READ, Event, RecordDamageError
 
 
 @dataclass(frozen=True)
@@ -341,8 +341,8 @@ APPLY: Mapping[str, Callable[[_Draft, Event], object]] = {
 }
 
 
-def _contradiction(event: Event, what: str) -> DamageError:
-    return DamageError(
+def _contradiction(event: Event, what: str) -> RecordDamageError:
+    return RecordDamageError(
         f"event {event.seq} ('{event.kind}') contradicts those before it: {what}",
         rule="each event of a record follows from those before it",
         hint="restore a copy of the record from before the damage",

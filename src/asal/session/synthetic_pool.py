@@ -14,7 +14,7 @@ import numpy as np
 
 from asal.core import Ids, Images, Pool, as_ids
 from asal.data.png import png
-from asal.errors import DamageError
+from asal.session.events import RecordDamageError
 from asal.session.state import SyntheticImage
 
 
@@ -84,8 +84,8 @@ def decoded(text: str, shape: Sequence[int] | None = None) -> Images:
     return pixels
 
 
-def _damaged(what: str) -> DamageError:
-    return DamageError(
+def _damaged(what: str) -> RecordDamageError:
+    return RecordDamageError(
         f"a synthetic image in the record is damaged: {what}",
         rule="a synthetic image is read only as it was written",
         hint="restore a copy of the record from before the damage",

@@ -7,10 +7,11 @@ must provide (gradient); `cost` says how its work grows with the pool.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import ItemsView, Iterator, KeysView, ValuesView
 from types import ModuleType
+from typing import Any
 
-from asal.registry import Part, Registry
+from asal.registry import FailedPlugin, Part, Registry
 
 strategies = Registry("strategy", "asal.strategies", group="asal.strategies", dotted=True)
 
@@ -32,6 +33,22 @@ class _RegistryPackage(ModuleType):
 
     def __contains__(self, name: object) -> bool:
         return name in strategies
+
+    def keys(self) -> KeysView[str]:
+        return strategies.keys()
+
+    def values(self) -> ValuesView[Part]:
+        return strategies.values()
+
+    def items(self) -> ItemsView[str, Part]:
+        return strategies.items()
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return strategies.get(name, default)
+
+    @property
+    def failed(self) -> tuple[FailedPlugin, ...]:
+        return strategies.failed
 
 
 register = strategies.register

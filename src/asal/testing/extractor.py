@@ -1,7 +1,7 @@
 """What every kind of features must do: map each image to its features, the same each time.
 
 `CHECKS[name](make)` raises AssertionError where the features fail. `make` is called without arguments and returns an
-untrained kind of features (`asal.features.Trainable`) whose options let it train in a fraction of a second: see
+untrained kind of features (`asal.features.TrainableFeatures`) whose options let it train in a fraction of a second: see
 `asal.testing.training`, whose checks are among these. A trained generator and a classifier are available to all.
 """
 

@@ -1,8 +1,8 @@
 """What every generator must do: learn from images alone, and draw images of their shape, differentiably.
 
 `CHECKS[name](make)` raises AssertionError where the generator fails. `make` is called without arguments and returns an
-untrained generator (`asal.models.generators.Trainable`) whose options let it train in a fraction of a second: see
-`asal.testing.training`, whose checks are among these.
+untrained generator (`asal.models.generators.TrainableGenerator`) whose options let it train in a fraction of a second:
+see `asal.testing.training`, whose checks are among these.
 """
 
 from __future__ import annotations

@@ -8,10 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from asal.errors import UserError
-from asal.experiments.api import open_project, run
+from asal.experiments.api import _checked_seeds, open_project, run
 from asal.experiments.sweep import compare
 from asal.project.project import Project
 
@@ -83,12 +84,28 @@ def test_a_script_that_starts_processes_without_a_main_guard_is_told_of_it(prepa
     assert done.returncode != 0 and 'if __name__ == "__main__"' in done.stderr
 
 
-@pytest.mark.parametrize("seeds", [0, -1, [], [-1], ["one"], [0.5]])
+@pytest.mark.parametrize("seeds", [0, -1, [], [-1], ["one"], [0.5], True, [True], None, 0.5, np.array([0.5])])
 def test_seeds_that_are_none_are_refused(prepared: Path, tmp_path: Path, seeds: Any) -> None:
     with pytest.raises(UserError, match="seeds = "):
         run(prepared, None, seeds, tmp_path)
 
 
-def test_jobs_that_are_none_are_refused(prepared: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="jobs = 0"):
-        run(prepared, None, 1, tmp_path, jobs=0)
+@pytest.mark.parametrize("count", [0, None, "2", True, 1.0])
+@pytest.mark.parametrize("name", ["jobs", "threads"])
+def test_jobs_and_threads_that_are_none_are_refused(prepared: Path, tmp_path: Path, name: str, count: Any) -> None:
+    with pytest.raises(UserError, match=f"{name} = {count!r} is not a number of {name}"):
+        run(prepared, None, 1, tmp_path, **{name: count})
+
+
+def test_no_strategy_is_not_every_strategy(prepared: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="names no strategy; name one or more, or pass None for all"):
+        run(prepared, [], 1, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("seeds", "numbers"),
+    [(np.int64(3), [0, 1, 2]), (np.array([2, 1]), [2, 1]), ([np.int64(4)], [4]), (range(2), [0, 1])],
+)
+def test_seeds_are_whole_numbers_of_any_kind(seeds: Any, numbers: list[int]) -> None:
+    assert _checked_seeds(seeds) == numbers and {type(seed) for seed in _checked_seeds(seeds)} == {int}

@@ -368,6 +368,13 @@ ROW_DAMAGES: dict[str, Callable[[list[str]], list[str]]] = {
     "a row of another seed": lambda lines: [lines[0].replace('"seed": 0', '"seed": 1'), *lines[1:]],
     "labels are lost": lambda lines: [line.replace('"labels": 30', '"labels": 5') for line in lines],
     "a key is lost": lambda lines: [line.replace('"accuracy"', '"acuracy"') for line in lines],
+    "an infinite count": lambda lines: [
+        line.replace('"class_counts": [', '"class_counts": [Infinity, ') for line in lines
+    ],
+    "an infinite score": lambda lines: [
+        line.replace('"mean_score": 0', '"mean_score": 1e999, "x": 0') for line in lines
+    ],
+    "a line nested endlessly": lambda lines: ["[" * 100_000 + "\n", *lines[1:]],
     "an accuracy above one": lambda lines: [line.replace('"accuracy": 0', '"accuracy": 50') for line in lines],
 }
 
@@ -378,6 +385,14 @@ def test_damaged_rows_are_made_again(damage: str, prepared: Path, own: Path) -> 
     path.write_text("".join(ROW_DAMAGES[damage](path.read_text().splitlines(keepends=True))))
     run_one(RunTask(prepared, load(prepared), "subset", 0, own), no_progress)
     assert timeless(own, "subset") == expected
+
+
+def test_a_folder_in_the_place_of_the_rows_is_named(prepared: Path, own: Path) -> None:
+    path = own / "subset" / "seed-0" / "rows.jsonl"
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(DamageError, match=r"it is a folder, not a file.*; move that folder away"):
+        run_one(RunTask(prepared, load(prepared), "subset", 0, own), no_progress)
 
 
 def test_rows_that_are_not_damaged_are_not_touched(prepared: Path, own: Path) -> None:
@@ -398,6 +413,7 @@ def test_a_damaged_record_is_named_and_nothing_is_written_over_it(prepared: Path
     with pytest.raises(DamageError) as refused:
         run_one(RunTask(prepared, load(prepared), "asal", 0, own), no_progress)
     assert str(path) in refused.value.got
+    assert refused.value.hint.startswith(f"delete {folder}, and run the same command again")
     assert path.read_bytes() == content
 
 
@@ -468,7 +484,7 @@ def test_images_without_a_label_are_skipped_and_do_not_count(tmp_path: Path, spe
         assert len(set(ids.tolist())) == len(ids) > 40, "nobody was asked who could not tell"
         assert rows(out, name)[-1]["labels"] == (truth[ids] >= 0).sum() == 40
     too_many = parse({**changed.model_dump(), "protocol": {**changed.protocol.model_dump(), "budget": 41}})
-    with pytest.raises(UserError, match="budget = 41, and 40 images of the pool have a label"):
+    with pytest.raises(UserError, match="budget = 41 is too large: the pool has 40 labelled images"):
         begin(Project(project.root, too_many), ["random"], [0], tmp_path / "other")
 
 

@@ -100,7 +100,7 @@ def test_a_new_record_begins_a_curve_of_its_own(tiny: Path) -> None:
     assert len(list((tiny / "labelling").glob("rows-*.jsonl"))) == 2
 
 
-@pytest.mark.parametrize("damaged", [b"{", b"\xff\xfe", b"null", b"{}", b'{"look": null}'])
+@pytest.mark.parametrize("damaged", [b"{", b"[" * 100_000, b"\xff\xfe", b"null", b"{}", b'{"look": null}'])
 def test_a_damaged_row_is_left_out_and_labelling_goes_on(tiny: Path, damaged: bytes) -> None:
     first, line = started(tiny)
     work(first, labels(tiny), rounds=2)

@@ -49,6 +49,10 @@ DAMAGES = {
     "a round is there twice": lambda lines: [lines[0], *lines],
     "labels are lost": lambda lines: [line.replace('"labels": 20', '"labels": 5') for line in lines],
     "an accuracy is above one": lambda lines: [line.replace('"accuracy": 0.5', '"accuracy": 50.0') for line in lines],
+    "a count is infinite": lambda lines: [lines[0].replace('"class_counts": [', '"class_counts": [Infinity, '), *lines],
+    "a score is infinite": lambda lines: [lines[0].replace('"mean_score": ', '"mean_score": 1e999, "x": '), *lines[1:]],
+    "labels are beyond 64 bits": lambda lines: [lines[0].replace('"labels": ', f'"labels": {10**30}'), *lines[1:]],
+    "a line is nested endlessly": lambda lines: [lines[0], "[" * 100_000, *lines[1:]],
     "an accuracy is not a number": lambda lines: [line.replace('"accuracy": 0.5', '"accuracy": NaN') for line in lines],
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -375,6 +376,20 @@ def test_a_read_only_folder_is_said() -> None:
         with pytest.raises(UserError, match="writing is not permitted"), exclusive(home / "new"):
             pass
         assert list(home.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "hint"),
+    [
+        (errno.ENOSPC, "free some space"), (errno.EDQUOT, "free some space"), (errno.EFBIG, "raise that limit"),
+        (errno.EACCES, "change the permissions"), (errno.EROFS, "mount it for writing"),
+        (errno.EEXIST, "move that file away"), (errno.ENOTDIR, "move that file away"),
+    ],
+)  # fmt: skip
+def test_each_failure_of_the_disk_has_its_own_hint(tmp_path: Path, code: int, hint: str) -> None:
+    with pytest.raises(UserError) as caught, explain_disk_errors(tmp_path):
+        raise OSError(code, "failed", str(tmp_path))
+    assert caught.value.hint.startswith(hint) and caught.value.hint.endswith("it resumes")
 
 
 def test_other_failures_of_the_system_are_not_mistaken_for_a_full_disk(tmp_path: Path) -> None:

@@ -264,6 +264,23 @@ def test_a_damaged_file_is_named(tmp_path: Path, damage: Callable[[Path], None])
         record.read()
 
 
+@pytest.mark.parametrize(
+    ("url", "module", "hint"),
+    [
+        ("postgresql://me@host/name", "psycopg", r"pip install 'asal\[postgres\]'"),
+        ("mysql+pymysql://me@host/name", "pymysql", "install that driver, or use a file"),
+        ("nothing://me@host/name", "", "install that driver, or use a file"),
+    ],
+)
+def test_a_database_whose_driver_is_missing_is_named(
+    url: str, module: str, hint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if module:
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(UserError, match=f"the database's driver does not load .*; {hint}"):
+        Record.open(url)
+
+
 def test_a_full_disk_is_told_and_costs_only_what_was_not_acknowledged(tmp_path: Path) -> None:
     path = tmp_path / "labels.db"
     with Record.open(path) as record:

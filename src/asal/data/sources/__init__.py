@@ -108,7 +108,7 @@ class Enlarging(Protocol):
 
     @property
     def enlarges(self) -> Mapping[str, Any]:
-        """The options of `asal.data.augmented_pool.Augmented`, the number of `images` among them."""
+        """The options of `asal.data.augmented_pool.AugmentedPool`, the number of `images` among them."""
         ...
 
 

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from multiprocessing.queues import Queue
 from typing import Any
 
-from asal.errors import UserError
+from asal.errors import PluginWarning, UserError
 from asal.runtime.engine import T, Task
 from asal.runtime.progress import Progress, Sender, no_progress, relay
 
@@ -146,6 +147,7 @@ def _set_up(threads: int, queue: Queue[Any]) -> None:
     """Prepare a worker: its threads, where it reports, and that it ends with its parent."""
     global _progress, _threads
     _progress, _threads = Sender(queue), threads
+    warnings.simplefilter("ignore", PluginWarning)  # the command has shown it
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
 

@@ -7,11 +7,12 @@ import os
 import socket
 import time
 import traceback
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from asal.errors import UserError
+from asal.errors import PluginWarning, UserError
 from asal.runtime.engine import T, Task
 from asal.runtime.optional import require
 from asal.runtime.progress import Progress, no_progress
@@ -165,6 +166,7 @@ class Ray:
 
 def _run(task: Task) -> tuple[Any, UserError | None, str]:
     """Run a task in a worker; return its result, or its UserError, or the traceback of any other error."""
+    warnings.simplefilter("ignore", PluginWarning)  # the command has shown it
     try:
         return task.run(no_progress), None, ""
     except UserError as error:
