@@ -10,11 +10,11 @@ from rich.console import Console
 
 console = Console(markup=False)
 
-ProjectFolder = Annotated[Path, typer.Argument(help="A project folder.", metavar="PROJECT")]
+ProjectPath = Annotated[Path, typer.Argument(help="A project folder.", metavar="PROJECT")]
 
 
 def export(
-    project: ProjectFolder,
+    project: ProjectPath,
     out: Annotated[
         Path, typer.Argument(help="The folder to write; an earlier export in it is replaced.", metavar="OUT")
     ],
@@ -42,7 +42,7 @@ def export(
 
 
 def import_(
-    project: ProjectFolder,
+    project: ProjectPath,
     file: Annotated[
         Path, typer.Argument(help="A file of labels, a tree of class folders, or a saved data set.", metavar="FILE")
     ],

@@ -26,7 +26,7 @@ app = typer.Typer(
 )
 console = Console(markup=False)
 
-ProjectFolder = Annotated[Path, typer.Argument(help="A prepared project folder.", metavar="PROJECT")]
+ProjectPath = Annotated[Path, typer.Argument(help="A prepared project folder.", metavar="PROJECT")]
 Url = Annotated[
     str, typer.Option("--url", help="Label Studio's address, such as http://localhost:8080. [default: as last time]")
 ]
@@ -50,7 +50,7 @@ Batch = Annotated[
 
 @app.command()
 def push(
-    folder: ProjectFolder, url: Url = "", number: Number = 0, token: TokenFile = None, strategy: Strategy = "",
+    folder: ProjectPath, url: Url = "", number: Number = 0, token: TokenFile = None, strategy: Strategy = "",
     batch: Batch = 0,
 ) -> None:  # fmt: skip
     """Put the images that wait for an answer into Label Studio; if none does, choose a batch first.
@@ -68,7 +68,7 @@ def push(
 
 @app.command()
 def pull(
-    folder: ProjectFolder, url: Url = "", number: Number = 0, token: TokenFile = None, strategy: Strategy = ""
+    folder: ProjectPath, url: Url = "", number: Number = 0, token: TokenFile = None, strategy: Strategy = ""
 ) -> None:
     """Write Label Studio's answers into the record, and report what does not fit.
 
@@ -85,7 +85,7 @@ def pull(
 
 @app.command()
 def sync(
-    folder: ProjectFolder, url: Url = "", number: Number = 0, token: TokenFile = None, strategy: Strategy = "",
+    folder: ProjectPath, url: Url = "", number: Number = 0, token: TokenFile = None, strategy: Strategy = "",
     batch: Batch = 0,
     every: Annotated[
         float, typer.Option("--every", min=0, help="Seconds between two looks at Label Studio; 0 looks once and ends.")

@@ -71,19 +71,10 @@ def ingest(
     split = split or Split()
     if size is not None and size < 1:
         raise UserError(f"images of size {size} have no pixels", hint="set `size` to 1 or more")
-    options = {
-        "source": described(source),
-        "split": asdict(split), "keep": list(keep), "size": size, "gray": gray,
-    }  # fmt: skip
-    options = json.loads(json.dumps(options))  # as they are read from a folder's manifest: lists for tuples
-    if isinstance(place := getattr(source, "path", None), str) and "://" not in place:
-        check_outside(project, Path(place))
     folders = {name: project / name for name in split.parts}
-    made_from = {"options": options, "source": source.fingerprint}
-    added = [artifacts.manifest(folder)["source"] for folder in additions(project)]
-    if (seen := project / ADDITIONS / SEEN).exists():
-        added.append(artifacts.read_json(seen)["source"])
-    missing = [name for name, folder in folders.items() if not _stands(folder, source, made_from, added)]
+    made_from, missing = check_ingested(source, project, split, keep=keep, size=size, gray=gray)
+    for name in folders.keys() - missing:
+        artifacts.tidy(folders[name])
     if not missing:
         return folders
     with artifacts.explain_disk_errors(project):
@@ -100,6 +91,28 @@ def ingest(
             facts = {"part": name, **made_from, "classes": list(parts[name].classes)}
             take(source, parts[name], folders[name], facts, form, context, larger if name == "pool" else {})
     return folders
+
+
+def check_ingested(
+    source: Source, project: Path, split: Split, *, keep: tuple[str, ...], size: int | None, gray: bool
+) -> tuple[dict[str, Any], list[str]]:
+    """Return what `ingest` makes a project's folders from, and the names of those that it would make; write nothing.
+
+    Raises:
+        UserError: a folder is there, and was made from other options or other images.
+    """
+    options = {
+        "source": described(source),
+        "split": asdict(split), "keep": list(keep), "size": size, "gray": gray,
+    }  # fmt: skip
+    options = json.loads(json.dumps(options))  # as they are read from a folder's manifest: lists for tuples
+    if isinstance(place := getattr(source, "path", None), str) and "://" not in place:
+        check_outside(project, Path(place))
+    made_from = {"options": options, "source": source.fingerprint}
+    added = [artifacts.manifest(folder)["source"] for folder in additions(project)]
+    if (seen := project / ADDITIONS / SEEN).exists():
+        added.append(artifacts.read_json(seen)["source"])
+    return made_from, [name for name in split.parts if not _stands(project / name, source, made_from, added)]
 
 
 def take(
@@ -143,7 +156,6 @@ def _stands(folder: Path, source: Source, made_from: Mapping[str, Any], added: C
     """Say whether the folder is there already, and refuse one that was made from anything else."""
     if not artifacts.is_complete(folder):
         return False
-    artifacts.tidy(folder)
     stored = artifacts.manifest(folder)
     differing = list(_differences("", _as_written_now(stored["options"], source), made_from["options"]))
     # A source that is gone, or remote, has no fingerprint: what was ingested stands without it.

@@ -44,15 +44,21 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds that a step will take, and where the number comes from."""
+    """Seconds that a step will take, and where the number comes from.
+
+    Args:
+        at_most: the step was begun, and how much of it is left is not known.
+    """
 
     seconds: float | None = None
     basis: Literal["measured", "rule of thumb", "unknown", ""] = "unknown"
+    at_most: bool = False
 
     def __str__(self) -> str:
         if self.seconds is None:
             return self.basis
-        return f"about {duration(self.seconds)} ({'measured here' if self.basis == 'measured' else self.basis})"
+        how = "at most" if self.at_most else "about"
+        return f"{how} {duration(self.seconds)} ({'measured here' if self.basis == 'measured' else self.basis})"
 
 
 nothing = Estimate(basis="")  # of what is there

@@ -47,7 +47,10 @@ class ProjectParts:
     def generator(self) -> Step:
         """The step that trains the generator, and measures how its images compare with real ones."""
         if self._spec.generator is None:
-            raise validate.unmet("this part", "a generator", "a [generator] section")
+            raise UserError(
+                f"the project {self._spec.name} has no generator",
+                hint="add a [generator] section to its asal.toml, and run `asal prepare`",
+            )
         table, part = self._spec.generator, validate.made(generators, self._spec.generator)
 
         def judged(folder: Path) -> None:
@@ -55,7 +58,7 @@ class ProjectParts:
             write_quality(part.load(folder, pool.shape), encoder, pool, folder, self._spec.seed)
 
         options = validate.options_of(generators, table)
-        return prepare.training(self._context, "train the generator", table.kind, part, options, also=judged)
+        return prepare.training(self._context, f"train the generator {table.kind}", table.kind, part, options, judged)
 
     @property
     def reference_table(self) -> FeatureTable:
@@ -69,7 +72,7 @@ class ProjectParts:
         if needs_generator(table):
             options["generator"] = self.generator().folder.name
         part = validate.made(features, table)
-        return prepare.training(self._context, "make the extractor", table.kind, part, options)
+        return prepare.training(self._context, f"make the extractor {table.kind}", table.kind, part, options)
 
     def features(self, name: str) -> Step:
         """The step that computes the features of the images that the pool began with."""
@@ -142,24 +145,26 @@ class ProjectParts:
         table = strategy.table
         part, options = strategies[table.kind].bind(table.options), validate.options_of(strategies, table)
         made_from = {key: options[key] for key in part.made_from}
-        return prepare.training(
-            self._context, f"train for the strategy '{strategy.name}':", table.kind, part, made_from
-        )
+        title = f"train the part of the strategy '{strategy.name}'"
+        return prepare.training(self._context, title, table.kind, part, made_from)
 
     def teacher(self) -> Step:
         """The step that trains who answers for synthetic images, on every label of the pool."""
         pool, table = self._project.root / "pool", self._spec.annotator
-        oracle, part = Stored.open(pool), validate.made(oracles, table)
+        part, labels_hash = validate.made(oracles, table), ""
+        if artifacts.is_complete(pool):  # before that, the step can be named and not run
+            Stored.open(pool)  # refuses: there are no labels
+            labels_hash = artifacts.manifest(pool)["files"][LABELS]["sha256"]
         facts = {
             "kind": table.kind,
             "options": validate.options_of(oracles, table),
-            "pool": self._project.pool.fingerprint,
-            "labels": artifacts.manifest(pool)["files"][LABELS]["sha256"],
+            "pool": self._context.pool.fingerprint,
+            "labels": labels_hash,
             "seed": self._spec.seed,
         }
 
         def fill(folder: Path) -> None:
-            images = self._context.pool
+            images, oracle = self._context.pool, Stored.open(pool)
             labels = oracle.answer(np.arange(len(images)))
             with report_to(self._context.progress, "teacher"):
                 part.train(images, labels, len(oracle.classes), folder, self._spec.seed)

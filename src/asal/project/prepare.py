@@ -6,7 +6,7 @@
     indexes/…                whatever makes searching them quick
 
 A step whose folder is complete checks it and leaves it; one that was interrupted goes on where it was.
-`asal.project.steps` says which steps a spec asks for.
+`asal.project.parts` says which steps a spec asks for.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ import shutil
 import tempfile
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from math import prod
 from pathlib import Path
 from typing import Any
 
 from asal.core import Extractor, Features, Ids, Images
-from asal.data.pool import StoredPool, images_fingerprint
+from asal.data.pool import StoredPool, facts_of, images_fingerprint
 from asal.features.extract_shard import ExtractorRecipe, ExtractShardTask, as_float16, push
 from asal.features.pca import Pca, Reduced, fit_pca
 from asal.features.store import (
@@ -56,6 +57,7 @@ def training(
     """Return the step that trains a generator or an encoder on the pool.
 
     Args:
+        name: of the step, for people: "train the generator wgan-gp".
         part: has `train(pool, folder, seed, device, progress)`.
         options: all of its options; part of the folder's name.
         also: adds to the folder before it is sealed.
@@ -66,9 +68,7 @@ def training(
         part.train(context.pool, folder, context.seed, context.device, context.progress)
         also(folder)
 
-    return Step(
-        f"{name} {kind}", context.folder("parts", kind, facts), facts, fill, _work_of_training(context, kind, options)
-    )
+    return Step(name, context.folder("parts", kind, facts), facts, fill, _work_of_training(context, kind, options))
 
 
 def _work_of_training(context: PrepareContext, kind: str, options: Mapping[str, Any]) -> Work:
@@ -172,13 +172,12 @@ def extraction(
             reduced = cache(Pca.load)
             write_vectors(folder / "vectors", compressed, len(context.pool), rows=SHARD, progress=progress)
 
-    work = _work_of_extraction(context, source)
+    work = _work_of_extraction(len(context.pool), context.pool.shape, source)
     return Step(f"compute the features '{name}'", context.folder("features", name, facts), facts, fill, work)
 
 
-def _work_of_extraction(context: PrepareContext, source: Path) -> Work:
-    height, width, channels = context.pool.shape
-    return Work(f"extract {source.name.rpartition('-')[0]}", float(len(context.pool) * height * width * channels))
+def _work_of_extraction(images: int, shape: Sequence[int], source: Path) -> Work:
+    return Work(f"extract {source.name.rpartition('-')[0]}", float(images * prod(shape)))
 
 
 def opened_space(step: Step, extractor: Extractor, compression: Compression) -> Space:
@@ -192,12 +191,14 @@ def extension(
 ) -> Step:
     """Return the step that computes the features of images that were added to the pool, by the same projection.
 
+    The images are opened, and checked, when the step is run.
+
     Args:
         base: computed those of the first pool.
         addition: the folder of what was added.
     """
     facts = {"kind": name, "of": base.folder.name, "addition": images_fingerprint(addition)}
-    part = replace(context, pool=StoredPool.open(addition))
+    stored = facts_of(addition)
 
     def progress(stage: str, done: int, total: int, note: str = "") -> None:
         context.progress(f"{name}: {stage} of addition {addition.name}", done, total, note)
@@ -205,9 +206,9 @@ def extension(
     def fill(folder: Path) -> None:
         pca = base.folder.absolute() if (base.folder / Pca.FILE).exists() else None
         sealed = replace(recipe(), pool=addition.absolute(), pca=pca).with_digest()
-        write_features(part, name, sealed, folder / "vectors", progress)
+        write_features(replace(context, pool=StoredPool.open(addition)), name, sealed, folder / "vectors", progress)
 
-    work = _work_of_extraction(part, Path(str(base.facts["extractor"])))
+    work = _work_of_extraction(stored["images"], stored["shape"], Path(str(base.facts["extractor"])))
     title = f"compute the features '{name}' of addition {addition.name}"
     return Step(title, context.folder("features", name, facts), facts, fill, work)
 

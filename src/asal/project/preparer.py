@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asal.core import Ids, Images
 from asal.data.append import Added, add
-from asal.data.ingest import IngestContext, ingest
+from asal.data.ingest import IngestContext, check_ingested, ingest
 from asal.data.ingest_shard import ImageFormat
 from asal.data.pool import StoredPool
 from asal.data.sources import Source, check_outside, sources
 from asal.data.splits import Split
+from asal.errors import UserError
 from asal.project import durations, validate
 from asal.project.durations import Estimate
 from asal.project.parts import ProjectParts
@@ -56,15 +57,9 @@ class Preparer:
             UserError: whatever is wrong with the spec.
         """
         project = self._project
-        validated, device = project.validate(chosen), project.device.name()
-        planned = [self._planned_ingest()]
-        known = project.folder.has("pool")
-        for step in self._steps(validated, chosen is None):
-            makes = step.folder if known else step.folder.with_name(f"{step.folder.name.rpartition('-')[0]}-{UNKNOWN}")
-            status: Status = step.status if known else "to do"
-            estimate = durations.nothing if status == "there" else durations.estimate(step.work, device)
-            planned.append(PlannedStep(step.name, str(makes.relative_to(project.root)), status, estimate))
-        return planned
+        validated = project.validate(chosen)
+        ingest_step = self._planned_ingest()
+        return [ingest_step, *map(self._planned, self._steps(validated, chosen is None))]
 
     def run(self, chosen: Sequence[str] | None = None) -> None:
         """Make all that the chosen strategies need; everything in the spec where None is chosen.
@@ -133,8 +128,9 @@ class Preparer:
     def _steps(self, validated: ValidatedSpec, everything: bool) -> list[Step]:
         project = self._project
         if not project.folder.has("pool"):
-            parts = ProjectParts(project, _unknown_context(project), [])
-            return parts.needed(validated, everything, labelled=False)
+            parts = ProjectParts(project, _unknown_context(project), project.folder.additions)
+            provided = frozenset[str]().union(*(strategy.provides for strategy in validated.strategies.values()))
+            return parts.needed(validated, everything, labelled="images" in provided and self._source_is_labelled())
         labelled = project.folder.is_labelled()
         if labelled:
             classes = project.oracle("pool").classes
@@ -142,10 +138,33 @@ class Preparer:
                 strategy.check_classes(classes)
         return project.parts.needed(validated, everything, labelled)
 
+    def _source_is_labelled(self) -> bool:
+        """Whether the source has labels; one that cannot be read now is taken to have them."""
+        try:
+            return bool(validate.made(sources, self._project.spec.source).classes)
+        except UserError:
+            return True
+
+    def _planned(self, step: Step) -> PlannedStep:
+        root, folder, status = self._project.root, step.folder, step.status
+        if not self._project.folder.has("pool"):  # whose images are in the hash
+            kind = folder.name.rpartition("-")[0]
+            alike = {path.name.removesuffix(".partial").rpartition("-")[0] for path in folder.parent.glob(f"{kind}-*")}
+            folder, status = folder.with_name(f"{kind}-{UNKNOWN}"), "unknown" if kind in alike else "to do"
+        estimate = durations.estimate(step.work, self._project.device.name())
+        if status in ("there", "unknown"):
+            estimate = durations.nothing if status == "there" else Estimate()
+        estimate = replace(estimate, at_most=status == "partly done")
+        return PlannedStep(step.name, str(folder.relative_to(root)), status, estimate)
+
     def _planned_ingest(self) -> PlannedStep:
-        root = self._project.root
-        names = Split(**self._project.spec.pool.split.model_dump()).parts
+        root, table = self._project.root, self._project.spec.pool
+        split = Split(**table.split.model_dump())
+        names = split.parts
         states = {status_of(root / name) for name in names}
+        if "there" in states:
+            source = validate.made(sources, self._project.spec.source)
+            check_ingested(source, root, split, keep=table.keep, size=table.size, gray=table.gray)
         status: Status = "there" if states == {"there"} else "to do" if states == {"to do"} else "partly done"
         made = durations.nothing if status == "there" else Estimate()
         return PlannedStep("take the images in", ", ".join(names), status, made)

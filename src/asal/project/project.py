@@ -84,7 +84,7 @@ class Project:
         return cls(Path(folder), load(Path(folder)), progress=progress)
 
     def validate(self, chosen: Sequence[str] | None = None) -> ValidatedSpec:
-        """Return the spec as checked, with at least the chosen strategies; each of them is checked once.
+        """Return the spec as checked, with the chosen strategies and no others; each of them is checked once.
 
         Args:
             chosen: names of the spec's strategies, or of registered ones; None takes the spec's.
@@ -92,11 +92,12 @@ class Project:
         Raises:
             UserError: whatever is wrong with the spec.
         """
+        names = tuple(self.spec.strategies if chosen is None else chosen)
         if self._validated is None:
-            self._validated = validate.check(self.spec, chosen)
+            self._validated = validate.check(self.spec, names)
         else:
-            self._validated = self._validated.including(self.spec.strategies if chosen is None else chosen)
-        return self._validated
+            self._validated = self._validated.including(names)
+        return self._validated.only(names)
 
     def _strategy(self, name: str) -> ValidatedStrategy:
         return self.validate([name]).strategies[name]

@@ -7,10 +7,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from asal.core import Extractor, Index, Model, Resources
+from asal.errors import UserError
 from asal.features import features
 from asal.features.store import ConcatVectors, StoredVectors
 from asal.models.generators import TrainedGenerator
 from asal.project.prepare import Space
+from asal.registry import WORDS
 from asal.runtime.meter import Meter
 
 if TYPE_CHECKING:
@@ -46,23 +48,42 @@ class ProjectResources:
 
     @property
     def generator(self) -> TrainedGenerator:
+        self._check_declared("generator", "generator")
         return self.project.generator
 
     @property
     def extractor(self) -> Extractor:
-        return self.project.space(self.features).extractor
+        return self._space("extractor").extractor
 
     @property
     def vectors(self) -> StoredVectors | ConcatVectors:
-        return self.project.space(self.features).vectors
+        return self._space("vectors").vectors
 
     @property
     def index(self) -> Index:
+        self._check_declared("index", "features")
         return self.project.index(self.features)
 
     @property
     def own(self) -> Any:
+        self._check_declared("own", "own")
         return self.project.strategy_part(self.strategy)
+
+    def _space(self, tool: str) -> Space:
+        self._check_declared(tool, "features")
+        return self.project.space(self.features)
+
+    def _check_declared(self, tool: str, need: str) -> None:
+        """Refuse a tool that the strategy has not declared: nothing has been checked or prepared for it."""
+        if need in self.needs:
+            return
+        declared = f"declares only {', '.join(sorted(self.needs))}" if self.needs else "declares no needs"
+        needs = ", ".join(f'"{word}"' for word in sorted({*self.needs, need, tool} & {*WORDS}))
+        raise UserError(
+            f"the strategy '{self.strategy}' uses `{tool}` but {declared}",
+            rule="a strategy declares what it works with, so that it is checked and prepared",
+            hint=f'register its function: @strategies.register("…", needs=({needs},))',
+        )
 
 
 class RoundResources:

@@ -62,6 +62,9 @@ class _OptionsTable(_Table):
         """Put every key that is not the table's own among the options."""
         if not isinstance(table, Mapping):
             return table
+        for old, new in cls.aliases.items():
+            if old in table and new in table:
+                raise UserError(f"'{old}' is the former name of '{new}', and both are given", hint=f"drop '{old}'")
         renamed = {cls.aliases.get(key, key): value for key, value in table.items()}
         fields = {key: value for key, value in renamed.items() if key in cls.model_fields and key != "options"}
         return {**fields, "options": {key: value for key, value in renamed.items() if key not in fields}}

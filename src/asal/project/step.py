@@ -15,7 +15,7 @@ from asal.runtime.engine import Engine, InProcess
 from asal.runtime.progress import Progress, no_progress
 
 Fill = Callable[[Path], None]
-Status = Literal["there", "to do", "partly done"]
+Status = Literal["there", "to do", "partly done", "unknown"]  # unknown: its folder has no name while the pool is away
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Step:
     """One folder to be made: from what, and how.
 
     Args:
-        name: what it does, for people: "train the generator wgan-gp".
+        name: what it does, for people, a verb and what it makes: "train the generator wgan-gp".
         folder: what it makes, named by the facts.
         facts: what goes into it; its manifest holds them.
         fill: writes its files; the steps before it have been done by then.
@@ -85,9 +85,8 @@ class Step:
             DamageError: it is not as it was written.
         """
         if not artifacts.is_complete(self.folder):
-            raise UserError(
-                f"there is no {self.folder}", rule="a part is used when it has been prepared", hint="run `asal prepare`"
-            )
+            what = self.name.partition(" ")[2] or self.name
+            raise UserError(f"{what} is not prepared: no folder at {self.folder}", hint="run `asal prepare`")
         artifacts.verify(self.folder)
         return self.folder
 

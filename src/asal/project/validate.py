@@ -8,13 +8,13 @@ from typing import Any
 
 from asal.core import Learner
 from asal.data.sources import sources
-from asal.errors import UserError, unknown
+from asal.errors import UserError, counted, unknown
 from asal.features import features
 from asal.index import indexes
 from asal.models.generators import generators
 from asal.models.learners import learners
 from asal.project.spec import PartTable, Spec, StrategyTable
-from asal.registry import Registry
+from asal.registry import WORDS, Registry
 from asal.session.oracles import oracles
 from asal.strategies import scoring, strategies
 from asal.strategies.scores import scores
@@ -87,6 +87,10 @@ class ValidatedSpec:
         more = {name: _validated(self.spec, name) for name in names if name not in self.strategies}
         return replace(self, strategies={**self.strategies, **more}) if more else self
 
+    def only(self, names: Iterable[str]) -> ValidatedSpec:
+        """Return the same with these strategies alone, in this order; each of them has been checked."""
+        return replace(self, strategies={name: self.strategies[name] for name in names})
+
 
 def check(spec: Spec, chosen: Sequence[str] | None = None) -> ValidatedSpec:
     """Refuse whatever cannot work, and return the spec as checked, with the chosen strategies.
@@ -108,8 +112,9 @@ def check(spec: Spec, chosen: Sequence[str] | None = None) -> ValidatedSpec:
     for name in spec.features:
         check_features(spec, name)
     if needs := scores[spec.protocol.score].needs:
+        wanted = ", ".join(WORDS[need] for need in sorted(needs))
         raise UserError(
-            f"score = '{spec.protocol.score}' under [protocol] needs a {', '.join(sorted(needs))}",
+            f"score = '{spec.protocol.score}' under [protocol] needs {wanted}",
             rule="picks are measured by a score of the classifier's probabilities, whatever the classifier",
             hint="set `score` under [protocol] to 'entropy'",
         )
@@ -247,9 +252,11 @@ def _check_space(spec: Spec, name: str, space: str, needs: frozenset[str]) -> No
     check_features(spec, space)
     table = spec.features[space]
     if "latents" in needs and ("latents" not in features[table.kind].provides or table.dimensions):
+        latents = "latents" in features[table.kind].provides
+        compressed = f"are compressed to {counted(table.dimensions, 'dimension')}"
+        reason = compressed if latents else f"are of kind '{table.kind}'"
         raise UserError(
-            f"strategy '{name}' cannot work in the features '{space}': kind '{table.kind}', "
-            f"dimensions = {table.dimensions}",
+            f"strategy '{name}' cannot work in the features '{space}', which {reason}",
             rule="it turns features back into images, so they must be the generator's latents, uncompressed",
             hint="use a space of kind 'latent' with dimensions = 0",
         )

@@ -12,6 +12,7 @@ import pytest
 from asal.errors import UserError
 from asal.experiments.api import run
 from asal.project import durations
+from asal.project.parts import ProjectParts
 from asal.project.preparer import Preparer
 from asal.project.project import Project
 from asal.project.spec import load
@@ -61,6 +62,86 @@ def test_only_the_steps_of_the_chosen_strategies_are_listed(write_spec: Callable
     assert [step.name for step in preparer.plan(["random"])] == NAMES[:1]
     # The generator is judged in the auto-encoder's features, so it comes after that one.
     assert [step.name for step in preparer.plan(["asal"])] == [NAMES[i] for i in (0, 1, 4, 2, 3)]
+
+
+def test_what_was_validated_before_is_not_prepared_with_what_is_chosen(
+    write_spec: Callable[..., Path], tmp_path: Path
+) -> None:
+    two_classes = {"features": {"latent": {"dimensions": 0}}, "strategies": {"adba": {}}}
+    project = Project.open(write_spec(tmp_path, **two_classes))
+    project.validate(["asal", "adba"])
+    assert list(project.validate(["random"]).strategies) == ["random"]
+    assert [step.name for step in Preparer(project).plan(["random"])] == NAMES[:1]
+    project.prepare(["random"])  # of ten classes, which adba would refuse
+    assert not (tmp_path / "parts").exists()
+
+
+def test_a_step_has_the_status_unknown_while_the_pool_is_repaired(asal: Any, tiny: Path) -> None:
+    (tiny / "pool" / "keys.parquet").unlink()
+    assert asal("doctor", tiny, "--repair").code == 0
+    plan = Preparer(Project.open(tiny)).plan()
+    assert [step.status for step in plan] == ["partly done", *["unknown"] * 4]
+    assert {str(step.estimate) for step in plan} == {"unknown"}
+    assert "unknown" in asal("prepare", tiny, "--dry-run").out
+
+
+def test_a_dry_run_refuses_the_pool_options_that_preparing_refuses(
+    asal: Any, write_spec: Callable[..., Path], tiny: Path
+) -> None:
+    write_spec(tiny, pool={"keep": ["3", "5"]})
+    before = files(tiny)
+    for options in ([], ["--dry-run"]):
+        asal("prepare", tiny, *options).refused("made from other options: keep was [] and is ['3', '5']")
+    assert files(tiny) - before <= {tiny / ".lock"}
+
+
+def test_the_teacher_is_listed_before_there_are_images(
+    write_spec: Callable[..., Path], tmp_path: Path, tiny: Path
+) -> None:
+    preparer = Preparer(Project.open(write_spec(tmp_path)))
+    teacher = "train the teacher that labels synthetic images"
+    assert [step.name for step in preparer.plan(["gaal"])][-1] == teacher
+    assert teacher not in [step.name for step in preparer.plan(["asal"])]
+    step = Preparer(Project.open(tiny)).plan(["gaal"])[-1]
+    assert (step.name, step.status) == (teacher, "to do")
+
+
+def test_the_estimate_of_a_step_that_was_begun_is_an_upper_limit(tiny: Path) -> None:
+    (extractor,) = tiny.glob("parts/autoencoder-*")
+    extractor.rename(extractor.with_name(f"{extractor.name}.partial"))
+    (extractor.with_name(f"{extractor.name}.partial") / "part.json").unlink()
+    step = Preparer(Project.open(tiny)).plan()[1]
+    assert step.status == "partly done" and str(step.estimate).startswith("at most ")
+
+
+def test_the_steps_over_additions_are_named_without_reading_their_images(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, verified, verify = Project.open(tiny), [], artifacts.verify
+    parts = ProjectParts(project, project.context, [tiny / "pool"])
+    monkeypatch.setattr(artifacts, "verify", lambda folder, **how: verified.append(folder) or verify(folder, **how))
+    (step,) = parts.additions("autoencoder")
+    assert step.status == "to do" and step.work.units == 400 * 8 * 8 and not verified
+    step.make()
+    assert tiny / "pool" in verified
+
+
+def test_what_is_not_prepared_is_named(write_spec: Callable[..., Path], tmp_path: Path) -> None:
+    hashing = {"features": {"pixels": {"dimensions": 0}}, "strategies": {"hash": {"kind": "hyperplane-hash"}}}
+    project = Project.open(write_spec(tmp_path, **hashing))
+    project.ingest()
+    uses = {
+        "the extractor pixels is not prepared: no folder at": lambda: project.extractor(
+            project.spec.features["pixels"]
+        ),
+        "the generator wgan-gp is not prepared: no folder at": lambda: project.generator,
+        "the part of the strategy 'hash' is not prepared": lambda: project.strategy_part("hash"),
+    }
+    for message, use in uses.items():
+        with pytest.raises(UserError, match=message):
+            use()
+    with pytest.raises(UserError, match="has no generator; add a"):
+        _ = Project.open(write_spec(tmp_path, generator=None)).generator
 
 
 def test_a_wrong_spec_is_refused_by_a_dry_run(asal: Any, write_spec: Callable[..., Path], tmp_path: Path) -> None:

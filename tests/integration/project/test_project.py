@@ -82,6 +82,47 @@ def test_a_strategy_matches_in_the_space_it_names_or_in_the_first(spec: Callable
     assert project.tools("random").features == ""
 
 
+UNDECLARED = """
+def first(now, n, rng):
+    return now.tools.index.search(now.features(now.unlabelled[:1]), n)
+"""
+
+
+def test_a_strategy_that_uses_what_it_does_not_declare_is_refused(
+    spec: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "undeclared_strategy.py").write_text(UNDECLARED)
+    monkeypatch.syspath_prepend(tmp_path)
+    project = Project(tmp_path, parse(spec(strategies={"mine": {"kind": "undeclared_strategy:first"}})))
+    tools = project.tools("mine")
+    for tool, needs in {"index": '"features", "index"', "vectors": '"features"', "generator": '"generator"'}.items():
+        with pytest.raises(UserError, match=f"the strategy 'mine' uses `{tool}` but declares no needs") as refused:
+            getattr(tools, tool)
+        assert f"needs=({needs},)" in refused.value.hint
+    with pytest.raises(UserError, match="the strategy 'asal' uses `own` but declares only features, generator"):
+        _ = project.tools("asal").own
+
+
+@pytest.mark.parametrize(
+    ("features", "words"),
+    [
+        ({"latent": {"dimensions": 3}}, "the features 'latent', which are compressed to 3 dimensions"),
+        ({"pixels": {"dimensions": 0}}, "the features 'pixels', which are of kind 'pixels'"),
+    ],
+)
+def test_features_that_are_no_latents_are_refused(
+    features: dict[str, Any], words: str, spec: Callable[..., Any]
+) -> None:
+    (name,) = features
+    with pytest.raises(UserError, match=f"cannot work in {words}"):
+        check(parse(spec(features=features, strategies={"adba": {"features": name}})), ["adba"])
+
+
+def test_a_score_of_some_classifiers_cannot_measure_picks(spec: Callable[..., Any]) -> None:
+    with pytest.raises(UserError, match=r"score = 'learned-loss' under .* needs a classifier that predicts its loss"):
+        check(parse(spec(protocol={"score": "learned-loss"})))
+
+
 def test_a_learner_of_ones_own_gets_its_options(write_spec: Callable[..., Path], tiny: Path) -> None:
     own = {"kind": "torch", "factory": "support.classifiers:small_net", "options": {"hidden": 5}, "steps": 20}
     write_spec(tiny, learner={"l2": None, "iterations": None, **own})

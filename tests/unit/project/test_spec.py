@@ -197,6 +197,11 @@ def test_a_former_name_of_a_setting_is_still_read() -> None:
     assert not old.strategies["gaal-sure"].options and "sure" not in old.model_dump()["strategies"]["gaal-sure"]
 
 
+def test_a_setting_under_both_its_names_is_refused() -> None:
+    with pytest.raises(UserError, match="'sure' is the former name of 'min_confidence', and both are given"):
+        parse({**MINIMAL, "strategies": {"gaal": {"sure": 0.9, "min_confidence": 0.5}}})
+
+
 def test_the_hash_is_that_of_earlier_versions() -> None:
     """Run folders know their spec by it: renaming a setting must not make them those of another spec."""
     spec = parse({**MINIMAL, "strategies": {"gaal": {"sure": 0.9, "steps": 5}, "random": {}}})
