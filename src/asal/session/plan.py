@@ -95,7 +95,8 @@ def checked_choice(chosen: Selection, n: int, now: Round, name: str) -> Selectio
         good = chosen.ids == len(now.pool) + len(now.origins) + np.arange(len(chosen.ids))
     if len(chosen.ids) != n * chosen.group or not good.all():
         asked, excluded = counted(n * chosen.group, "image"), ", ".join(map(str, chosen.ids[~good][:5].tolist()))
-        note = f", and these are no candidates: {excluded}" if excluded else ""
+        what = "candidates" if chosen.images is None else "ids of new images"
+        note = f", and these are no {what}: {excluded}" if excluded else ""
         raise UserError(
             f"the strategy '{name}' chose {len(chosen.ids)} where {asked} were asked for{note}",
             rule="a strategy chooses as many images as are asked for, of its candidates",

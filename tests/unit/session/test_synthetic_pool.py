@@ -138,7 +138,7 @@ def test_what_counts_as_an_annotation(record: Record) -> None:
 WRONG: dict[str, tuple[Any, str]] = {
     "ids of the pool": (
         lambda now, n, rng: Selection(np.arange(n), np.zeros(n), images=np.zeros((n, *SHAPE), np.uint8)),
-        "excluded",
+        "these are no ids of new images: 0, 1, 2",
     ),
     "ids with a gap": (
         lambda now, n, rng: Selection(np.arange(n) + FIRST + 1, np.zeros(n), images=np.zeros((n, *SHAPE), np.uint8)),
@@ -146,14 +146,14 @@ WRONG: dict[str, tuple[Any, str]] = {
     ),
     "images of another size": (
         lambda now, n, rng: Selection.of_synthetic(now, np.zeros((n, 9, 9, 1), np.uint8), np.zeros(n), [{}] * n),
-        r"made uint8 of \(9, 9, 1\)",
+        r"made uint8 images of the shape \(9, 9, 1\)",
     ),
     "images of another type": (
         lambda now, n, rng: Selection.of_synthetic(now, np.zeros((n, *SHAPE)), np.zeros(n), [{}] * n),
         "made float64",
     ),
-    "too few": (lambda now, n, rng: brightened(now, n - 1, rng), "chose 2 for 3"),
-    "too few groups": (lambda now, n, rng: in_threes(now, n - 1, rng), "chose 6 for 3"),
+    "too few": (lambda now, n, rng: brightened(now, n - 1, rng), "chose 2 where 3 images were"),
+    "too few groups": (lambda now, n, rng: in_threes(now, n - 1, rng), "chose 6 where 9 images were"),
 }
 
 
