@@ -139,7 +139,7 @@ def _joined(there: Mapping[str, Any], now: Mapping[str, Any], out: Path) -> dict
     differing += [f"[strategies.{k}]" for k in sorted(common) if before["strategies"][k] != after["strategies"][k]]
     if differing:
         raise UserError(
-            f"{out} was begun with another spec: {', '.join(differing)} differ",
+            f"{out} was begun with another spec (changed: {', '.join(differing)})",
             rule="a run folder belongs to one spec",
             hint="restore the spec, or choose another folder with --out",
         )

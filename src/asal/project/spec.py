@@ -237,7 +237,7 @@ def load(path: Path) -> Spec:
         return parse(tomllib.loads(file.read_text(encoding="utf-8-sig")), str(file))
     except FileNotFoundError:
         raise UserError(
-            f"there is no {file}",
+            f"no spec at {file}",
             rule="a spec is a TOML file, or a project folder that holds asal.toml",
             hint="check the path, or make a project with `asal init`",
         ) from None

@@ -206,7 +206,7 @@ def test_a_file_that_is_no_spec_is_refused(what: str, asal: Any, tmp_path: Path)
 
 
 def test_a_folder_without_a_spec_is_refused(asal: Any, tmp_path: Path) -> None:
-    asal("prepare", tmp_path).refused(f"there is no {tmp_path / 'asal.toml'}", "asal init")
+    asal("prepare", tmp_path).refused(f"no spec at {tmp_path / 'asal.toml'}", "asal init")
 
 
 # Words ---------------------------------------------------------------------------------------------------------------

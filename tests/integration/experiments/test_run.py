@@ -226,7 +226,7 @@ def test_a_run_folder_with_former_names_of_options_goes_on(
     assert load_results(out).unfinished == []
     assert rows(run(prepared, present, out, ["asal"], seeds=(0, 1)), "asal") == before
     assert rows(run(prepared, old, out, ["asal"], seeds=(0, 1)), "asal") == before
-    with pytest.raises(UserError, match=r"\[strategies.asal\] differ"):
+    with pytest.raises(UserError, match=r"changed: \[strategies.asal\]"):
         begin(
             Project(prepared, parse(spec(strategies={"asal": {"steps": 2, **options, "raw_samples": 31}}))),
             ["asal"],
