@@ -236,7 +236,7 @@ def test_a_run_folder_with_former_names_of_options_goes_on(
 
 
 def test_other_threads_are_other_results(prepared: Path, own: Path) -> None:
-    with pytest.raises(UserError, match="threads differ"):
+    with pytest.raises(UserError, match="changed: threads"):
         begin(Project(prepared, load(prepared)), STRATEGIES, [0], own, threads=2)
 
 
