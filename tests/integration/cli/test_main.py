@@ -189,7 +189,7 @@ def test_a_changed_spec_does_not_touch_a_pool_that_labels_belong_to(
 
 
 NO_SPECS: dict[str, tuple[bytes | None, tuple[str, ...]]] = {
-    "is not there": (None, ("there is no", "check the path")),
+    "is not there": (None, ("no spec at", "check the path")),
     "is not TOML": (b'name = "x\n', ("is not valid TOML", "line 1")),
     "is not text": (b"\xff\xfe\x00name", ("is not valid TOML", "correct that line")),
     "is empty": (b"", ("'name' is missing",)),
