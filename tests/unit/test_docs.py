@@ -18,6 +18,8 @@ from asal.cli.main import app
 from asal.paper.exhibits import EXHIBITS
 from asal.project.validate import REGISTRIES
 
+pytestmark = pytest.mark.slow
+
 ROOT_PAGES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "RELEASING.md")
 DOCUMENTS = sorted(
     [

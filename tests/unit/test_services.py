@@ -17,6 +17,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("require", "why", "code"), CASES.values(), ids=CASES)
 def test_a_file_that_is_skipped_for_want_of_a_required_service_fails(
     require: str, why: str, code: int, tmp_path: Path

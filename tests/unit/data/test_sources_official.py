@@ -30,6 +30,8 @@ from asal.errors import DamageError, UserError
 from asal.session.oracles.stored import Stored
 from asal.testing.source import CHECKS
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def libraries(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,6 +53,7 @@ def by_enumeration(differences: list[int]) -> float:
     return min(1.0, 2 * min((sums <= here + 1e-9).mean(), (sums >= here - 1e-9).mean()))
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(-6, 6), min_size=1, max_size=8))
 @settings(deadline=None)
 def test_the_signed_rank_test_counts_the_ways_that_signs_can_fall(differences: list[int]) -> None:

@@ -18,6 +18,8 @@ from asal.index.ivf import Ivf
 from asal.index.recall_guard import RecallGuard
 from asal.testing.index import CHECKS, opened, stored, toy_features, toy_queries
 
+pytestmark = pytest.mark.slow
+
 FEW = partial(Ivf, lists=40, probes=10)  # of toy pools all lists would be searched
 N, LISTS = 20_000, 400
 

@@ -217,6 +217,7 @@ def test_two_tasks_of_one_image_are_one_image() -> None:
     assert report.images("conflict") == [4] and report.images("twice") == [4] and not report.written
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_in_whatever_order_people_work_the_record_holds_what_they_agree_on(seed: int) -> None:

@@ -225,7 +225,7 @@ def fit(name: str, labels: Any = None, **options: Any) -> Any:
         ("torch", "support.classifiers:small_nett", "small_nett"),
         ("torch", "factoriez:small_net", "No module named 'factoriez'"),
         ("torch", "support.classifiers.small_net", "support.classifiers.small_net"),
-        ("torch", "", "Empty module name"),
+        ("torch", "", "it names no module"),
         ("sklearn", "sklearn.ensemble:RandomForrest", "RandomForrest"),
     ],
 )

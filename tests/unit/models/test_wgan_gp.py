@@ -16,6 +16,8 @@ from asal.models.tensors import to_batch
 from asal.runtime.rng import stream, torch_stream
 from asal.testing.training import toy_pool, train, workshop
 
+pytestmark = pytest.mark.slow
+
 
 class Plane(nn.Module):
     """D(x) = a · x, whose slope is ‖a‖ everywhere."""

@@ -14,6 +14,8 @@ from asal.paper.timings import Timing
 from asal.project.spec import load, shipped
 from asal.reports.theme import render, styled
 
+pytestmark = pytest.mark.slow
+
 both = pytest.mark.parametrize("narrow", [False, True])
 INF = float("inf")
 

@@ -20,6 +20,8 @@ from asal.experiments.results import Reference, load
 from asal.reports.plots import draw_curves, draw_matrix, draw_spent
 from asal.reports.theme import SHADES, pens, styled
 
+pytestmark = pytest.mark.slow
+
 NAMES = [
     "random", "uncertainty", "subset-100", "subset-1000", "asal-pixels", "asal-autoencoder", "asal-discriminator",
     "asal-classifier", "asal-rerank", "gaal", "adba", "margin-svm", "hyperplane-hash", "learning-loss",

@@ -160,6 +160,7 @@ def write_for_ever(path: str) -> None:
             print(seq, flush=True)
 
 
+@pytest.mark.slow
 def test_what_was_acknowledged_outlives_a_kill(tmp_path: Path) -> None:
     for turn in range(3):
         with start("write_for_ever", tmp_path / "labels.db") as writer:

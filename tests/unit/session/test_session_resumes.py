@@ -29,6 +29,7 @@ def work(path: str) -> None:
             print(image, label, flush=True)
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_it_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
     code = "import sys; sys.path = eval(sys.argv[1]); from test_session_resumes import work; work(sys.argv[2])"
     paths = repr([str(Path(__file__).parent), *sys.path])
