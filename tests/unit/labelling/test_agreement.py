@@ -83,6 +83,7 @@ def test_one_disagreement_is_no_chance_agreement() -> None:
 PEOPLE = st.dictionaries(st.sampled_from("ABCD"), st.one_of(st.none(), st.integers(0, 2)), max_size=4)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.dictionaries(st.integers(0, 9), PEOPLE, max_size=8))
 def test_there_is_a_finite_number_or_none(votes: dict[int, dict[str, int | None]]) -> None:

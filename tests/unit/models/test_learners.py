@@ -358,6 +358,7 @@ def test_augmented_images_are_shifts_and_mirrors_of_their_own() -> None:
         assert len(found) > 40, "nearly all shifts, mirrored and not"
 
 
+@pytest.mark.slow
 def test_a_network_that_augments_draws_no_global_numbers_and_learns() -> None:
     part = replace(learners["cnn"], make=partial(Cnn, width=4, hidden=16, steps=80, augment=1))
     for name in ("learns", "same stream, same model", "leaves global random state alone"):

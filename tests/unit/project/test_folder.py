@@ -17,6 +17,7 @@ MODULES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", MODULES)
 def test_importing_it_does_not_import_torch(module: str) -> None:
     script = f"import sys, {module}; print('torch' in sys.modules)"

@@ -117,6 +117,7 @@ def shares_of_equal_codes(kind: str, angle: float, tables: int) -> float:
     return float((hashing.of_points(point) == hashing.of_hyperplanes(plane)).mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("angle", [0.3, 0.9, 1.3, np.pi / 2])
 def test_hash_codes_collide_as_often_as_they_should(angle: float) -> None:
     """Jain et al. 2010: EH-Hash arccos(cos²α)/π; H-Hash 1/4 − (α − π/2)²/π², α between point and normal."""
