@@ -55,10 +55,9 @@ def check_names(classes: Sequence[str]) -> None:
         UserError: there are fewer than two, two have one name, or one has none.
     """
     if len(classes) <= 1 or len(set(classes)) < len(classes) or not all(name.strip() for name in classes):
+        few = f"only one class is named: {quoted(classes)}" if classes else "no classes are named"
         raise UserError(
-            f"there {'is' if len(classes) == 1 else 'are'} {counted(len(classes), 'class')}"
-            if len(classes) < 2
-            else f"the classes {quoted(classes)} do not have a name each",
+            few if len(classes) < 2 else f"the classes {quoted(classes)} do not have a name each",
             rule="a classifier tells two or more classes apart, each with a name of its own",
             hint="name every class once; what belongs to none may be a class too, such as 'other'",
         )

@@ -365,7 +365,7 @@ def test_missing_data_are_refused_before_any_work(asal: Any, tmp_path: Path, mon
     monkeypatch.chdir(tmp_path)
     pytest.importorskip("lmdb", reason="the extra `lsun` is not installed")
     begun = time.monotonic()
-    asal("reproduce", "fig4d", "--out", "out").refused("a folder of LSUN's databases", "bedroom_train_lmdb.zip")
+    asal("reproduce", "fig4d", "--out", "out").refused("one database per category", "bedroom_train_lmdb.zip")
     text = shipped("celeba-bangs").read_text().replace("# path", "path").replace("Bangs", "Wearing_Hat")
     (tmp_path / "specs").mkdir()
     (tmp_path / "specs" / "celeba-wearing-hat.toml").write_text(text)

@@ -21,7 +21,7 @@ from asal.project.folder import ProjectFolder
 from asal.project.project import Project
 from asal.project.spec import load, to_toml
 from asal.project.status import damage
-from asal.session.events import Event, Record
+from asal.session.events import Event, Record, RecordDamageError
 from asal.session.state import State
 from asal.web import app, serve
 from asal.web.project_info import ProjectInfo
@@ -105,7 +105,7 @@ def test_the_doctor_looks_at_a_record_that_lies_elsewhere(tiny: Path) -> None:
     write(tiny, {"labelling": {"record": "people.db"}})
     assert damage(tiny) == []
     (tiny / "people.db").write_bytes(b"no database " * 100)
-    assert [type(error) for error in damage(tiny)] == [DamageError]
+    assert [type(error) for error in damage(tiny)] == [RecordDamageError]
 
 
 def write(root: Path, changes: dict[str, Any]) -> None:
