@@ -183,7 +183,7 @@ class _UnknownPool:
 
     def read(self, ids: Ids) -> Images:
         """Refuse: there is none."""
-        raise NotImplementedError
+        raise RuntimeError("the images have not been taken in, so none can be read")
 
 
 def _unknown_context(project: Project) -> PrepareContext:

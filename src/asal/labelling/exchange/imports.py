@@ -121,7 +121,7 @@ class _NoLearner:
 
     def fit(self, images: Images, labels: Labels, classes: int, rng: np.random.Generator) -> Model:
         """Refuse: nothing is trained here."""
-        raise NotImplementedError
+        raise RuntimeError("a session that imports labels asks nothing, so it trains nothing")
 
 
 def _session(project: ProjectFolder, record: Record) -> Session:
