@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 from asal.cli.main import app
+
+sys.path.insert(0, str(Path(__file__).parent))
+import site_refusals  # mkdocs loads this file alone, without its folder on the path
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "asal"
@@ -52,6 +56,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that are generated, or written from files outside docs/."""
     texts = {page: (ROOT / path).read_text(encoding="utf-8") for page, path in BESIDE.items()}
     texts |= {"reference/cli.md": cli_page(), "decisions/index.md": decisions_page(), **api_pages()}
+    texts["reference/refusals.md"] = site_refusals.page()
     for page, text in texts.items():
         files.append(File.generated(config, page, content=text))
     return files
