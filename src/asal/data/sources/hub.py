@@ -14,6 +14,7 @@ import numpy as np
 
 from asal.core import Ids, Labels
 from asal.data.sources import UNKNOWN, Raw, SourceImage, sources
+from asal.data.sources.class_names import names_in
 from asal.errors import UserError, unknown
 from asal.runtime.artifacts import fingerprint
 from asal.runtime.optional import require
@@ -28,7 +29,8 @@ class Hub:
     """A data set of the Hugging Face hub by its id, or a local folder in that layout.
 
     `owner/name` is read from $ASAL_DATA_DIR/name if that folder exists. If the columns `image` and `label` do not
-    exist, the only column of images and the only one of classes are used. `label = "none"` reads no labels.
+    exist, the only column of images and the only one of classes are used. `label = "none"` reads no labels. Classes
+    are called as the files' own metadata name them (ClassLabel); a number that has no name there is no label.
     """
 
     id: str
@@ -86,7 +88,24 @@ class Hub:
         if self._label_column is None:
             return ()
         feature = self._features[self._label_column]
-        return tuple(feature.names) if _kind(feature) == "ClassLabel" else tuple(map(str, self._values))
+        if _kind(feature) != "ClassLabel":
+            return tuple(map(str, self._values))
+        self._check_names(self._label_column, list(feature.names))
+        return tuple(feature.names)
+
+    def _check_names(self, column: str, names: list[str]) -> None:
+        """Refuse a local folder in which another file numbers its classes otherwise: `datasets` looks at one alone."""
+        import pyarrow.parquet as pq
+
+        for file in sorted(self._place.rglob("*.parquet")) if self._place else ():
+            others = names_in(pq.read_schema(file).metadata).get(column, names)
+            if others != names:
+                raise UserError(
+                    f"the Parquet files in {self._place} name the classes of '{column}' differently: "
+                    f"{', '.join(names)} elsewhere, and {', '.join(others)} in {file.name}",
+                    rule="a class has one number in all files of a data set",
+                    hint="write the files again with the same names, or read them as two data sets",
+                )
 
     @property
     def splits(self) -> Mapping[str, int]:
@@ -107,7 +126,8 @@ class Hub:
             return None
         stored = rows.with_format("arrow")[column][:]
         if _kind(self._features[column]) == "ClassLabel":
-            return np.asarray(stored.fill_null(UNKNOWN).to_numpy(), np.int64)
+            numbers = np.asarray(stored.fill_null(UNKNOWN).to_numpy(), np.int64)
+            return np.where((numbers >= 0) & (numbers < len(self.classes)), numbers, UNKNOWN)
         number = {value: label for label, value in enumerate(self._values)}
         return np.array([number.get(value, UNKNOWN) for value in stored.to_pylist()], np.int64)
 
