@@ -58,6 +58,9 @@ def import_(
     replace: Annotated[
         bool, typer.Option("--replace", help="Write labels that conflict with the record as corrections.")
     ] = False,
+    numbers: Annotated[
+        str, typer.Option("--numbers-are", help="What labels that are numbers are: names, or positions from 0 on.")
+    ] = "",
 ) -> None:
     """Read labels from a file: new ones are written, all or none; those that conflict are reported and left alone.
 
@@ -70,7 +73,7 @@ def import_(
     from asal.labelling.exchange.readers import Columns
     from asal.project.folder import ProjectFolder
 
-    options = ImportOptions(form, Columns(key, label), by, replace)
+    options = ImportOptions(form, Columns(key, label), by, replace, numbers)  # type: ignore[arg-type]  # it is checked
     _print(import_labels(ProjectFolder.open(project), file, options).lines)
 
 

@@ -25,7 +25,8 @@ from asal.labelling.exchange import imports
 from asal.labelling.exchange.export import export
 from asal.labelling.exchange.imports import Imported, ImportOptions, import_labels
 from asal.labelling.exchange.matching import SEVERAL, UNKNOWN, matched
-from asal.labelling.exchange.readers import Columns, LabelRow
+from asal.labelling.exchange.readers import Columns
+from asal.labelling.exchange.rows import LabelRow
 from asal.labelling.exchange.writers import FORMS
 from asal.project.project import Project
 from asal.session.events import Event, Record

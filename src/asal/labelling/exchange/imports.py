@@ -16,11 +16,13 @@ from typing import Any
 import numpy as np
 
 from asal.core import Images, Labels, Model
-from asal.errors import BusyError, UserError
+from asal.errors import BusyError, UserError, unknown
 from asal.labelling.exchange.filenames import folders
 from asal.labelling.exchange.matching import SEVERAL, UNKNOWN, matched
-from asal.labelling.exchange.readers import Columns, LabelRow, form_of, read_rows
+from asal.labelling.exchange.numbers import MEANINGS, Numbers, with_meaning
+from asal.labelling.exchange.readers import Columns, form_of, read_rows
 from asal.labelling.exchange.records import CANT_TELL, count
+from asal.labelling.exchange.rows import LabelRow
 from asal.labelling.exchange.writers import table_bytes
 from asal.project.folder import ProjectFolder
 from asal.runtime import artifacts
@@ -39,11 +41,11 @@ ENDING = ".import.csv"  # of a report, after the file's name
 NEW, ANSWERED, SKIPPED, CORRECTED = "new", "answers an open image", "can't tell an open image", "corrected"
 WRITES: Mapping[str, str] = {NEW: "imported", ANSWERED: "answered", SKIPPED: "skipped", CORRECTED: "corrected"}
 # Outcomes that write nothing.
-SAME, AGAIN = "same as before", "same as an earlier row"
+SAME, AGAIN, UNLABELLED = "same as before", "same as an earlier row", "no label in the file"
 AGAINST, WITHIN = "conflicts with the record", "conflicts within the file"
 NO_IMAGE, NO_ONE_IMAGE, NO_CLASS = "unknown image", "fits several images", "unknown class"
 UNREADABLE, NOT_ASKED = "unreadable", "can't tell, and was never asked"
-FINE = (*WRITES, SAME, AGAIN)
+FINE = (*WRITES, SAME, AGAIN, UNLABELLED)
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class ImportOptions:
     columns: Columns = USUAL
     by: str | None = None  # who labelled; if None, each row's `by`
     replace: bool = False  # labels that conflict with the record correct it
+    numbers: Numbers = ""  # whether labels that are numbers are names or positions; refused where both may be
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class Imported:
     outcomes: Mapping[str, int]
     written: int  # events
     report: Path
+    assumed: Sequence[str] = ()  # how the file was read, in sentences
 
     @property
     def lines(self) -> list[str]:
@@ -70,7 +74,8 @@ class Imported:
         counts = ", ".join(f"{outcome}: {rows:,}" for outcome, rows in self.outcomes.items()) or "no rows"
         wrong = sum(rows for outcome, rows in self.outcomes.items() if outcome not in FINE)
         taken = f"{count(wrong, 'row was', 'rows were')} not taken" if wrong else "every row was taken"
-        return [f"{count(self.written, 'label')} written. {counts}.", f"{taken}; row by row: {self.report}"]
+        summary = [f"{count(self.written, 'label')} written. {counts}.", f"{taken}; row by row: {self.report}"]
+        return [*(f"Assumed: {sentence}." for sentence in self.assumed), *summary]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +93,20 @@ def import_labels(project: ProjectFolder, path: Path, options: ImportOptions) ->
     """Write the labels of a file, a tree of class folders or a data set's folder into a project's record.
 
     Raises:
-        UserError: it cannot be read, or has no column of labels, or none of ids or keys.
+        UserError: it cannot be read, or has no column of labels, or none of ids or keys, or its labels are numbers
+            that may be names or positions.
         BusyError: others wrote all the time; nothing was written.
     """
     form, place = form_of(path) if not options.form else (options.form, path)
     report = _report_of(path)
-    rows = read_rows(place, form, options.columns)
+    if options.numbers not in ("", *MEANINGS):
+        raise unknown("meaning of numbers", options.numbers, MEANINGS)
+    reading = read_rows(place, form, options.columns)
     with Record.open(project.spec.labelling.place(project.root)) as record:
         session = _session(project, record)
+        rows, meaning = with_meaning(reading.rows, session.plan.classes, options.numbers)
         known = _matched_rows(rows, matched(project.pool, session.state.synthetic, rows), session.plan.classes, form)
+        assumed = [*reading.assumed, *([meaning] if meaning else [])]
 
         def attempt() -> Imported:
             results = list(_with_outcomes(known, session.refresh(), session.plan.classes, options.replace))
@@ -105,7 +115,7 @@ def import_labels(project: ProjectFolder, path: Path, options: ImportOptions) ->
             _write_report(report, results, session.plan.classes)
             written = record.append([*session.opening(), *events], after=session.state.seq) if events else []
             outcomes = Counter(row.outcome for row in results)
-            return Imported(outcomes, sum(event.kind != "opened" for event in written), report)
+            return Imported(outcomes, sum(event.kind != "opened" for event in written), report, assumed)
 
         try:
             return retry(attempt, tries=TRIES, on=BusyError)
@@ -142,6 +152,8 @@ def _matched_rows(rows: Sequence[LabelRow], images: Sequence[int], classes: Sequ
 def _matched_row(row: LabelRow, image: int, numbers: Mapping[str, int]) -> _Row:
     if row.wrong:
         return _Row(row, UNKNOWN, None, UNREADABLE, row.wrong)
+    if row.unlabelled:
+        return _Row(row, image if image >= 0 else UNKNOWN, None, UNLABELLED)
     if image == UNKNOWN:
         return _Row(row, UNKNOWN, None, NO_IMAGE, "no image of this project has this key or id")
     if image == SEVERAL:
@@ -213,7 +225,8 @@ def _write_report(path: Path, rows: Sequence[_Row], classes: Sequence[str]) -> N
 
 
 def _line(row: _Row) -> dict[str, Any]:
-    label = row.source.label if row.source.label is not None or row.source.wrong else CANT_TELL
+    is_known = row.source.label is not None or row.source.wrong or row.source.unlabelled
+    label = row.source.label if is_known else CANT_TELL
     image = row.source.image if row.image == UNKNOWN else row.image
     return {
         "line": row.source.line,
@@ -221,5 +234,5 @@ def _line(row: _Row) -> dict[str, Any]:
         "key": row.source.key,
         "label": label,
         "outcome": row.outcome,
-        "detail": row.detail,
+        "detail": "; ".join(filter(None, (row.detail, row.source.note))),
     }

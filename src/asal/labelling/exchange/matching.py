@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from asal.core import as_ids
-from asal.labelling.exchange.readers import LabelRow
+from asal.labelling.exchange.rows import LabelRow
 
 BLOCK = 2**16  # keys of the pool in memory at once
 UNKNOWN: Final = -1

@@ -8,40 +8,24 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal
 
 from asal.data.sources.folder import printable
 from asal.errors import UserError, unknown
+from asal.labelling.exchange.parquet_rows import Named, parquet_columns, parquet_rows, with_names
 from asal.labelling.exchange.records import CANT_TELL
+from asal.labelling.exchange.rows import Assume, LabelRow, Reading, Row
 from asal.labelling.exchange.writers import CONFLICTS, INDEX
 from asal.runtime.artifacts import MANIFEST
 from asal.runtime.optional import require
 
 ID, STATUS, BY, MADE = "id", "status", "by", "made"
-KEYS = ("key", "file", "filename", "file_name", "path", "image")  # columns, the first one that is there
+KEYS = ("key", "file", "filename", "file_name", "path", "image", "image.path")  # columns, the first one that is there
 LABELS = ("label", "class")
-BLOCK = 4096  # rows of a table held at once
 ENDINGS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 OURS = ("labels.csv", "labels.jsonl", "labels.parquet")  # what an export's folder may hold
-
-
-@dataclass(frozen=True, slots=True)
-class LabelRow:
-    """One row of a file."""
-
-    line: int
-    image: int | None = None  # an id
-    key: str | None = None
-    label: str | None = None  # a class's name; None for "can't tell"
-    by: str | None = None
-    partial: bool = False  # the key may also be the end of the project's key, or the other way round
-    synthetic: bool = False  # a synthetic image, which has no key
-    below: str | None = None  # of a class folder's file: its path without the class, if the full path fits nothing
-    wrong: str = ""  # why it cannot be read
-
-
-Row: TypeAlias = tuple[int, Mapping[str, Any] | None, str]  # line, its values, or why they cannot be read
 
 
 @dataclass(frozen=True)
@@ -95,23 +79,29 @@ def form_of(path: Path) -> tuple[str, Path]:
     return ENDINGS[path.suffix.lower()], path
 
 
-def read_rows(path: Path, form: str, columns: Columns) -> list[LabelRow]:
-    """Return every row of a file or folder. Memory: that of the rows, without images.
+def read_rows(path: Path, form: str, columns: Columns) -> Reading:
+    """Return every row of a file or folder, and what was assumed. Memory: that of the rows, without images.
 
     Raises:
         UserError: the file is not of this form, or has no column of labels, or none of ids or keys.
     """
-    if form == "folders":
-        return list(_folders(path))
-    if form not in READERS:
-        raise unknown("form of labels", form, [*READERS, "folders"])
+    assumed: dict[str, None] = {}
+    assume = assumed.setdefault
+    if form not in FORMS_IN:
+        raise unknown("form of labels", form, FORMS_IN)
     try:
-        rows = READERS[form](path, columns)
-        names = next(rows)
-        places = columns.among(names, path)
-        return [_label_row(row, places) for row in rows]
+        rows = list(FORMS_IN[form](path, columns, assume))
     except (OSError, ValueError) as error:  # of pyarrow too
         raise _not_of_form(path, form, str(error)) from None
+    return Reading(rows, tuple(assumed))
+
+
+def _table(reader: Callable[..., Iterator[Any]], path: Path, columns: Columns, assume: Assume) -> Iterator[LabelRow]:
+    """Yield the rows of a table: a reader yields its columns' names, then its rows."""
+    rows = reader(path, columns, assume)
+    places = columns.among(next(rows), path)
+    for row in rows:
+        yield _label_row(row, places)
 
 
 def _not_of_form(path: Path, form: str, why: str) -> UserError:
@@ -132,14 +122,25 @@ def _label_row(row: Row, places: tuple[str | None, str | None, str]) -> LabelRow
     number, synthetic = None if image is None else int(image), str(values.get(MADE)).lower() == "true"
     if label is None and _text(values.get(STATUS)) != CANT_TELL:
         return LabelRow(line, number, key, wrong="there is no label")
-    return LabelRow(line, number, key, label, by, partial=True, synthetic=synthetic)
+    kind = _kind(values.get(label_column))
+    return LabelRow(line, number, key, label, by, partial=True, synthetic=synthetic, id_text=image or "", label_is=kind)
 
 
 def _text(value: Any) -> str | None:
-    return None if value is None or value == "" else str(value)
+    if value is None or value == "":
+        return None
+    if isinstance(value, float) and value % 1 == 0:  # integers beside empty cells are stored as 1.0
+        value = int(value)
+    return str(value)
 
 
-def _csv(path: Path, columns: Columns) -> Iterator[Any]:
+def _kind(value: Any) -> Literal["text", "number", "name"]:
+    if isinstance(value, Named):
+        return "name"
+    return "number" if isinstance(value, int | float) and not isinstance(value, bool) else "text"
+
+
+def _csv(path: Path, columns: Columns, assume: Assume) -> Iterator[Any]:
     """Yield the columns' names, then the rows with their first lines; a row that is not UTF-8 is unreadable."""
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         reader = csv.reader(file)
@@ -164,7 +165,7 @@ def _csv(path: Path, columns: Columns) -> Iterator[Any]:
                 yield line, dict(zip(names, cells, strict=True)), ""
 
 
-def _jsonl(path: Path, columns: Columns) -> Iterator[Any]:
+def _jsonl(path: Path, columns: Columns, assume: Assume) -> Iterator[Any]:
     """Yield the names of all columns, then the objects; the file is read twice, because objects may lack columns."""
     names: dict[str, None] = {}
     for _, values, _ in _objects(path):
@@ -186,23 +187,10 @@ def _objects(path: Path) -> Iterator[Row]:
             yield (line, values, "") if isinstance(values, dict) else (line, None, "it is not a JSON object")
 
 
-def _parquet(path: Path, columns: Columns) -> Iterator[Any]:
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(path) as file:
-        names = [name for name in file.schema_arrow.names if _is_plain(file.schema_arrow.field(name).type)]
-        yield names
-        line = 0
-        for batch in file.iter_batches(BLOCK, columns=_wanted(names, columns)):
-            for values in batch.to_pylist():
-                line += 1
-                yield line, values, ""
-
-
-def _is_plain(kind: Any) -> bool:
-    import pyarrow as pa
-
-    return not (pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+def _parquet(path: Path, columns: Columns, assume: Assume) -> Iterator[Any]:
+    names = parquet_columns(path)
+    yield names
+    yield from parquet_rows(path, _wanted(names, columns), assume)
 
 
 def _wanted(names: Collection[str], columns: Columns) -> list[str]:
@@ -210,7 +198,7 @@ def _wanted(names: Collection[str], columns: Columns) -> list[str]:
     return [name for name in names if name in {ID, STATUS, BY, MADE, *KEYS, *LABELS, columns.key, columns.label}]
 
 
-def _datasets(path: Path, columns: Columns) -> Iterator[Any]:
+def _datasets(path: Path, columns: Columns, assume: Assume) -> Iterator[Any]:
     """Yield the names, then the rows of all splits, a ClassLabel by its names; images are not read."""
     datasets = require("datasets", extra="hub", why="the `datasets` library reads data sets of the hub's kind")
     saved = datasets.load_from_disk(str(path))
@@ -218,24 +206,19 @@ def _datasets(path: Path, columns: Columns) -> Iterator[Any]:
     features = parts[0].features
     names = [name for name, feature in features.items() if isinstance(feature, datasets.Value | datasets.ClassLabel)]
     yield names
-    class_names = {name: features[name].names for name in names if isinstance(features[name], datasets.ClassLabel)}
+    wanted = _wanted(names, columns)
+    class_names = {name: features[name].names for name in wanted if isinstance(features[name], datasets.ClassLabel)}
     line = 0
     for part in parts:
-        for values in part.select_columns(_wanted(names, columns)):
+        for values in part.select_columns(wanted):
             line += 1
-            named = {name: class_names[name][values[name]] for name in class_names if values.get(name) is not None}
-            yield line, {**values, **named}, ""
+            try:
+                yield line, with_names(values, class_names), ""
+            except ValueError as error:
+                yield line, None, str(error)
 
 
-READERS: Mapping[str, Callable[[Path, Columns], Iterator[Any]]] = {
-    "csv": _csv,
-    "jsonl": _jsonl,
-    "parquet": _parquet,
-    "datasets": _datasets,
-}
-
-
-def _folders(root: Path) -> Iterator[LabelRow]:
+def _folders(root: Path, columns: Columns, assume: Assume) -> Iterator[LabelRow]:
     """Yield every file of a tree of class folders: by an export's index, or by its path, or by its name alone."""
     index, line = _index(root), 0
     for folder, names, files in os.walk(root):
@@ -258,8 +241,17 @@ def _index(root: Path) -> dict[str, tuple[int, str | None]]:
     """Return the image of each file of an export, by its name alone, as files may be moved to another class."""
     if not (root / INDEX).is_file():
         return {}
-    rows = _csv(root / INDEX, Columns())
+    rows = _csv(root / INDEX, Columns(), str)
     if set(next(rows)) != {"file", ID, "key"}:
         return {}  # no export wrote it
     entries = (values for _, values, _ in rows if values and re.fullmatch(r"\d{1,18}", values[ID], re.ASCII))
     return {values["file"].rpartition("/")[2]: (int(values[ID]), values["key"] or None) for values in entries}
+
+
+FORMS_IN: Mapping[str, Callable[[Path, Columns, Assume], Iterator[LabelRow]]] = {
+    "csv": partial(_table, _csv),
+    "jsonl": partial(_table, _jsonl),
+    "parquet": partial(_table, _parquet),
+    "datasets": partial(_table, _datasets),
+    "folders": _folders,
+}
