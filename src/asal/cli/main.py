@@ -10,6 +10,7 @@ from typing import Annotated, Optional, TypeVar
 import typer
 
 from asal.cli import label_studio, projects
+from asal.cli.backup import backup
 from asal.cli.common import CORES, JobsOption, ProjectOption, SpecPath, console, print_lines, root_of
 from asal.cli.errors import run_and_exit
 from asal.cli.exchange import export, import_
@@ -116,6 +117,10 @@ def report(
             "of the fully supervised accuracy, where it is known, and the baseline's last one]",
         ),
     ] = "",
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--out", help="The folder to write to, where DIR may not be written. [default: DIR]"),
+    ] = None,
 ) -> None:
     """Write the curves, tables and pictures of a run: one HTML page, SVG, PNG and CSV.
 
@@ -126,7 +131,7 @@ def report(
 
     at = _numbers(budgets, int, "--budgets", "whole numbers of labels", "100,200")
     reached = _numbers(targets, float, "--targets", "accuracies between 0 and 1", "0.95,0.98")
-    print_lines(write_report(folder, budgets=at, targets=reached, baseline=baseline or None))
+    print_lines(write_report(folder, budgets=at, targets=reached, baseline=baseline or None, out=out))
 
 
 @app.command()
@@ -217,6 +222,7 @@ for command in (projects.init, projects.prepare, projects.add, projects.status, 
     app.command()(command)
 app.command(name="list")(projects.list_parts)
 app.command()(export)
+app.command()(backup)
 app.command(name="import")(import_)
 
 

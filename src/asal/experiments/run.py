@@ -31,7 +31,8 @@ from asal.project.spec import Spec, parse
 from asal.project.validate import ValidatedSpec, table_of
 from asal.runtime import artifacts, environment
 from asal.runtime.progress import Progress, report_to
-from asal.session.events import Record, RecordDamageError
+from asal.session.connection import RecordDamageError
+from asal.session.events import Record
 from asal.session.oracles.stored import Stored
 from asal.session.session import Batch, Session
 from asal.strategies import strategies

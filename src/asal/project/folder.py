@@ -16,6 +16,7 @@ from asal.project.spec import Spec, load
 from asal.runtime import artifacts
 from asal.session.events import Record
 from asal.session.oracles.stored import Stored
+from asal.session.record_file import is_there
 
 IMAGES = ("pool", "validation", "test")
 
@@ -90,7 +91,7 @@ class ProjectFolder:
     def has_record(self) -> bool:
         """Whether there is a record. A database at a URL is taken to be there."""
         place = self.record_place
-        return not isinstance(place, Path) or place.exists()
+        return not isinstance(place, Path) or is_there(place)
 
     def record(self) -> Record:
         """Open the record; a file that is not there is made."""

@@ -13,6 +13,7 @@ from asal.project.folder import IMAGES, ProjectFolder
 from asal.project.spec import FILE, load
 from asal.runtime import artifacts
 from asal.session.events import Record
+from asal.session.record_file import is_there
 from asal.session.state import State, fold
 from asal.session.synthetic_pool import decoded
 
@@ -60,7 +61,7 @@ def _labels(root: Path) -> list[tuple[str, str, str]]:
         return []
     name = place.name if isinstance(place, Path) else without_secrets(place)
     try:
-        with Record.open(place) as record:
+        with Record.open(place, readonly=True) as record:
             state = fold(State(), record.read())
     except UserError as error:
         return [(name, "damaged" if isinstance(error, DamageError) else "not readable", error.got)]
@@ -153,7 +154,7 @@ def repair(root: Path) -> list[Path]:
 def _record_place(root: Path) -> str | Path | None:
     """Return where a project's record is, or None where there is none yet."""
     if not (root / FILE).exists():
-        return root / LABELS if (root / LABELS).exists() else None
+        return root / LABELS if is_there(root / LABELS) else None
     folder = ProjectFolder.open(root)
     return folder.record_place if folder.has_record else None
 
@@ -161,6 +162,6 @@ def _record_place(root: Path) -> str | Path | None:
 def _read_record(root: Path) -> None:
     if (place := _record_place(root)) is None:
         return
-    with Record.open(place) as record:
+    with Record.open(place, readonly=True) as record:
         for synthetic in fold(State(), record.read()).synthetic.values():
             decoded(synthetic.picture)

@@ -26,6 +26,7 @@ def report(
     targets: Sequence[float] | None = None,
     baseline: str | None = None,
     progress: Progress = no_progress,
+    out: Path | None = None,
 ) -> Paths:
     """Write `report.html`, the pictures (SVG and PNG) and the tables (CSV) into an experiment's folder.
 
@@ -36,6 +37,7 @@ def report(
             supervised accuracy, where it is known, and what the baseline ends with.
         baseline: the strategy that the others are compared with; by default "random", else the first one.
         progress: is called after each picture.
+        out: the folder to write to instead, such as one for which writing is permitted.
 
     Raises:
         UserError: there is no row yet, a budget lies outside of a curve, or a target is not an accuracy.
@@ -56,7 +58,7 @@ def report(
     }
     if findings.summaries:
         csvs["summary.md"] = csv_files.summary_md(findings.summaries, findings.baseline)
-    return publish(results.folder, "report.html", _page(findings, pictures), pictures, csvs)
+    return publish(out or results.folder, "report.html", _page(findings, pictures), pictures, csvs)
 
 
 def _checked(targets: Sequence[float] | None) -> list[Target] | None:

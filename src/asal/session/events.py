@@ -11,7 +11,6 @@ Nothing in the record is ever changed or deleted; a correction is one more event
 from __future__ import annotations
 
 import json
-import sqlite3
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,8 +23,10 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from asal.errors import BusyError, DamageError, OutageError, UserError
-from asal.session.schema import EVENTS, alone, migrated
+from asal.errors import OutageError
+from asal.session import record_file
+from asal.session.connection import damaged, engine_of, explaining, file_of, url_of
+from asal.session.schema import EVENTS, alone, migrated, refuse_newer
 
 FORMAT = 3  # of a record; raised when an older asal could not read a newer record
 READ = (
@@ -33,7 +34,6 @@ READ = (
     2,
     3,
 )  # formats that this asal reads: 2 added synthetic images, 3 several annotators
-PATIENCE = 20.0  # seconds that a writer waits for another one's transaction to end
 
 BEHIND = (  # in the order of Event's fields
     sa.select(*(EVENTS.c[name] for name in ("kind", "round", "image", "label", "by", "body", "seq", "at")))
@@ -77,36 +77,77 @@ class Event:
     at: str = ""  # UTC, ISO 8601
 
 
-class RecordDamageError(DamageError):
-    """A record is not what was written."""
-
-
 class Record:
-    """The events of one project or run, in a database. What `append` has returned from survives a power cut."""
+    """The events of one project or run, in a database. What `append` has returned from survives a power cut.
 
-    def __init__(self, name: str, engine: sa.Engine) -> None:
+    In a file, it is also in a copy of that file alone; see `asal.session.record_file`.
+    """
+
+    def __init__(self, name: str, engine: sa.Engine, path: Path | None = None) -> None:
+        """Use `Record.open`.
+
+        Args:
+            path: the file, where events are written into one.
+        """
         self.name, self._engine = name, engine
-        weakref.finalize(self, engine.dispose)  # a record that was not closed is also one file
+        self._checkpoints = None if path is None else record_file.Checkpoints(path, engine)
+        # A record that was not closed is also one file.
+        weakref.finalize(self, engine.dispose if self._checkpoints is None else self._checkpoints.close)
 
     @classmethod
-    def open(cls, where: str | Path) -> Record:
+    def open(cls, where: str | Path, *, readonly: bool = False) -> Record:
         """Open a record, or begin one where there is none.
 
         Args:
             where: a file (SQLite; its folder must exist), or any SQLAlchemy URL:
                 `postgresql://user@host/name`, or `sqlite://` for one in memory, which is lost when it is closed.
+            readonly: for reading alone: it is opened also where nothing may be written.
 
         Raises:
             UserError: it cannot be opened there.
             DamageError: the file is not a record, or damaged.
         """
-        url = _url(where)
+        url = url_of(where)
         name = url.render_as_string(hide_password=True)
         if url.get_backend_name() == "sqlite" and url.database:
             name = url.database
-        with _explaining(name):
-            record = cls(name, _engine(url, name))
+        path = file_of(url)
+        if readonly and path is not None:
+            if not record_file.is_there(path):
+                raise record_file.none_there(path)  # a reader begins none
+            if not record_file.may_write(path):
+                return cls._to_read(url, name)
+        try:
+            return cls._to_write(url, name)
+        except OutageError:
+            if not readonly:
+                raise
+            return cls._to_read(url, name)
+
+    @classmethod
+    def _to_write(cls, url: sa.URL, name: str) -> Record:
+        path = file_of(url)
+        if path is not None:
+            record_file.make_sure(path)
+        with explaining(name):
+            record = cls(name, engine_of(url, name), path)
+            if path is not None:
+                record_file.check_view(path, record._engine)
             migrated(record._engine)
+            if path is not None and record._checkpoints is not None:
+                record_file.identify(record._engine)
+                record._checkpoints.now()  # what a process that was killed has left in the log
+        return record
+
+    @classmethod
+    def _to_read(cls, url: sa.URL, name: str) -> Record:
+        path = file_of(url)
+        engine = engine_of(url, name) if path is None else record_file.reader(path)
+        record = cls(name, engine)
+        with explaining(name):
+            if path is not None:
+                record_file.check_view(path, engine)
+            refuse_newer(engine)
         return record
 
     @contextmanager
@@ -116,15 +157,17 @@ class Record:
         Raises:
             BusyError: another process has held the database for too long.
         """
-        with _explaining(self.name), self._engine.connect() as connection:
+        with explaining(self.name), self._engine.connect() as connection:
             alone(connection)
             yield connection
             connection.commit()
+        if self._checkpoints is not None:
+            self._checkpoints.later()
 
     @contextmanager
     def look(self) -> Iterator[sa.Connection]:
         """Read the tables beside the events."""
-        with _explaining(self.name), self._engine.connect() as connection:
+        with explaining(self.name), self._engine.connect() as connection:
             yield connection
 
     def append(self, events: Sequence[Event], *, after: int) -> list[Event]:
@@ -145,8 +188,12 @@ class Record:
             written.append(replace(event, seq=seq, at=at, body=self._body(text, seq)))  # just as it will be read
             rows.append({name: getattr(written[-1], name) for name in Event.__slots__} | {"body": text})
         if rows:
-            with _explaining(self.name), self._engine.begin() as connection:
+            with explaining(self.name), self._engine.begin() as connection:
                 connection.execute(sa.insert(EVENTS), rows)
+                if self._checkpoints is not None:
+                    record_file.stamp(connection, written[-1].seq)
+            if self._checkpoints is not None:
+                self._checkpoints.now()
         return written
 
     def read(self, after: int = 0) -> list[Event]:
@@ -164,7 +211,7 @@ class Record:
         events = []
         for seq, (kind, number, image, label, by, text, found, at) in enumerate(rows, after + 1):
             if found != seq:
-                raise _damaged(self.name, f"event {seq} is missing")
+                raise damaged(self.name, f"event {seq} is missing")
             events.append(Event(kind, number, image, label, by, self._body(text, seq), seq, at))
         return events
 
@@ -174,10 +221,12 @@ class Record:
         try:
             return dict(json.loads(text))
         except (TypeError, ValueError) as error:
-            raise _damaged(self.name, f"event {seq} is not readable ({error})") from None
+            raise damaged(self.name, f"event {seq} is not readable ({error})") from None
 
     def close(self) -> None:
-        """Let go of the database. A closed SQLite record is one file, which can be copied."""
+        """Let go of the database. A closed SQLite record is one file."""
+        if self._checkpoints is not None:
+            self._checkpoints.close()
         self._engine.dispose()
 
     def __enter__(self) -> Record:
@@ -210,108 +259,3 @@ def _text(body: Mapping[str, Any]) -> str:
 def _plain(value: Any) -> Any:
     """Turn the numpy numbers and arrays of a strategy's notes, and read-only mappings, into what JSON knows."""
     return value.tolist() if isinstance(value, np.generic | np.ndarray) else dict(value)
-
-
-def _url(where: str | Path) -> sa.URL:
-    if isinstance(where, str) and "://" in where:
-        try:
-            url = sa.make_url(where)
-        except sa.exc.ArgumentError:
-            raise UserError(
-                f"'{where}' is neither a file nor a database URL",
-                rule="a record lives in a file or at a database URL",
-                hint="pass a path, or a URL such as postgresql://user@host/name",
-            ) from None
-        # SQLAlchemy still takes psycopg2 for the plain name; asal's extra brings psycopg 3.
-        return url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
-    path = Path(where).absolute()
-    if not path.parent.is_dir():
-        raise UserError(
-            f"there is no folder {path.parent}", rule="a record lies in a folder", hint="create it, or check the path"
-        )
-    return sa.URL.create("sqlite", database=str(path))
-
-
-def _engine(url: sa.URL, name: str) -> sa.Engine:
-    if url.get_backend_name() != "sqlite":
-        try:
-            return sa.create_engine(url, pool_pre_ping=True)
-        except (ModuleNotFoundError, sa.exc.NoSuchModuleError) as error:
-            asals = url.drivername == "postgresql+psycopg"
-            other = "install that driver, or use a file or a postgresql:// URL"
-            raise UserError(
-                f"{name}: the database's driver does not load ({error})",
-                hint="pip install 'asal[postgres]'" if asals else other,
-            ) from None
-    patience = {"timeout": PATIENCE, "check_same_thread": False}
-    if url.database in (None, "", ":memory:"):  # one connection, or every thread would see an empty table of its own
-        return sa.create_engine(url, connect_args=patience, poolclass=sa.QueuePool, pool_size=1, max_overflow=0)
-    engine = sa.create_engine(url, connect_args=patience)
-    sa.event.listen(engine, "connect", _durable)
-    return engine
-
-
-def _durable(connection: sqlite3.Connection, _: object) -> None:
-    """Let readers read while one writes (WAL), and let every commit reach the disk (FULL)."""
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA journal_mode=WAL")
-
-
-TROUBLE = {  # SQLite's primary result codes → the reason in the error message
-    sqlite3.SQLITE_FULL: "the disk is full",
-    sqlite3.SQLITE_READONLY: "writing is not permitted",
-    sqlite3.SQLITE_PERM: "writing is not permitted",
-    sqlite3.SQLITE_CANTOPEN: "it cannot be opened for writing",
-    sqlite3.SQLITE_IOERR: "the disk reports an error",
-}
-DAMAGE = {
-    sqlite3.SQLITE_CORRUPT: "the database file is damaged",
-    sqlite3.SQLITE_NOTADB: "it is not a database",
-    sqlite3.SQLITE_ERROR: "it is not a record of asal",
-}
-
-
-@contextmanager
-def _explaining(name: str) -> Iterator[None]:
-    """Turn the database's errors into the user's, by their codes."""
-    try:
-        yield
-    except sa.exc.IntegrityError:
-        raise _busy(f"another process has written to {name} since it was last read") from None
-    except sa.exc.TimeoutError:
-        raise _busy(f"every connection to {name} was in use for too long") from None
-    except UnicodeDecodeError as error:  # from SQLite's own message about a text
-        raise _damaged(name, f"a text in it is not readable ({error})") from None
-    except (sa.exc.DBAPIError, sqlite3.Error) as error:  # the bare kind comes from `_durable`
-        cause = getattr(error, "orig", error)
-        undecodable = isinstance(cause, sqlite3.Error) and not hasattr(
-            cause, "sqlite_errorcode"
-        )  # by Python, not SQLite
-        extended = sqlite3.SQLITE_CORRUPT if undecodable else getattr(cause, "sqlite_errorcode", -1)
-        # The write-ahead log's index could not grow: SQLite's own words for a full disk at that place are others.
-        code = sqlite3.SQLITE_FULL if extended == sqlite3.SQLITE_IOERR_SHMSIZE else extended & 0xFF
-        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            raise _busy(f"another process has held {name} for {PATIENCE:g} seconds") from None
-        if code in DAMAGE:
-            raise _damaged(name, f"{DAMAGE[code]} ({cause})") from None
-        raise OutageError(
-            f"{name}: {TROUBLE.get(code, str(cause).strip().partition(chr(10))[0])}",
-            rule="a record must be open to writing",
-            hint="fix that, then run the same command again: what was acknowledged is kept",
-        ) from None
-
-
-def _busy(got: str) -> BusyError:
-    return BusyError(
-        got,
-        rule="one process at a time writes to a record",
-        hint="read it again and answer what is still open: what was acknowledged is kept",
-    )
-
-
-def _damaged(name: str, what: str) -> RecordDamageError:
-    return RecordDamageError(
-        f"{name}: {what}",
-        rule="a record is read only as it was written",
-        hint="restore a copy from before the damage, or start a new record",
-    )

@@ -81,6 +81,17 @@ def migrated(engine: sa.Engine) -> None:
         connection.commit()
 
 
+def refuse_newer(engine: sa.Engine) -> None:
+    """Refuse tables of a newer asal. An older record is read as it is, without the tables that it lacks.
+
+    Raises:
+        UserError: a newer asal wrote the record.
+    """
+    with engine.connect() as connection:
+        if (version := _version(connection)) is not None and version > HEAD:
+            raise _newer(version)
+
+
 def alone(connection: sa.Connection) -> None:
     """Begin a transaction that no other one of its kind runs beside; others wait for its end."""
     if connection.dialect.name == "sqlite":
@@ -105,10 +116,14 @@ def _upgrade(connection: sa.Connection, version: str | None) -> None:
     config.attributes["connection"] = connection
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     if version is not None and version not in known:
-        raise UserError(
-            f"the record's tables have revision {version}",
-            rule=f"this asal knows a record's tables up to revision {HEAD}",
-            hint="use the asal that wrote it",
-        )
+        raise _newer(version)
     with _at_once:
         command.upgrade(config, "head")
+
+
+def _newer(version: str) -> UserError:
+    return UserError(
+        f"the record's tables have revision {version}",
+        rule=f"this asal knows a record's tables up to revision {HEAD}",
+        hint="use the asal that wrote it",
+    )

@@ -18,7 +18,8 @@ import numpy as np
 
 from asal.core import Ids, Labels
 from asal.errors import UserError
-from asal.session.events import FORMAT, NOTHING, READ, Event, RecordDamageError
+from asal.session.connection import RecordDamageError
+from asal.session.events import FORMAT, NOTHING, READ, Event
 
 
 @dataclass(frozen=True)

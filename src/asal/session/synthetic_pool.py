@@ -14,7 +14,7 @@ import numpy as np
 
 from asal.core import Ids, Images, Pool, as_ids
 from asal.data.png import png
-from asal.session.events import RecordDamageError
+from asal.session.connection import RecordDamageError
 from asal.session.state import SyntheticImage
 
 

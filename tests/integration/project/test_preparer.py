@@ -159,7 +159,9 @@ def test_a_project_makes_nothing_when_it_is_used(tiny: Path) -> None:
     for use in (lambda: project.generator, lambda: project.space("autoencoder"), lambda: session.ask(5)):
         with pytest.raises(UserError, match="run `asal prepare`"):
             use()
-    assert {path.name for path in files(tiny) - before} <= {"labels.db", "labels.db-wal", "labels.db-shm"}
+    assert {path.name for path in files(tiny) - before} <= {
+        f"labels.db{end}" for end in ("", "-wal", "-shm", "-checkpoint")
+    }
 
 
 def test_a_spec_is_checked_once_for_a_command(

@@ -21,7 +21,8 @@ from asal.project.folder import ProjectFolder
 from asal.project.project import Project
 from asal.project.spec import load, to_toml
 from asal.project.status import damage
-from asal.session.events import Event, Record, RecordDamageError
+from asal.session.connection import RecordDamageError
+from asal.session.events import Event, Record
 from asal.session.state import State
 from asal.web import app, serve
 from asal.web.project_info import ProjectInfo

@@ -298,7 +298,7 @@ def test_a_full_disk_is_told_and_costs_only_what_was_not_acknowledged(tmp_path: 
 
 
 def test_a_lock_that_is_held_too_long_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asal.session.events.PATIENCE", 0.05)
+    monkeypatch.setattr("asal.session.connection.PATIENCE", 0.05)
     with Record.open(tmp_path / "labels.db") as record:
         holder = sqlite3.connect(tmp_path / "labels.db")
         holder.execute("BEGIN IMMEDIATE")

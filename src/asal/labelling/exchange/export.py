@@ -20,6 +20,7 @@ from asal.labelling.exchange.writers import CONFLICTS, FORMS, ExportData, write_
 from asal.project.folder import ProjectFolder
 from asal.runtime import artifacts
 from asal.session.events import Record
+from asal.session.record_file import is_there
 from asal.session.synthetic_pool import PoolWithSynthetic
 
 OF_CONFLICT = ("id", "key", "label", "conflict", "opinions")
@@ -82,9 +83,9 @@ def records_of(project: ProjectFolder) -> LabelRecords:
         UserError: there is no record, it is empty, or it belongs to another pool.
     """
     place = project.spec.labelling.place(project.root)
-    if isinstance(place, Path) and not place.is_file():
+    if isinstance(place, Path) and not is_there(place):
         raise _nothing(str(place))
-    with Record.open(place) as record:
+    with Record.open(place, readonly=True) as record:
         records, name = read(record.read()), record.name
     if records.state.opened is None:
         raise _nothing(name)
