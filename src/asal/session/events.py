@@ -128,7 +128,7 @@ class Record:
     def _to_write(cls, url: sa.URL, name: str) -> Record:
         path = file_of(url)
         if path is not None:
-            record_file.make_sure(path)
+            record_file.begin_or_check(path)
         with explaining(name):
             record = cls(name, engine_of(url, name), path)
             if path is not None:

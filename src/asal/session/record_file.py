@@ -132,7 +132,7 @@ def check(path: Path) -> None:
         _check_log(path, log)
 
 
-def make_sure(path: Path) -> None:
+def begin_or_check(path: Path) -> None:
     """Make the file of a new record, or check the one that is there, before anything writes into it."""
     check(path)
     if not path.exists():
