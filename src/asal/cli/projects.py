@@ -158,12 +158,13 @@ def list_parts(kind: Annotated[str, typer.Argument(help="One kind, such as strat
 
 def status(folder: Annotated[Path, typer.Argument(help="A project folder.", metavar="PROJECT")] = Path()) -> None:
     """Show what a project folder holds: images, parts, features, labels, and what is unfinished."""
-    from asal.project.status import summary
+    from asal.project.status import notes, summary
 
     table = Table("folder", "state", "what is in it", box=None, pad_edge=False)
     for row in summary(folder):
         table.add_row(*row)
     console.print(table if table.row_count else f"There is nothing in {folder} that asal made.")
+    print_lines(notes(folder))
 
 
 def doctor(

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,9 @@ import numpy.typing as npt
 from asal.core import Ids, Labels
 from asal.data import pool
 from asal.data.concat_pool import ADDITIONS, SEEN, additions, damaged_additions
+from asal.data.decoding import Range
+from asal.data.decoding.ranges import sampled
+from asal.data.image_options import stored_ranges
 from asal.data.ingest import IngestContext, described, take
 from asal.data.ingest_shard import ImageFormat
 from asal.data.pool import StoredPool
@@ -72,6 +75,7 @@ def add(source: Source, root: Path, keep: tuple[str, ...], form: ImageFormat, co
             artifacts.write_json(home / SEEN, {"source": source.fingerprint})
         return counts
     home.mkdir(exist_ok=True)
+    form = _with_ranges(form, source, rows, facts["options"])
     for addition in additions(root):
         artifacts.tidy(addition)
     folder = home / f"{len(additions(root)) + 1:04d}"
@@ -82,8 +86,18 @@ def add(source: Source, root: Path, keep: tuple[str, ...], form: ImageFormat, co
         "classes": facts["classes"],
         "keys": digest,
     }
+    if facts["options"].get("range") == "auto" and form.how.ranges:
+        made_from["ranges"] = form.how.ranges
     take(source, SplitPart("train", rows, labels, tuple(facts["classes"])), folder, made_from, form, context)
     return replace(counts, new=len(StoredPool.open(folder)))
+
+
+def _with_ranges(form: ImageFormat, source: Source, rows: Ids, options: Mapping[str, Any]) -> ImageFormat:
+    """Return the format with a range for the kinds of deep pixels that the project did not have before."""
+    if options.get("range") != "auto":
+        return form
+    ranges = {**sampled(source, "train", rows), **cast(Mapping[str, Range], form.how.ranges)}
+    return replace(form, how=replace(form.how, ranges=ranges))
 
 
 def _remake(source: Source, partial: Path, facts: dict[str, Any], form: ImageFormat, context: IngestContext) -> None:
@@ -109,6 +123,8 @@ def _remake(source: Source, partial: Path, facts: dict[str, Any], form: ImageFor
     rows = np.array([row_of[key] for key in held], np.int64)
     made_from = artifacts.read_json(partial / artifacts.SCRATCH / artifacts.MADE_FROM)
     part = SplitPart("train", rows, _labels(source, facts, (), rows), tuple(facts["classes"]))
+    if made_from["options"].get("range") == "auto":
+        form = replace(form, how=replace(form.how, ranges=stored_ranges(made_from)))
     take(source, part, partial.with_suffix(""), made_from, form, context)
 
 

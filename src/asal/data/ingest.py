@@ -12,16 +12,20 @@ import time
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO, Any, cast
+from typing import IO, Any, Unpack, cast
 
 import numpy as np
 
 from asal.data import pool
+from asal.data.appearance import SAMPLE, warnings_of
 from asal.data.concat_pool import ADDITIONS, SEEN, additions
+from asal.data.decoding import Range
+from asal.data.decoding.ranges import range_lines, sampled
+from asal.data.image_options import ImageOptions, conversion, made_with, settled, stored_ranges
 from asal.data.ingest_shard import RECEIPT, ImageFormat, IngestShardTask, Receipt, Shape, close, decoded
 from asal.data.sources import Enlarging, Listed, Source, check_outside, kind_of
 from asal.data.splits import Split, SplitPart, make_splits
@@ -50,9 +54,8 @@ def ingest(
     split: Split | None = None,
     *,
     keep: tuple[str, ...] = (),
-    size: int | None = None,
-    gray: bool = False,
     context: IngestContext = ALONE,
+    **images: Unpack[ImageOptions],
 ) -> dict[str, Path]:
     """Write the folders pool, validation and test of a project, those that `split` asks for, and return them.
 
@@ -61,18 +64,19 @@ def ingest(
     Args:
         source: a registered source.
         keep: the classes to keep, in the order of their new numbers; none keeps all.
-        size: pixels; the short side is scaled to it and the centre cropped. Needed unless all images are alike.
-        gray: one channel, or three.
         context: the engine that ingests the shards, and where progress is reported.
+        images: how images become pixels. `size` is needed unless all have one shape. What is not given is as in the
+            folders that are there, or else the default.
 
     Raises:
         UserError: options that do not fit the source or an existing folder; a full disk.
     """
     split = split or Split()
+    size = images.get("size")
     if size is not None and size < 1:
         raise UserError(f"images of size {size} have no pixels", hint="set `size` to 1 or more")
     folders = {name: project / name for name in split.parts}
-    made_from, missing = check_ingested(source, project, split, keep=keep, size=size, gray=gray)
+    made_from, missing = check_ingested(source, project, split, keep=keep, **images)
     for name in folders.keys() - missing:
         artifacts.tidy(folders[name])
     if not missing:
@@ -84,7 +88,10 @@ def ingest(
         source = source.origin if isinstance(source, Enlarging) else source
         project.mkdir(parents=True, exist_ok=True)
         shape = pool.StoredPool.open(folders["pool"]).shape if "pool" not in missing else None
-        form = ImageFormat(size, gray, shape or _shape(source, parts["pool"], size, gray))
+        form = _form(source, parts["pool"], project, made_from["options"], images.get("pixel_limit"))
+        form = replace(form, shape=shape or _shape(source, parts["pool"], form))
+        if isinstance(form.how.ranges, dict) and made_from["options"].get("range") == "auto" and form.how.ranges:
+            made_from["ranges"] = form.how.ranges
         if made_from["source"] is None and isinstance(source, Listed):  # an unfinished folder is of this list
             made_from["source"] = source.listing
         for name in missing:
@@ -94,7 +101,7 @@ def ingest(
 
 
 def check_ingested(
-    source: Source, project: Path, split: Split, *, keep: tuple[str, ...], size: int | None, gray: bool
+    source: Source, project: Path, split: Split, *, keep: tuple[str, ...], **images: Unpack[ImageOptions]
 ) -> tuple[dict[str, Any], list[str]]:
     """Return what `ingest` makes a project's folders from, and the names of those that it would make; write nothing.
 
@@ -103,7 +110,7 @@ def check_ingested(
     """
     options = {
         "source": described(source),
-        "split": asdict(split), "keep": list(keep), "size": size, "gray": gray,
+        "split": asdict(split), "keep": list(keep), **settled(kind_of(source), project, images),
     }  # fmt: skip
     options = json.loads(json.dumps(options))  # as they are read from a folder's manifest: lists for tuples
     if isinstance(place := getattr(source, "path", None), str) and "://" not in place:
@@ -131,7 +138,9 @@ def take(
         more: further entries of `pool.json`.
     """
     with artifacts.building(folder, facts) as partial:
-        _assemble(partial, part, _taken(partial, source, part, form, context), more)
+        warnings = _assemble(partial, part, _taken(partial, source, part, form, context), more)
+    for warning in warnings:
+        context.progress(f"sample of {folder.name}", SAMPLE, SAMPLE, f"warning: {warning}")
 
 
 def described(source: Source) -> dict[str, Any]:
@@ -195,14 +204,23 @@ def _differences(name: str, there: Any, here: Any) -> Iterator[str]:
         yield f"{name} was {there!r} and is {here!r}"
 
 
-def _shape(source: Source, part: SplitPart, size: int | None, gray: bool) -> Shape:
+def _form(source: Source, part: SplitPart, project: Path, options: Mapping[str, Any], limit: int | None) -> ImageFormat:
+    """Return how images become pixels, but for their shape: with the ranges of what is there, or of a sample."""
+    there = made_with(project)
+    ranges: Mapping[str, Range] = {}
+    if options.get("range") == "auto":
+        ranges = sampled(source, part.split, part.rows) if there is None else stored_ranges(there)
+    return ImageFormat(options["size"], options["gray"], (0, 0, 0), conversion(options, ranges, limit))
+
+
+def _shape(source: Source, part: SplitPart, form: ImageFormat) -> Shape:
     """Return the shape of every image: from `size`, or that of the first readable image."""
-    if size:
-        return size, size, 1 if gray else 3
+    if form.size:
+        return form.size, form.size, 1 if form.gray else 3
     skipped: list[tuple[int, str, str]] = []
     while len(skipped) < len(part.rows):
         rows = part.rows[len(skipped) : 2 * len(skipped) + 1]  # mostly one row: more would be fetched in vain
-        with closing(decoded(source.records(part.split, rows), size, gray)) as found:
+        with closing(decoded(source.records(part.split, rows), form)) as found:
             for key, image in found:
                 if not isinstance(image, str):
                     return cast(Shape, image.shape)
@@ -244,7 +262,8 @@ def _taken(
         IngestShardTask(source, order, part.split, part.rows[start : start + step], number, form, folder.absolute())
         for number, start in enumerate(range(0, len(part.rows), step))
     ]
-    account = _Account(f"ingest {folder.stem}", context.progress, len(part.rows))
+    remarks = range_lines(form.how.ranges) if isinstance(form.how.ranges, dict) else []
+    account = _Account(f"ingest {folder.stem}", context.progress, len(part.rows), remarks)
     missing = account.open(works)
     try:
         for work, unreadable in context.engine.map_unordered(missing, account.report):
@@ -261,6 +280,7 @@ class _Account:
     stage: str
     progress: Progress
     total: int
+    remarks: list[str]  # for the notes
     kept: int = 0  # rows that were done before
     begun: float = field(default_factory=time.monotonic)
     done: dict[str, tuple[int, int]] = field(default_factory=dict)  # by shard: rows, and unreadable ones among them
@@ -291,12 +311,12 @@ class _Account:
         counts = list(self.done.values())
         done, unreadable = (sum(column) for column in zip(*counts, strict=True))
         rate = (done - self.kept) / max(time.monotonic() - self.begun, 1e-3)
-        notes = [f"{rate:,.0f} images/s", *([f"{unreadable:,} unreadable"] if unreadable else [])]
+        notes = [f"{rate:,.0f} images/s", *([f"{unreadable:,} unreadable"] if unreadable else []), *self.remarks]
         self.progress(self.stage, done, self.total, ", ".join(notes))
 
 
-def _assemble(folder: Path, part: SplitPart, works: Sequence[IngestShardTask], more: Mapping[str, Any]) -> None:
-    """Write what the receipts of all shards contain: keys, what was left out and why, labels, sizes."""
+def _assemble(folder: Path, part: SplitPart, works: Sequence[IngestShardTask], more: Mapping[str, Any]) -> list[str]:
+    """Write what the receipts of all shards contain: keys, what was left out, labels, sizes; return warnings."""
     shape = works[0].form.shape
     shard = pool.shard_size(shape)
     taken = np.ones(len(part.rows), np.bool_)
@@ -316,7 +336,7 @@ def _assemble(folder: Path, part: SplitPart, works: Sequence[IngestShardTask], m
     if part.labels is not None:
         npy.write(folder / pool.LABELS, part.labels[taken])
     before = np.concatenate([[0], np.cumsum(taken)])
-    facts = {
+    facts: dict[str, Any] = {
         "images": int(taken.sum()),
         "unreadable": len(skipped),
         "shape": shape,
@@ -324,7 +344,10 @@ def _assemble(folder: Path, part: SplitPart, works: Sequence[IngestShardTask], m
         "starts": before[: len(taken) : shard].tolist(),
         **more,
     }
+    if warnings := warnings_of(pool.StoredPool(folder, facts, "")):
+        facts["warnings"] = warnings
     artifacts.write(folder / pool.FACTS, json.dumps(facts).encode())
+    return warnings
 
 
 def _receipts(works: Sequence[IngestShardTask]) -> Iterator[Receipt]:

@@ -20,8 +20,9 @@ import numpy.typing as npt
 
 from asal.core import Ids
 from asal.data import pool
+from asal.data.decoding import AS_BEFORE, Conversion, Unreadable
 from asal.data.sources import Listed, Raw, SourceImage, SourceImages
-from asal.data.sources.decode import Unreadable, decode
+from asal.data.sources.decode import decode
 from asal.errors import DamageError, UserError
 from asal.runtime import artifacts, npy
 from asal.runtime.environment import cores
@@ -44,11 +45,12 @@ _opened: dict[
 
 @dataclass(frozen=True)
 class ImageFormat:
-    """The size, channels and shape of all images of a project."""
+    """The size, channels and shape of all images of a project, and how they are made so."""
 
     size: int | None  # pixels; None leaves them as they are
     gray: bool
     shape: Shape
+    how: Conversion = AS_BEFORE
 
 
 @dataclass(frozen=True)
@@ -121,11 +123,12 @@ class IngestShardTask:
 
     def _take(self, progress: Progress) -> Receipt:
         images = np.empty((self.size, *self.form.shape), np.uint8)
-        receipt = Receipt([], [])
+        receipt, left_out = Receipt([], []), self._left_out()
         records = opened(self.order, self.source).records(self.split, self.rows)
-        with closing(decoded(records, self.form.size, self.form.gray)) as images_or_reasons, warnings.catch_warnings():
+        with closing(decoded(records, self.form)) as images_or_reasons, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of Pillow: what is wrong with an image is in the receipt
             for place, (key, image) in enumerate(images_or_reasons):
+                image = left_out.get(place, image)  # noqa: PLW2901
                 if isinstance(image, str):
                     receipt.skipped.append((place, key, image))
                 else:
@@ -140,6 +143,17 @@ class IngestShardTask:
         # Last, because it says that the images are there.
         artifacts.write_json(self.folder / RECEIPT.format(self.number), receipt.__dict__)
         return receipt
+
+    def _left_out(self) -> dict[int, str]:
+        """Return the reasons of a receipt whose images were damaged and deleted.
+
+        What was unreadable then stays left out, also if it can be read by now: or the ids behind it would shift.
+        """
+        path = self.folder / RECEIPT.format(self.number)
+        try:
+            return {place: reason for place, _, reason in artifacts.read_json(path)["skipped"]}
+        except (DamageError, OSError):
+            return {}
 
     def _check(self, key: str, image: Image) -> None:
         if image.shape != self.form.shape:
@@ -168,11 +182,11 @@ def close() -> None:
 Decoded: TypeAlias = tuple[str, Image | str]  # a key, and its image or the reason why it cannot be read
 
 
-def decoded(records: Iterator[SourceImage], size: int | None, gray: bool) -> Generator[Decoded, None, None]:
+def decoded(records: Iterator[SourceImage], form: ImageFormat) -> Generator[Decoded, None, None]:
     """Decode in order: large images by threads that work ahead, small ones in this thread, which is quicker."""
 
     def work(chunk: list[SourceImage]) -> list[Decoded]:
-        return [(record.key, _image_or_reason(record, size, gray)) for record in chunk]
+        return [(record.key, _image_or_reason(record, form)) for record in chunk]
 
     first = list(islice(records, CHUNK))
     chunks = chain([first], iter(lambda: list(islice(records, CHUNK)), []))
@@ -191,9 +205,9 @@ def _bytes(raw: Raw) -> int:
     return raw.nbytes if isinstance(raw, np.ndarray) else len(raw) if isinstance(raw, bytes) else 0
 
 
-def _image_or_reason(record: SourceImage, size: int | None, gray: bool) -> Image | str:
+def _image_or_reason(record: SourceImage, form: ImageFormat) -> Image | str:
     try:
-        return decode(record.raw, size=size, gray=gray)
+        return decode(record.raw, size=form.size, gray=form.gray, how=form.how)
     except Unreadable as error:
         return error.reason
     except MemoryError:  # otherwise the images of a pool would depend on the machine

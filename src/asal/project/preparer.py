@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from asal.core import Ids, Images
 from asal.data.append import Added, add
+from asal.data.image_options import check_added, conversion, ranges_of
 from asal.data.ingest import IngestContext, check_ingested, ingest
 from asal.data.ingest_shard import ImageFormat
 from asal.data.pool import StoredPool
@@ -18,6 +19,7 @@ from asal.errors import UserError
 from asal.project import durations, validate
 from asal.project.durations import Estimate
 from asal.project.parts import ProjectParts
+from asal.project.spec import PoolTable
 from asal.project.step import PrepareContext, Status, Step, status_of
 from asal.project.validate import ValidatedSpec
 from asal.runtime import artifacts
@@ -100,7 +102,7 @@ class Preparer:
         """
         project, table = self._project, self._project.spec.pool
         with artifacts.exclusive(project.root):
-            form = ImageFormat(table.size, table.gray, StoredPool.open(project.root / "pool").shape)
+            form = _format_of(project.root, table)
             source = images or validate.made(sources, project.spec.source)
             if isinstance(place := getattr(source, "path", None), str) and "://" not in place:
                 check_outside(project.root, Path(place))
@@ -118,9 +120,7 @@ class Preparer:
         project, table = self._project, self._project.spec.pool
         split = Split(**table.split.model_dump())
         source = validate.made(sources, project.spec.source)
-        ingest(
-            source, project.root, split, keep=table.keep, size=table.size, gray=table.gray, context=self._ingest_context
-        )
+        ingest(source, project.root, split, keep=table.keep, context=self._ingest_context, **table.images)
         project.refresh()
 
     # The list ---------------------------------------------------------------------------------------------------------
@@ -164,10 +164,19 @@ class Preparer:
         states = {status_of(root / name) for name in names}
         if "there" in states:
             source = validate.made(sources, self._project.spec.source)
-            check_ingested(source, root, split, keep=table.keep, size=table.size, gray=table.gray)
+            check_ingested(source, root, split, keep=table.keep, **table.images)
         status: Status = "there" if states == {"there"} else "to do" if states == {"to do"} else "partly done"
         made = durations.nothing if status == "there" else Estimate()
         return PlannedStep("take the images in", ", ".join(names), status, made)
+
+
+def _format_of(root: Path, table: PoolTable) -> ImageFormat:
+    """Return how the images of a pool were made, so that others are made alike."""
+    stored = StoredPool.open(root / "pool")
+    check_added(root, table.images)
+    options = artifacts.manifest(root / "pool")["options"]
+    how = conversion(options, ranges_of(root), table.pixel_limit)
+    return ImageFormat(table.size, table.gray, stored.shape, how)
 
 
 @dataclass(frozen=True)

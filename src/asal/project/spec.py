@@ -19,12 +19,14 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from importlib import resources
+from math import isfinite
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal
 
 import tomli_w
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -35,6 +37,8 @@ from pydantic import (
     model_validator,
 )
 
+from asal.data.decoding.transparency import hexadecimal
+from asal.data.image_options import ImageOptions
 from asal.errors import UserError, unknown
 from asal.registry import explain
 from asal.runtime.artifacts import fingerprint
@@ -97,6 +101,21 @@ class SplitTable(_Table):
     seed: Annotated[int, Field(ge=0)] = 0
 
 
+def _colour(value: str | None) -> str | None:
+    if value is not None:
+        try:
+            hexadecimal(value)
+        except ValueError:
+            raise ValueError(f'\'{value}\' is no colour: write "auto", "#rrggbb" or a name such as "white"') from None
+    return value
+
+
+def _ascending(value: Any) -> Any:
+    if isinstance(value, tuple) and not (isfinite(value[0]) and isfinite(value[1]) and value[0] < value[1]):
+        raise ValueError(f"[{value[0]:g}, {value[1]:g}] is no range: the first value is below the second")
+    return value
+
+
 class PoolTable(_Table):
     """Which of the source's images are taken in, and in what form."""
 
@@ -104,6 +123,27 @@ class PoolTable(_Table):
     keep: tuple[str, ...] = ()  # classes; all by default
     size: Count | None = None  # pixels; the images' own by default
     gray: bool = False
+    # By default as the pool was made; of a new one as `asal.data.image_options` says. A dump leaves them out where they
+    # are not given, or run folders from before there were such keys would be of other specs.
+    fit: Literal["pad", "crop", "squeeze"] | None = None
+    background: Annotated[str | None, AfterValidator(_colour)] = None  # under transparency; "auto" differs from it
+    range: Annotated[tuple[float, float] | Literal["auto", "image"] | None, AfterValidator(_ascending)] = (
+        None  # the values of more than 8 bits that become 0 and 255
+    )
+    pixel_limit: Count | None = None  # a larger image is decoded at a fraction of its size, or left out
+
+    @model_serializer(mode="wrap")
+    def _given(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        later = ("fit", "background", "range", "pixel_limit")
+        return {key: value for key, value in dump(self).items() if value is not None or key not in later}
+
+    @property
+    def images(self) -> ImageOptions:
+        """How images become pixels, as `asal.data.ingest` takes it."""
+        return {
+            "size": self.size, "gray": self.gray, "fit": self.fit, "background": self.background,
+            "range": self.range, "pixel_limit": self.pixel_limit,
+        }  # fmt: skip
 
 
 class FeatureTable(PartTable):

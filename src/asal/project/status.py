@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 
 from asal.data.concat_pool import ADDITIONS
+from asal.data.decoding.ranges import range_lines
+from asal.data.image_options import stored_ranges
 from asal.errors import DamageError, UserError, counted, without_secrets
 from asal.project.folder import IMAGES, ProjectFolder
 from asal.project.spec import FILE, load
@@ -100,6 +102,17 @@ def _images(folder: Path) -> str:
     base = f", augmented from {len(stored):,}" if len(pool) > len(stored) else ""
     unread = f", {stored.unreadable:,} unreadable ({folder / 'unreadable.csv'})" if stored.unreadable else ""
     return f"; {counted(len(pool), 'image')} of {height} × {width} × {channels}{base}{unread}"
+
+
+def notes(root: Path) -> list[str]:
+    """Return what to know about how a project's images were read: ranges of values, and warnings about a sample."""
+    lines = []
+    for folder in finished(root):
+        if folder.name in IMAGES or folder.parent.name == ADDITIONS:
+            facts, name = artifacts.read_json(folder / "pool.json"), folder.relative_to(root)
+            lines += [f"{name}: {line}" for line in range_lines(stored_ranges(artifacts.manifest(folder)))]
+            lines += [f"{name}: warning: {line}" for line in facts.get("warnings", [])]
+    return lines
 
 
 def damage(root: Path) -> list[UserError]:

@@ -18,9 +18,10 @@ from typing import TypeAlias
 
 import numpy as np
 
+from asal.data.decoding import Unreadable
 from asal.data.ingest_shard import ImageFormat, IngestShardTask
 from asal.data.sources import Raw, Source, SourceImage
-from asal.data.sources.decode import Unreadable, decode
+from asal.data.sources.decode import decode
 from asal.errors import UserError
 
 Make: TypeAlias = Callable[[Path], Source]

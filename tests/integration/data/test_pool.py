@@ -404,7 +404,7 @@ def test_a_shard_without_a_readable_image_is_empty(tmp_path: Path, small_shards:
     names = [record.key for record in source.records("train", np.arange(64, 128))]
     for name in names:
         (tmp_path / "images" / name).write_bytes(b"")
-    images = StoredPool.open(ingest(source, tmp_path / "project", size=8)["pool"])
+    images = StoredPool.open(ingest(source, tmp_path / "project", size=8, fit="crop")["pool"])
     starts = artifacts.read_json(images.folder / pool.FACTS)["starts"]
     assert starts[1] == starts[2] and images.unreadable > 64
     ids = np.concatenate(list(images.shards()))

@@ -102,7 +102,9 @@ def test_a_server_gives_the_pool_that_a_folder_gives(server: Server, here: dict[
     assert files_of(tmp_path / "there") == here
     listings = [path for path in server.asked if path.endswith("/")]
     assert sorted(listings) == ["/", "/cat/", "/dog/"], "it is listed once"
-    assert sorted(path for path in server.asked if path.endswith(".png")).count("/cat/0.png") == 2  # once for the shape
+    assert (
+        sorted(path for path in server.asked if path.endswith(".png")).count("/cat/0.png") == 3
+    )  # for the range and the shape
 
 
 def test_processes_take_their_names_along(server: Server, here: dict[str, bytes], tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from PIL import Image
 
-from asal.data.sources.decode import LIMIT, Unreadable, decode
+from asal.data.decoding import LIMIT, Conversion, Unreadable
+from asal.data.sources.decode import decode
 
 RNG = np.random.default_rng(5)
 COLOURS = RNG.integers(0, 256, (12, 16, 3), np.uint8)
@@ -139,7 +140,7 @@ UNREADABLE: dict[str, tuple[bytes, str]] = {
     "only a header": (PNG[:20], "."),
     "flipped checksum": (PNG[:40] + bytes([PNG[40] ^ 255]) + PNG[41:], "broken"),
     "bomb": (huge_png(12_000), "more than the limit"),
-    "worse bomb": (huge_png(60_000), "more than any limit"),
+    "worse bomb": (huge_png(60_000), "more than the limit"),
     "postscript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(x) run\n", "not an image"),
     "32-bit integers": (saved(Image.fromarray(RAMP.astype(np.int32)), "TIFF"), "32-bit"),
     "floats past one": (saved(Image.fromarray(RAMP.astype(np.float32)), "TIFF"), "floating-point"),
@@ -157,9 +158,9 @@ def test_what_cannot_be_read_has_a_reason(name: str) -> None:
 
 
 def test_the_limit_is_an_argument() -> None:
-    assert colours(PNG, limit=12 * 16).shape == (12, 16, 3)
+    assert colours(PNG, how=Conversion(limit=12 * 16)).shape == (12, 16, 3)
     with pytest.raises(Unreadable, match="limit of 191"):
-        colours(PNG, limit=12 * 16 - 1)
+        colours(PNG, how=Conversion(limit=12 * 16 - 1))
     assert LIMIT < Image.MAX_IMAGE_PIXELS  # so that what we take, Pillow does not warn of
 
 
