@@ -91,18 +91,18 @@ class Hand:
         image = self.order.pop()
         del self.pressed[image]
         self.page.keyboard.press("Backspace")
-        self.page.locator(f"#frame img[src^='/images/{image}.png']").wait_for()
+        self.page.locator(f"#frame img[src^='images/{image}.png']").wait_for()
 
     def correct(self, back: int, label: int | None) -> None:
         """Go back so many answers, and press another key there."""
         image, now = self.order[-back], self.image
         for _ in range(back):
             self.page.keyboard.press("ArrowLeft")
-        self.page.locator(f"#frame img[src^='/images/{image}.png']").wait_for()
+        self.page.locator(f"#frame img[src^='images/{image}.png']").wait_for()
         expect(self.page.locator("#was")).to_contain_text(f"Image {image} ")
         self.page.keyboard.press(" " if label is None else str(label))
         self.pressed[image] = label
-        self.page.locator(f"#frame img[src^='/images/{now}.png']").wait_for()
+        self.page.locator(f"#frame img[src^='images/{now}.png']").wait_for()
 
     def saved(self) -> None:
         """Wait until the page says that all is saved."""

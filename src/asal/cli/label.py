@@ -41,6 +41,10 @@ def label(
             "--origin", help="The address that people use if it is behind a proxy, such as https://label.example.org."
         ),
     ] = "",
+    root_path: Annotated[
+        str,
+        typer.Option("--root-path", help="The path before the page behind a proxy, such as /tools/asal."),
+    ] = "",
     budget: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option("--budget", min=1, help="Answers after which to stop. [default: the spec's]", show_default=False),
@@ -66,7 +70,7 @@ def label(
     from asal.web.serve import Address, serve, with_budget, worker_config
 
     config = worker_config(project, with_budget(load(project), budget), strategy, seed, threads)
-    serve(config, Address(host, port, origin), name, browser, say, print_error)
+    serve(config, Address.of(host, port, origin, root_path), name, browser, say, print_error)
 
 
 def say(line: str) -> None:

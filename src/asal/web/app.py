@@ -18,7 +18,7 @@ from asal.labelling.annotators import SESSION, Annotator
 from asal.labelling.dashboard import Dashboard
 from asal.labelling.decisions import Answer
 from asal.labelling.service import AnnotationService, AnswerOutcome, ImageTask
-from asal.web.middleware import Refusal, error_body
+from asal.web.middleware import PUBLIC, Refusal, error_body
 from asal.web.project_info import ProjectInfo
 from asal.web.schemas import (
     AnswersRequest,
@@ -54,12 +54,19 @@ class AppState:
     project: ProjectInfo
     dashboard: Dashboard
     cookie: str = "asal"
-    secure: bool = False  # whether people use https
+    secure: bool = False  # whether people use https at the proxy
+    root_path: str = ""  # before the page at the proxy
 
     @property
     def service(self) -> AnnotationService:
         """Gives images and writes answers."""
         return self.dashboard.service
+
+    def cookie_options(self, request: Request) -> dict[str, Any]:
+        """Return for which addresses a cookie is: by the proxy, those under its path, and over https if it has that."""
+        public = bool(request.scope.get(PUBLIC))
+        path = self.root_path if public else ""
+        return {"httponly": True, "samesite": "strict", "secure": self.secure and public, "path": path or "/"}
 
 
 def refusing(*more: int) -> dict[int | str, dict[str, Any]]:
@@ -126,7 +133,7 @@ def _signing(app: FastAPI, app_state: AppState) -> None:
     annotators = app_state.dashboard.annotators
 
     @app.post("/api/enter", responses=WRITING)
-    def enter(body: TokenRequest) -> Response:
+    def enter(body: TokenRequest, request: Request) -> Response:
         """Sign in: exchange a token for a cookie that only this server gets."""
         person = annotators.who(body.token)
         if person is None:
@@ -137,8 +144,7 @@ def _signing(app: FastAPI, app_state: AppState) -> None:
             )
         reply = JSONResponse({"name": person.name, "role": person.role})
         cookie = annotators.token(person.name, SESSION)
-        options: dict[str, Any] = {"httponly": True, "samesite": "strict", "secure": app_state.secure}
-        reply.set_cookie(app_state.cookie, cookie, max_age=int(SESSION), **options)
+        reply.set_cookie(app_state.cookie, cookie, max_age=int(SESSION), **app_state.cookie_options(request))
         return reply
 
     @app.post("/api/leave", responses=WRITING)
@@ -146,7 +152,7 @@ def _signing(app: FastAPI, app_state: AppState) -> None:
         """Sign out: the cookie's token becomes invalid."""
         annotators.leave(request.cookies.get(app_state.cookie, ""))
         reply = JSONResponse({})
-        reply.delete_cookie(app_state.cookie)
+        reply.delete_cookie(app_state.cookie, **app_state.cookie_options(request))
         return reply
 
     @app.get("/api/openapi.json", include_in_schema=False)

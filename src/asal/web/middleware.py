@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+from asal.web.addresses import Reached, is_origin
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -14,7 +17,11 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 LIMIT = 64 * 1024  # bytes of a request's body: 200 answers take 20 KiB
 ONCE = frozenset({"host", "origin", "content-type", "content-length", "transfer-encoding", "authorization"})
-LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+HOST = "asal serves only under names that it knows"
+ORIGIN = "answer on the page itself, or sign in with `Authorization: Bearer TOKEN` and without a cookie"
+PUBLIC = "asal.public"  # whether a request came by the proxy, in its scope
+PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>asal: not at this address</title><h1>asal is not served at this address</h1>{}</html>"""
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -45,13 +52,13 @@ class Guard:
     """Wraps an application.
 
     Args:
-        hosts: what a request may be addressed to; anything if empty. This stops pages that make their own name resolve
-            to this machine.
+        reached: by which hosts, origins and path people reach the server. This stops pages that make their own name
+            resolve to this machine.
         limit: bytes of a body.
     """
 
     app: App
-    hosts: frozenset[str] = frozenset()
+    reached: Reached = field(default_factory=Reached)
     limit: int = LIMIT
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -71,9 +78,13 @@ class Guard:
         try:
             headers = _by_name(scope["headers"])
             self._check(scope, headers)
+            scope = self._below_root(scope, headers)
             body = await self._body(headers, receive)
         except Refusal as refusal:
-            await _refuse(refusal, send_with_headers)
+            await _refuse(refusal, _wants_page(scope), send_with_headers)
+            return
+        if scope["path"] == "":  # addresses in the page are relative: without the slash they would lead past it
+            await _redirect(f"{self.reached.root_path}/", send_with_headers)
             return
 
         async def replay() -> MutableMapping[str, Any]:
@@ -87,21 +98,32 @@ class Guard:
 
     def _check(self, scope: Scope, headers: dict[str, str]) -> None:
         host = headers.get("host", "")
-        if self.hosts and host.lower() not in self.hosts:
-            raise Refusal(403, f"the request is addressed to another host: {host[:80]}", hint=_hint("host"))
+        if not self.reached.takes(host):
+            got = f"the request is addressed to another host: {host[:80]}"
+            raise Refusal(403, got, rule=HOST, hint=self.reached.host_hint(host))
         origin = headers.get("origin")
         reads = scope["method"] in ("GET", "HEAD")
         if origin is None and "authorization" not in headers and "cookie" in headers and not reads:
             got = "the request has a cookie and no Origin"
-            raise Refusal(403, got, rule="only this server's own page writes with a cookie", hint=_hint("origin"))
-        if origin is not None and origin.lower() not in (f"http://{host.lower()}", f"https://{host.lower()}"):
+            raise Refusal(403, got, rule="only this server's own page writes with a cookie", hint=ORIGIN)
+        if origin is not None and not self.reached.is_own(origin, host):
             got = f"the request comes from another page: {origin[:80]}"
-            raise Refusal(403, got, rule="only this server's own page may use it", hint=_hint("origin"))
+            hint = f"{ORIGIN}; if {origin} is where people open this page, start asal label with --origin {origin}"
+            hint = hint if is_origin(origin) else ORIGIN
+            raise Refusal(403, got, rule="only this server's own page may use it", hint=hint)
         if scope["method"] != "POST":
             return  # no such route writes
         if headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
             kind = headers.get("content-type", "nothing")[:80]
             raise Refusal(415, f"the body is {kind}, not JSON", hint="send Content-Type: application/json")
+
+    def _below_root(self, scope: Scope, headers: dict[str, str]) -> Scope:
+        """Return the request without the path that stands before the page, which some proxies keep and others strip."""
+        root, path = self.reached.root_path, scope["path"]
+        kept = bool(root) and (path == root or path.startswith(f"{root}/"))
+        public = kept or self.reached.is_public(headers.get("host", ""), headers.get("origin"))
+        rest = path[len(root) :] if kept else path
+        return {**scope, "path": rest, "raw_path": rest.encode(), "root_path": "", PUBLIC: public}
 
     async def _body(self, headers: dict[str, str], receive: Receive) -> bytes | None:
         """Read the body, up to the limit."""
@@ -135,10 +157,10 @@ def _by_name(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     return by_name
 
 
-def _hint(what: str) -> str:
-    if what == "host":
-        return "open the address that `asal label` printed, or start it with --origin"
-    return "answer on the page itself, or sign in with `Authorization: Bearer TOKEN` and without a cookie"
+def _wants_page(scope: Scope) -> bool:
+    """Return whether a browser is to show the reply."""
+    accepts = b",".join(value for name, value in scope["headers"] if name.lower() == b"accept")
+    return scope["method"] == "GET" and b"text/html" in accepts
 
 
 def _with_headers(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
@@ -149,8 +171,20 @@ def _with_headers(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes
     return [*headers, *more]
 
 
-async def _refuse(refusal: Refusal, send: Send) -> None:
-    body = json.dumps(error_body(refusal.got, refusal.rule, refusal.hint)).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+async def _refuse(refusal: Refusal, page: bool, send: Send) -> None:
+    if page:
+        parts = (refusal.got, refusal.rule, refusal.hint)
+        lines = "".join(f"<p>{html.escape(part[0].upper() + part[1:])}.</p>" for part in parts if part)
+        body = PAGE.format(lines).encode("ascii", "xmlcharrefreplace")
+    else:
+        body = json.dumps(error_body(refusal.got, refusal.rule, refusal.hint)).encode()
+    kind = b"text/html; charset=utf-8" if page else b"application/json"
+    headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+async def _redirect(to: str, send: Send) -> None:
+    headers = [(b"location", to.encode()), (b"content-length", b"0")]
+    await send({"type": "http.response.start", "status": 307, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})

@@ -17,7 +17,7 @@ from asal.session.plan import check_names
 from asal.session.state import State
 from asal.session.synthetic_pool import PoolWithSynthetic
 
-COMMANDS = "ugswmhpt"  # keys of the page's own commands
+COMMANDS = "ugswmhpt"  # letters of the page's own commands; one that is a class's name is the class's
 KEYS = "1234567890" + "".join(letter for letter in string.ascii_lowercase if letter not in COMMANDS)
 
 
@@ -55,7 +55,7 @@ class ProjectInfo:
 
         Its id keeps answers that wait in a browser from being sent to another project at the same address.
         """
-        spec, keys = self.folder.spec, hotkeys(self.classes, KEYS)
+        spec, keys = self.folder.spec, hotkeys(self.classes, KEYS, typed=True)
         return {
             "id": hashlib.sha256(f"{self.pool.fingerprint} {record}".encode()).hexdigest()[:16],
             "name": spec.name,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import ipaddress
 import socket
 import sys
 import threading
@@ -23,9 +22,10 @@ from asal.project.folder import ProjectFolder
 from asal.project.spec import Spec
 from asal.session.events import Record
 from asal.session.session import check_record
+from asal.web.addresses import LOOPBACK, Reached, loops_back, public_address
 from asal.web.app import AppState, build
 from asal.web.browser import open_browser
-from asal.web.middleware import LOOPBACK, Guard
+from asal.web.middleware import Guard
 from asal.web.project_info import ProjectInfo
 
 PORT = 8765
@@ -39,19 +39,27 @@ class Address:
     Args:
         port: None for the first free one from 8765 on.
         origin: where people find it behind a proxy, such as https://label.example.org.
+        root_path: the path before the page there, such as /tools/asal.
     """
 
     host: str = "127.0.0.1"
     port: int | None = None
     origin: str = ""
+    root_path: str = ""
+
+    @classmethod
+    def of(cls, host: str, port: int | None, origin: str, root_path: str) -> Address:
+        """Return the address that the command line names.
+
+        Raises:
+            UserError: the origin or the path is none.
+        """
+        return cls(host, port, *public_address(origin, root_path))
 
     @property
     def loops_back(self) -> bool:
         """Whether it cannot be reached from another machine."""
-        try:
-            return self.host.lower() == "localhost" or ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return loops_back(self.host)
 
 
 def serve(
@@ -90,16 +98,19 @@ def serve(
             port = listening.getsockname()[1]
             supervisor = WorkerSupervisor(config, on_error)
             dashboard = Dashboard(service, supervisor, annotators, spec.protocol.budget)
-            app_state = AppState(project, dashboard, f"asal-{port}", _https(address))
-            guarded = Guard(build(app_state), _hosts(address, port))
+            app_state = AppState(project, dashboard, f"asal-{port}", _https(address), address.root_path)
+            guarded = Guard(build(app_state), _reached(address))
             if address.loops_back:
                 me = name or _user()
                 annotators.ensure(me, "adjudicator")
                 link = f"http://{_shown(address.host)}:{port}/#token={annotators.token(me, LINK)}"
                 say(f"Label at {link}")
+                if address.origin or address.root_path:
+                    at = f"{address.origin or 'the proxy'}{address.root_path}/"
+                    say(f"Behind the proxy it is {at}; people sign in there with the tokens of `asal annotator add`.")
                 say("Ctrl-C stops it; the same command goes on from there.")
             else:
-                link = address.origin or f"http://{_shown(address.host)}:{port}/"
+                link = f"{address.origin or f'http://{_shown(address.host)}:{port}'}{address.root_path}/"
                 say(f"Serving {link}; people sign in with the tokens of `asal annotator add`.")
             supervisor.start()
             try:
@@ -115,6 +126,7 @@ def _run(app: Any, listening: socket.socket, link: str, folder: Path) -> None:
     # Addresses and headers are not logged, since a token may stand in them by mistake. Neither are malformed requests:
     # many of them would fill a pipe that nobody reads, and the server would block.
     settings: dict[str, Any] = {"access_log": False, "log_level": "error", "server_header": False}
+    settings["proxy_headers"] = False  # nothing that a request says of itself is believed
     # One parser, whatever else is installed: the tests check what this one refuses.
     config = uvicorn.Config(app, http="h11", ws="none", lifespan="off", timeout_graceful_shutdown=3, **settings)
     # Threads switch sooner than after Python's 5 ms: with eight people at once that saves a third of the time.
@@ -169,13 +181,10 @@ def _shown(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _hosts(address: Address, port: int) -> frozenset[str]:
-    """Return the hosts that requests may be addressed to; any, beyond the loopback, if no origin is given."""
-    names = (*LOOPBACK, _shown(address.host).lower()) if address.loops_back else LOOPBACK  # 127.0.0.2 is one, too
-    own = [f"{name}:{port}" for name in names]
-    if address.origin:
-        return frozenset([*own, address.origin.split("://", 1)[-1].rstrip("/").lower()])
-    return frozenset(own) if address.loops_back else frozenset()
+def _reached(address: Address) -> Reached:
+    """Return by which names people reach the server; by any, beyond the loopback, if no origin is given."""
+    own = LOOPBACK | {_shown(address.host).lower()} if address.loops_back else LOOPBACK  # 127.0.0.2 is one, too
+    return Reached(own if address.loops_back or address.origin else frozenset(), address.origin, address.root_path)
 
 
 def worker_config(root: Path, spec: Spec, strategy: str, seed: int, threads: int | None) -> WorkerConfig:

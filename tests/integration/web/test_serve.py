@@ -31,12 +31,12 @@ from asal.web.serve import Address
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "localhost", "LOCALHOST", "::1"])
 def test_every_address_of_the_loopback_is_served_under_the_link_that_is_printed(host: str) -> None:
-    assert f"{serve._shown(host).lower()}:8765" in serve._hosts(Address(host), 8765)
+    assert serve._reached(Address(host)).takes(f"{serve._shown(host)}:8765")
 
 
 def test_beyond_the_loopback_only_the_origin_is_served() -> None:
-    found = serve._hosts(Address("0.0.0.0", origin="https://label.example.org"), 8765)
-    assert "label.example.org" in found and "0.0.0.0:8765" not in found
+    found = serve._reached(Address("0.0.0.0", origin="https://label.example.org"))
+    assert found.takes("label.example.org") and not found.takes("0.0.0.0:8765") and not found.takes("192.168.0.7:8765")
 
 
 def test_a_machine_without_ipv6_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

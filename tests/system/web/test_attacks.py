@@ -172,8 +172,12 @@ def other_hosts(t: Target) -> list[Reply]:
         f"evil.example:{port}",
         "evil.example",
         f"127.0.0.1.evil.example:{port}",
-        "127.0.0.1",
-        "127.0.0.1:1",
+        "localhost.evil.example",
+        "localhost.",
+        "localhost:99999",
+        "localhost:",
+        f"0.0.0.0:{port}",
+        f"[::ffff:127.0.0.1]:{port}",
         "",
         f"127.0.0.1:{port}@evil.example",
         f"2130706433:{port}",
@@ -183,6 +187,21 @@ def other_hosts(t: Target) -> list[Reply]:
     kind = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
     origin = [("Origin", f"http://{hosts[0]}"), ("Cookie", t.cookie)]
     return [*found, t.send("POST", "/api/answers", [*kind, *origin], body, host=hosts[0])]
+
+
+def forwarded(t: Target) -> list[Reply]:
+    """Say that a proxy before the server was asked for another host, over https, under another path."""
+    claims = [
+        ("X-Forwarded-Host", "evil.example"),
+        ("X-Forwarded-Proto", "https"),
+        ("X-Forwarded-For", "127.0.0.1"),
+        ("X-Forwarded-Prefix", "//evil.example"),
+        ("X-Script-Name", "/evil"),
+        ("Forwarded", "host=evil.example;proto=https"),
+    ]
+    body = answer(t.asked[4])
+    found = [t.browser("/api/answers", body, ("Origin", EVIL[0]), claim) for claim in claims]
+    return [*found, t.browser("/api/answers", body, ("Origin", "https://evil.example"), *claims)]
 
 
 def sockets(t: Target) -> list[Reply]:
@@ -229,8 +248,14 @@ PAGES = [
     Attack(
         "a foreign host name that resolves to this server (DNS rebinding), other spellings of the address",
         (403,),
-        "Host must be a name that the server was started with",
+        "Host must be a name of the loopback, at any port, or the name of --origin",
         other_hosts,
+    ),
+    Attack(
+        "X-Forwarded-Host, -Proto, -Prefix, Forwarded: what a proxy would say of another page",
+        (403,),
+        "none of them is read: --origin and --root-path say where the page is",
+        forwarded,
     ),
     Attack("a WebSocket", (404,), "the server has no WebSockets", sockets),
 ]

@@ -4,58 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, MutableMapping
 from typing import Any
 
 import pytest
+from support.web_requests import JSON, OWN, Message, anything, ask
 
+from asal.web.addresses import LOOPBACK, Reached
 from asal.web.browser import open_browser
 from asal.web.middleware import HEADERS, Guard, Refusal
-from asal.web.serve import Address, _hosts
-
-OWN = "127.0.0.1:8765"
-JSON = (b"content-type", b"application/json")
-Message = MutableMapping[str, Any]
-
-
-async def anything(scope: Message, receive: Any, send: Any) -> None:
-    """Take everything, and say how long it was."""
-    body = b""
-    if scope["type"] == "http":
-        while True:
-            message = await receive()
-            body += message.get("body", b"")
-            if message["type"] != "http.request" or not message.get("more_body"):
-                break
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"x-taken", str(len(body)).encode())]})
-        await send({"type": "http.response.body", "body": b""})
-    else:
-        await send({"type": "accepted"})
-
-
-def ask(
-    guard: Guard,
-    method: str = "POST",
-    headers: Iterable[tuple[bytes, bytes]] = (),
-    parts: Iterable[bytes] = (b"{}",),
-    **more: Any,
-) -> list[Message]:
-    """Send a request in parts; return what was sent back."""
-    given, said = [*headers], []
-    if not any(name.lower() == b"host" for name, _ in given):
-        given.append((b"host", OWN.encode()))
-    scope = {"type": "http", "method": method, "path": "/", "headers": given, **more}
-    pieces = list(parts)
-    coming = [{"type": "http.request", "body": part, "more_body": i < len(pieces) - 1} for i, part in enumerate(pieces)]
-
-    async def receive() -> Message:
-        return coming.pop(0) if coming else {"type": "http.disconnect"}
-
-    async def send(message: Message) -> None:
-        said.append(message)
-
-    asyncio.run(guard(scope, receive, send))
-    return said
+from asal.web.serve import Address, _reached
 
 
 def status(said: list[Message]) -> int:
@@ -67,7 +24,7 @@ def status(said: list[Message]) -> int:
     return int(start["status"])
 
 
-GUARD = Guard(anything, frozenset([OWN]), limit=100)
+GUARD = Guard(anything, Reached(LOOPBACK), limit=100)
 
 
 def test_what_fits_passes_with_its_body_whole() -> None:
@@ -88,6 +45,12 @@ def test_what_fits_passes_with_its_body_whole() -> None:
         ([JSON, (b"origin", b"")], 403),
         ([JSON, (b"origin", b"http://127.0.0.1:8766")], 403),
         ([JSON, (b"host", b"evil.example")], 403),
+        ([JSON, (b"host", b"localhost:9000"), (b"origin", b"http://localhost:9000")], 200),  # a tunnel
+        ([JSON, (b"host", b"localhost:9000"), (b"origin", b"http://localhost:8765")], 403),
+        ([JSON, (b"host", b"localhost"), (b"origin", b"http://localhost")], 200),
+        ([JSON, (b"host", b"localhost.evil.example:9000")], 403),
+        ([JSON, (b"host", b"[::1]:7"), (b"origin", b"http://[::1]:7")], 200),
+        ([JSON, (b"host", b"localhost:65536")], 403),
         ([JSON, (b"host", b"")], 403),
         ([], 415),
         ([(b"content-type", b"text/plain")], 415),
@@ -140,10 +103,10 @@ def test_a_refusal_can_be_raised_anywhere() -> None:
 
 
 def test_whom_requests_may_be_addressed_to() -> None:
-    assert _hosts(Address(), 8765) == {"127.0.0.1:8765", "localhost:8765", "[::1]:8765"}
-    assert _hosts(Address("0.0.0.0"), 8765) == frozenset()
-    behind = _hosts(Address(origin="https://Label.example.org/"), 8765)
-    assert behind == {*_hosts(Address(), 8765), "label.example.org"}
+    assert _reached(Address()).names == {"127.0.0.1", "localhost", "[::1]"}
+    assert _reached(Address("0.0.0.0")).names == frozenset()
+    behind = _reached(Address.of("0.0.0.0", None, "https://Label.example.org/", ""))
+    assert behind.names == LOOPBACK and behind.origin == "https://label.example.org"
     for host in ("127.0.0.1", "127.1.2.3", "::1", "localhost"):
         assert Address(host).loops_back
     for host in (

@@ -99,7 +99,7 @@ def hotkeys(classes: Sequence[str]) -> dict[str, str]:
     >>> hotkeys(["cat", "dog", "7", "1"])
     {'cat': '2', 'dog': '3', '7': '7', '1': '1'}
     """
-    keys = class_hotkeys(classes, KEYS, mixed=True)
+    keys = class_hotkeys(classes, KEYS)
     return {name: key for name, key in zip(classes, keys, strict=True) if key}
 
 

@@ -43,6 +43,9 @@ function note(now, error = null) {
   for (const listener of listeners) listener(away);
 }
 
+/** Return an address of the server relative to the page: the page may be behind a proxy, under a path of its own. */
+export const here = (path) => path.replace(/^\/+/, "");
+
 /** GET without a body, POST with one; return what the reply holds, or throw a Refusal or Away. */
 export async function call(path, body) {
   const response = await reached(path, body);
@@ -68,7 +71,7 @@ async function reached(path, body) {
     options.keepalive = options.body.length < 32_000; // a reload in the middle lets it arrive; browsers cap its size
   }
   try {
-    return await fetch(path, options);
+    return await fetch(here(path), options);
   } catch (error) {
     note(true);
     throw new Away(String(error));

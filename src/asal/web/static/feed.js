@@ -1,6 +1,6 @@
 // The images to come: asked for ahead, loaded and decoded before their turn, so that a key press only has to swap them.
 
-import { Refusal, call } from "./api.js";
+import { Refusal, call, here } from "./api.js";
 
 const QUICK = 250; // ms between two requests while there is nothing
 const SLOW = 1_500;
@@ -124,7 +124,7 @@ export function loaded(task) {
 
 async function load(item) {
   const img = new Image();
-  Object.assign(img, { decoding: "sync", draggable: false, alt: described(item.task), src: item.task.src });
+  Object.assign(img, { decoding: "sync", draggable: false, alt: described(item.task), src: here(item.task.src) });
   Object.assign(item, { img, failed: false });
   try {
     await img.decode();

@@ -125,7 +125,7 @@ export class Grid {
     node.classList.toggle("unsure", odd && this.marks.get(image) === null);
     node.setAttribute("aria-pressed", String(odd));
     node.setAttribute("aria-label", `${item.img.alt}: ${this.app.name(this.label(image))}`);
-    node.lastChild.textContent = odd ? this.app.name(this.label(image)) : "";
+    node.lastChild.textContent = odd ? this.app.tag(this.label(image)) : "";
   }
 
   repaint() {
@@ -152,8 +152,8 @@ export class Grid {
     announce(`All are taken for ${this.app.name(number)}.`);
   }
 
-  /** Handle keys that belong to the page; return whether this was one. */
-  key({ key, target, timeStamp }) {
+  /** Handle keys that belong to the page; return whether this was one. A class that is called x has the x. */
+  key({ key, target, timeStamp }, classes) {
     if (key === "Enter" && !target.closest("select, #again, header, aside")) {
       this.confirm(timeStamp);
       return true;
@@ -163,7 +163,7 @@ export class Grid {
       return true;
     }
     const tile = target.closest(".tile");
-    if (tile && (key === "x" || key === "X")) {
+    if (tile && (key === "Delete" || (key.toLowerCase() === "x" && !classes.has("x")))) {
       this.toggle(Number(tile.dataset.image), null);
       return true;
     }

@@ -1,79 +1,107 @@
 // One place that hears the keys. A class's key comes first, commands after it; a browser's own shortcuts are left alone.
 
+import { $, toast } from "./dom.js";
 import { zoomBy } from "./fit.js";
-import { $ } from "./dom.js";
+import { Held, classKeys, graph, printed, typed } from "./keyboard.js";
 import { recall, keep } from "./store.js";
 
 const INTERACTIVE = "button, a, input, select, textarea, summary, [contenteditable]";
+const TEXT = "input:not([type=checkbox]), textarea";
 const PANELS = { h: "history", p: "stopping", t: "team", "?": "help" };
 
-export function listen(app) {
-  const commands = {
-    Backspace: () => app.undo(), u: () => app.undo(), " ": (when) => app.single.answer(null, when),
-    g: () => app.binary && app.view("grid"), s: () => app.view("single"),
-    m: () => app.viewing === "single" && app.single.guess(), w: why,
-    "+": () => zoomBy(1.15), "=": () => zoomBy(1.15), "-": () => zoomBy(1 / 1.15),
-  };
-  const classes = classKeys(app.project.classes);
-  const box = $("single-keys");
-  box.checked = recall("asal.keys", true);
-  box.addEventListener("change", () => keep("asal.keys", box.checked));
-  document.addEventListener("keydown", (event) => {
-    if (handled(event, { app, commands, classes, single: box.checked })) event.preventDefault();
-  });
+export class Keys {
+  constructor(app) {
+    this.app = app;
+    this.held = new Held();
+    this.commands = {
+      Backspace: () => app.undo(), u: () => app.undo(), " ": (when) => app.single.answer(null, when),
+      g: () => app.grid && app.view("grid"), s: () => app.view("single"),
+      m: () => app.viewing === "single" && app.single.guess(), w: why, "/": () => app.viewing === "single" && app.list.search(),
+      "+": () => zoomBy(1.15), "=": () => zoomBy(1.15), "-": () => zoomBy(1 / 1.15),
+    };
+    const box = $("single-keys");
+    box.checked = recall("asal.keys", true);
+    box.addEventListener("change", () => keep("asal.keys", box.checked));
+    this.learn();
+    document.addEventListener("keydown", (event) => {
+      const again = this.held.again(event);
+      if (this.handled(event, again)) event.preventDefault();
+    });
+  }
+
+  /** Learn the classes' keys. A command whose letter is a class's key gives it up, and is shown without it. */
+  learn() {
+    this.classes = classKeys(this.app.project.classes);
+    for (const node of document.querySelectorAll("[data-keys]")) {
+      const left = node.dataset.keys.split(" ").filter((key) => !this.classes.has(key));
+      if (left.length) node.setAttribute("aria-keyshortcuts", left.join(" "));
+      else node.removeAttribute("aria-keyshortcuts");
+      const cap = node.querySelector("kbd");
+      if (cap) cap.hidden = this.classes.has(cap.textContent);
+    }
+  }
+
+  handled(event, again) {
+    const { target, key } = event;
+    const character = typed(event);
+    if (event.defaultPrevented || !character || target.closest(TEXT)) return false;
+    if (this.app.panels.open) return this.panel(character);
+    if (!graph(event)) {
+      if (this.app.viewing === "grid" && !again && this.app.grid.key(event, this.classes)) return true;
+      if ((key === " " || key === "Enter") && target.closest(INTERACTIVE)) return false; // a focused button's own keys
+      if (target.closest("select")) return false;
+      if (this.app.viewing === "single" && this.arrows(key)) return true;
+    }
+    if (!$("single-keys").checked) return false; // a voice or a screen reader may press single keys unasked
+    return !again && this.pressed(event, character); // a key that is held down labels one image, not all
+  }
+
+  panel(character) {
+    const name = PANELS[character];
+    if (!name || !$("single-keys").checked) return false;
+    this.app.panels.toggle(name);
+    return true;
+  }
+
+  arrows(key) {
+    const { single } = this.app;
+    if (key === "ArrowLeft") single.walk(-1);
+    else if (key === "ArrowRight") single.walk(1);
+    else if (key === "Escape") single.present();
+    else return false;
+    return true;
+  }
+
+  pressed(event, character) {
+    const number = this.classes.find(event);
+    if (number !== undefined) return this.label(number, event.timeStamp);
+    const torn = this.classes.torn(character);
+    if (torn.length) {
+      toast(torn.map(({ name, key }) => `${name} has the key ${key || "of no letter"}`).join(", ") + ": they differ by case alone.");
+      return true;
+    }
+    return !graph(event) && this.command(event, character);
+  }
+
+  label(number, when) {
+    if (this.app.viewing === "grid") this.app.grid.take(number);
+    else this.app.single.answer(number, when);
+    return true;
+  }
+
+  command(event, character) {
+    const low = character.length === 1 ? character.toLowerCase() : character;
+    if (/^Digit/.test(event.code) && "+-=".includes(low)) return false; // 6 of a French keyboard, 1 of a Czech one
+    const name = [low, printed(event)].find((one) => one && (PANELS[one] || this.commands[one]));
+    if (!name || (name === " " && this.app.viewing === "grid")) return false;
+    if (PANELS[name]) this.app.panels.toggle(PANELS[name]);
+    else this.commands[name](event.timeStamp);
+    return true;
+  }
 }
 
 function why() {
   const node = $("why");
   node.open = !node.open;
   if (node.open) node.scrollIntoView({ block: "nearest" });
-}
-
-/** Map keys to classes. Where no two differ by case alone, case does not matter. */
-function classKeys(classes) {
-  const exact = new Map(classes.filter(({ key }) => key).map(({ key, number }) => [key, number]));
-  return (key) => exact.get(key) ?? exact.get(key.toLowerCase()) ?? exact.get(key.toUpperCase());
-}
-
-function handled(event, ways) {
-  const { key, target } = event;
-  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return false;
-  if (target.closest("input:not([type=checkbox]), textarea")) return false;
-  if (ways.app.panels.open) return panel(key, ways);
-  if (ways.app.viewing === "grid" && !event.repeat && ways.app.grid.key(event)) return true;
-  if ((key === " " || key === "Enter") && target.closest(INTERACTIVE)) return false; // a focused button's own keys
-  if (target.closest("select")) return false;
-  if (ways.app.viewing === "single" && arrows(key, ways.app.single)) return true;
-  if (!ways.single) return false; // single keys are off: a voice or a screen reader may press them unasked
-  return !event.repeat && pressed(event, ways); // a key that is held down labels one image, not all
-}
-
-function panel(key, { app, single }) {
-  const name = PANELS[key];
-  if (!name || !single) return false;
-  app.panels.toggle(name);
-  return true;
-}
-
-function arrows(key, single) {
-  if (key === "ArrowLeft") single.walk(-1);
-  else if (key === "ArrowRight") single.walk(1);
-  else if (key === "Escape") single.present();
-  else return false;
-  return true;
-}
-
-function pressed(event, { app, commands, classes }) {
-  const { key, timeStamp } = event;
-  const number = classes(key);
-  if (number !== undefined) {
-    if (app.viewing === "grid") app.grid.take(number);
-    else app.single.answer(number, timeStamp);
-    return true;
-  }
-  const low = key.length === 1 ? key.toLowerCase() : key;
-  if (PANELS[low]) app.panels.toggle(PANELS[low]);
-  else if (commands[low] && !(low === " " && app.viewing === "grid")) commands[low](timeStamp);
-  else return false;
-  return true;
 }

@@ -6,7 +6,9 @@ import { $, afterPaint, plural, toast, write } from "./dom.js";
 import { enter, leave, signIn, tokenFromAddress } from "./enter.js";
 import { Feed } from "./feed.js";
 import { Grid } from "./grid.js";
-import { listen } from "./keys.js";
+import { Keys } from "./keys.js";
+import { ClassList } from "./list.js";
+import { shortNames } from "./names.js";
 import { Outbox } from "./outbox.js";
 import { Panels, keysTable } from "./panels.js";
 import { Past } from "./past.js";
@@ -15,21 +17,24 @@ import { Single } from "./single.js";
 import { claimTab, keep, recall } from "./store.js";
 import { Strip } from "./strip.js";
 
+const TAG = 9; // characters of a name on a small image
 const AHEAD = 6; // images held ready in the single view: enough for the fastest hand, and little that others wait for
 
 class App {
   constructor(project, tab) {
     Object.assign(this, { project, tab, away: false, viewing: "single" });
     this.binary = Boolean(project.grid) && project.classes.length === 2; // what a grid is for
-    this.names = new Map(project.classes.map(({ number, name }) => [number, name]));
-    const scope = `${project.id ?? project.name}|${project.me.name}`;
-    this.outbox = new Outbox(scope, tab, {
+    this.learn();
+    this.scope = `${project.id ?? project.name}|${project.me.name}`;
+    this.outbox = new Outbox(this.scope, tab, {
       saved: (message, reply) => this.saved(message, reply), refused: (message, error) => this.refused(message, error),
       signedOut: () => this.signedOut(), changed: () => this.unsaved(),
     });
     this.feed = new Feed(tab, this.outbox, { changed: () => this.refresh(), signedOut: () => this.signedOut() });
     this.clock = new Clock();
     this.past = new Past();
+    this.list = new ClassList(this);
+    this.list.draw();
     this.single = new Single(this);
     this.grid = this.binary ? new Grid(this) : null;
     this.side = new Side(this);
@@ -39,7 +44,7 @@ class App {
 
   async start() {
     onAway((away) => this.reach(away));
-    listen(this);
+    this.keys = new Keys(this);
     keysTable(this);
     await this.outbox.open();
     await this.past.load(this.outbox.messages).catch(() => null); // without it the strip begins empty
@@ -49,8 +54,21 @@ class App {
     await this.feed.fill();
   }
 
+  /** Learn the classes' names, in full and for places of little room. */
+  learn() {
+    const { classes } = this.project;
+    const [names, tags] = [undefined, TAG].map((most) => shortNames(classes.map(({ name }) => name), most ?? Infinity));
+    this.names = new Map(classes.map(({ number }, i) => [number, names[i]]));
+    this.tags = new Map(classes.map(({ number }, i) => [number, tags[i]]));
+  }
+
   name(label) {
     return label === null ? "can't tell" : this.names.get(label) ?? `class ${label}`;
+  }
+
+  /** Return a name of few characters, unlike those of all other classes. */
+  tag(label) {
+    return label === null ? "?" : this.tags.get(label) ?? `class ${label}`;
   }
 
   current() {
@@ -95,6 +113,7 @@ class App {
   pressed(label, by) {
     afterPaint(() => {
       this.side.pressed(label, by);
+      if (by > 0) this.list.used(label);
       this.changed();
     });
   }

@@ -1,6 +1,6 @@
 // Dialogs: history, progress and stopping, the team, the keys. Each is a dialog: Escape closes it.
 
-import { Refusal, call } from "./api.js";
+import { Refusal, call, here } from "./api.js";
 import { curve } from "./chart.js";
 import { $, el, percent, plural, write } from "./dom.js";
 import { loaded } from "./feed.js";
@@ -77,7 +77,7 @@ function tile(app, panels, answer) {
     app.goTo(answer);
   };
   return el("button", { type: "button", class: "was", "aria-label": text, title: text, onclick: go },
-    el("img", { src: answer.src, alt: "", class: "crisp", loading: "lazy" }), el("span", {}, name));
+    el("img", { src: here(answer.src), alt: "", class: "crisp", loading: "lazy" }), el("span", {}, name));
 }
 
 async function stopping(app) {
@@ -155,7 +155,7 @@ function dispute(app, panels, task) {
   };
   const attributes = { type: "button", class: "was", title: words, "aria-label": `Decide image ${task.image}. ${words}` };
   return el("button", { ...attributes, onclick: settle },
-    el("img", { src: task.src, alt: "", class: "crisp", loading: "lazy" }), el("span", {}, words || "decide"));
+    el("img", { src: here(task.src), alt: "", class: "crisp", loading: "lazy" }), el("span", {}, words || "decide"));
 }
 
 /** Write the table of keys. */
@@ -163,14 +163,21 @@ export function keysTable(app) {
   const chips = app.project.classes.filter(({ key }) => key).map(({ key, name }) => el("span", { class: "chip" },
     el("kbd", {}, key), key.toLowerCase() === name.toLowerCase() ? null : ` ${name}`));
   const grid = [["← ↑ → ↓", "in the grid: move"], ["space", "in the grid: mark an exception"],
-    ["x", "in the grid: can't tell this one"], ["Enter", "in the grid: confirm the page"]];
+    ["x or Delete", "in the grid: can't tell this one"], ["Enter", "in the grid: confirm the page"]];
   const rows = [["space", "can't tell"], ["⌫ or u", "undo"], ["← →", "go back and forth in what was answered, to correct it"],
     ["Esc", "back to the next image"], ["w", "why this image?"], ["m", "the model's guess"], ["+ −", "larger, smaller"],
     ...(app.binary ? [["s", "single view"], ["g", "grid view"], ...grid] : []),
-    ["h", "history"], ["p", "progress and stopping"], ["t", "team"], ["?", "this help"]];
+    ...(app.list.many ? [["/", "find a class by its name; Enter labels the image"]] : []), ["h", "history"], ["p", "progress and stopping"], ["t", "team"], ["?", "this help"]];
   $("keys").replaceChildren(keyRow([el("span", {}, "classes")], chips),
-    ...rows.map(([keys, what]) => keyRow(keys.split(" ").map((key) => (key === "or" ? " or " : el("kbd", {}, key))), [what])));
+    ...rows.map(([keys, what]) => keyRow(caps(app, keys), [what])));
   write($("help-people"), `You are ${app.project.me.name} (${app.project.me.role}).`);
+}
+
+/** Draw the keys of a command, without those that are classes' keys. */
+function caps(app, keys) {
+  const left = keys.split(/ (?:or )?/).filter((key) => !app.keys.classes.has(key === "−" ? "-" : key));
+  const nodes = left.flatMap((key, i) => [i && keys.includes(" or ") ? " or " : "", el("kbd", {}, key)]);
+  return left.length ? nodes : ["its button"];
 }
 
 function keyRow(keys, what) {

@@ -1,11 +1,14 @@
 // Beside the image: progress, labels per class, accuracy, what asal is doing, and why this image.
 
-import { Refusal, call } from "./api.js";
+import { Refusal, call, here } from "./api.js";
 import { curve } from "./chart.js";
 import { $, el, percent, plural, write } from "./dom.js";
 import { STAGES, errorDetails, progressText } from "./empty.js";
+import { shortNames } from "./names.js";
 import { keep, recall } from "./store.js";
 
+const MANY = 40; // classes, beyond which those without labels are left out
+const LONGEST = 36; // characters of a name
 const EVERY = 4_000; // ms between two looks at the status
 const SETTLE = 120; // ms an image stays before its "why" is fetched: who labels fast does not ask
 
@@ -16,11 +19,7 @@ export class Side {
     this.ahead = 0; // answers pressed since the server last counted
     this.timer = 0;
     this.later = 0;
-    this.bars = app.project.classes.map((one) => bar(one));
-    $("counts").replaceChildren(...this.bars);
-    const short = this.bars.length > 4 && app.project.classes.every(({ name }) => [...name].length <= 3);
-    $("counts").classList.toggle("short", short);
-    $("counts").style.setProperty("--rows", Math.ceil(this.bars.length / 2));
+    this.learn();
     $("why").open = recall("asal.why", false);
     $("why").addEventListener("toggle", () => {
       keep("asal.why", $("why").open);
@@ -28,6 +27,18 @@ export class Side {
     });
     $("graph").hidden = !app.project.test_set;
     document.addEventListener("visibilitychange", () => document.hidden || this.refresh());
+  }
+
+  /** Draw a bar for each class. */
+  learn() {
+    const { classes } = this.app.project;
+    const texts = shortNames(classes.map(({ name }) => name), LONGEST);
+    this.bars = classes.map((one, i) => ({ number: one.number, row: bar(one, texts[i]), drawn: "" }));
+    $("counts").replaceChildren(...this.bars.map(({ row }) => row));
+    const short = this.bars.length > 4 && classes.every(({ name }) => [...name].length <= 3);
+    $("counts").classList.toggle("short", short);
+    $("counts").style.setProperty("--rows", Math.ceil(this.bars.length / 2));
+    if (this.status) this.numbers();
   }
 
   async refresh() {
@@ -51,7 +62,7 @@ export class Side {
   pressed(label, by) {
     if (!this.status) return;
     const { counts, progress } = this.status;
-    if (label !== null) counts[label] = Math.max(0, counts[label] + by);
+    if (label !== null) counts[label] = Math.max(0, (counts[label] ?? 0) + by);
     progress.spent += label === null ? 0 : by; // "can't tell" costs nothing
     progress.answers += label === null ? 0 : by;
     progress.skipped += label === null ? by : 0;
@@ -81,11 +92,24 @@ export class Side {
     write($("spent"), budget ? `${spent.toLocaleString("en")} of ${budget.toLocaleString("en")}` : String(spent));
     write($("detail"), `round ${round}, ${plural(answers, "label", "labels")}${skipped ? `, ${skipped} skipped` : ""}`);
     write($("pace"), mine?.answers ? `You: ${plural(mine.answers, "answer", "answers")}${pace(mine)}` : "");
+    this.classes(counts);
+  }
+
+  /** Show the labels per class; of many classes, those that have labels. */
+  classes(counts) {
     const most = Math.max(1, ...counts);
-    this.bars.forEach((row, i) => {
-      row.querySelector(".fill").style.setProperty("--part", counts[i] / most);
-      write(row.querySelector(".n"), String(counts[i]));
-    });
+    const many = this.bars.length > MANY;
+    let without = 0;
+    for (const one of this.bars) {
+      const n = counts[one.number] ?? 0;
+      if (n === 0) without += 1;
+      if (one.drawn === `${n}/${most}`) continue;
+      one.drawn = `${n}/${most}`;
+      one.row.hidden = many && n === 0;
+      one.row.querySelector(".fill").style.setProperty("--part", n / most);
+      write(one.row.querySelector(".n"), String(n));
+    }
+    write($("no-labels"), many && without ? `${plural(without, "class has", "classes have")} no label yet.` : "");
   }
 
   doing(doing) {
@@ -132,8 +156,8 @@ export class Side {
   }
 }
 
-function bar({ name }) {
-  return el("li", {}, el("span", { class: "what", title: name }, name), el("span", { class: "track" }, el("span", { class: "fill" })),
+function bar({ name }, text) {
+  return el("li", {}, el("span", { class: "what", title: name }, text), el("span", { class: "track" }, el("span", { class: "fill" })),
     el("span", { class: "n" }, "0"));
 }
 
@@ -147,8 +171,8 @@ function explained(why, { task }) {
     ["model trained on", `${plural(why.trained_on, "label", "labels")}${why.topped ? ", one round behind" : ""}`], ["round", why.round]];
   const known = facts.filter(([, value]) => value !== null && value !== undefined);
   const pair = why.synthetic && el("div", { class: "pair" },
-    el("figure", {}, el("img", { src: why.synthetic, alt: "The synthetic image", class: "crisp" }), el("figcaption", {}, "synthetic: the model is unsure")),
-    el("figure", {}, el("img", { src: task.src, alt: "The real image nearest to it", class: "crisp" }), el("figcaption", {}, "real: the nearest")));
+    el("figure", {}, el("img", { src: here(why.synthetic), alt: "The synthetic image", class: "crisp" }), el("figcaption", {}, "synthetic: the model is unsure")),
+    el("figure", {}, el("img", { src: here(task.src), alt: "The real image nearest to it", class: "crisp" }), el("figcaption", {}, "real: the nearest")));
   return [pair, el("p", {}, why.chosen_from ?? ""), el("dl", { class: "facts" },
     ...known.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, String(value))]))].filter(Boolean);
 }

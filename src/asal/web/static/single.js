@@ -13,33 +13,9 @@ export class Single {
     this.shown = null; // the item that is on the stage
     this.back = null; // the entry of the past that is being corrected
     this.fit = fitter($("frame"), () => this.app.project.shape);
-    this.buttons = this.app.project.classes.map((one) => this.button(one));
-    $("classes").replaceChildren(...this.buttons);
-    this.short = app.project.classes.every(({ name }) => [...name].length <= 2);
-    $("classes").classList.toggle("short", this.short);
-    new ResizeObserver(() => this.rows()).observe($("classes"));
     for (const [id, act] of [["undo", () => this.undo()], ["skip", () => this.answer(null)],
       ["guess", () => this.guess()], ["present", () => this.present()]]) $(id).addEventListener("click", act);
     for (const id of ["undo", "skip", "guess"]) $(id).addEventListener("mousedown", stay);
-  }
-
-  button({ number, name, key }) {
-    const cap = key ? el("kbd", { "aria-hidden": "true" }, key) : null;
-    const text = el("span", { class: "name" }, name);
-    const chance = el("span", { class: "chance", hidden: true });
-    const attributes = { type: "button", "data-class": number, "aria-keyshortcuts": key || null, title: name };
-    const same = key && key.toLowerCase() === name.toLowerCase();
-    const node = el("button", { ...attributes, class: same ? "class same" : "class" }, cap, text, chance);
-    node.addEventListener("mousedown", stay); // a click leaves the focus where it is: space still means "can't tell"
-    node.addEventListener("click", (event) => this.answer(number, event.timeStamp));
-    return node;
-  }
-
-  /** Lay the classes out in as few rows as fit, all about as long. */
-  rows() {
-    const fit = Math.max(1, Math.floor($("classes").clientWidth / (this.short ? 58 : 152)));
-    const rows = Math.ceil(this.buttons.length / fit);
-    $("classes").style.setProperty("--columns", Math.ceil(this.buttons.length / rows));
   }
 
   /** Show the current image. Cheap if nothing has changed. */
@@ -57,10 +33,7 @@ export class Single {
 
   swap(item, pressed) {
     this.shown = item;
-    for (const button of this.buttons) {
-      button.classList.remove("pressed");
-      button.lastChild.hidden = true;
-    }
+    this.app.list.guess(null);
     $("bias").hidden = true;
     if (!item) return $("frame").replaceChildren();
     this.fit(item.img);
@@ -80,17 +53,14 @@ export class Single {
     const entry = this.back?.entry;
     $("correcting").hidden = !entry;
     $("desk").classList.toggle("back", Boolean(entry));
-    for (const button of this.buttons) {
-      const mine = entry && entry.label === Number(button.dataset.class);
-      if (entry) button.setAttribute("aria-pressed", String(mine));
-      else button.removeAttribute("aria-pressed");
-    }
+    this.app.list.choose(entry?.label);
     if (entry) write($("was"), `Image ${entry.image} is labelled ${this.app.name(entry.label)}.`);
     $("note").textContent = task && !entry ? noteOf(task, this.app) : "";
   }
 
   open(can) {
-    for (const button of [...this.buttons, $("skip")]) button.disabled = !can;
+    this.app.list.enable(can);
+    $("skip").disabled = !can;
     $("guess").disabled = !can || this.back !== null;
     $("undo").disabled = this.app.past.last() === null;
   }
@@ -104,17 +74,11 @@ export class Single {
     const answer = { image: item.task.image, label, seconds: app.clock.read(item), guess: item.guess };
     app.feed.take();
     this.show(pressed);
-    this.flash(label);
+    app.list.flash(label);
     app.past.answered(entryOf(item.task, label));
     app.outbox.add("/api/answers", { tab: app.tab, answers: [answer] }, [entryOf(item.task, label)]);
     announce(`${app.name(label)}. ${this.shown ? this.shown.img.alt : $("empty").textContent}`);
     app.pressed(label, 1);
-  }
-
-  flash(label) {
-    const button = this.buttons.find(({ dataset }) => Number(dataset.class) === label) ?? $("skip");
-    button.classList.remove("flash");
-    requestAnimationFrame(() => button.classList.add("flash"));
   }
 
   correct(label) {
@@ -122,6 +86,7 @@ export class Single {
     if (entry.label !== label) {
       this.app.past.corrected(entry, label);
       this.resend(entry, label, this.app.clock.read(item));
+      this.app.list.used(label);
       toast(`Image ${entry.image} is ${this.app.name(label)} now.`);
     }
     this.present();
@@ -191,7 +156,7 @@ export class Single {
       if (this.shown !== item) return;
       $("bias").hidden = false;
       if (!probs) return void write($("bias"), "There is no model yet: the first one is trained on the first labels.");
-      this.buttons.forEach((button) => chance(button, probs[Number(button.dataset.class)]));
+      this.app.list.guess(probs);
       const best = probs.indexOf(Math.max(...probs));
       write($("bias"), `The model says ${this.app.name(best)}, ${percent(probs[best])}. People tend to follow it, and `
         + "errors that it makes come back as labels; the record notes that you looked.");
@@ -200,12 +165,6 @@ export class Single {
       toast(error instanceof Refusal ? error.text : "The server is away: no guess at present.");
     }
   }
-}
-
-function chance(button, probability) {
-  const node = button.lastChild;
-  node.hidden = false;
-  node.textContent = probability < 0.005 ? "<1 %" : `${Math.round(100 * probability)} %`;
 }
 
 const stay = (event) => event.preventDefault();

@@ -1,5 +1,6 @@
 // The last answers in small, newest at the right, as buttons: one press goes back to one of them.
 
+import { here } from "./api.js";
 import { $, el } from "./dom.js";
 
 const SHOWN = 14;
@@ -27,7 +28,7 @@ export class Strip {
   node(entry, current) {
     let item = this.nodes.get(entry.image);
     if (!item) {
-      const img = el("img", { src: entry.src, alt: "", class: "crisp", draggable: "false" });
+      const img = el("img", { src: here(entry.src), alt: "", class: "crisp", draggable: "false" });
       const button = el("button", { type: "button" }, img, el("span", { class: "tag" }));
       button.addEventListener("mousedown", (event) => event.preventDefault());
       button.addEventListener("click", () => this.app.goTo(entry));
@@ -38,7 +39,7 @@ export class Strip {
     const button = item.firstChild;
     button.setAttribute("aria-label", `Image ${entry.image}, labelled ${name}: correct it`);
     button.title = name;
-    button.lastChild.textContent = entry.label === null ? "?" : name;
+    button.lastChild.textContent = this.app.tag(entry.label);
     if (current) button.setAttribute("aria-current", "true");
     else button.removeAttribute("aria-current");
     return item;
