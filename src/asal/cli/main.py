@@ -11,6 +11,7 @@ import typer
 
 from asal.cli import label_studio, projects
 from asal.cli.backup import backup
+from asal.cli.classes import classes
 from asal.cli.common import CORES, JobsOption, ProjectOption, SpecPath, console, print_lines, root_of
 from asal.cli.errors import run_and_exit
 from asal.cli.exchange import export, import_
@@ -29,6 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(label)
+app.command()(classes)
 app.add_typer(annotator)
 app.add_typer(label_studio.app)
 Number = TypeVar("Number", int, float)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,15 @@ class Evaluation:
                 hint=f"set `{part}` under [pool.split] to a number, or to a split with labels",
             )
         return test_set
+
+    def relabelled(self, columns: Sequence[int]) -> Evaluation:
+        """Return it with the labels that a classifier of other classes has for these.
+
+        Args:
+            columns: of each class here, its place in the classifier's predictions, −1 where it has none.
+        """
+        table = np.array([*columns, -1])  # one entry more: the unknown label −1 indexes the last
+        return replace(self, labels=table[self.labels])
 
     def accuracy(self, model: Model) -> float:
         """Return the share of test images whose likeliest class is their own."""

@@ -43,11 +43,12 @@ class Dashboard:
     def status(self, who: Annotator) -> dict[str, Any]:
         """Return what the page shows beside the image."""
         state, history = self.service.refresh(), self.service.history.of(who.name)
-        counts = np.bincount(state.labels, minlength=len(self.service.classes))
+        counts = np.bincount(state.labels, minlength=len(self.service.class_list.names))  # by the classes' numbers
         stopping = self.supervisor.stopping
         return {
             "progress": self.progress(),
             "counts": counts.tolist(),
+            "classes": self.service.class_list.seq,
             "curve": self.curve(),
             "doing": self.supervisor.activity.to_json(),
             "stopping": {
@@ -101,6 +102,11 @@ class Dashboard:
             "trained_on": asked.labelled,
             "topped": asked.topped,
         }
+
+    def guess(self, image: int) -> list[float] | None:
+        """Return the classifier's probabilities by the classes' numbers, where the worker has reported them."""
+        probs = self.supervisor.guess(image)
+        return None if probs is None else self.service.class_list.present_probs(probs)
 
     def team(self, who: Annotator) -> dict[str, Any]:
         """Return who did what, and how far people agree; for adjudicators also the disputed images."""

@@ -9,6 +9,7 @@ from typing import Any
 from asal.errors import UserError
 from asal.labelling.annotators import Annotator
 from asal.labelling.consensus import OverlapRules, Votes, majority
+from asal.session.classes import ClassList
 from asal.session.events import Event
 from asal.session.state import State
 
@@ -23,24 +24,36 @@ class Answer:
     guess: bool = False  # whether the person had seen the classifier's guess
 
 
-def check_answers(answers: Sequence[Answer], classes: Sequence[str]) -> list[Answer]:
-    """Return answers that can be written together.
+def check_answers(answers: Sequence[Answer], classes: ClassList | Sequence[str]) -> list[Answer]:
+    """Return answers that can be written together. A label of a merged class may be: it counts as the other class.
 
     Raises:
-        UserError: an image occurs twice, or a label is not a class.
+        UserError: an image occurs twice, or a label is not a class, or one that was dropped.
     """
+    known = classes if isinstance(classes, ClassList) else ClassList.of(classes)
     seen: set[int] = set()
     for answer in answers:
         if answer.image in seen:
             raise UserError(f"image {answer.image} occurs twice in one request", hint="send each image once")
-        if answer.label is not None and not 0 <= answer.label < len(classes):
-            raise UserError(
-                f"the label {answer.label} for image {answer.image} is not a class",
-                rule=f"the classes are 0 … {len(classes) - 1}",
-                hint='send the number of a class, or null for "can\'t tell"',
-            )
+        if answer.label is not None:
+            _check_label(answer.label, answer.image, known)
         seen.add(answer.image)
     return list(answers)
+
+
+def _check_label(label: int, image: int, classes: ClassList) -> None:
+    if not 0 <= label < len(classes.names):
+        raise UserError(
+            f"the label {label} for image {image} is not a class",
+            rule=f"the classes are 0 … {len(classes.names) - 1}",
+            hint='send the number of a class, or null for "can\'t tell"',
+        )
+    if classes.present(label) is None:
+        raise UserError(
+            f"the class '{classes.names[label]}' was dropped: image {image} is not answered",
+            rule=f"the classes are {', '.join(classes.numbers)}",
+            hint="answer it with another class; a reload of the page shows those that there are",
+        )
 
 
 def answer_events(state: State, rules: OverlapRules, who: Annotator, answer: Answer) -> list[Event]:
@@ -57,7 +70,7 @@ def answer_events(state: State, rules: OverlapRules, who: Annotator, answer: Ans
     before, number = state.votes.get(image, {}), state.waiting[image].round
     if rules.wanted(image) == 1 and not before:
         return [_closing(number, answer, who, body)]
-    votes = {**before, who.name: answer.label}
+    votes = {**before, who.name: state.classes.present(answer.label)}
     decides = rules.disputed(image, before) and who.adjudicates
     vote = [] if before == votes else [Event("voted", number, image, answer.label, who.name, body)]
     if decides:
@@ -65,7 +78,15 @@ def answer_events(state: State, rules: OverlapRules, who: Annotator, answer: Ans
     final = majority(votes) if len(votes) >= rules.wanted(image) else None
     if final is None:
         return vote
-    return [*vote, _closing(number, Answer(image, final.label), who, {"votes": len(votes)})]
+    label = _as_said(state, who, answer, final.label)
+    return [*vote, _closing(number, Answer(image, label), who, {"votes": len(votes)})]
+
+
+def _as_said(state: State, who: Annotator, answer: Answer, label: int | None) -> int | None:
+    """Return the label of the majority as it was said, if all of it said the same: a merger can be taken back."""
+    votes = {**state.raw_votes.get(answer.image, {}), who.name: answer.label}
+    said = {vote for vote in votes.values() if state.classes.present(vote) == label}
+    return said.pop() if len(said) == 1 else label
 
 
 def _late_events(state: State, who: Annotator, answer: Answer, body: dict[str, Any]) -> list[Event]:
@@ -73,24 +94,39 @@ def _late_events(state: State, who: Annotator, answer: Answer, body: dict[str, A
 
     A late vote changes neither what another person alone has answered, nor what an adjudicator has decided.
     """
-    image, before = answer.image, state.answers.get(answer.image)
+    image, before, label = answer.image, state.answers.get(answer.image), state.classes.present(answer.label)
     votes: Votes = state.votes.get(image, {})
     pick, author = state.pick(image), state.authors.get(image)
     if who.adjudicates or (author == who.name and who.name not in votes):
         body |= {"final": True} if who.adjudicates else {}
         # An adjudicator who confirms the majority, or one person's answer, makes it final: that is written.
         is_final = image in state.final or (author == who.name and who.name not in votes)
-        if before == answer.label and is_final:
+        if before == label and is_final:
             return []
         return [Event("corrected", state.number, image, answer.label, who.name, body)]
-    if who.name in votes and votes[who.name] == answer.label:
+    if who.name in votes and votes[who.name] == label:
         return []
     events = [Event("voted", pick.round if pick else 0, image, answer.label, who.name, body)]
     if who.name in votes and author in votes and image not in state.final:
-        now = majority({**votes, who.name: answer.label})
+        now = majority({**votes, who.name: label})
         if now is not None and now.label != before:
-            events.append(Event("corrected", state.number, image, now.label, who.name))
+            events.append(Event("corrected", state.number, image, _as_said(state, who, answer, now.label), who.name))
     return events
+
+
+def settled_events(before: State, after: State, rules: OverlapRules) -> list[Event]:
+    """Return the answers to open images whose votes agree since classes were merged or dropped.
+
+    Each is signed by the one who voted last, as if that vote had settled it.
+    """
+    events = []
+    for image in before.waiting.keys() & after.votes.keys():
+        votes = after.votes[image]
+        verdict = majority(votes) if votes and len(votes) >= rules.wanted(image) else None
+        if verdict is not None and majority(before.votes[image]) is None:
+            kind, last = "skipped" if verdict.label is None else "answered", list(votes)[-1]
+            events.append(Event(kind, before.waiting[image].round, image, verdict.label, last, {"votes": len(votes)}))
+    return sorted(events, key=lambda event: event.image or 0)
 
 
 def check_own(state: State, who: Annotator, image: int) -> None:

@@ -10,20 +10,25 @@ import contextlib
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
+from typing import Any
 
 import sqlalchemy as sa
 
 from asal.errors import BusyError, UserError
 from asal.labelling.annotators import Annotator
+from asal.labelling.class_service import ChangedClasses, class_events, sentences, write_change
 from asal.labelling.consensus import OverlapRules
 from asal.labelling.decisions import Answer, answer_events, check_answers, check_own, withdrawal_events
 from asal.labelling.history import History
 from asal.labelling.leases import Assignable, Leases
 from asal.runtime.retry import retry
+from asal.session.class_changes import ClassChange
+from asal.session.classes import ClassList
 from asal.session.events import Event, Record
+from asal.session.opening import new_classes
 from asal.session.state import State, fold
 
 TRIES = 50  # attempts to write an answer while other processes write
@@ -69,6 +74,8 @@ class AnnotationService:
     rules: OverlapRules = field(default_factory=OverlapRules)
     lease: float = 120.0  # seconds
     clock: Callable[[], float] = time.time
+    origin: Mapping[str, Any] = field(default_factory=dict)  # what the first event of a new record says
+    check: Callable[[Sequence[str]], object] = list  # refuses classes that the strategy cannot tell apart
     state: State = field(default_factory=State, init=False)
     history: History = field(default_factory=History, init=False)
 
@@ -81,6 +88,49 @@ class AnnotationService:
         with self._lock:
             self._apply(self.record.read(self.state.seq))
             return self.state
+
+    @property
+    def class_list(self) -> ClassList:
+        """The classes: the record's, or those that it will begin with."""
+        return self.state.classes if self.state.classes.names else ClassList.of(self.classes)
+
+    def change_classes(self, who: Annotator, change: ClassChange, key: str) -> ChangedClasses:
+        """Add, rename, merge, drop or restore classes. The same key again changes nothing.
+
+        Raises:
+            UserError: they do not adjudicate, or the change is not possible.
+            BusyError: others were writing all the time, and nothing of this was written. Call again.
+        """
+        if not who.adjudicates:
+            raise UserError(
+                f"{who.name} may not change the classes",
+                rule="an adjudicator changes the classes",
+                hint="ask an adjudicator, or whoever runs the project: asal classes PROJECT",
+            )
+        key = f"{who.name}: classes {key}"
+
+        def events(state: State) -> list[Event]:
+            if key in state.keys:
+                return []
+            begin = [] if state.opened else [Event("opened", body=self.origin)]
+            change_ = class_events(fold(state, begin), change, self.rules, who.name, {"key": key})
+            self.check([*fold(state, [*begin, *change_]).classes.numbers])
+            return [*begin, *change_] if change_ else []
+
+        with self._lock:
+            before, written = write_change(self.refresh, self._append, events)
+            settled = sum(event.kind in ("answered", "skipped") for event in written)
+            return ChangedClasses(self.class_list, sentences(before, written), settled)
+
+    def add_new_classes(self, project: str) -> None:
+        """Write the classes that asal.toml has and the record lacks into the record; see `new_classes`."""
+        with self._lock:
+            write_change(
+                self.refresh, self._append, lambda state: new_classes(self.record.name, state, self.classes, project)
+            )
+
+    def _append(self, state: State, events: list[Event]) -> None:
+        self._apply(self.record.append(events, after=state.seq))
 
     def _apply(self, events: Sequence[Event]) -> None:
         self.state = fold(self.state, events)
@@ -151,8 +201,7 @@ class AnnotationService:
                 answers.
             BusyError: others were writing all the time, and nothing of this was written. Call again.
         """
-        checked = check_answers(list(answers), self.classes)
-        return self._write(who, key, checked, lambda answer: answer_events(self.state, self.rules, who, answer))
+        return self._write(who, key, list(answers), lambda answer: answer_events(self.state, self.rules, who, answer))
 
     def correct(self, who: Annotator, answers: Iterable[Answer], key: str) -> list[AnswerOutcome]:
         """Change answers that this person gave, or any if they adjudicate. See `tell`."""
@@ -161,7 +210,7 @@ class AnnotationService:
             check_own(self.state, who, answer.image)
             return answer_events(self.state, self.rules, who, answer)
 
-        return self._write(who, key, check_answers(list(answers), self.classes), events)
+        return self._write(who, key, list(answers), events)
 
     def withdraw(self, who: Annotator, tab: str, image: int, key: str) -> ImageTask:
         """Withdraw one's own answer: the image is open again, and reserved for this tab.
@@ -212,6 +261,7 @@ class AnnotationService:
         key = f"{who.name}: {key}"  # people cannot use each other's keys
         if (written := self.state.keys.get(key)) is not None:
             return _repeated_reply(written, answers)
+        check_answers(answers, self.class_list)
         # That nothing changes is written too: otherwise a delayed copy of the call could undo what others did since.
         parts = [events(each) or [Event("repeated", 0, each.image, each.label, who.name)] for each in answers]
         signed = [replace(event, body={**event.body, "key": key}) for part in parts for event in part]

@@ -26,6 +26,7 @@ from asal.labelling.stopping import Look, advice, look, stop_set, verdicts
 from asal.project.project import Project
 from asal.runtime import artifacts
 from asal.runtime.progress import report_to
+from asal.session.classes import ClassList
 from asal.session.session import Batch, Session
 from asal.session.state import State
 
@@ -98,15 +99,16 @@ class WorkerSession:
         past = self.session.as_of(batch.asked.trained_up_to)
         with report_to(self._report, "evaluating"):
             model = past.model(batch.round)
-            self._connection.send(Guesses(self._guesses(model, batch.ids)))
+            self._connection.send(Guesses(self._guesses(past.class_list, model, batch.ids)))
             self._add(self._row(past, batch), model, past.state)
 
     def _row(self, session: Session, batch: Batch | None) -> RoundRow:
-        row = round_row(self._config, session, batch, self._test_sets.get("test"))
+        sets = self._test_sets(session)
+        row = round_row(self._config, session, batch, sets.get("test"))
         number = session.state.number if batch is None else batch.round
-        if "validation" not in self._test_sets:
+        if "validation" not in sets:
             return row
-        return replace(row, validation=round(self._test_sets["validation"].accuracy(session.model(number)), 6))
+        return replace(row, validation=round(sets["validation"].accuracy(session.model(number)), 6))
 
     def _add(self, row: RoundRow, model: Model, state: State) -> None:
         predictions = look(model.predict(self.project.pool.read(self._stop_set)), len(state.answers))
@@ -123,15 +125,24 @@ class WorkerSession:
         self._connection.send(Stopping(tuple(results), advice(results)))
 
     @cached_property
-    def _test_sets(self) -> dict[str, Evaluation]:
-        """What accuracy is measured on: of the validation and the test set those with labels of the same classes."""
+    def _held_out(self) -> dict[str, Evaluation]:
+        """The validation and the test set, where they have labels."""
         evaluations = {}
         for part in ("validation", "test"):
             if artifacts.is_complete(self._config.root / part):
                 with suppress(UserError):  # it has no labels
-                    if self.project.oracle(part).classes == self.session.plan.classes:
-                        evaluations[part] = Evaluation.of(self.project, part)
+                    evaluations[part] = Evaluation.of(self.project, part)
         return evaluations
+
+    def _test_sets(self, session: Session) -> dict[str, Evaluation]:
+        """What accuracy is measured on: the validation and the test set, if their classes are the session's."""
+        classes, state, sets = session.class_list, session.state, {}
+        began_with = tuple((state.opened or {}).get("classes", session.plan.classes))
+        for part, evaluation in self._held_out.items():
+            numbers = classes.numbers_of(self.project.oracle(part).classes, began_with)
+            if numbers is not None:
+                sets[part] = evaluation.relabelled([-1 if n is None else int(classes.columns[n]) for n in numbers])
+        return {part: one for part, one in sets.items() if (one.labels >= 0).any()}
 
     @cached_property
     def _stop_set(self) -> Ids:
@@ -183,11 +194,14 @@ class WorkerSession:
             images = to_images(self.project.generator.decode(torch.tensor([note["latent"]])))
         return png(images[0])
 
-    def _guesses(self, model: Model, ids: Ids) -> dict[int, list[float]]:
-        probs = model.predict(self.session.images(ids))
+    def _guesses(self, classes: ClassList, model: Model, ids: Ids) -> dict[int, list[float]]:
+        """Return the probabilities by the classes' numbers: a hidden class has none."""
+        probs = np.zeros((len(ids), len(classes.names)))
+        probs[:, list(classes.live)] = model.predict(self.session.images(ids))
         return {int(image): [round(float(p), 4) for p in row] for image, row in zip(ids, probs, strict=True)}
 
 
 def _digest(state: State) -> str:
-    """Return what changes as soon as any label does."""
-    return hashlib.sha256(state.labelled.tobytes() + state.labels.tobytes()).hexdigest()[:16]
+    """Return what changes as soon as any label does, or the number of classes."""
+    columns = b"" if len(state.classes.live) == len((state.opened or {}).get("classes", ())) else state.classes.columns
+    return hashlib.sha256(state.labelled.tobytes() + state.labels.tobytes() + bytes(columns)).hexdigest()[:16]

@@ -105,12 +105,14 @@ class ProjectFolder:
         """Whether the images of a part came with labels."""
         return self.has(part) and pools.LABELS in artifacts.manifest(self.root / part)["files"]
 
-    def test_set(self, classes: Sequence[str]) -> LabelledSet | None:
-        """Return what accuracy is measured on: the validation or the test set, where it has labels of these classes.
+    def test_set(self, *lists: Sequence[str]) -> LabelledSet | None:
+        """Return what accuracy is measured on: the validation or the test set, where it has labels of one of the lists.
 
-        With other classes, number 3 there is not number 3 here.
+        Args:
+            lists: the classes that people choose from, and those that their record began with.
         """
+        wanted = [set(classes) for classes in lists]
         for name in ("validation", "test"):
-            if self.is_labelled(name) and Stored.open(self.root / name).classes == tuple(classes):
+            if self.is_labelled(name) and set(Stored.open(self.root / name).classes) in wanted:
                 return LabelledSet(name, int(pools.facts_of(self.root / name)["images"]))
         return None

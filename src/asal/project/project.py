@@ -110,10 +110,18 @@ class Project:
         Args:
             strategy: one of the spec's, or a registered one.
             classes: their names; the spec's under [labelling], or those that came with the images, where none is given.
+                Names that the record lacks are added to it; it may have others by now: see `Session.classes`.
             record: a file or a database URL; the spec's, or `labels.db` in the project, where none is given.
         """
         plan = self.plan(strategy, tuple(classes) or self.classes, seed)
-        return Session(self.pool, Record.open(record or self.folder.record_place), plan, self.tools(strategy))
+        opened, root = Record.open(record or self.folder.record_place), str(self.root)
+        try:
+            session = Session(self.pool, opened, plan, self.tools(strategy), root)
+            self._strategy(strategy).check_classes([*session.classes.values()])
+        except BaseException:
+            opened.close()
+            raise
+        return session
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -6,18 +6,23 @@ import operator
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from asal.errors import UserError, unknown
+from asal.errors import UserError
+from asal.session.classes import ClassList
 
 Answers: TypeAlias = Mapping[int, int | str | None] | Iterable[tuple[int, int | str | None]]
 
 
-def checked(answers: Answers, images: int, classes: Sequence[str]) -> list[tuple[int, int | None]]:
+def checked(
+    answers: Answers, images: int, classes: ClassList | Sequence[str], listed: Sequence[str] = ()
+) -> list[tuple[int, int | None]]:
     """Return (id, class number) pairs, with None for "can't tell".
 
     Args:
-        answers: id → label, or (id, label) pairs; a label is a class's number or name, or None.
+        answers: id → label, or (id, label) pairs; a label is a class's number or name, or None. A name that a class had
+            before counts as that class.
         images: how many the pool holds.
         classes: their names, in order.
+        listed: the caller's own list. A number that means another class there than in `classes` is refused.
 
     Raises:
         UserError: an id that is not in the pool or is answered twice, or a label that is not a class.
@@ -29,6 +34,7 @@ def checked(answers: Answers, images: int, classes: Sequence[str]) -> list[tuple
     ...
     asal.errors.UserError: no class is called 'dgo'; the classes are cat, dog; did you mean 'dog'?
     """
+    known = classes if isinstance(classes, ClassList) else ClassList.of(classes)
     numbers: dict[int, int | None] = {}
     for pair in answers.items() if isinstance(answers, Mapping) else answers:
         image, label = _pair(pair)
@@ -36,7 +42,7 @@ def checked(answers: Answers, images: int, classes: Sequence[str]) -> list[tuple
             raise UserError(f"image id {image} is outside 0 … {images - 1:,}", hint="pass ids that `ask` returned")
         if image in numbers:
             raise UserError(f"image {image} is answered twice in one call", hint="pass it once")
-        numbers[image] = _number(image, label, classes)
+        numbers[image] = _number(image, label, known, listed)
     return list(numbers.items())
 
 
@@ -52,22 +58,31 @@ def _pair(pair: Any) -> tuple[int, Any]:
         ) from None
 
 
-def _number(image: int, label: Any, classes: Sequence[str]) -> int | None:
+def _number(image: int, label: Any, classes: ClassList, listed: Sequence[str]) -> int | None:
     if label is None:
         return None
     if isinstance(label, str):
-        if label not in classes:
-            raise unknown("class", label, classes)
-        return list(classes).index(label)
+        return classes.find(label)
     try:
         number = operator.index(label)
     except TypeError:
         number = -1
-    if 0 <= number < len(classes):
+    if 0 <= number < len(classes.names) and classes.present(number) is not None:
+        if number < len(listed) and listed[number] not in classes.named(number):
+            raise UserError(
+                f"the label {number}, for image {image}, is '{classes.names[number]}' in the record, and "
+                f"'{listed[number]}' in this session's list",
+                rule="a class keeps the number that the record gave it",
+                hint="pass the class's name",
+            )
         return number
     name = str(label)
+    last, gaps = len(classes.names) - 1, len(classes.live) < len(classes.names)
+    numbers = ", ".join(map(str, classes.live)) if gaps else f"0 … {last}"
     raise UserError(
         f"{label!r} is not a label, for image {image}",
-        rule=f"a label is a class's number, 0 … {len(classes) - 1}, or its name",
-        hint=f"pass the name as text: '{name}'" if name in classes else f"the classes are {', '.join(classes)}",
+        rule=f"a label is a class's number, {numbers}, or its name",
+        hint=f"pass the name as text: '{name}'"
+        if name in classes.numbers
+        else f"the classes are {', '.join(classes.numbers)}",
     )

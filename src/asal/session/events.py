@@ -28,12 +28,8 @@ from asal.session import record_file
 from asal.session.connection import damaged, engine_of, explaining, file_of, url_of
 from asal.session.schema import EVENTS, alone, migrated, refuse_newer
 
-FORMAT = 3  # of a record; raised when an older asal could not read a newer record
-READ = (
-    1,
-    2,
-    3,
-)  # formats that this asal reads: 2 added synthetic images, 3 several annotators
+FORMAT = 4  # of a record; raised when an older asal could not read a newer record
+READ = (1, 2, 3, 4)  # formats that this asal reads: 2 added synthetic images, 3 several annotators, 4 changed classes
 
 BEHIND = (  # in the order of Event's fields
     sa.select(*(EVENTS.c[name] for name in ("kind", "round", "image", "label", "by", "body", "seq", "at")))
@@ -61,6 +57,8 @@ class Event:
         withdrawn  image, by: taken back; the image waits again
         repeated   image, label (or null), by: what they had said before; it changes nothing, and keeps its key
         imported   image, label, by: a label from elsewhere, for an image that was not asked; body: file
+        classes    by, body: change, which is added (names), renamed (class, its number; name), merged (class, into),
+                   dropped (class) or restored (class: it is neither merged nor dropped any more)
 
     What a person answered carries in its body, where it is known: key (the same answer sent again is one answer),
     seconds (how long it took), guess (true: the classifier's guess was looked at), votes (those that it settles),

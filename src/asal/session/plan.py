@@ -64,7 +64,11 @@ def check_names(classes: Sequence[str]) -> None:
 
 
 def checked_n(n: int, left: int) -> int:
-    """Return how many are to be asked for, if so many are left."""
+    """Return how many images a batch gets: n, or all that are left where those are fewer.
+
+    Raises:
+        UserError: n is no number of images, or none is left.
+    """
     try:
         number = operator.index(n)
     except TypeError:
@@ -75,9 +79,9 @@ def checked_n(n: int, left: int) -> int:
             rule="a batch holds a whole number of images, at least one",
             hint="ask for 1 or more",
         )
-    if number > left:
+    if left == 0:
         raise not_enough(number, left)
-    return number
+    return min(number, left)
 
 
 def checked_choice(chosen: Selection, n: int, now: Round, name: str) -> Selection:

@@ -7,9 +7,9 @@ killed between any two lines, and the next one continues with the same batch.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from importlib import metadata
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -30,13 +30,19 @@ from asal.core import (
 )
 from asal.errors import BusyError, UserError
 from asal.runtime.meter import Meter
+from asal.runtime.retry import retry
 from asal.runtime.rng import stream
 from asal.session.answers import Answers, checked
-from asal.session.events import FORMAT, NOTHING, Event, Record, RecordSnapshot
+from asal.session.class_changes import ClassChange, change_events
+from asal.session.classes import ClassList
+from asal.session.events import NOTHING, Event, Record, RecordSnapshot
 from asal.session.missing import NO_MODEL, NO_TOOLS
+from asal.session.opening import check_record, new_classes, opening_body
 from asal.session.plan import Plan, checked_choice, checked_n
-from asal.session.state import Asked, State, check_size, fold
+from asal.session.state import Asked, State, fold
 from asal.session.synthetic_pool import PoolWithSynthetic, encoded
+
+TRIES = 8  # attempts to add classes while others write
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +71,8 @@ class _Trained:
 
     def fits(self, state: State, number: int) -> bool:
         """Say whether training again now would give the same classifier."""
-        same = self.number == number and np.array_equal(self.state.labelled, state.labelled)
+        same = self.number == number and self.state.classes.live.keys() == state.classes.live.keys()
+        same = same and np.array_equal(self.state.labelled, state.labelled)
         return same and np.array_equal(self.state.labels, state.labels)
 
 
@@ -84,17 +91,20 @@ class Session:
     (4, 2)
     """
 
-    def __init__(self, pool: Pool, record: Record, plan: Plan, tools: ToolProvider | None = None) -> None:
-        """Continue where the record ends.
+    def __init__(
+        self, pool: Pool, record: Record, plan: Plan, tools: ToolProvider | None = None, project: str = "PROJECT"
+    ) -> None:
+        """Continue where the record ends. Classes that the plan has and the record lacks are added to the record.
 
         Args:
             pool: the images; the same ones as long as the record lives.
             record: what was asked and answered so far. The caller closes it.
             plan: what stays the same in every round.
             tools: hands out what the plan's strategy needs of a project; none for one that needs only the classifier.
+            project: the project's folder, as messages name it.
 
         Raises:
-            UserError: the record was begun with another pool, other classes or another seed.
+            UserError: the record was begun with another pool or seed, or has a class that the plan lacks.
             DamageError: the record is damaged.
         """
         self.pool, self.record, self.plan = pool, record, plan
@@ -103,6 +113,9 @@ class Session:
         self._trained: _Trained | None = None
         self._lock = threading.RLock()
         self.refresh()
+        if isinstance(record, Record):  # what is past stays as it was
+            missing = partial(new_classes, record.name, wanted=plan.classes, project=project)
+            retry(lambda: self._write(missing(state=self.refresh())), tries=TRIES, on=BusyError, pause=0.01)
 
     @property
     def state(self) -> State:
@@ -135,16 +148,26 @@ class Session:
         return PoolWithSynthetic(self.pool, self._state.synthetic).read(ids)
 
     @property
+    def class_list(self) -> ClassList:
+        """The classes: those of the record, or of the plan where the record is not begun."""
+        return self._state.classes if self._state.opened else ClassList.of(self.plan.classes)
+
+    @property
+    def classes(self) -> dict[int, str]:
+        """The classes that can be chosen: number → name. Numbers of classes that are gone are left out."""
+        return self.class_list.live
+
+    @property
     def counts(self) -> dict[str, int]:
         """How many images have each label, by class name."""
-        numbers = np.bincount(self.labels, minlength=len(self.plan.classes))
-        return dict(zip(self.plan.classes, numbers.tolist(), strict=True))
+        numbers = np.bincount(self.labels, minlength=len(self.class_list.names))
+        return {name: int(numbers[number]) for number, name in self.classes.items()}
 
     def refresh(self) -> State:
         """Read what other processes have written since, and return the state."""
         with self._lock:
             state = fold(self._state, self.record.read(self._state.seq))
-            check_record(self.record.name, state, self.pool, self.plan.classes, self.plan.seed)
+            check_record(self.record.name, state, self.pool, self.plan.seed)
             self._state = state
             return state
 
@@ -176,13 +199,13 @@ class Session:
         return Batch(number, ids, np.array(asked.scores), tuple(notes) if any(notes) else (), ids[:0], asked)
 
     def ask(self, n: int) -> Batch:
-        """Return the open batch, or choose a new one of n images where every answer is in.
+        """Return the open batch, or choose a new one of n images where every answer is in: of all, if fewer are left.
 
         As long as one answer is missing, the same batch is returned without what is answered, whatever n is, also in
         a new process. While no classifier can be trained, the plan's `first` chooses, and the event says so.
 
         Raises:
-            UserError: n is not 1 … as many as are left.
+            UserError: n is less than 1, or no image of the pool is left.
             BusyError: another process has written to the record; `refresh` and ask again.
         """
         with self._lock:
@@ -191,7 +214,7 @@ class Session:
             return self._batch()
 
     def ask_ahead(self, n: int, *, topped: bool = False) -> Batch:
-        """Choose n more images while others are still open, so that nobody has to wait; return all that are open.
+        """Choose n more images, or all that are left, while others are still open; return all that are open.
 
         The classifier is trained on the answers that there are. The record says how many images were open (`ahead`) and
         the last event that the classifier was trained on (`seen`). Answers that are given meanwhile are kept.
@@ -200,7 +223,7 @@ class Session:
             topped: ask with the classifier that was trained last, as it is, which takes no training.
 
         Raises:
-            UserError: n is not 1 … as many as are left.
+            UserError: n is less than 1, or no image of the pool is left.
             BusyError: another process has asked meanwhile, or answered an image that was chosen here; `refresh` first.
         """
         with self._lock:
@@ -227,7 +250,7 @@ class Session:
         """
         with self._lock:
             state, events = self._state, []
-            for image, label in checked(answers, len(self.pool) + len(state.synthetic), self.plan.classes):
+            for image, label in self._checked(answers):
                 if image not in state.waiting:
                     raise _not_waiting(image, state)
                 kind, asked = "skipped" if label is None else "answered", state.waiting[image].round
@@ -244,7 +267,7 @@ class Session:
         """
         with self._lock:
             state, events = self._state, []
-            for image, label in checked(answers, len(self.pool) + len(state.synthetic), self.plan.classes):
+            for image, label in self._checked(answers):
                 if image not in state.answers and image not in state.skips:
                     raise UserError(
                         f"image {image} has no answer to correct",
@@ -252,6 +275,22 @@ class Session:
                     )
                 events.append(Event("corrected", state.number, image, label, by))
             self._write(events)
+
+    def _checked(self, answers: Answers) -> list[tuple[int, int | None]]:
+        images = len(self.pool) + len(self._state.synthetic)
+        return checked(answers, images, self.class_list, self.plan.classes)
+
+    def change_classes(self, change: ClassChange, *, by: str | None = None) -> ClassList:
+        """Add, rename, merge, drop or restore classes; the next batch is chosen by a classifier of the new ones.
+
+        Raises:
+            UserError: the change is not possible; see `asal.session.class_changes.change_events`.
+            BusyError: another process has written to the record; nothing of this was. `refresh` and try again.
+        """
+        with self._lock:
+            self._write(self.opening())
+            self._write(change_events(self._state, change, by))
+            return self.class_list
 
     def _choose(self, n: int, *, ahead: bool = False, topped: bool = False) -> None:
         state, plan, meter = self._state, self.plan, Meter()
@@ -268,7 +307,8 @@ class Session:
         tools = cast(Resources, NO_TOOLS) if self._tools is None else self._tools.at(model, meter)
         origins = [image.note for image in state.synthetic.values()]
         excluded = np.concatenate([state.skipped, state.open])  # images are open only where it asks ahead
-        now = Round(number, pool, state.labelled, state.labels, model, tools, excluded, meter, origins)
+        labels = self.class_list.column_labels(state.labels)
+        now = Round(number, pool, state.labelled, labels, model, tools, excluded, meter, origins)
         with meter.part("score"):  # whatever a strategy does outside the parts it names
             chosen = checked_choice(chooser(now, n, rng), n, now, name)
         trained_up_to = state.seq if reason or trained is None else trained.state.seq
@@ -303,7 +343,8 @@ class Session:
 
     def opening(self) -> list[Event]:
         """Return the first event of a record, or nothing where the record has it already."""
-        return [] if self._state.opened else [Event("opened", body=self._origin())]
+        body = opening_body(self.pool, self.plan.classes, self.plan.seed)
+        return [] if self._state.opened else [Event("opened", body=body)]
 
     def _train(self, number: int) -> _Trained:
         state = self._state
@@ -317,50 +358,16 @@ class Session:
         return self._trained
 
     def _fitted(self, images: Images, state: State, number: int) -> Model:
-        plan, labels, rng = self.plan, state.labels.copy(), stream(self.plan.seed, "learner", number)
+        plan, rng, classes = self.plan, stream(self.plan.seed, "learner", number), self.class_list
+        labels, k = classes.column_labels(state.labels).copy(), len(classes.live)
         if not plan.from_lines:
-            return cast(Learner, plan.learner).fit(images, labels, len(plan.classes), rng)
+            return cast(Learner, plan.learner).fit(images, labels, k, rng)
         origins = [state.synthetic[image].note if image in state.synthetic else NOTHING for image in state.answers]
-        return cast(OriginLearner, plan.learner).fit_with_origins(images, labels, origins, len(plan.classes), rng)
+        return cast(OriginLearner, plan.learner).fit_with_origins(images, labels, origins, k, rng)
 
     def _write(self, events: list[Event]) -> None:
         if events:
             self._state = fold(self._state, self.record.append(events, after=self._state.seq))
-
-    def _origin(self) -> dict[str, Any]:
-        return {
-            "format": FORMAT,
-            "asal": _version(),
-            "pool": self.pool.fingerprint,
-            "images": len(self.pool),
-            "classes": list(self.plan.classes),
-            "seed": self.plan.seed,
-        }
-
-
-def _version() -> str:
-    try:
-        return metadata.version("asal")
-    except metadata.PackageNotFoundError:  # run from a source tree
-        return "unknown"
-
-
-def check_record(name: str, state: State, pool: Pool, classes: Sequence[str], seed: int) -> None:
-    """Refuse a record of another pool, other classes or another seed.
-
-    Raises:
-        UserError: says which.
-    """
-    now = {"pool": pool.fingerprint, "classes": list(classes), "seed": seed}
-    recorded = state.opened or now  # a record without events fits
-    for fact, here in now.items():
-        if recorded[fact] != here:
-            raise UserError(
-                f"{name} was begun with {fact} = {recorded[fact]!r}, and this session has {here!r}",
-                rule="a record belongs to one pool, one list of classes and one seed",
-                hint=f"use the {fact} that it was begun with, or start a new record",
-            )
-    check_size(name, state, len(pool))
 
 
 def _untrainable(state: State) -> str | None:

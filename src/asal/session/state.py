@@ -18,6 +18,7 @@ import numpy as np
 
 from asal.core import Ids, Labels
 from asal.errors import UserError
+from asal.session.classes import ClassList
 from asal.session.connection import RecordDamageError
 from asal.session.events import FORMAT, NOTHING, READ, Event
 
@@ -69,17 +70,36 @@ class State:
     seq: int = 0  # of the last event
     opened: Mapping[str, Any] | None = None
     rounds: tuple[Asked, ...] = ()
-    # Mappings keep the order of answering, of asking, of generating.
-    answers: MappingProxyType[int, int] = field(default_factory=lambda: NOTHING)  # id → label
-    skips: MappingProxyType[int, None] = field(default_factory=lambda: NOTHING)  # ids that nobody could tell
+    classes: ClassList = field(default_factory=ClassList)
+    # Mappings keep the order of answering, of asking, of generating. What is raw is what people said; see `answers`.
+    raw_answers: MappingProxyType[int, int] = field(default_factory=lambda: NOTHING)  # id → label
+    raw_skips: MappingProxyType[int, None] = field(default_factory=lambda: NOTHING)  # ids that nobody could tell
     waiting: MappingProxyType[int, Pick] = field(default_factory=lambda: NOTHING)  # the open ids
     notes: MappingProxyType[int, Mapping[str, Any]] = field(default_factory=lambda: NOTHING)  # of open and recent ids
     synthetic: MappingProxyType[int, SyntheticImage] = field(default_factory=lambda: NOTHING)  # id → image
     authors: MappingProxyType[int, str | None] = field(default_factory=lambda: NOTHING)  # id → whose answer counts
-    votes: MappingProxyType[int, Mapping[str, int | None]] = field(default_factory=lambda: NOTHING)  # id → by → label
+    raw_votes: MappingProxyType[int, Mapping[str, int | None]] = field(default_factory=lambda: NOTHING)  # id → by → …
     final: MappingProxyType[int, None] = field(default_factory=lambda: NOTHING)  # ids that an adjudicator has settled
     # idempotency key → what was written under it: kinds, images and labels
     keys: MappingProxyType[str, tuple[tuple[str, int, int | None], ...]] = field(default_factory=lambda: NOTHING)
+
+    @cached_property
+    def answers(self) -> Mapping[int, int]:
+        """The labels by ids, in the order of answering; those of a merged class count as the other's."""
+        return self.classes.labels(self.raw_answers)
+
+    @cached_property
+    def skips(self) -> Mapping[int, None]:
+        """The ids that nobody could tell, and those whose class was dropped."""
+        if len(self.answers) == len(self.raw_answers):
+            return self.raw_skips
+        dropped = dict.fromkeys(image for image in self.raw_answers if image not in self.answers)
+        return MappingProxyType({**self.raw_skips, **dropped})
+
+    @cached_property
+    def votes(self) -> Mapping[int, Mapping[str, int | None]]:
+        """The votes on each image, by whom: those for a merged class count as the other's, a dropped one's as None."""
+        return self.classes.votes(self.raw_votes)
 
     @cached_property
     def spent(self) -> int:
@@ -182,24 +202,25 @@ def check_size(name: str, state: State, images: int) -> None:
         )
 
 
-PARTS = ("answers", "skips", "waiting", "notes", "synthetic", "authors", "votes", "final", "keys")
+PARTS = ("raw_answers", "raw_skips", "waiting", "notes", "synthetic", "authors", "raw_votes", "final", "keys")
 
 
 class _Draft:
     """A state that can be written into. What no event touches is not copied, and many events cost one copy."""
 
-    answers: dict[int, int]
-    skips: dict[int, None]
+    raw_answers: dict[int, int]
+    raw_skips: dict[int, None]
     waiting: dict[int, Pick]
     notes: dict[int, Mapping[str, Any]]
     synthetic: dict[int, SyntheticImage]
     authors: dict[int, str | None]
-    votes: dict[int, Mapping[str, int | None]]
+    raw_votes: dict[int, Mapping[str, int | None]]
     final: dict[int, None]
     keys: dict[str, tuple[tuple[str, int, int | None], ...]]
 
     def __init__(self, state: State) -> None:
         self._state, self.seq, self.opened, self.rounds = state, state.seq, state.opened, list(state.rounds)
+        self.classes = state.classes
 
     def __getattr__(self, part: str) -> Any:  # the first time only: then it is an attribute
         if part not in PARTS:
@@ -210,7 +231,9 @@ class _Draft:
 
     def freeze(self) -> State:
         parts = {part: MappingProxyType(self.__dict__[part]) for part in PARTS if part in self.__dict__}
-        return replace(self._state, seq=self.seq, opened=self.opened, rounds=tuple(self.rounds), **parts)
+        return replace(
+            self._state, seq=self.seq, opened=self.opened, rounds=tuple(self.rounds), classes=self.classes, **parts
+        )
 
     def close(self, event: Event) -> int:
         """Take an image from the open ones."""
@@ -234,6 +257,16 @@ def _opened(draft: _Draft, event: Event) -> None:
     if event.body.get("format") not in READ:
         raise _newer(f"the record has format {event.body.get('format')}")
     draft.opened = event.body
+    draft.classes = replace(ClassList.of(event.body.get("classes", ())), seq=event.seq)
+
+
+def _classes(draft: _Draft, event: Event) -> None:
+    if draft.opened is None:
+        raise _contradiction(event, "the record was not opened before")
+    try:
+        draft.classes = draft.classes.after(event.body, event.seq)
+    except (KeyError, TypeError, ValueError) as error:
+        raise _contradiction(event, f"it is no change of its classes ({error})") from None
 
 
 def _asked(draft: _Draft, event: Event) -> None:
@@ -250,7 +283,7 @@ def _add_round(draft: _Draft, event: Event) -> None:
     if facts.get("ahead", 0) != len(draft.waiting):
         raise _contradiction(event, f"it asks while {len(draft.waiting)} images are open")
     ids, scores, notes = tuple(facts.pop("ids")), tuple(facts.pop("scores")), tuple(facts.pop("notes", ()))
-    if known := [i for i in ids if i in draft.answers or i in draft.skips or i in draft.waiting]:
+    if known := [i for i in ids if i in draft.raw_answers or i in draft.raw_skips or i in draft.waiting]:
         raise _contradiction(event, f"it asks once more for {known[:3]}")
     pictures = facts.pop("images", ())
     renamed = {"because": "fallback_reason", "seen": "trained_up_to"}  # keys on disk → fields
@@ -268,64 +301,64 @@ def _add_round(draft: _Draft, event: Event) -> None:
 def _answered(draft: _Draft, event: Event) -> None:
     if event.label is None:
         raise _contradiction(event, "it has no label")
-    draft.answers[draft.close(event)] = event.label
+    draft.raw_answers[draft.close(event)] = event.label
 
 
 def _skipped(draft: _Draft, event: Event) -> None:
-    draft.skips[draft.close(event)] = None
+    draft.raw_skips[draft.close(event)] = None
 
 
 def _voted(draft: _Draft, event: Event) -> None:
     image = _known(draft, event)
-    draft.votes[image] = {**draft.votes.get(image, {}), event.by or "": event.label}
+    draft.raw_votes[image] = {**draft.raw_votes.get(image, {}), event.by or "": event.label}
 
 
 def _known(draft: _Draft, event: Event) -> int:
     image = event.image
-    if image is None or not (image in draft.waiting or image in draft.answers or image in draft.skips):
+    if image is None or not (image in draft.waiting or image in draft.raw_answers or image in draft.raw_skips):
         raise _contradiction(event, f"nobody was asked about image {image}")
     return image
 
 
 def _corrected(draft: _Draft, event: Event) -> None:
-    if event.image is None or (event.image not in draft.answers and event.image not in draft.skips):
+    if event.image is None or (event.image not in draft.raw_answers and event.image not in draft.raw_skips):
         raise _contradiction(event, f"image {event.image} had no answer to correct")
     if event.label is None:
-        draft.answers.pop(event.image, None)
-        draft.skips[event.image] = None
+        draft.raw_answers.pop(event.image, None)
+        draft.raw_skips[event.image] = None
     else:
-        draft.skips.pop(event.image, None)
-        draft.answers[event.image] = event.label  # a dict keeps the place of a key it has
+        draft.raw_skips.pop(event.image, None)
+        draft.raw_answers[event.image] = event.label  # a dict keeps the place of a key it has
     draft.authors[event.image] = event.by
 
 
 def _withdrawn(draft: _Draft, event: Event) -> None:
     image, who = event.image, event.by or ""
-    votes = dict(draft.votes.get(image, {})) if image is not None else {}
+    votes = dict(draft.raw_votes.get(image, {})) if image is not None else {}
     if image is None or (image in draft.waiting and who not in votes):
         raise _contradiction(event, f"image {image} has no answer of theirs to take back")
     if image not in draft.waiting:
         pick = _found(draft.rounds, image)
-        if pick is None or not (image in draft.answers or image in draft.skips):
+        if pick is None or not (image in draft.raw_answers or image in draft.raw_skips):
             raise _contradiction(event, f"image {image} had no answer to take back")
-        draft.answers.pop(image, None)
-        draft.skips.pop(image, None)
+        draft.raw_answers.pop(image, None)
+        draft.raw_skips.pop(image, None)
         draft.authors.pop(image, None)
         if image in draft.final:
             del draft.final[image]
         draft.waiting = dict(sorted([*draft.waiting.items(), (image, pick)], key=lambda item: item[1]))
     if who in votes:
         del votes[who]
-        draft.votes[image] = votes
+        draft.raw_votes[image] = votes
 
 
 def _imported(draft: _Draft, event: Event) -> None:
     image = event.image
     if image is None or event.label is None or draft.opened is None:
         raise _contradiction(event, "a label from elsewhere is one of an image, in a record that is begun")
-    if image in draft.answers or image in draft.skips or image in draft.waiting:
+    if image in draft.raw_answers or image in draft.raw_skips or image in draft.waiting:
         raise _contradiction(event, f"image {image} was asked before")
-    draft.answers[image] = event.label
+    draft.raw_answers[image] = event.label
     draft.authors[image] = event.by
 
 
@@ -339,6 +372,7 @@ APPLY: Mapping[str, Callable[[_Draft, Event], object]] = {
     "withdrawn": _withdrawn,
     "repeated": _known,
     "imported": _imported,
+    "classes": _classes,
 }
 
 

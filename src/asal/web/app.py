@@ -22,6 +22,7 @@ from asal.web.middleware import PUBLIC, Refusal, error_body
 from asal.web.project_info import ProjectInfo
 from asal.web.schemas import (
     AnswersRequest,
+    ClassesRequest,
     EmptyRequest,
     ErrorResponse,
     NextRequest,
@@ -37,7 +38,7 @@ RETRY_LATER = (BusyError, DamageError, OutageError)  # the request is fine: the 
 REFUSALS = {
     400: "The request cannot be read.",
     401: "Nobody has signed in.",
-    403: "The request is addressed to another server, or comes from another page.",
+    403: "The request is addressed to another server, comes from another page, or is for adjudicators alone.",
     404: "There is no such image, or nothing is known of it.",
     409: "This cannot be done in the present state; nothing was written.",
     413: "The request is too large.",
@@ -88,6 +89,7 @@ def build(app_state: AppState) -> FastAPI:
     _pages(app)
     _signing(app, app_state)
     _answering(app, app_state)
+    _classes(app, app_state)
     _reading(app, app_state)
     _pictures(app, app_state)
     return app
@@ -195,13 +197,38 @@ def _answering(app: FastAPI, app_state: AppState) -> None:
         return {"task": _task(app_state, task), "progress": dashboard.progress()}
 
 
+def _classes(app: FastAPI, app_state: AppState) -> None:
+    service, supervisor = app_state.service, app_state.dashboard.supervisor
+
+    def reply(who: Annotator) -> dict[str, Any]:
+        return {**app_state.project.classes_json(service.state), "may_change": who.adjudicates}
+
+    @app.get("/api/classes", responses=READING)
+    def classes(who: Who) -> dict[str, Any]:
+        """Return the classes: with numbers that stay, keys, and how many labels each has; also those that are gone."""
+        service.refresh()
+        return reply(who)
+
+    @app.post("/api/classes", responses=WRITING)
+    def change(body: ClassesRequest, who: Who) -> dict[str, Any]:
+        """Add, rename, merge, drop or restore classes: for adjudicators. The same key again changes nothing."""
+        if not who.adjudicates:
+            raise Refusal(
+                403, "only adjudicators change the classes", hint="ask an adjudicator, or whoever runs the project"
+            )
+        changed = service.change_classes(who, body.to_change(), body.key)
+        app_state.project.write_classes(changed.classes)
+        supervisor.notify(app_state.dashboard.rate())
+        return {**reply(who), "done": " ".join(changed.lines), "settled": changed.settled}
+
+
 def _reading(app: FastAPI, app_state: AppState) -> None:
-    service, dashboard = app_state.service, app_state.dashboard
+    service, dashboard, about = app_state.service, app_state.dashboard, app_state.project
 
     @app.get("/api/project", responses=READING)
     def project(who: Who) -> dict[str, Any]:
-        """Return what does not change: classes and their keys, the images' shape, the budget, who I am."""
-        return {**app_state.project.to_json(service.record.name), "me": {"name": who.name, "role": who.role}}
+        """Return what seldom changes: classes and their keys, the images' shape, the budget, who I am."""
+        return {**about.to_json(service.record.name, service.refresh()), "me": {"name": who.name, "role": who.role}}
 
     @app.get("/api/status", responses=READING)
     def status(who: Who) -> dict[str, Any]:
@@ -244,7 +271,7 @@ def _reading(app: FastAPI, app_state: AppState) -> None:
     def guess(image: Place, who: Who) -> dict[str, Any]:
         """Return the classifier's probabilities, for whoever asks for them: they bias annotators."""
         _known(dashboard.why(image), image)
-        return {"probs": dashboard.supervisor.guess(image)}
+        return {"probs": dashboard.guess(image)}
 
 
 def _pictures(app: FastAPI, app_state: AppState) -> None:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import string
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from asal.core import Pool
 from asal.data.png import png
+from asal.errors import UserError
+from asal.labelling.class_service import to_json
 from asal.labelling.hotkeys import hotkeys
+from asal.project.classes import write_classes
 from asal.project.folder import LabelledSet, ProjectFolder
+from asal.session.classes import ClassList
 from asal.session.plan import check_names
 from asal.session.state import State
 from asal.session.synthetic_pool import PoolWithSynthetic
@@ -26,6 +31,7 @@ class ProjectInfo:
     """A project as the page shows it; nothing here changes while people label.
 
     Args:
+        classes: as asal.toml or the images name them; those of the record may be others by now.
         pool: as it was when the server started.
         score: the name of what the strategy ranks images by.
     """
@@ -50,16 +56,24 @@ class ProjectInfo:
         score = str(table.options.get("score", spec.protocol.score)) if table else spec.protocol.score
         return cls(folder, pool, classes, strategy, score, folder.test_set(classes))
 
-    def to_json(self, record: str) -> dict[str, Any]:
+    def classes_json(self, state: State) -> dict[str, Any]:
+        """Return the classes by now: those to choose from, with their keys, and those that were merged or dropped."""
+        facts = to_json(state if state.opened else replace(state, classes=ClassList.of(self.classes)))
+        keys = hotkeys([each["name"] for each in facts["classes"]], KEYS, typed=True)
+        return {**facts, "classes": [{**each, "key": key} for each, key in zip(facts["classes"], keys, strict=True)]}
+
+    def to_json(self, record: str, state: State) -> dict[str, Any]:
         """Return it as JSON, for the annotators of a record.
 
         Its id keeps answers that wait in a browser from being sent to another project at the same address.
         """
-        spec, keys = self.folder.spec, hotkeys(self.classes, KEYS, typed=True)
+        spec, classes = self.folder.spec, self.classes_json(state)
         return {
             "id": hashlib.sha256(f"{self.pool.fingerprint} {record}".encode()).hexdigest()[:16],
             "name": spec.name,
-            "classes": [{"number": i, "name": name, "key": keys[i]} for i, name in enumerate(self.classes)],
+            "classes": [{name: each[name] for name in ("number", "name", "key")} for each in classes["classes"]],
+            "hidden": classes["hidden"],
+            "classes_seq": classes["seq"],
             "shape": list(self.pool.shape),
             "budget": spec.protocol.budget,
             "grid": spec.labelling.grid,
@@ -67,6 +81,11 @@ class ProjectInfo:
             "strategy": self.strategy,
             "test_set": None if self.test_set is None else self.test_set.to_json(),
         }
+
+    def write_classes(self, classes: ClassList) -> None:
+        """Bring the list in asal.toml up to date. Where that cannot be written the record alone says it, and counts."""
+        with suppress(UserError):
+            write_classes(self.folder.root, classes)
 
     def tag(self, image: int, state: State) -> str:
         """Return what makes an image's address unique beside its id, which other projects use as well."""

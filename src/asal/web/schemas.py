@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from asal.session.class_changes import ClassChange
 
 
 def _digits(value: Any) -> Any:
@@ -79,3 +81,25 @@ class WithdrawalRequest(_Schema):
     key: Key
     tab: Tab
     image: Image
+
+
+Number = Annotated[int, Field(ge=0, lt=2**31)]
+ClassName = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class ClassesRequest(_Schema):
+    """A change of the classes: names to add, or one class by its number and what becomes of it."""
+
+    key: Key
+    change: Literal["add", "rename", "merge", "drop", "restore"]
+    names: Annotated[list[ClassName], Field(max_length=200)] = []  # of add
+    number: Number | None = None  # of the others
+    name: ClassName | None = None  # of rename
+    into: Number | None = None  # of merge
+    skipped: bool = False  # of drop: its answers count as "can't tell"
+
+    def to_change(self) -> ClassChange:
+        """Return the change that is wanted."""
+        classes = tuple(self.names) if self.change == "add" else () if self.number is None else (self.number,)
+        to = self.name if self.change == "rename" else self.into
+        return ClassChange(self.change, classes, to, self.skipped)

@@ -18,10 +18,11 @@ from asal.labelling.dashboard import Dashboard
 from asal.labelling.service import AnnotationService
 from asal.labelling.supervisor import OnError, WorkerSupervisor, ignore
 from asal.labelling.worker import WorkerConfig
+from asal.project.classes import check_strategy
 from asal.project.folder import ProjectFolder
 from asal.project.spec import Spec
 from asal.session.events import Record
-from asal.session.session import check_record
+from asal.session.opening import check_record, opening_body
 from asal.web.addresses import LOOPBACK, Reached, loops_back, public_address
 from asal.web.app import AppState, build
 from asal.web.browser import open_browser
@@ -92,8 +93,11 @@ def serve(
                 hint=f"add somebody: asal annotator add {root} NAME",
             )
         rules = OverlapRules(spec.labelling.overlap, spec.labelling.share)
-        service = AnnotationService(record, project.classes, rules, spec.labelling.lease)
-        check_record(record.name, service.state, project.pool, project.classes, config.seed)
+        origin = opening_body(project.pool, project.classes, config.seed)
+        checked = check_strategy(project.folder, config.strategy)
+        service = AnnotationService(record, project.classes, rules, spec.labelling.lease, origin=origin, check=checked)
+        check_record(record.name, service.state, project.pool, config.seed)
+        service.add_new_classes(str(root))
         with bound(address) as listening:
             port = listening.getsockname()[1]
             supervisor = WorkerSupervisor(config, on_error)

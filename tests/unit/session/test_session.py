@@ -249,13 +249,39 @@ def test_correct_is_for_what_has_an_answer(record: Record, answers: dict[str, in
     assert session.labels.tolist() == [0]
 
 
-@pytest.mark.parametrize(
-    ("n", "told"), [(0, "at least one"), (-3, "at least one"), (2.5, "at least one"), (41, "40 images are left")]
-)
-def test_a_batch_size_that_cannot_be_is_refused(record: Record, n: Any, told: str) -> None:
-    with pytest.raises(UserError, match=told):
+@pytest.mark.parametrize("n", [0, -3, 2.5])
+def test_a_batch_size_that_cannot_be_is_refused(record: Record, n: Any) -> None:
+    with pytest.raises(UserError, match="at least one"):
         begin(record).ask(n)
     assert record.read() == []
+
+
+def test_the_last_batch_holds_what_is_left(record: Record) -> None:
+    session = begin(record)
+    session.tell(WORLD.answers(session.ask(33).ids))
+    last = session.ask(20)
+    assert (len(last), last.asked.n, session.left) == (7, 7, 0)
+    assert session.ask(20).ids.tolist() == last.ids.tolist()  # the open batch, whatever is asked for
+    session.tell(WORLD.answers(last.ids))
+    for n in (1, 20):
+        with pytest.raises(UserError, match=f"a batch of {n} is asked for, and no images are left"):
+            session.ask(n)
+    assert sorted(session.labelled.tolist()) == list(range(40))
+
+
+def test_asking_ahead_gives_what_is_left_too(record: Record) -> None:
+    session = play(begin(record), 1, n=30)
+    first = session.ask(6).ids.tolist()
+    both = session.ask_ahead(99)
+    assert both.ids.tolist()[:6] == first
+    assert len(both) == 10
+    assert session.left == 0
+    with pytest.raises(UserError, match="no images are left"):
+        session.ask_ahead(1)
+
+
+def test_a_pool_that_is_smaller_than_the_first_batch_is_asked_all_at_once(record: Record) -> None:
+    assert sorted(begin(record).ask(1_000).ids.tolist()) == list(range(40))
 
 
 @pytest.mark.parametrize("classes", [(), ("cat",), ("cat", "cat")])

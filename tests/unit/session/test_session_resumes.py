@@ -72,7 +72,7 @@ class AnyStory(RuleBasedStateMachine):
 
     @rule(n=st.integers(1, 7))
     def ask(self, n: int) -> None:
-        if n > self.uncut.left and not self.uncut.state.waiting:
+        if not self.uncut.left and not self.uncut.state.waiting:
             with pytest.raises(UserError, match="are left"):
                 self.cut.ask(n)
             return

@@ -27,6 +27,7 @@ from asal.labelling.exchange.writers import table_bytes
 from asal.project.folder import ProjectFolder
 from asal.runtime import artifacts
 from asal.runtime.retry import retry
+from asal.session.classes import ClassList
 from asal.session.events import Event, Record
 from asal.session.plan import Plan, draw
 from asal.session.session import Session
@@ -104,15 +105,17 @@ def import_labels(project: ProjectFolder, path: Path, options: ImportOptions) ->
     reading = read_rows(place, form, options.columns)
     with Record.open(project.spec.labelling.place(project.root)) as record:
         session = _session(project, record)
-        rows, meaning = with_meaning(reading.rows, session.plan.classes, options.numbers)
-        known = _matched_rows(rows, matched(project.pool, session.state.synthetic, rows), session.plan.classes, form)
+        rows, meaning = with_meaning(reading.rows, list(session.classes.values()), options.numbers)
+        images = matched(project.pool, session.state.synthetic, rows)
         assumed = [*reading.assumed, *([meaning] if meaning else [])]
 
         def attempt() -> Imported:
-            results = list(_with_outcomes(known, session.refresh(), session.plan.classes, options.replace))
+            state = session.refresh()
+            known = _matched_rows(rows, images, session.class_list, form)
+            results = list(_with_outcomes(known, state, session.class_list, options.replace))
             events = list(_events(results, session.state, path.name, options.by))
             fold(session.state, [*session.opening(), *events])  # refuses events that contradict the record
-            _write_report(report, results, session.plan.classes)
+            _write_report(report, results)
             written = record.append([*session.opening(), *events], after=session.state.seq) if events else []
             outcomes = Counter(row.outcome for row in results)
             return Imported(outcomes, sum(event.kind != "opened" for event in written), report, assumed)
@@ -135,21 +138,23 @@ class _NoLearner:
 
 
 def _session(project: ProjectFolder, record: Record) -> Session:
-    """Return a session that asks nothing: with the record's classes and seed, or the project's if it is new."""
-    opened = fold(State(), record.read()).opened or {}
-    classes = tuple(opened.get("classes") or project.classes)
-    return Session(project.pool, record, Plan(classes, _NoLearner(), draw, seed=int(opened.get("seed", 0))))
+    """Return a session that asks nothing, with the record's seed; classes that asal.toml has got since are added."""
+    state = fold(State(), record.read())
+    opened = state.opened or {}
+    classes = tuple(project.spec.labelling.classes or state.classes.numbers or project.classes)
+    plan = Plan(classes, _NoLearner(), draw, seed=int(opened.get("seed", 0)))
+    return Session(project.pool, record, plan, project=str(project.root))
 
 
-def _matched_rows(rows: Sequence[LabelRow], images: Sequence[int], classes: Sequence[str], form: str) -> list[_Row]:
+def _matched_rows(rows: Sequence[LabelRow], images: Sequence[int], classes: ClassList, form: str) -> list[_Row]:
     """Return rows with the numbers of their images and classes, or with what is wrong with them."""
-    numbers: dict[str, int] = {name: number for number, name in enumerate(classes)}
+    numbers = dict(classes.numbers)
     if form == "folders":  # some class names cannot be folder names
-        numbers = {name: numbers[label] for label, name in folders(classes).items()} | numbers
-    return [_matched_row(row, image, numbers) for row, image in zip(rows, images, strict=True)]
+        numbers = {name: numbers[label] for label, name in folders(list(classes.numbers)).items()} | numbers
+    return [_matched_row(row, image, numbers, classes) for row, image in zip(rows, images, strict=True)]
 
 
-def _matched_row(row: LabelRow, image: int, numbers: Mapping[str, int]) -> _Row:
+def _matched_row(row: LabelRow, image: int, numbers: Mapping[str, int], classes: ClassList) -> _Row:
     if row.wrong:
         return _Row(row, UNKNOWN, None, UNREADABLE, row.wrong)
     if row.unlabelled:
@@ -158,12 +163,18 @@ def _matched_row(row: LabelRow, image: int, numbers: Mapping[str, int]) -> _Row:
         return _Row(row, UNKNOWN, None, NO_IMAGE, "no image of this project has this key or id")
     if image == SEVERAL:
         return _Row(row, UNKNOWN, None, NO_ONE_IMAGE, "give more of its path, or its id")
-    if row.label is not None and row.label not in numbers:
-        return _Row(row, image, None, NO_CLASS, f"the classes are {', '.join(numbers)}")
-    return _Row(row, image, None if row.label is None else numbers[row.label])
+    if row.label is None:
+        return _Row(row, image)
+    if row.label in numbers:
+        return _Row(row, image, numbers[row.label])
+    former = classes.known(row.label)  # the file is older than a change of the classes
+    if len(former) != 1:
+        why = "the name of several classes before; " if former else ""
+        return _Row(row, image, None, NO_CLASS, f"{why}the classes are {', '.join(classes.numbers)}")
+    return _Row(row, image, number := former.pop(), detail=f"{row.label} is {classes.names[number]} by now")
 
 
-def _with_outcomes(rows: Sequence[_Row], state: State, classes: Sequence[str], replaces: bool) -> Iterator[_Row]:
+def _with_outcomes(rows: Sequence[_Row], state: State, classes: ClassList, replaces: bool) -> Iterator[_Row]:
     """Yield the rows with their outcomes: of an image's rows the first one counts, if all agree."""
     labels: defaultdict[int, set[int | None]] = defaultdict(set)
     for row in rows:
@@ -181,10 +192,10 @@ def _with_outcomes(rows: Sequence[_Row], state: State, classes: Sequence[str], r
         else:
             seen.add(row.image)
             outcome, detail = _outcome(row, state, classes, replaces)
-            yield replace(row, outcome=outcome, detail=detail)
+            yield replace(row, outcome=outcome, detail="; ".join(filter(None, (row.detail, detail))))
 
 
-def _outcome(row: _Row, state: State, classes: Sequence[str], replaces: bool) -> tuple[str, str]:
+def _outcome(row: _Row, state: State, classes: ClassList, replaces: bool) -> tuple[str, str]:
     image, label = row.image, row.label
     if image in state.waiting:
         return (SKIPPED if label is None else ANSWERED), ""
@@ -198,8 +209,8 @@ def _outcome(row: _Row, state: State, classes: Sequence[str], replaces: bool) ->
     return (CORRECTED if replaces else AGAINST), detail
 
 
-def _names(labels: set[int | None], classes: Sequence[str]) -> str:
-    return " and ".join(sorted(CANT_TELL if label is None else classes[label] for label in labels))
+def _names(labels: set[int | None], classes: ClassList) -> str:
+    return " and ".join(sorted(map(classes.name, labels)))
 
 
 def _events(rows: Sequence[_Row], state: State, file: str, by: str | None) -> Iterator[Event]:
@@ -219,7 +230,7 @@ def _report_of(path: Path) -> Path:
     return report
 
 
-def _write_report(path: Path, rows: Sequence[_Row], classes: Sequence[str]) -> None:
+def _write_report(path: Path, rows: Sequence[_Row]) -> None:
     with artifacts.explain_disk_errors(path):
         artifacts.write(path, table_bytes(REPORT, [_line(row) for row in rows]))
 

@@ -66,8 +66,8 @@ class LabelRecords:
 
     @property
     def classes(self) -> list[str]:
-        """The names of the classes, by their numbers."""
-        return list((self.state.opened or {}).get("classes", ()))
+        """The names of the present classes; a label here is a place in this list, without the gaps of classes gone."""
+        return list(self.state.classes.numbers)
 
     def conflicts(self) -> list[Conflict]:
         """Return the images on which people disagree, whose label differs from a vote, and that are still open."""
@@ -139,16 +139,23 @@ def read(events: Iterable[Event]) -> LabelRecords:
         elif event.image is not None:
             OF_IMAGE[event.kind](draft, event.image, event)
     voted = (*draft.answers, *state.votes)
-    votes = {image: {**draft.answers.get(image, {}), **state.votes.get(image, {})} for image in voted}
+    said = {image: {**draft.answers.get(image, {}), **state.raw_votes.get(image, {})} for image in voted}
+    places = {number: place for place, number in enumerate(state.classes.live)} if state.classes.hidden else {}
+    votes = {
+        image: {who: None if label is None else places.get(label, label) for who, label in each.items()}
+        for image, each in state.classes.votes(said).items()
+    }
     images = sorted((*state.answers, *state.skips))
-    return LabelRecords(state, [_entry(draft, state, image, votes.get(image, {})) for image in images], votes)
+    return LabelRecords(state, [_entry(draft, state, image, votes.get(image, {}), places) for image in images], votes)
 
 
-def _entry(draft: _Draft, state: State, image: int, votes: Mapping[str, int | None]) -> LabelEntry:
-    event = draft.closed[image]
+def _entry(
+    draft: _Draft, state: State, image: int, votes: Mapping[str, int | None], places: Mapping[int, int]
+) -> LabelEntry:
+    event, label = draft.closed[image], state.answers.get(image)
     return LabelEntry(
         image,
-        state.answers.get(image),
+        label if label is None else places.get(label, label),
         event.by,
         event.at,
         draft.seconds.get((image, event.by)),

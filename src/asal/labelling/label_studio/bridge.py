@@ -112,7 +112,7 @@ class Bridge:
         with self._alone():
             mark = self._known.get("mark") or f"asal-{secrets.token_hex(8)}"
             self._remember(mark=mark)
-            config = label_config(self.session.plan.classes)
+            config = label_config(list(self.session.classes.values()))
             return self._studio.find(mark) or self._studio.create(title, config, mark, self._rules.overlap)
 
     def _remember(self, **facts: Any) -> None:

@@ -151,11 +151,12 @@ class _Held:
         key = f"ls-{self.target.project}-{said.id}-{said.at}"
         if said.skipped:
             return Vote(said.at, said.id, said.by, None, said.seconds, key)
-        if len(said.choices) != 1 or said.choices[0] not in self.target.classes:
+        known = self.state.classes.known(said.choices[0]) if len(said.choices) == 1 else set()
+        if len(known) != 1:
             names = ", ".join(map(repr, said.choices)) or "nothing"
             self._find("no class", image, f"image {image}: {said.by} → {names}")
             return None
-        return Vote(said.at, said.id, said.by, self.target.classes.index(said.choices[0]), said.seconds, key)
+        return Vote(said.at, said.id, said.by, known.pop(), said.seconds, key)
 
     def judged(self, image: int, votes: list[Vote]) -> tuple[Event | None, list[Discrepancy]]:
         """Return the event to write for an image, if any, and its discrepancies."""
@@ -226,7 +227,7 @@ class _Held:
         return self.state.authors.get(image)
 
     def _name(self, label: int | None) -> str:
-        return "can't tell" if label is None else self.target.classes[label]
+        return self.state.classes.name(label)
 
     def _said(self, image: int, votes: Sequence[Vote]) -> str:
         return f"image {image}: " + ", ".join(f"{one.by} → {self._name(one.label)}" for one in votes)
