@@ -16,6 +16,8 @@ class UserError(Exception):
         hint: what to do about it.
     """
 
+    exit_code = 2  # of the command that it ends
+
     def __init__(self, got: str, *, hint: str, rule: str = "") -> None:
         super().__init__(got, rule, hint)
         self.got, self.rule, self.hint = got, rule, hint
@@ -41,6 +43,12 @@ class PluginWarning(RuntimeWarning):
 
 class DamageError(UserError):
     """A stored file is not what was written."""
+
+
+class NothingTakenError(UserError):
+    """A file was read, and none of its rows could be used."""
+
+    exit_code = 1
 
 
 class BusyError(UserError):

@@ -66,7 +66,7 @@ def _run_and_exit(app: typer.Typer) -> None:
         if os.environ.get("ASAL_DEBUG"):
             raise
         print_error(error)
-        sys.exit(2)
+        sys.exit(error.exit_code)
     except Exception as error:
         if os.environ.get("ASAL_DEBUG"):
             raise

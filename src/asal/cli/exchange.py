@@ -61,19 +61,29 @@ def import_(
     numbers: Annotated[
         str, typer.Option("--numbers-are", help="What labels that are numbers are: names, or positions from 0 on.")
     ] = "",
+    separator: Annotated[str, typer.Option("--separator", help="Of a table. [default: as its header looks]")] = "",
+    encoding: Annotated[str, typer.Option("--encoding", help="Of a table. [default: as its bytes look]")] = "",
+    own_ids: Annotated[
+        bool, typer.Option("--ids-are-this-pools", help="Ids without keys are this pool's, not names of files.")
+    ] = False,
+    by_names: Annotated[
+        bool, typer.Option("--match-names", help="File names alone identify images, without their folders.")
+    ] = False,
 ) -> None:
     """Read labels from a file: new ones are written, all or none; those that conflict are reported and left alone.
 
-    Images are identified by their id, their key, or the end of a path if only one image has it. Importing the same file
-    again writes nothing. FILE.import.csv, beside the file, lists the outcome of every row.
+    Images are identified by their key, in any usual spelling, if only one image fits; an id alone counts only if the
+    file shows whose it is. FILE.import.csv, beside the file, lists how each row was matched and its outcome. A file of
+    which no row is taken is an error. Importing the same file again writes nothing.
 
     For example: `asal import my-project labels.csv --by Ada`
     """
+    from asal.labelling.exchange.columns import Columns
     from asal.labelling.exchange.imports import ImportOptions, import_labels
-    from asal.labelling.exchange.readers import Columns
     from asal.project.folder import ProjectFolder
 
-    options = ImportOptions(form, Columns(key, label), by, replace, numbers)  # type: ignore[arg-type]  # it is checked
+    columns = Columns(key, label, separator, encoding)
+    options = ImportOptions(form, columns, by, replace, numbers, own_ids, by_names)  # type: ignore[arg-type]  # checked
     _print(import_labels(ProjectFolder.open(project), file, options).lines)
 
 

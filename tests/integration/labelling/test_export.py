@@ -320,14 +320,15 @@ def test_another_pools_record_is_refused(project: Project, tmp_path: Path) -> No
 @settings(max_examples=20, deadline=None)
 @given(key=st.text(st.characters(exclude_categories=("Cs",)), min_size=1))
 def test_whatever_a_key_is_a_table_keeps_it(key: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    from asal.labelling.exchange.readers import Columns, read_rows
+    from asal.labelling.exchange.columns import Columns
+    from asal.labelling.exchange.readers import read_rows
     from asal.labelling.exchange.writers import ExportData
 
     row = {**dict.fromkeys(COLUMNS), "id": 1, "key": key, "label": key, "status": "labelled", "made": False}
     for form, name in ROWS.items():
         folder = tmp_path_factory.mktemp("keys")
         FORMS[form](ExportData([key], [row], lambda ids: np.zeros((len(ids), 1, 1, 1), np.uint8)), folder)
-        (back,) = read_rows(folder / name, form, Columns())
+        (back,) = read_rows(folder / name, form, Columns()).rows
         assert (back.image, back.key, back.label) == (1, key, key)
 
 

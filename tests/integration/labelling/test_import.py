@@ -20,12 +20,13 @@ from support import export_projects as exchanges
 from support.commands import Command
 
 from asal.core import Ids
-from asal.errors import BusyError, UserError
+from asal.errors import BusyError, NothingTakenError, UserError
 from asal.labelling.exchange import imports
+from asal.labelling.exchange.choosing import ELSEWHERE, UNKNOWN
+from asal.labelling.exchange.columns import Columns
 from asal.labelling.exchange.export import export
 from asal.labelling.exchange.imports import Imported, ImportOptions, import_labels
-from asal.labelling.exchange.matching import SEVERAL, UNKNOWN, matched
-from asal.labelling.exchange.readers import Columns
+from asal.labelling.exchange.matching import PoolImages, match_rows
 from asal.labelling.exchange.rows import LabelRow
 from asal.labelling.exchange.writers import FORMS
 from asal.project.project import Project
@@ -45,6 +46,14 @@ def project(base: Project) -> Project:
 def sheet(path: Path, text: str) -> Path:
     path.write_text(text, encoding="utf-8")
     return path
+
+
+OWN = ImportOptions(own_ids=True)
+
+
+def cells(done: Imported, column: str) -> list[str]:
+    with done.report.open(encoding="utf-8", newline="") as file:
+        return [row[column] for row in csv.DictReader(file)]
 
 
 def report(done: Imported) -> list[tuple[str, str]]:
@@ -72,7 +81,9 @@ def test_what_was_exported_is_imported_into_a_fresh_project(project: Project, tm
 
 def test_a_record_may_lie_in_postgresql(base: Project, tmp_path: Path, postgres: str) -> None:
     project = exchanges.again(base, databases.fresh(postgres))
-    import_labels(project, sheet(tmp_path / "labels.csv", "id,label\n1,2\n3,4\n"), ImportOptions(by="Ada"))
+    import_labels(
+        project, sheet(tmp_path / "labels.csv", "id,label\n1,2\n3,4\n"), ImportOptions(by="Ada", own_ids=True)
+    )
     assert export(project, tmp_path / "out").labelled == 2
     assert import_labels(project, tmp_path / "out", ImportOptions()).outcomes == {"same as before": 2}
     assert postgres.rpartition("/")[0] not in (tmp_path / "out" / "part.json").read_text()
@@ -88,7 +99,7 @@ def test_export_and_import_give_the_same_labels(
 ) -> None:
     here, there, home = exchanges.again(base), exchanges.again(base), tmp_path_factory.mktemp("round")
     rows = "".join(f"{image},{label}\n" for image, label in answers.items())
-    import_labels(here, sheet(home / "first.csv", "id,label\n" + rows), ImportOptions())
+    import_labels(here, sheet(home / "first.csv", "id,label\n" + rows), OWN)
     assert dict(exchanges.state_of(here).answers) == answers
     export(here, home / "out", form)
     import_labels(there, home / "out", ImportOptions())
@@ -134,34 +145,44 @@ def test_a_conflict_becomes_a_correction_where_that_is_wanted(project: Project, 
     (one, before), (two, _) = session.state.answers.items()
     text = f"id,label,status\n{one},{(before + 1) % 10},\n{two},,can't tell\n"
     file = sheet(tmp_path / "labels.csv", text)
-    assert import_labels(project, file, ImportOptions()).written == 0
-    done = import_labels(project, file, ImportOptions(replace=True, by="Bo"))
+    with pytest.raises(NothingTakenError, match="conflicts with the record: 2; the first: it was"):
+        import_labels(project, file, OWN)
+    done = import_labels(project, file, ImportOptions(replace=True, by="Bo", own_ids=True))
     state = exchanges.state_of(project)
     assert done.outcomes == {"corrected": 2} and state.answers[one] == (before + 1) % 10 and two in state.skips
-    assert import_labels(project, file, ImportOptions(replace=True)).written == 0
-    assert (
-        import_labels(project, sheet(file, f"id,label\n{one},1\n{one},2\n"), ImportOptions(replace=True)).written == 0
-    )
+    assert import_labels(project, file, ImportOptions(replace=True, own_ids=True)).written == 0
+    with pytest.raises(NothingTakenError, match="conflicts within the file: 2"):
+        import_labels(project, sheet(file, f"id,label\n{one},1\n{one},2\n"), ImportOptions(replace=True, own_ids=True))
+    assert exchanges.state_of(project).seq == state.seq
 
 
 def test_an_id_that_is_another_images_does_not_count(project: Project, tmp_path: Path) -> None:
-    mine, other = keys(project, 5, 6)
-    file = sheet(tmp_path / "labels.csv", f"id,key,label\n6,{mine},3\n5,nowhere.png,3\n7,,3\n300,,3\n")
+    (mine,) = keys(project, 5)
+    file = sheet(tmp_path / "labels.csv", f"id,key,label\n6,{mine},3\n5,nowhere.png,3\n")
     done = import_labels(project, file, ImportOptions())
-    assert dict(exchanges.state_of(project).answers) == {5: 3, 7: 3}
-    assert [outcome for _, outcome in report(done)] == ["new", "unknown image", "new", "unknown image"]
-    assert other
+    assert dict(exchanges.state_of(project).answers) == {5: 3}
+    assert [outcome for _, outcome in report(done)] == ["new", "unknown image"]
+    assert cells(done, "detail")[0] == "its id is another image's here" and done.matched == {"whole key": 1}
 
 
-def test_the_end_of_a_path_is_enough_where_one_image_has_it(tmp_path: Path) -> None:
+def test_ids_alone_beside_ids_of_another_pool_are_refused(project: Project, tmp_path: Path) -> None:
+    (mine,) = keys(project, 5)
+    file = sheet(tmp_path / "labels.csv", f"id,key,label\n6,{mine},3\n7,,3\n")
+    with pytest.raises(NothingTakenError, match="nothing shows whose ids they are: 7 may be"):
+        import_labels(project, file, ImportOptions())
+    assert not exchanges.state_of(project).answers
+
+
+def test_the_end_of_a_path_is_refused_where_others_lie_elsewhere(tmp_path: Path) -> None:
     names = ["a/1.png", "b/1.png", "b/2.png", "c/d/3.png"]
     project = exchanges.photos(tmp_path, dict.fromkeys(names, 9))
-    given = {"1.png": "fits several images", "2.png": "new", "x/2.png": "unknown image", "d/3.png": "new",
-             "/mnt/photos/a/1.png": "new", "b/1.png": "new"}  # fmt: skip
+    given = {"1.png": "fits several images", "2.png": "may be of another folder", "x/2.png": "unknown image",
+             "d/3.png": "may be of another folder", "/mnt/photos/a/1.png": "new", "b/1.png": "new"}  # fmt: skip
     file = sheet(tmp_path / "labels.csv", "file,class\n" + "".join(f"{name},cat\n" for name in given))
     done = import_labels(project, file, ImportOptions())
     assert [outcome for _, outcome in report(done)] == list(given.values())
-    assert sorted(exchanges.state_of(project).answers) == [0, 1, 2, 3]
+    assert sorted(exchanges.state_of(project).answers) == [0, 1]
+    assert done.matched == {"below another folder": 1, "whole key": 1}
 
 
 def test_class_folders_of_others_go_by_their_files_names(tmp_path: Path) -> None:
@@ -170,7 +191,7 @@ def test_class_folders_of_others_go_by_their_files_names(tmp_path: Path) -> None
     for name in ("cat/1.png", "dog/2.png", "cat/3.png", "bird/2b.png", "loose.png", ".DS_Store", "dog/9.png"):
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         (tree / name).touch()
-    done = import_labels(project, tree, ImportOptions())
+    done = import_labels(project, tree, ImportOptions(by_names=True))
     said = dict(zip(keys(project, 0, 1, 2, 3), range(4), strict=True))
     answers = exchanges.state_of(project).answers
     assert {key: answers.get(image) for key, image in said.items()} == {
@@ -214,8 +235,8 @@ def test_columns_by_other_names(project: Project, tmp_path: Path) -> None:
 
 def test_a_label_is_a_name_and_never_a_place(tmp_path: Path) -> None:
     project = exchanges.photos(tmp_path, {"1.png": 1}, ("5", "7"))
-    done = import_labels(project, sheet(tmp_path / "labels.csv", "key,label\n1.png,1\n"), ImportOptions())
-    assert done.outcomes == {"unknown class": 1}
+    with pytest.raises(NothingTakenError, match="the file has the labels '1', the classes are '5' and '7'"):
+        import_labels(project, sheet(tmp_path / "labels.csv", "key,label\n1.png,1\n"), ImportOptions())
 
 
 def test_what_is_no_text_is_told_by_its_line(project: Project, tmp_path: Path) -> None:
@@ -294,11 +315,11 @@ def test_a_report_goes_over_nothing_but_a_report(project: Project, tmp_path: Pat
     file = sheet(tmp_path / "labels.csv", "id,label\n1,2\n")
     theirs = sheet(tmp_path / "labels.csv.import.csv", "mine\n")
     with pytest.raises(UserError, match="not the report of an import"):
-        import_labels(project, file, ImportOptions())
+        import_labels(project, file, OWN)
     assert theirs.read_text() == "mine\n" and not exchanges.state_of(project).answers
     theirs.unlink()
-    import_labels(project, file, ImportOptions())
-    import_labels(project, file, ImportOptions())
+    import_labels(project, file, OWN)
+    import_labels(project, file, OWN)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["labels.csv", "labels.csv.import.csv"]
 
 
@@ -308,7 +329,7 @@ def test_what_others_write_meanwhile_is_weighed_again(
     exchanges.labelled(project, 2)
     image = next(n for n in range(300) if n not in exchanges.state_of(project).answers)
     file = sheet(tmp_path / "labels.csv", f"id,label\n{image},3\n")
-    plain, calls = imports._write_report, []
+    plain, calls = imports.write_report, []
 
     def meanwhile(*given: Any) -> None:
         plain(*given)
@@ -316,9 +337,9 @@ def test_what_others_write_meanwhile_is_weighed_again(
             calls.append(1)
             exchanges.write(project, Event("imported", 1, image, 8, "Bo"))
 
-    monkeypatch.setattr(imports, "_write_report", meanwhile)
-    done = import_labels(project, file, ImportOptions())
-    assert (done.written, dict(done.outcomes)) == (0, {"conflicts with the record": 1})
+    monkeypatch.setattr(imports, "write_report", meanwhile)
+    with pytest.raises(NothingTakenError, match="conflicts with the record: 1"):
+        import_labels(project, file, OWN)
     assert exchanges.state_of(project).answers[image] == 8
 
 
@@ -330,7 +351,7 @@ def test_nothing_is_written_where_others_never_pause(
 
     monkeypatch.setattr(Record, "append", busy)
     with pytest.raises(BusyError, match="nothing was imported"):
-        import_labels(project, sheet(tmp_path / "labels.csv", "id,label\n1,2\n"), ImportOptions())
+        import_labels(project, sheet(tmp_path / "labels.csv", "id,label\n1,2\n"), OWN)
 
 
 def test_two_imports_at_once_double_nothing(project: Project, tmp_path: Path) -> None:
@@ -339,10 +360,7 @@ def test_two_imports_at_once_double_nothing(project: Project, tmp_path: Path) ->
     text = "id,label\n" + "".join(f"{image},{image % 10}\n" for image in images)
     files = [sheet(tmp_path / f"{n}.csv", text) for n in range(4)]
     done: list[Imported] = []
-    threads = [
-        threading.Thread(target=lambda f=file: done.append(import_labels(project, f, ImportOptions())))
-        for file in files
-    ]
+    threads = [threading.Thread(target=lambda f=file: done.append(import_labels(project, f, OWN))) for file in files]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -364,34 +382,25 @@ class Many:
         return [f"photos/{image // 1000}/{image}.jpg" for image in ids.tolist()]
 
 
+def images_of(pool: Any, rows: Sequence[LabelRow]) -> list[int]:
+    return [match.image for match in match_rows(PoolImages(pool, {}), rows)]
+
+
 def test_a_large_pools_keys_are_read_block_by_block() -> None:
     pool = Many(1_000_000)
     rows = [LabelRow(1, key="photos/999/999999.jpg"), LabelRow(2, key="5.jpg", partial=True), LabelRow(3, key="x"),
             LabelRow(4, image=7, key="photos/0/7.jpg"), LabelRow(5, wrong="broken", key="5.jpg")]  # fmt: skip
-    assert matched(pool, {}, rows) == [999_999, 5, UNKNOWN, 7, UNKNOWN]
+    assert images_of(pool, rows) == [999_999, ELSEWHERE, UNKNOWN, 7, UNKNOWN]
     assert pool.most <= 2**16
     pool.most = 0
-    assert matched(pool, {}, [rows[3]]) == [7] and pool.most == 1  # an id that fits its key costs no pass
-
-
-@settings(deadline=None)
-@given(
-    st.lists(st.sampled_from(["a", "b", "a/a", "b/a", "a/b/a", "c"]), max_size=6),
-    st.lists(st.sampled_from(["a", "b", "a/a", "b/a", "x/a/b/a", "a/c"]), max_size=6),
-)
-def test_a_row_means_one_image_or_none(owned: Sequence[str], asked: Sequence[str]) -> None:
-    pool: Any = type("Listed", (), {"__len__": lambda _: len(owned), "keys": lambda _, ids: [owned[i] for i in ids]})()
-    for key, image in zip(asked, matched(pool, {}, [LabelRow(1, key=key, partial=True) for key in asked]), strict=True):
-        whole = [n for n, own in enumerate(owned) if own == key]
-        ends = [n for n, own in enumerate(owned) if f"/{own}".endswith(f"/{key}") or f"/{key}".endswith(f"/{own}")]
-        wanted = whole or ends
-        assert image == (wanted[0] if len(wanted) == 1 else SEVERAL if wanted else UNKNOWN)
+    assert images_of(pool, [rows[3]]) == [7] and pool.most == 1  # an id that fits its key costs no pass
 
 
 def test_the_command_tells_what_it_took(tiny: Path, tmp_path: Path, asal: Command) -> None:
     file = sheet(tmp_path / "theirs.csv", "photo,label\ntrain/nowhere,3\n")
     said = asal("import", tiny, file, "--key-column", "photo", "--by", "Ada")
-    assert said.code == 0 and "unknown image: 1" in said.out and "theirs.csv.import.csv" in said.out
+    assert said.code == 1 and "unknown image: 1" in said.err and "theirs.csv.import.csv" in said.err
+    assert "the file has images such as 'train/nowhere'" in said.err and "nearest to 'train/nowhere' is" in said.err
     (key,) = Project.open(tiny).pool.keys(np.array([3]))
     sheet(file, f"photo,label\n{key},3\n")
     said = asal("import", tiny, file, "--key-column", "photo", "--by", "Ada")

@@ -60,7 +60,7 @@ def test_a_class_label_is_read_by_the_names_in_the_file(project: Project, tmp_pa
     file = write(tmp_path / "g.parquet", {"file_name": FILES, "label": numbers}, {"label": grades()})
     done = import_labels(project, file, ImportOptions())
     assert labels_of(project) == {name: GRADES[n] for name, n in zip(FILES, numbers, strict=True)}
-    assert done.lines[0] == "Assumed: the classes of the column 'label' are named in the file: 1, 2, 3, 4, 5."
+    assert done.lines[-1] == "Assumed: the classes of the column 'label' are named in the file: 1, 2, 3, 4, 5."
 
 
 def test_the_files_own_order_of_names_counts(project: Project, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from asal.data.sources import not_there
 from asal.errors import UserError, unknown
+from asal.labelling.exchange.import_report import ENDING, is_report
 from asal.labelling.exchange.records import CANT_TELL, Conflict, LabelRecords, count, keys_of, read, rows, votes_json
 from asal.labelling.exchange.writers import CONFLICTS, FORMS, ExportData, write_table
 from asal.project.folder import ProjectFolder
@@ -68,6 +69,7 @@ def export(project: ProjectFolder, out: Path, form: str = "csv", *, originals: b
     _clear(out, project)
     conflicts = records.conflicts()
     facts = {"export": form, "originals": originals, "pool": project.pool.fingerprint, "events": records.state.seq}
+    facts["record"] = records.name
     with artifacts.explain_disk_errors(out), artifacts.building(out, facts) as partial:
         missing = FORMS[form](data, partial) or []
         write_table(partial / CONFLICTS, OF_CONFLICT, _conflict_rows(project, records, conflicts))
@@ -153,10 +155,16 @@ def _clear(out: Path, project: ProjectFolder) -> None:
         raise _occupied(out, "it is not an earlier export")
     artifacts.tidy(out)
     files = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
-    if more := sorted(files - {*wrote["files"], artifacts.MANIFEST}):
+    more = sorted(name for name in files - {*wrote["files"], artifacts.MANIFEST} if not _is_report(out / name))
+    if more:
         raise _occupied(out, f"no export wrote {more[0]}")
     if changed := [path for path, _ in artifacts.faults(out) if path.exists()]:
         raise _occupied(out, f"{changed[0].name} was changed after the export")
+
+
+def _is_report(path: Path) -> bool:
+    """Whether an import of an earlier version left its report in the folder."""
+    return path.name.endswith(ENDING) and is_report(path)
 
 
 def _occupied(out: Path, why: str) -> UserError:

@@ -2,59 +2,30 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from asal.data.sources.folder import printable
 from asal.errors import UserError, unknown
+from asal.labelling.exchange.columns import BY, ID, KEYS, LABELS, MADE, STATUS, Columns
 from asal.labelling.exchange.parquet_rows import Named, parquet_columns, parquet_rows, with_names
 from asal.labelling.exchange.records import CANT_TELL
 from asal.labelling.exchange.rows import Assume, LabelRow, Reading, Row
+from asal.labelling.exchange.tables import csv_rows
 from asal.labelling.exchange.writers import CONFLICTS, INDEX
 from asal.runtime.artifacts import MANIFEST
 from asal.runtime.optional import require
 
-ID, STATUS, BY, MADE = "id", "status", "by", "made"
-KEYS = ("key", "file", "filename", "file_name", "path", "image", "image.path")  # columns, the first one that is there
-LABELS = ("label", "class")
-ENDINGS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
+TEXT = dict.fromkeys((".csv", ".tsv", ".tab", ".txt"), "csv")
+ENDINGS = {**TEXT, ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
+SPREADSHEETS = (".xlsx", ".xlsm", ".xls", ".ods", ".numbers")
 OURS = ("labels.csv", "labels.jsonl", "labels.parquet")  # what an export's folder may hold
-
-
-@dataclass(frozen=True)
-class Columns:
-    """The names of the columns; the usual ones if empty."""
-
-    key: str = ""
-    label: str = ""
-
-    def among(self, names: Collection[str], file: Path) -> tuple[str | None, str | None, str]:
-        """Return the columns of ids, of keys and of labels.
-
-        Raises:
-            UserError: there is no such column.
-        """
-        for wanted in (self.key, self.label):
-            if wanted and wanted not in names:
-                raise unknown(f"column of {file.name}", wanted, names)
-        key = self.key if self.key != ID else ""
-        keys = key or (None if self.key else next((name for name in KEYS if name in names), None))
-        label = self.label or next((name for name in LABELS if name in names), None)
-        image = ID if ID in names and (not key or key == ID) else None
-        if label is None or (image is None and keys is None):
-            missing, option = ("labels", "--label-column") if label is None else ("ids or keys", "--key-column")
-            raise UserError(
-                f"{file} has no column of {missing}; it has {', '.join(map(str, names)) or 'no columns'}",
-                hint=f"name the column with {option}",
-            )
-        return image, keys, label
 
 
 def form_of(path: Path) -> tuple[str, Path]:
@@ -70,6 +41,8 @@ def form_of(path: Path) -> tuple[str, Path]:
         return ("folders", path) if inside is None else (ENDINGS[inside.suffix], inside)
     if not path.is_file():
         raise UserError(f"no file or folder at {path}", hint="check the path")
+    if path.suffix.lower() in SPREADSHEETS:
+        raise UserError(f"{path} is a spreadsheet", hint="save it as CSV (UTF-8), and import that file")
     if path.suffix.lower() not in ENDINGS:
         raise UserError(
             f"the name of {path} does not say what form of labels it has",
@@ -96,12 +69,15 @@ def read_rows(path: Path, form: str, columns: Columns) -> Reading:
     return Reading(rows, tuple(assumed))
 
 
-def _table(reader: Callable[..., Iterator[Any]], path: Path, columns: Columns, assume: Assume) -> Iterator[LabelRow]:
-    """Yield the rows of a table: a reader yields its columns' names, then its rows."""
-    rows = reader(path, columns, assume)
-    places = columns.among(next(rows), path)
-    for row in rows:
-        yield _label_row(row, places)
+def _table(reader: Callable[..., Iterator[Any]], path: Path, columns: Columns, assume: Assume) -> list[LabelRow]:
+    """Return the rows of a table: a reader yields its columns' names, then its rows."""
+    source = reader(path, columns, assume)
+    places = columns.among(next(source), path)
+    rows = [_label_row(row, places) for row in source]
+    if any(row.id_text and row.image is None and not row.wrong for row in rows):  # a column of names
+        assume(f"the column '{places[0]}' holds names of files, as not all of them are whole numbers")
+        return [replace(row, key=row.key or row.id_text, image=None) if row.id_text else row for row in rows]
+    return rows
 
 
 def _not_of_form(path: Path, form: str, why: str) -> UserError:
@@ -115,15 +91,18 @@ def _label_row(row: Row, places: tuple[str | None, str | None, str]) -> LabelRow
     image_column, key_column, label_column = places
     key, label = _text(values.get(key_column or "")), _text(values.get(label_column))
     image, by = _text(values.get(image_column or "")), _text(values.get(BY))
-    if image is not None and not re.fullmatch(r"\d{1,18}", image, re.ASCII):
-        return LabelRow(line, key=key, label=label, wrong=f"{image!r} is not an id")
     if image is None and key is None:
         return LabelRow(line, label=label, wrong="there is neither an id nor a key")
-    number, synthetic = None if image is None else int(image), str(values.get(MADE)).lower() == "true"
+    number, synthetic = _whole(image), str(values.get(MADE)).lower() == "true"
     if label is None and _text(values.get(STATUS)) != CANT_TELL:
         return LabelRow(line, number, key, wrong="there is no label")
     kind = _kind(values.get(label_column))
     return LabelRow(line, number, key, label, by, partial=True, synthetic=synthetic, id_text=image or "", label_is=kind)
+
+
+def _whole(text: str | None) -> int | None:
+    match = re.fullmatch(r"(\d{1,18})(\.0+)?", (text or "").strip(), re.ASCII)
+    return int(match[1]) if match else None
 
 
 def _text(value: Any) -> str | None:
@@ -138,31 +117,6 @@ def _kind(value: Any) -> Literal["text", "number", "name"]:
     if isinstance(value, Named):
         return "name"
     return "number" if isinstance(value, int | float) and not isinstance(value, bool) else "text"
-
-
-def _csv(path: Path, columns: Columns, assume: Assume) -> Iterator[Any]:
-    """Yield the columns' names, then the rows with their first lines; a row that is not UTF-8 is unreadable."""
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        reader = csv.reader(file)
-        names = next(reader, [])
-        yield names
-        while True:
-            line = reader.line_num + 1
-            try:
-                cells = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                yield line, None, str(error)
-                continue
-            if not cells:
-                continue  # an empty line
-            if len(cells) != len(names):
-                yield line, None, f"{len(cells)} cells for {len(names)} columns"
-            elif any("\udc80" <= letter <= "\udcff" for cell in cells for letter in cell):
-                yield line, None, "it is not UTF-8"
-            else:
-                yield line, dict(zip(names, cells, strict=True)), ""
 
 
 def _jsonl(path: Path, columns: Columns, assume: Assume) -> Iterator[Any]:
@@ -195,7 +149,8 @@ def _parquet(path: Path, columns: Columns, assume: Assume) -> Iterator[Any]:
 
 def _wanted(names: Collection[str], columns: Columns) -> list[str]:
     """Return the columns to read: the others may hold images."""
-    return [name for name in names if name in {ID, STATUS, BY, MADE, *KEYS, *LABELS, columns.key, columns.label}]
+    wanted = {ID, STATUS, BY, MADE, *KEYS, *LABELS, columns.key.casefold(), columns.label.casefold()}
+    return [name for name in names if name.strip().casefold() in wanted]
 
 
 def _datasets(path: Path, columns: Columns, assume: Assume) -> Iterator[Any]:
@@ -241,15 +196,15 @@ def _index(root: Path) -> dict[str, tuple[int, str | None]]:
     """Return the image of each file of an export, by its name alone, as files may be moved to another class."""
     if not (root / INDEX).is_file():
         return {}
-    rows = _csv(root / INDEX, Columns(), str)
+    rows = csv_rows(root / INDEX, Columns(), str)
     if set(next(rows)) != {"file", ID, "key"}:
         return {}  # no export wrote it
     entries = (values for _, values, _ in rows if values and re.fullmatch(r"\d{1,18}", values[ID], re.ASCII))
     return {values["file"].rpartition("/")[2]: (int(values[ID]), values["key"] or None) for values in entries}
 
 
-FORMS_IN: Mapping[str, Callable[[Path, Columns, Assume], Iterator[LabelRow]]] = {
-    "csv": partial(_table, _csv),
+FORMS_IN: Mapping[str, Callable[[Path, Columns, Assume], Iterable[LabelRow]]] = {
+    "csv": partial(_table, csv_rows),
     "jsonl": partial(_table, _jsonl),
     "parquet": partial(_table, _parquet),
     "datasets": partial(_table, _datasets),

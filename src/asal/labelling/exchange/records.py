@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from asal.core import as_ids
+from asal.runtime.artifacts import fingerprint
 from asal.session.events import NOTHING, Event
 from asal.session.state import State, fold
 
@@ -63,6 +64,7 @@ class LabelRecords:
     state: State
     entries: Sequence[LabelEntry]  # by ids, ascending
     votes: Mapping[int, Mapping[str, int | None]]
+    name: str = ""  # see `record_name`
 
     @property
     def classes(self) -> list[str]:
@@ -146,7 +148,16 @@ def read(events: Iterable[Event]) -> LabelRecords:
         for image, each in state.classes.votes(said).items()
     }
     images = sorted((*state.answers, *state.skips))
-    return LabelRecords(state, [_entry(draft, state, image, votes.get(image, {}), places) for image in images], votes)
+    entries = [_entry(draft, state, image, votes.get(image, {}), places) for image in images]
+    return LabelRecords(state, entries, votes, record_name(events))
+
+
+def record_name(events: Sequence[Event]) -> str:
+    """Return what tells a record from all others, empty for one without events: a hash of its first event."""
+    if not events:
+        return ""
+    first = events[0]
+    return fingerprint({"kind": first.kind, "at": first.at, "body": dict(first.body)})
 
 
 def _entry(

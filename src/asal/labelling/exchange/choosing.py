@@ -1,0 +1,191 @@
+"""Which image a name means, of those that it fits: never a guess between two, and one reading for a whole file.
+
+A name that fits images in several ways is clear where one of them has exactly this key and no other row of the file
+has to be read in a way that would lead to another image. Paths are judged over all rows:
+
+- names that leave out the first folders of a key count if no row of the file is a whole key, and if every image of the
+  pool lies in those folders, so that they tell nothing apart. Where the caller says that file names alone identify
+  images, they count if all of them are bare names, or leave out the same folders. The names that Label Studio gives to
+  uploaded files have no folders by nature, and count;
+- names with more folders than the key count if these are the same for the file; folders that are not the source's own
+  stand before every name in it. A folder that exists and is not the source is another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from asal.labelling.exchange.names import ABSOLUTE, LONGER, SHORTER, SPELLED, UPLOAD, Fit
+
+UNKNOWN: Final = -1
+SEVERAL: Final = -2
+ELSEWHERE: Final = -3  # it may be an image of another folder
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The image of a row."""
+
+    image: int = UNKNOWN  # or SEVERAL, or ELSEWHERE
+    how: str = ""  # it was matched
+    why: str = ""  # it was not, or what else the report says
+
+
+@dataclass(frozen=True)
+class Name:
+    """A name of a row, the images that it fits, and whether only its whole key counts."""
+
+    texts: Sequence[str]  # in each spelling, as it is first
+    fits: Sequence[Fit]
+    partial: bool = True
+    alone: bool = True  # False: it has another name too, so that none of its fits is better than another
+
+
+@dataclass(frozen=True)
+class Folders:
+    """What is known of the folders of a pool's images."""
+
+    source: Path | None = None  # the folder of the originals, if they are in one
+    common: str = ""  # folders that all keys begin with, with a slash behind
+    by_names: bool = False  # file names alone identify images
+
+
+def choose(names: Sequence[Name], pool: Folders) -> list[Match]:
+    """Return the image of each name."""
+    own = [name.fits if name.partial else [fit for fit in name.fits if fit.strength == 0] for name in names]
+    used: frozenset[str] = frozenset().union(*(_best(fits).changes for fits in own if _images(fits) == 1))
+    chosen = [_one(fits, used, name.alone) for name, fits in zip(names, own, strict=True)]
+    refused = _of_other_folders(names, chosen, pool)
+    return [
+        _match(fits, fit, refused.get(place, ""))
+        for place, (fits, fit) in enumerate(zip(own, chosen, strict=True))
+    ]  # fmt: skip
+
+
+def _match(fits: Sequence[Fit], fit: Fit | None, refusal: str) -> Match:
+    if refusal:
+        return Match(ELSEWHERE, why=refusal)
+    if fit is None:
+        return Match(SEVERAL if fits else UNKNOWN)
+    return Match(fit.image, described(fit))
+
+
+def described(fit: Fit) -> str:
+    """Return how a name was matched, for the report."""
+    if not fit.changes:
+        return "whole key"
+    base = [] if fit.changes - SPELLED else ["whole key"]
+    return ", ".join([*base, *sorted(fit.changes)])
+
+
+def _images(fits: Iterable[Fit]) -> int:
+    return len({fit.image for fit in fits})
+
+
+def _best(fits: Sequence[Fit]) -> Fit:
+    return min(fits, key=lambda fit: (fit.strength, len(fit.changes)))
+
+
+def _one(fits: Sequence[Fit], used: frozenset[str], alone: bool) -> Fit | None:
+    """Return the fit that counts, None if none does or several could."""
+    if not fits:
+        return None
+    if _images(fits) == 1:
+        return _best(fits)
+    best = _best(fits)
+    strong = [fit for fit in fits if fit.strength == best.strength]
+    if not alone or best.strength > 1 or _images(strong) > 1:
+        return None
+    allowed = used | best.changes
+    others = [fit for fit in fits if fit.image != best.image and (best.strength == 1 and not _path(fit))]
+    others += [fit for fit in fits if fit.image != best.image and fit.changes <= allowed]
+    return None if others else best
+
+
+def _path(fit: Fit) -> bool:
+    return bool(fit.changes & {LONGER, SHORTER})
+
+
+def _of_other_folders(names: Sequence[Name], chosen: Sequence[Fit | None], pool: Folders) -> dict[int, str]:
+    """Return the places of the names that may mean images of other folders, with the reasons."""
+    judged = {n: fit for n, fit in enumerate(chosen) if fit is not None and names[n].partial}
+    whole = any(not _path(fit) and not fit.absolute for n, fit in judged.items() if names[n].alone)
+    shorter = {n: fit for n, fit in judged.items() if SHORTER in fit.changes and UPLOAD not in fit.changes}
+    refused = _leaving_out(shorter, whole, pool)
+    for absolute in (False, True):
+        longer = {n: fit for n, fit in judged.items() if LONGER in fit.changes and fit.absolute == absolute}
+        inside = not absolute and (whole or bool(shorter))
+        refused |= _below(longer, _readings(names, absolute), pool.source, inside)
+    return refused
+
+
+def _readings(names: Sequence[Name], absolute: bool) -> list[list[str]]:
+    """Return the spellings of every name that begins at a root, or of those that do not."""
+    readings = ([text for text in name.texts if bool(ABSOLUTE.match(text)) == absolute] for name in names)
+    return [texts for texts in readings if texts]
+
+
+def _leaving_out(shorter: Mapping[int, Fit], whole: bool, pool: Folders) -> dict[int, str]:
+    if whole:
+        return {n: f"the file has whole keys, and this leaves out '{fit.before}'" for n, fit in shorter.items()}
+    if not pool.by_names:
+        why = "it leaves out '{}', and other images are in other folders: --match-names takes file names alone"
+        return {n: why.format(fit.before) for n, fit in shorter.items() if not pool.common.startswith(fit.before)}
+    befores = sorted({fit.before for fit in shorter.values()})
+    if len(befores) > 1 and not all(fit.bare for fit in shorter.values()):
+        several = " and ".join(f"'{before}'" for before in befores[:2])
+        return {n: f"rows of the file leave out different folders, such as {several}" for n in shorter}
+    return {}
+
+
+def _below(
+    longer: Mapping[int, Fit], readings: Sequence[Sequence[str]], source: Path | None, inside: bool
+) -> dict[int, str]:
+    """Return which names with more folders than the key do not count. `inside`: other rows begin at the source."""
+    befores = {fit.before for fit in longer.values()}
+    mine = {before for before in befores if _is_source(before, source)}
+    allowed: Callable[[str], bool] = mine.__contains__
+    why = "other rows of the file do not begin with '{}'"
+    if len(befores) == 1 and not inside and not mine:
+        (before,) = befores
+        if _is_another(before, source):
+            why = "'{}' is another folder than the source"
+        elif _ends_like(before, source) or all(any(text.startswith(before) for text in texts) for texts in readings):
+            allowed = befores.__contains__
+    return {n: why.format(fit.before) for n, fit in longer.items() if not allowed(fit.before)}
+
+
+def _is_source(before: str, source: Path | None) -> bool:
+    """Whether these folders are the source's, by its path or on this disk."""
+    if source is None:
+        return False
+    return _plain(before) == _plain(str(source)) or _same(Path(before), source)
+
+
+def _plain(folder: str) -> str:
+    return folder.replace("\\", "/").strip("/")
+
+
+def _same(folder: Path, source: Path) -> bool:
+    try:
+        return folder.is_absolute() and folder.samefile(source)
+    except OSError:
+        return False
+
+
+def _is_another(before: str, source: Path | None) -> bool:
+    """Whether there is a folder of this name, beside the source where the name is relative, that is not the source."""
+    if source is None:
+        return False
+    folder = source.parent / before  # an absolute one stays as it is
+    try:
+        return folder.is_dir() and not folder.samefile(source)
+    except OSError:
+        return False
+
+
+def _ends_like(before: str, source: Path | None) -> bool:
+    return source is not None and _plain(before).rpartition("/")[2] == source.name
