@@ -164,6 +164,8 @@ def curve(results: Results, strategy: str, *, scores: bool = False) -> Curve | N
     first, last = max(x[0] for x, _ in lines), min(x[-1] for x, _ in lines)
     grid = next(x for x, _ in lines if x[-1] == last)
     grid = grid[grid >= first].astype(np.float64)
+    if not len(grid):  # no number of labels at which all of them have a point
+        return None
     values = np.array([np.interp(grid, x, y) for x, y in lines])  # (seeds, g)
     spent = np.mean([np.interp(grid, run.labels, run.spent) for run in runs], axis=0)
     done = bool(results.of(strategy))

@@ -48,7 +48,10 @@ def estimate(values: npt.ArrayLike) -> Estimate:
     from scipy import stats
 
     x = np.asarray(values, np.float64)
-    mean, nan = float(x.mean()), math.nan
+    nan = math.nan
+    if not len(x):
+        return Estimate(nan, nan, nan, "none: no seed", 0)
+    mean = float(x.mean())
     if len(x) < 2:
         return Estimate(mean, nan, nan, "none: one seed", len(x))
     if np.ptp(x) <= SAME:

@@ -85,7 +85,8 @@ def look(model_probs: Probs, labels: int) -> Look:
     """
     from scipy.special import entr
 
-    shares = entr(model_probs).sum(axis=1) / np.log(model_probs.shape[1])
+    # Of one class the entropy is 0, and so is the largest that it could be: a classifier that cannot be unsure.
+    shares = entr(model_probs).sum(axis=1) / np.log(max(model_probs.shape[1], 2))
     entropy, confidence = float(shares.mean()), float(model_probs.max(axis=1).mean())
     return Look(labels, model_probs.argmax(axis=1), round(entropy, DIGITS), round(confidence, DIGITS))
 

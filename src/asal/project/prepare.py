@@ -238,7 +238,7 @@ def write_features(
 
     def count(stage: str, done: int, total: int, note: str = "") -> None:
         images[stage] = max(images[stage], done)  # reports may arrive late
-        rate = sum(images.values()) / (time.monotonic() - begun)
+        rate = sum(images.values()) / max(time.monotonic() - begun, 1e-3)
         progress("features", present + sum(images.values()), n, f"{rate:,.0f} images/s")
 
     progress("features", present, n)

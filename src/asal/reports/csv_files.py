@@ -65,7 +65,7 @@ def _lines(s: Summary, reference: Reference | None) -> Iterator[Line]:
         "evaluations": s.spent.mean, "evaluations_a_round": s.cost.evaluations, "generated_a_round": s.cost.generated,
         "score_of_picks": s.score, "score_ratio": s.score_ratio,
     }  # fmt: skip
-    if reference:
+    if reference and reference.accuracy > 0:
         plain |= {f"share_of_reference_at_{n}": e.mean / reference.accuracy for n, e in s.accuracy.items()}
     for measure, x in (plain | {f"seconds_{part}": x for part, x in s.cost.seconds.items()}).items():
         if x is not None and not math.isnan(x):

@@ -31,6 +31,7 @@ from asal.strategies.scoring import highest
 from asal.strategies.synthesis import rounded
 
 Floats = npt.NDArray[np.float64]
+CANCELLED = 1e-9  # of w: below, gradients that cancel have left no direction
 BEND = 0.1  # of the hinge: quadratic within, so that a solver by gradients comes to an end
 
 
@@ -63,7 +64,7 @@ class Adba:
         ids, values = NO_IDS, np.empty(0)
         for block in now.candidates.blocks():
             fresh = np.array([image for image in block.tolist() if image not in used], np.int64)
-            near = -np.abs(model.decide(now.features(fresh))) / np.linalg.norm(model.weights)
+            near = -np.abs(model.distances(now.features(fresh)))
             ids, values = highest(np.concatenate([ids, fresh]), np.concatenate([values, near]), n)
         if len(ids) < n:
             raise not_enough(n, len(ids))
@@ -85,9 +86,9 @@ class Adba:
 
     def _lines(self, model: LatentModel, latents: Floats) -> Floats:
         """Return points (n, points, z) on lines along the normal, centred where they cross the boundary."""
-        normal = model.weights / np.linalg.norm(model.weights)
-        offset = model.decide(latents) / np.linalg.norm(model.weights)
-        crossings = latents - offset[:, None] * normal
+        length = float(np.linalg.norm(model.weights))
+        normal = model.weights / length if length else np.eye(1, latents.shape[-1])[0]
+        crossings = latents - model.distances(latents)[:, None] * normal
         steps = np.linspace(-self.reach, self.reach, self.points)
         return np.asarray(crossings[:, None] + steps[:, None] * normal)
 
@@ -129,6 +130,11 @@ class LatentModel:
     def decide(self, latents: npt.NDArray[Any]) -> Floats:
         """Return w·z + b (n,)."""
         return np.asarray(latents @ self.weights + self.bias, np.float64)
+
+    def distances(self, latents: npt.NDArray[Any]) -> Floats:
+        """Return the signed distances (n,) to the boundary; 0 where w is 0 and there is none: no latent is nearer."""
+        length = float(np.linalg.norm(self.weights))
+        return self.decide(latents) / length if length else np.zeros(len(latents))
 
     def predict(self, images: Images) -> Probs:
         """Return the logistic function of the decision and what is left to one (n, 2)."""
@@ -238,6 +244,6 @@ def _minimum(z: Floats, signs: Floats, crossings: Floats, decay: float) -> tuple
 
     optimum = minimize(objective, np.zeros(z.shape[1] + 1), jac=True, method="L-BFGS-B", options={"maxiter": 2000})
     weights: Floats = optimum.x[:-1]
-    if not weights.any():  # nothing separates the classes: any direction is as good
-        weights = np.eye(1, z.shape[1])[0] * np.finfo(np.float32).tiny
+    if np.linalg.norm(weights) <= CANCELLED:  # nothing separates the classes: what is left is rounding
+        weights = np.zeros_like(weights)
     return weights, float(optimum.x[-1])

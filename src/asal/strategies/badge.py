@@ -67,5 +67,7 @@ def seeded(gradients: Gradients, n: int, rng: np.random.Generator) -> npt.NDArra
         if len(rows) == n:
             return np.array(rows, np.int64)
         gaps = np.where(taken, 0.0, np.minimum(gaps, gradients.squared_gaps(row)))
-        weights = gaps if gaps.sum() > 0 else (~taken).astype(np.float64)
+        # By the largest first: numbers so small that they lose digits, as of a classifier that is almost certain of
+        # everything, would not add up to 1.
+        weights = gaps / gaps.max() if gaps.max() > 0 else (~taken).astype(np.float64)
         row = int(rng.choice(len(weights), p=weights / weights.sum()))

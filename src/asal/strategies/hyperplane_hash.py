@@ -62,11 +62,13 @@ class HyperplaneHash:
         if len(now.candidates) < n:
             raise not_enough(n, len(now.candidates))
         hyperplanes, tables = Hyperplanes.of(cast(LinearModel, now.model)), cast(Tables, now.tools.own)
+        if not hyperplanes.exist:  # nothing is near a boundary that is not there
+            return Selection(now.candidates.sample(n, rng), np.zeros(n), [{"hashed": False}] * n)
         with now.meter.part("match"):
             hashed = tables.near(hyperplanes, now.candidates, (n, max(self.candidates, n)), rng)
             ids = np.union1d(hashed, now.candidates.sample(n, rng)) if len(hashed) < n else hashed
         near = -hyperplanes.distances(now.embed(ids))
-        picks, values = highest(ids, np.where(np.isfinite(near), near, -np.finfo(np.float64).max), n)
+        picks, values = highest(ids, near, n)
         return Selection(picks, values, [{"hashed": bool(is_hashed)} for is_hashed in np.isin(picks, hashed)])
 
     def train(self, pool: Pool, folder: Path, seed: int, device: Any, progress: Progress) -> None:

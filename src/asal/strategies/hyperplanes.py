@@ -26,6 +26,11 @@ class Hyperplanes:
         against = against[1:] if k == 2 else against  # the two say the same
         return cls(against @ weights, against @ biases)
 
+    @property
+    def exist(self) -> bool:
+        """Whether any of them has a normal. None has where one picture has labels of every class: w is 0."""
+        return bool(np.linalg.norm(self.weights, axis=1).any())
+
     def distances(self, features: Features) -> Scores:
         """Return the distance (n,) of features (n, d) to the nearest plane; one without a normal is infinitely far."""
         lengths = np.linalg.norm(self.weights, axis=1)  # (p,)

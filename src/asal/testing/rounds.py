@@ -49,7 +49,7 @@ from asal.runtime.devices import Device
 from asal.runtime.progress import no_progress
 from asal.runtime.rng import stream
 from asal.strategies.scores.entropy import entropy
-from asal.testing.toys import toy_world
+from asal.testing.toys import ToyPool, toy_world
 from asal.testing.training import Cut
 
 CLASSES = 3
@@ -131,9 +131,15 @@ class Setting:
 
 
 @contextmanager
-def setting(part: Part, images: int = 60) -> Iterator[Setting]:
-    """Make a pool of toy images, of two classes where the strategy needs that and else of three, and its tools."""
+def setting(part: Part, images: int = 60, change: Callable[[Images], Images] | None = None) -> Iterator[Setting]:
+    """Make a pool of toy images, of two classes where the strategy needs that and else of three, and its tools.
+
+    Args:
+        change: returns other images (n, h, w, c) for these; the generator and the PCA stay those of the toy images.
+    """
     toy = toy_world(images, 2 if "two classes" in part.needs else CLASSES)
+    if change is not None:
+        toy = replace(toy, pool=ToyPool(change(toy.pool.read(np.arange(images)))))
     extractor = _extractor(images, len(toy.classes), "latents" in part.needs)
     indexer = Exact()
     with tempfile.TemporaryDirectory() as home:

@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from asal.core import Ids, Round, Selection, as_ids
+from asal.core import Ids, Images, Round, Selection, as_ids
 from asal.errors import UserError
 from asal.registry import Part
 from asal.runtime.rng import stream
@@ -180,6 +180,30 @@ def handles_an_uninformative_model(make: Make) -> None:
             assert np.isfinite(chosen.scores).all(), f"a score is not finite: {chosen.scores}"
 
 
+def handles_images_that_are_alike(make: Make) -> None:
+    """It picks n images where all of the pool are one picture, or all are black, or the labelled ones are one picture.
+
+    Nothing varies then, lengths and distances are 0, and one picture has labels of several classes.
+    """
+
+    def one_picture(images: Images) -> Images:
+        return np.repeat(images[:1], len(images), axis=0)
+
+    def labelled_are_one(images: Images) -> Images:
+        images = images.copy()
+        images[LABELLED] = images[0]
+        return images
+
+    for change in (one_picture, np.zeros_like, labelled_are_one):
+        with setting(make(), change=change) as at:
+            now = at.round(LABELLED)
+            for n in (5, 1 if "images" in make().provides else len(now.candidates)):
+                with np.errstate(divide="raise", invalid="raise", over="raise"):
+                    chosen = choose(make(), now, n, n)
+                _in_order(now, chosen, n)
+                assert np.isfinite(chosen.scores).all(), f"a score is not finite: {chosen.scores}"
+
+
 def returns_scores_and_notes(make: Make) -> None:
     """Each pick has a finite score; there is one note a pick, or none at all, and notes can be written as JSON."""
     with setting(make()) as at:
@@ -306,6 +330,7 @@ CHECKS: dict[str, Callable[[Make], None]] = {
     "exhausts the pool": exhausts_the_pool,
     "handles labels of one class": handles_labels_of_one_class,
     "handles an uninformative model": handles_an_uninformative_model,
+    "handles images that are alike": handles_images_that_are_alike,
     "returns scores and notes": returns_scores_and_notes,
     "does not modify its arguments": does_not_modify_its_arguments,
     "keeps no state": keeps_no_state,

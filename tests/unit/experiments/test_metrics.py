@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.run_folders import results_of, write_experiment, write_run
+from support.run_folders import results_of, write_experiment, write_facts, write_run
 
 from asal.errors import UserError
 from asal.experiments.metrics import (
@@ -97,6 +97,14 @@ def test_unfinished_runs_are_drawn_as_far_as_all_have_come(tmp_path: Path) -> No
     assert line.labels.tolist() == [10, 20]
     assert line.mean == pytest.approx([0.3, 0.6])
     assert (line.low.tolist(), line.high.tolist()) == ([0.2, 0.4], [0.4, 0.8])
+
+
+def test_unfinished_runs_that_have_no_number_of_labels_in_common_have_no_curve(tmp_path: Path) -> None:
+    write_facts(tmp_path, ["random"], seeds=2, rounds=9)
+    write_run(tmp_path, "random", 0, [0.2, 0.4], finished=False)
+    write_run(tmp_path, "random", 1, [0.7, 0.8], finished=False, initial=60)
+    with np.errstate(all="raise"):
+        assert curve(load(tmp_path), "random") is None
 
 
 def test_costs_leave_out_the_round_that_only_trains(tmp_path: Path) -> None:

@@ -106,3 +106,20 @@ def test_an_estimate_turned_round_is_that_of_the_turned_values() -> None:
     one, other = -estimate(values), estimate([-x for x in values])
     assert (one.mean, one.low, one.high) == pytest.approx((other.mean, other.low, other.high))
     assert one.method == other.method
+
+
+def test_of_no_seed_there_is_no_mean_and_no_interval() -> None:
+    with np.errstate(all="raise"):
+        found = estimate([])
+    assert np.isnan([found.mean, found.low, found.high]).all()
+    assert (found.method, found.seeds, found.sign) == ("none: no seed", 0, 0)
+
+
+def test_of_one_seed_and_of_seeds_alike_there_is_a_mean_and_no_interval() -> None:
+    with np.errstate(all="raise"):
+        one, alike = estimate([0.7]), estimate([0.7] * 30)
+    assert (one.mean, one.method, one.sign) == (0.7, "none: one seed", 0)
+    assert (alike.mean, alike.method) == (pytest.approx(0.7), "none: all seeds alike")
+    assert np.isnan([one.low, one.high, alike.low, alike.high]).all()
+    assert signed_rank([0.0, 0.0]) == 1.0
+    assert holm([]) == []

@@ -147,3 +147,10 @@ def test_what_was_met_before_does_not_count() -> None:
 def test_every_criterion_says_where_it_comes_from() -> None:
     for verdict in verdicts([]):
         assert "20" in verdict.source and "our choice" in verdict.explain and verdict.title
+
+
+def test_a_classifier_of_one_class_has_no_entropy() -> None:
+    with np.errstate(all="raise"):
+        of_one = look(np.ones((4, 1)), 10)
+    assert (of_one.entropy, of_one.confidence) == (0.0, 1.0)
+    assert look(np.full((4, 2), 0.5), 10).entropy == 1.0

@@ -218,6 +218,13 @@ def unchecked(ids: Any, **parts: Any) -> Any:
     return SimpleNamespace(ids=ids, **{"scores": np.zeros(len(ids)), "notes": (), **parts})
 
 
+def scores_by_the_mean_image(now: Round, n: int, rng: np.random.Generator) -> Selection:
+    pixels = now.pool.read(everything(now)).reshape(len(now.candidates), -1).astype(np.float64)
+    apart = ((pixels - pixels.mean(axis=0)) / pixels.std(axis=0)).mean(axis=1)  # 0 / 0 where nothing varies
+    rows = np.argsort(-apart, kind="stable")[:n]
+    return Selection(everything(now)[rows], apart[rows])
+
+
 TWINS: dict[str, Make] = {
     "picks n unlabelled images": twin(rows_for_ids),
     "refuses more than are left": twin(what_there_is),
@@ -228,6 +235,7 @@ TWINS: dict[str, Make] = {
     "exhausts the pool": twin(looks_at_ten),
     "handles labels of one class": twin(contrasts_two_classes),
     "handles an uninformative model": twin(stretches_its_scores),
+    "handles images that are alike": twin(scores_by_the_mean_image),
     "returns scores and notes": twin(notes_arrays),
     "does not modify its arguments": twin(sorts_in_place),
     "keeps no state": twin(remembers_what_it_asked),
