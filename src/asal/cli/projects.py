@@ -40,7 +40,7 @@ StorageOption = Annotated[
 def init(
     folder: Annotated[Path, typer.Argument(help="The project folder to make.")],
     images: Annotated[Path, typer.Option("--images", help="A folder of image files; sub-folders are classes, if any.")],
-    size: Annotated[int, typer.Option("--size", min=8, help="Pixels; images are resized and cropped to squares.")] = 64,
+    size: Annotated[int, typer.Option("--size", min=8, help="Pixels; images become squares of this size.")] = 64,
     gray: Annotated[bool, typer.Option("--gray", help="One channel instead of three.")] = False,
 ) -> None:
     """Start a project with your own images: writes FOLDER/asal.toml, which explains every setting."""

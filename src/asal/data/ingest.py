@@ -25,7 +25,7 @@ from asal.data.appearance import SAMPLE, warnings_of
 from asal.data.concat_pool import ADDITIONS, SEEN, additions
 from asal.data.decoding import Range
 from asal.data.decoding.ranges import range_lines, sampled
-from asal.data.image_options import ImageOptions, conversion, made_with, settled, stored_ranges
+from asal.data.image_options import BEFORE, ImageOptions, conversion, made_with, settled, stored_ranges
 from asal.data.ingest_shard import RECEIPT, ImageFormat, IngestShardTask, Receipt, Shape, close, decoded
 from asal.data.sources import Enlarging, Listed, Source, check_outside, kind_of
 from asal.data.splits import Split, SplitPart, make_splits
@@ -166,7 +166,8 @@ def _stands(folder: Path, source: Source, made_from: Mapping[str, Any], added: C
     if not artifacts.is_complete(folder):
         return False
     stored = artifacts.manifest(folder)
-    differing = list(_differences("", _as_written_now(stored["options"], source), made_from["options"]))
+    there = {**BEFORE, **_as_written_now(stored["options"], source)}
+    differing = list(_differences("", there, {**BEFORE, **made_from["options"]}))
     # A source that is gone, or remote, has no fingerprint: what was ingested stands without it.
     if not differing and made_from["source"] and made_from["source"] not in (stored["source"], *added):
         raise UserError(

@@ -295,9 +295,7 @@ def test_arrays_in_every_accepted_form(tmp_path: Path) -> None:
     [
         (np.zeros((5, 3, 8, 8), np.uint8), None, "moveaxis"),
         (np.zeros((5, 64), np.uint8), None, "reshape"),
-        (np.zeros((5, 8, 8), np.int64), None, "int64"),
-        (np.full((5, 8, 8), 255.0), None, "0 to 1"),
-        (np.full((5, 8, 8), np.nan), None, "0 to 1"),
+        (np.zeros((5, 8, 8), np.complex128), None, "complex128"),
         (np.zeros((5, 8, 8), np.uint8), np.zeros(4, int), "one string per image"),
         (np.zeros((5, 8, 8), np.uint8), np.zeros((5, 3)), "one string per image"),
         (np.array([[[None]]] * 3), None, "object"),

@@ -8,7 +8,6 @@ alone, so an image looks the same in every pool, whatever else is in it and howe
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageColor
 
 AUTO = "auto"
@@ -51,7 +50,7 @@ def flattened(image: Image.Image, background: str, gray: bool) -> tuple[Image.Im
 
 
 def contrasting(image: Image.Image, gray: bool) -> str:
-    """Return the background over which most of an RGBA image shows: mid gray, or else white or black."""
+    """Return the background that most of an RGBA image differs from: mid gray, or else white or black."""
     step = max(1, -(-max(image.size) // SIDE))
     pixels = np.asarray(image)[::step, ::step]
     opacity = pixels[..., 3].astype(np.float64)
@@ -60,13 +59,8 @@ def contrasting(image: Image.Image, gray: bool) -> str:
     drawing = pixels[..., :3].astype(np.float64)
     if gray:
         drawing = (drawing @ np.array([0.299, 0.587, 0.114]))[..., None]
-    gray_shows, white_shows, black_shows = (_shown(drawing, opacity, level) for level in (128, 255, 0))
-    if gray_shows >= 0.5:
+    differing = np.abs(drawing - 128).max(axis=2) >= TELLS
+    if 2 * opacity[differing].sum() >= opacity.sum():
         return GRAY
-    return WHITE if white_shows >= black_shows else BLACK
-
-
-def _shown(drawing: npt.NDArray[np.float64], opacity: npt.NDArray[np.float64], level: int) -> float:
-    """Return the share of the drawing (h, w, c) that differs from a background of this level."""
-    differs = np.abs(drawing - level).max(axis=2) >= TELLS
-    return float(opacity[differs].sum() / opacity.sum())
+    brightness = float(np.average(drawing.mean(axis=2), weights=opacity))
+    return WHITE if brightness < 128 else BLACK

@@ -22,8 +22,6 @@ from asal.errors import DamageError, UserError, counted, unknown
 IMAGES = {"train": ("images", "x", "x_train", "train_images"), "test": ("images_test", "x_test", "test_images")}
 LABELS = {"train": ("labels", "y", "y_train", "train_labels"), "test": ("labels_test", "y_test", "test_labels")}
 
-CHECKED = 64  # images whose range is checked before any work: floats may go from 0 to 255 instead of from 0 to 1
-
 
 @dataclass(frozen=True)
 class _Stack:
@@ -40,7 +38,8 @@ class _Stack:
 class Arrays:
     """A .npy of images (n, h, w) or (n, h, w, c), or a .npz with `images` or `x`, `labels` or `y`, `x_test`, `y_test`.
 
-    Images are uint8, or floating-point from 0 to 1; c is 1, 3 or 4. Labels are whole numbers (−1 = unknown) or
+    Images are uint8, or other numbers, of which `range` under [pool] or a sample says what is black and what is white;
+    c is 1, 3 or 4. Labels are whole numbers (−1 = unknown) or
     strings, and the classes are their distinct values in order.
     """
 
@@ -181,7 +180,6 @@ def _stack(file: Path, member: str) -> _Stack:
         _check(file, stack, fortran)
         if not member and os.path.getsize(file) < stack.start + dtype.itemsize * int(np.prod(shape)):
             raise EOFError("it ends before its last image")
-        _check_range(file, stream, stack)
     return stack
 
 
@@ -192,24 +190,12 @@ def _check(file: Path, stack: _Stack, fortran: bool) -> None:
         hint = "move the channels last: np.moveaxis(x, 1, 3)" if first else "reshape the array"
         rule = "images are an array (n, h, w), or (n, h, w, c) with c = 1, 3 or 4"
         raise UserError(f"the array in {file} has the shape {shape}", rule=rule, hint=hint)
-    if dtype != np.uint8 and dtype.kind != "f":
-        rule = "images are uint8 from 0 to 255, or floating-point from 0 to 1"
+    if dtype.kind not in "uif":
+        rule = "images are whole numbers, such as uint8 from 0 to 255, or floating-point, such as from 0 to 1"
         raise UserError(f"the images in {file} are {dtype}", rule=rule, hint="convert the array")
     if fortran:
         rule = "images are stored in C order, one after the other"
         raise UserError(f"the array in {file} is in Fortran order", rule=rule, hint="save np.ascontiguousarray(x)")
-
-
-def _check_range(file: Path, stream: IO[bytes], stack: _Stack) -> None:
-    if stack.dtype.kind != "f":
-        return
-    for row, image in _images(stream, stack, np.arange(min(CHECKED, stack.shape[0]))):
-        if not (image.min() >= 0 and image.max() <= 1):
-            raise UserError(
-                f"image {row} in {file} goes from {image.min():g} to {image.max():g}",
-                rule="floating-point images go from 0 to 1",
-                hint="scale the array, or store uint8",
-            )
 
 
 def _images(stream: IO[bytes], stack: _Stack, rows: Ids) -> Iterator[tuple[int, npt.NDArray[Any]]]:
