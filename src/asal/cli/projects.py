@@ -84,6 +84,7 @@ def prepare(
     For example: `asal prepare SPEC --dry-run`, `asal prepare SPEC --engine ray --address 10.0.0.1:6379`
     """
     from asal.cli.progress import show_progress
+    from asal.data.duplicates import report
     from asal.project.preparer import Preparer
     from asal.project.project import Project
     from asal.project.spec import load
@@ -99,6 +100,7 @@ def prepare(
     with show_progress(console) as progress:
         Preparer(Project(root, settings, Device(count=devices), progress, extraction, storage)).run()
     status(root)
+    print_lines(report(root).lines)
 
 
 def _print_plan(plan: Sequence[PlannedStep]) -> None:
@@ -116,15 +118,23 @@ def add(
     ] = None,
     project: ProjectOption = None,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that read images.")] = CORES,
+    take_corrections: Annotated[
+        bool,
+        typer.Option("--take-corrections", help="Let labels follow files that were moved to another class folder."),
+    ] = False,
 ) -> None:
     """Add new images to a project, with ids that follow the present ones; then **prepare** again.
 
     An image is new if the project does not know its key, such as a file's path below the images' folder. Images that a
     split left out (**train = 5000** of more) are new as well. All of them go to the pool, and the next batch may ask
-    for them. What was trained is kept; features are computed for the new images alone, and the index grows by them.
+    for them. A file that was moved, renamed or copied holds an image that the project has: it is not taken in again.
+    A file that could not be read before, and can be now, is taken in.
+
+    What was trained is kept; features are computed for the new images alone, and the index grows by them.
     Start a new project when new images no longer look like those that the generator was trained on.
     """
     from asal.cli.progress import show_progress
+    from asal.data.duplicates import report
     from asal.data.sources.folder import Folder
     from asal.project.project import Project
     from asal.project.spec import load
@@ -135,10 +145,14 @@ def add(
     with show_progress(console) as progress:
         opened = Project(root, settings, progress=progress, engine=chosen("local", workers))
         added = opened.add(Folder(str(images)) if images else None)
+        corrected = opened.take_corrections(added) if take_corrections else None
     others = f", {added.others:,} of other classes" if added.others else ""
     then = f"Next: asal prepare {quote(str(root))}" if added.new else "Nothing has changed."
     new = counted(added.new, "new image")
     console.print(f"{new}; {added.known:,} known{others}. {then}", highlight=False, soft_wrap=True)
+    print_lines(added.lines)
+    print_lines([corrected.line] if corrected else [])
+    print_lines(report(root).lines)
 
 
 def list_parts(kind: Annotated[str, typer.Argument(help="One kind, such as strategies. [default: all]")] = "") -> None:

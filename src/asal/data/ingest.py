@@ -25,8 +25,19 @@ from asal.data.appearance import SAMPLE, warnings_of
 from asal.data.concat_pool import ADDITIONS, SEEN, additions
 from asal.data.decoding import Range
 from asal.data.decoding.ranges import range_lines, sampled
+from asal.data.duplicates import keeps_hashes, packed, write_copies
 from asal.data.image_options import BEFORE, ImageOptions, conversion, made_with, settled, stored_ranges
-from asal.data.ingest_shard import RECEIPT, ImageFormat, IngestShardTask, Receipt, Shape, close, decoded
+from asal.data.ingest_shard import (
+    RECEIPT,
+    ImageFormat,
+    IngestShardTask,
+    NothingTakenError,
+    Receipt,
+    Shape,
+    close,
+    decoded,
+    keys_at,
+)
 from asal.data.sources import Enlarging, Listed, Source, check_outside, kind_of
 from asal.data.splits import Split, SplitPart, make_splits
 from asal.errors import UserError, without_secrets
@@ -38,10 +49,11 @@ from asal.runtime.progress import Progress, no_progress
 
 @dataclass(frozen=True)
 class IngestContext:
-    """The engine that ingests shards, and where progress is reported."""
+    """The engine that ingests shards, where progress is reported, and what is left out."""
 
     engine: Engine = field(default_factory=InProcess)
     progress: Progress = no_progress
+    known: Path | None = None  # hashes of images that are left out (`asal.data.duplicates.write_known`)
 
 
 ALONE = IngestContext()
@@ -136,6 +148,9 @@ def take(
     Args:
         facts: what it is made from, for its manifest.
         more: further entries of `pool.json`.
+
+    Raises:
+        NothingTakenError: no image is new and readable.
     """
     with artifacts.building(folder, facts) as partial:
         warnings = _assemble(partial, part, _taken(partial, source, part, form, context), more)
@@ -222,7 +237,7 @@ def _shape(source: Source, part: SplitPart, form: ImageFormat) -> Shape:
     while len(skipped) < len(part.rows):
         rows = part.rows[len(skipped) : 2 * len(skipped) + 1]  # mostly one row: more would be fetched in vain
         with closing(decoded(source.records(part.split, rows), form)) as found:
-            for key, image in found:
+            for key, image, _ in found:
                 if not isinstance(image, str):
                     return cast(Shape, image.shape)
                 skipped.append((0, key, image))
@@ -230,6 +245,8 @@ def _shape(source: Source, part: SplitPart, form: ImageFormat) -> Shape:
 
 
 def _none_readable(skipped: Sequence[tuple[int, str, str]]) -> UserError:
+    if not skipped:
+        return UserError("no image is new", hint="check the source")
     _, key, reason = skipped[0]
     return UserError(
         f"none of {len(skipped):,} images can be read, such as {key}: {reason}"
@@ -259,8 +276,10 @@ def _taken(
         if left.name not in (artifacts.MADE_FROM, artifacts.WAS):
             left.unlink()
     order, step = uuid.uuid4().hex, pool.shard_size(form.shape)
+    hashing, home = keeps_hashes(folder), folder.absolute()
+    known = context.known
     works = [
-        IngestShardTask(source, order, part.split, part.rows[start : start + step], number, form, folder.absolute())
+        IngestShardTask(source, order, part.split, part.rows[start : start + step], number, form, home, hashing, known)
         for number, start in enumerate(range(0, len(part.rows), step))
     ]
     remarks = range_lines(form.how.ranges) if isinstance(form.how.ranges, dict) else []
@@ -321,21 +340,26 @@ def _assemble(folder: Path, part: SplitPart, works: Sequence[IngestShardTask], m
     shape = works[0].form.shape
     shard = pool.shard_size(shape)
     taken = np.ones(len(part.rows), np.bool_)
-    skipped = [
-        (number * shard + place, key, reason)
-        for number, receipt in enumerate(_receipts(works))
-        for place, key, reason in receipt.skipped
-    ]
-    taken[[place for place, _, _ in skipped]] = False
+    skipped: list[tuple[int, str, str]] = []
+    hashes: list[bytes | None] = []
+    for number, receipt in enumerate(_receipts(works)):
+        skipped += [(number * shard + place, key, reason) for place, key, reason in receipt.skipped]
+        taken[[number * shard + place for place, _, _ in (*receipt.skipped, *receipt.copies)]] = False
+        hashes.append(receipt.hashes)
     if not taken.any():
+        nothing = NothingTakenError(_none_readable(skipped), list(_receipts(works)))
         for work in works:  # so that a repaired source is read again
             (folder / RECEIPT.format(work.number)).unlink()
-        raise _none_readable(skipped)
+        raise nothing
     with artifacts.replacing(folder / pool.KEYS) as file:
         _write_keys(file, (receipt.keys for receipt in _receipts(works)))
     artifacts.write(folder / pool.UNREADABLE, csv_bytes(("key", "reason"), [row[1:] for row in skipped]))
     if part.labels is not None:
         npy.write(folder / pool.LABELS, part.labels[taken])
+    if works[0].hashing:
+        labels = None if part.labels is None else part.labels[taken]
+        together = packed(b"".join(filter(None, hashes)))
+        write_copies(folder, together, lambda ids: keys_at(_receipts(works), ids), labels, part.classes)
     before = np.concatenate([[0], np.cumsum(taken)])
     facts: dict[str, Any] = {
         "images": int(taken.sum()),

@@ -2,18 +2,21 @@
 
 A shard holds the readable images of a range of rows, so none waits for the one before it. When its file of images is
 on the disk it writes a receipt, `receipts/00000.json`: the keys, and what was left out and why. Receipts stay in the
-pool: with them, one damaged file is made again without the others.
+pool: with them, one damaged file is made again without the others. They also hold a hash of each image as it was
+decoded, by which exact copies are found (`asal.data.duplicates`).
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import warnings
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +24,7 @@ import numpy.typing as npt
 from asal.core import Ids
 from asal.data import pool
 from asal.data.decoding import AS_BEFORE, Conversion, Unreadable
+from asal.data.duplicates import HASH_BYTES, Hashes, known_among, packed
 from asal.data.sources import Listed, Raw, SourceImage, SourceImages
 from asal.data.sources.decode import decode
 from asal.errors import DamageError, UserError
@@ -59,6 +63,55 @@ class Receipt:
 
     keys: list[str]
     skipped: list[tuple[int, str, str]]  # its place among the shard's rows, key, reason
+    copies: list[tuple[int, str, str]] = field(default_factory=list)  # likewise, with a hash: the project has them
+    hashes: bytes | None = None  # 16 of each key's image; None in a pool of an earlier version
+
+    @classmethod
+    def read(cls, path: Path) -> Receipt:
+        """Read a receipt.
+
+        Raises:
+            DamageError: it is not one any more.
+            OSError: there is none.
+        """
+        stored = artifacts.read_json(path)
+        skipped, copies = (
+            [(place, key, why) for place, key, why in stored.get(name, ())] for name in ("skipped", "copies")
+        )
+        hashes = base64.b64decode(stored["hashes"]) if "hashes" in stored else None
+        return cls(stored["keys"], skipped, copies, hashes)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what is written."""
+        facts: dict[str, Any] = {"keys": self.keys, "skipped": self.skipped}
+        if self.copies:
+            facts["copies"] = self.copies
+        if self.hashes is not None:
+            facts["hashes"] = base64.b64encode(self.hashes).decode()
+        return facts
+
+    @property
+    def size(self) -> int:
+        """Rows."""
+        return len(self.keys) + len(self.skipped) + len(self.copies)
+
+
+class NothingTakenError(UserError):
+    """None of the images is new and readable."""
+
+    def __init__(self, error: UserError, receipts: Sequence[Receipt]) -> None:
+        super().__init__(error.got, rule=error.rule, hint=error.hint)
+        self.receipts = list(receipts)
+
+
+def keys_at(receipts: Iterator[Receipt], ids: Ids) -> list[str]:
+    """Return the keys of ascending ids of a pool, from the receipts of all its shards, one at a time."""
+    found, start = list[str](), 0
+    for receipt in receipts:
+        low, high = ids.searchsorted([start, start + len(receipt.keys)])
+        found += [receipt.keys[image - start] for image in ids[low:high].tolist()]
+        start += len(receipt.keys)
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +122,8 @@ class IngestShardTask:
         order: an id of the call of `ingest`, by which a process finds the source that it has open; "" is none.
         rows: ascending, of the split.
         folder: of the pool under construction.
+        hashing: keep the images' hashes; off where a pool of an earlier version is made again.
+        known: a file of hashes, as `asal.data.duplicates.write_known` makes it: images with one of them are left out.
     """
 
     source: SourceImages
@@ -78,6 +133,8 @@ class IngestShardTask:
     number: int
     form: ImageFormat
     folder: Path
+    hashing: bool = True
+    known: Path | None = None
     needs_torch: ClassVar[bool] = False
 
     @property
@@ -100,13 +157,13 @@ class IngestShardTask:
     def done(self) -> Receipt | None:
         """Return the receipt, if the shard is there and has the size that the receipt says."""
         try:
-            stored = artifacts.read_json(self.folder / RECEIPT.format(self.number))
-            receipt = Receipt(stored["keys"], [(place, key, reason) for place, key, reason in stored["skipped"]])
+            receipt = Receipt.read(self.folder / RECEIPT.format(self.number))
             shape = len(receipt.keys), *self.form.shape
             npy.open_mapped(self.folder / pool.shard_name(self.number), shape=shape, dtype=np.uint8)
         except (DamageError, OSError):
             return None
-        return receipt if len(receipt.keys) + len(receipt.skipped) == self.size else None
+        hashed = len(receipt.hashes or b"") == HASH_BYTES * len(receipt.keys) if self.hashing else True
+        return receipt if receipt.size == self.size and hashed else None
 
     def run(self, progress: Progress = no_progress) -> int:
         """Ingest the shard, and return how many images could not be read. The note of the progress counts them, too.
@@ -123,25 +180,29 @@ class IngestShardTask:
 
     def _take(self, progress: Progress) -> Receipt:
         images = np.empty((self.size, *self.form.shape), np.uint8)
-        receipt, left_out = Receipt([], []), self._left_out()
+        kept: list[tuple[int, str]] = []
+        digests, skipped, left_out = bytearray(), list[tuple[int, str, str]](), self._left_out()
         records = opened(self.order, self.source).records(self.split, self.rows)
         with closing(decoded(records, self.form)) as images_or_reasons, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of Pillow: what is wrong with an image is in the receipt
-            for place, (key, image) in enumerate(images_or_reasons):
+            for place, (key, image, digest) in enumerate(images_or_reasons):
                 image = left_out.get(place, image)  # noqa: PLW2901
                 if isinstance(image, str):
-                    receipt.skipped.append((place, key, image))
+                    skipped.append((place, key, image))
                 else:
                     self._check(key, image)
-                    images[len(receipt.keys)] = image
-                    receipt.keys.append(key)
+                    images[len(kept)] = image
+                    kept.append((place, key))
+                    digests += digest
                 if (place + 1) % REPORT_EVERY == 0 or place + 1 == self.size:
-                    progress(self.name, place + 1, self.size, str(len(receipt.skipped)))
+                    progress(self.name, place + 1, self.size, str(len(skipped)))
+        new, receipt = self._without_known(kept, packed(bytes(digests)), skipped)
         (self.folder / pool.shard_name(self.number)).parent.mkdir(exist_ok=True)
         (self.folder / RECEIPT.format(self.number)).parent.mkdir(exist_ok=True)
-        npy.write(self.folder / pool.shard_name(self.number), images[: len(receipt.keys)])
+        images = images[: len(kept)]
+        npy.write(self.folder / pool.shard_name(self.number), images if new.all() else images[new])
         # Last, because it says that the images are there.
-        artifacts.write_json(self.folder / RECEIPT.format(self.number), receipt.__dict__)
+        artifacts.write_json(self.folder / RECEIPT.format(self.number), receipt.to_json())
         return receipt
 
     def _left_out(self) -> dict[int, str]:
@@ -149,11 +210,21 @@ class IngestShardTask:
 
         What was unreadable then stays left out, also if it can be read by now: or the ids behind it would shift.
         """
-        path = self.folder / RECEIPT.format(self.number)
         try:
-            return {place: reason for place, _, reason in artifacts.read_json(path)["skipped"]}
+            return {
+                place: reason for place, _, reason in Receipt.read(self.folder / RECEIPT.format(self.number)).skipped
+            }
         except (DamageError, OSError):
             return {}
+
+    def _without_known(
+        self, kept: list[tuple[int, str]], hashes: Hashes, skipped: list[tuple[int, str, str]]
+    ) -> tuple[npt.NDArray[np.bool_], Receipt]:
+        """Return which of the kept images the project does not have, and the receipt."""
+        new = ~known_among(hashes, self.known) if self.known else np.ones(len(kept), np.bool_)
+        copies = [(*kept[row], hashes[row].tobytes().hex()) for row in np.flatnonzero(~new).tolist()]
+        keys = [key for (_, key), fresh in zip(kept, new.tolist(), strict=True) if fresh]
+        return new, Receipt(keys, skipped, copies, hashes[new].tobytes() if self.hashing else None)
 
     def _check(self, key: str, image: Image) -> None:
         if image.shape != self.form.shape:
@@ -179,14 +250,19 @@ def close() -> None:
     _opened.clear()
 
 
-Decoded: TypeAlias = tuple[str, Image | str]  # a key, and its image or the reason why it cannot be read
+class Decoded(NamedTuple):
+    """What became of one image of a source."""
+
+    key: str
+    image: Image | str  # or the reason why it cannot be read
+    digest: bytes  # a hash of the upright image as it was before it was scaled; empty if it cannot be read
 
 
 def decoded(records: Iterator[SourceImage], form: ImageFormat) -> Generator[Decoded, None, None]:
     """Decode in order: large images by threads that work ahead, small ones in this thread, which is quicker."""
 
     def work(chunk: list[SourceImage]) -> list[Decoded]:
-        return [(record.key, _image_or_reason(record, form)) for record in chunk]
+        return [_decoded(record, form) for record in chunk]
 
     first = list(islice(records, CHUNK))
     chunks = chain([first], iter(lambda: list(islice(records, CHUNK)), []))
@@ -205,11 +281,13 @@ def _bytes(raw: Raw) -> int:
     return raw.nbytes if isinstance(raw, np.ndarray) else len(raw) if isinstance(raw, bytes) else 0
 
 
-def _image_or_reason(record: SourceImage, form: ImageFormat) -> Image | str:
+def _decoded(record: SourceImage, form: ImageFormat) -> Decoded:
+    digest = hashlib.sha256()  # the quickest where a processor has instructions for it, as most have
     try:
-        return decode(record.raw, size=form.size, gray=form.gray, how=form.how)
+        image = decode(record.raw, size=form.size, gray=form.gray, how=form.how, digest=digest)
+        return Decoded(record.key, image, digest.digest()[:HASH_BYTES])
     except Unreadable as error:
-        return error.reason
+        return Decoded(record.key, error.reason, b"")
     except MemoryError:  # otherwise the images of a pool would depend on the machine
         raise _too_little_memory(record.key) from None
 

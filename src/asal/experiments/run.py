@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from asal.core import Labels, Round, Selection
+from asal.data import moves
 from asal.errors import DamageError, UserError, counted, quoted
 from asal.experiments import pairs
 from asal.experiments.evaluation import Evaluation
@@ -65,6 +66,7 @@ def begin(project: Project, chosen: Sequence[str], seeds: Sequence[int], out: Pa
         "unlike": _unlike(project, chosen),
         **environment.facts(),
         "earlier": [],
+        **_corrections(project.root),
     }
     there = out / FACTS
     if there.exists():
@@ -73,6 +75,12 @@ def begin(project: Project, chosen: Sequence[str], seeds: Sequence[int], out: Pa
     with artifacts.explain_disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
         artifacts.write_json(there, facts)
+
+
+def _corrections(root: Path) -> dict[str, str]:
+    """Return what changes with every stored label that was corrected since the ingest; nothing where there is none."""
+    corrected = {str(image): label for image, label in moves.corrections(root, "pool").items()}
+    return {"corrections": artifacts.fingerprint(corrected)} if corrected else {}
 
 
 def _unlike(project: Project, chosen: Sequence[str]) -> dict[str, list[str]]:
@@ -132,6 +140,8 @@ def comparable(spec: Mapping[str, Any]) -> Mapping[str, Any]:
 def _joined(there: Mapping[str, Any], now: Mapping[str, Any], out: Path) -> dict[str, Any]:
     """Return the facts of a run folder that grows by strategies and seeds; refuse any other change."""
     differing = [key for key in ("pool", "images", "classes", "threads") if there[key] != now[key]]
+    if there.get("corrections") != now.get("corrections"):
+        differing.append("labels that were corrected")
     before, after = comparable(there["spec"]), comparable(now["spec"])
     differing += [
         f"[{key}]" for key in after if key not in ("strategies", "labelling") and before.get(key) != after[key]

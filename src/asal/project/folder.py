@@ -10,6 +10,7 @@ from pathlib import Path
 from asal.data import pool as pools
 from asal.data.augmented_pool import AugmentedPool
 from asal.data.concat_pool import ConcatPool, additions, open_all
+from asal.data.duplicates import NO_COPIES, Copies, copies_of
 from asal.data.pool import StoredPool
 from asal.errors import UserError
 from asal.project.spec import Spec, load
@@ -57,6 +58,11 @@ class ProjectFolder:
     def current_pool(self) -> StoredPool | AugmentedPool | ConcatPool:
         """Open the pool as it is now: `asal add` may have added to it since `pool` was opened."""
         return open_all(self.root, self.additions)
+
+    @property
+    def copies(self) -> Copies:
+        """The exact copies among the pool's images about which people are not asked; none where each one is to be."""
+        return copies_of(self.root) if self.spec.labelling.duplicates == "once" else NO_COPIES
 
     @property
     def additions(self) -> list[Path]:

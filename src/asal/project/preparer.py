@@ -16,7 +16,8 @@ from asal.data.pool import StoredPool
 from asal.data.sources import Source, check_outside, sources
 from asal.data.splits import Split
 from asal.errors import UserError
-from asal.project import durations, validate
+from asal.project import corrections, durations, validate
+from asal.project.corrections import Corrected
 from asal.project.durations import Estimate
 from asal.project.parts import ProjectParts
 from asal.project.spec import PoolTable
@@ -106,9 +107,14 @@ class Preparer:
             source = images or validate.made(sources, project.spec.source)
             if isinstance(place := getattr(source, "path", None), str) and "://" not in place:
                 check_outside(project.root, Path(place))
-            counts = add(source, project.root, table.keep, form, self._ingest_context)
+            counts = add(source, project.root, table.keep, form, self._ingest_context, own=images is None)
         project.refresh()
         return counts
+
+    def take_corrections(self, added: Added) -> Corrected:
+        """Let labels follow the files that `add` found in another class folder."""
+        with artifacts.exclusive(self._project.root):
+            return corrections.take(self._project.folder, added.found.waiting)
 
     @property
     def _ingest_context(self) -> IngestContext:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from asal.core import Extractor, Index, Learner, Model
+from asal.data import moves
 from asal.data.append import Added
 from asal.data.augmented_pool import AugmentedPool
 from asal.data.concat_pool import ConcatPool
@@ -21,6 +22,7 @@ from asal.index.sharded import Sharded
 from asal.models.generators import TrainedGenerator, generators
 from asal.models.learners import learners
 from asal.project import prepare, validate
+from asal.project.corrections import Corrected
 from asal.project.folder import ProjectFolder
 from asal.project.parts import ProjectParts, needs_generator, of_classifier
 from asal.project.prepare import Compression, CountingExtractor, Space
@@ -116,7 +118,7 @@ class Project:
         plan = self.plan(strategy, tuple(classes) or self.classes, seed)
         opened, root = Record.open(record or self.folder.record_place), str(self.root)
         try:
-            session = Session(self.pool, opened, plan, self.tools(strategy), root)
+            session = Session(self.pool, opened, plan, self.tools(strategy), root, copies=self.folder.copies)
             self._strategy(strategy).check_classes([*session.classes.values()])
         except BaseException:
             opened.close()
@@ -145,6 +147,10 @@ class Project:
     def add(self, images: Source | None = None) -> Added:
         """Take in what the source has by now and the project does not; see `Preparer.add`."""
         return Preparer(self).add(images)
+
+    def take_corrections(self, added: Added) -> Corrected:
+        """Let labels follow the files that `add` found in another class folder; see `Preparer.take_corrections`."""
+        return Preparer(self).take_corrections(added)
 
     def refresh(self) -> None:
         """Forget what depends on how many images there are: it is opened again."""
@@ -184,7 +190,8 @@ class Project:
     def oracle(self, part: str) -> Stored:
         """Return the stored labels of "pool" or "test"."""
         more = self._additions if part == "pool" else []
-        return Stored.open(self.root / part).followed_by(*map(Stored.open, more))
+        stored = Stored.open(self.root / part).followed_by(*map(Stored.open, more))
+        return stored.corrected(moves.corrections(self.root, part))
 
     # Parts -----------------------------------------------------------------------------------------------------------
 

@@ -201,6 +201,7 @@ class LabellingTable(_Table):
     share: Annotated[float, Field(ge=0, le=1)] = 1.0  # of the images, to which `overlap` applies
     lease: Annotated[float, Field(ge=5)] = 120.0  # seconds until an image goes to somebody else
     grid: Annotated[int, Field(ge=1, le=100)] = 24  # images on a page of the grid
+    duplicates: Literal["once", "each"] = "once"  # exact copies: the first one is asked about, and answers for all
 
     def place(self, root: Path) -> str | Path:
         """Return where the answers of a project are kept."""

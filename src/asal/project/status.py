@@ -10,6 +10,7 @@ from pathlib import Path
 from asal.data.concat_pool import ADDITIONS
 from asal.data.decoding.ranges import range_lines
 from asal.data.image_options import stored_ranges
+from asal.data.moves import UNREADABLE, listed_unreadable, unreadable_now
 from asal.errors import DamageError, UserError, counted, without_secrets
 from asal.project.folder import IMAGES, ProjectFolder
 from asal.project.spec import FILE, load
@@ -100,7 +101,7 @@ def _images(folder: Path) -> str:
     pool, stored = open_pool(folder), StoredPool.open(folder)
     height, width, channels = pool.shape
     base = f", augmented from {len(stored):,}" if len(pool) > len(stored) else ""
-    unread = f", {stored.unreadable:,} unreadable ({folder / 'unreadable.csv'})" if stored.unreadable else ""
+    unread = _unreadable(folder)
     return f"; {counted(len(pool), 'image')} of {height} × {width} × {channels}{base}{unread}"
 
 
@@ -113,6 +114,16 @@ def notes(root: Path) -> list[str]:
             lines += [f"{name}: {line}" for line in range_lines(stored_ranges(artifacts.manifest(folder)))]
             lines += [f"{name}: warning: {line}" for line in facts.get("warnings", [])]
     return lines
+
+
+def _unreadable(folder: Path) -> str:
+    """Return how many of the files that a folder lists as unreadable still are, and where they are listed."""
+    listed = listed_unreadable(folder)
+    root = folder.parent.parent if folder.parent.name == ADDITIONS else folder.parent
+    if (now := unreadable_now(root)) is None:
+        return f", {len(listed):,} unreadable ({folder / UNREADABLE})" if listed else ""
+    left = len(listed.keys() & now.keys())
+    return f", {left:,} unreadable ({root / ADDITIONS / UNREADABLE})" if left else ""
 
 
 def damage(root: Path) -> list[UserError]:

@@ -154,7 +154,7 @@ def building(folder: Path, facts: Mapping[str, Any]) -> Iterator[Path]:
                     rule="files that `asal doctor --repair` deleted are made again from the same source and options",
                     hint=f"restore those, or {', '.join(read_json(partial / SCRATCH / WAS))} from a copy",
                 )
-            _discard(partial)
+            discard(partial)
         (partial / SCRATCH).mkdir(parents=True, exist_ok=True)
         if (partial / SCRATCH / OLD).exists():
             shutil.rmtree(partial / SCRATCH / OLD)
@@ -172,7 +172,7 @@ def building(folder: Path, facts: Mapping[str, Any]) -> Iterator[Path]:
         tidy(folder)  # last: after a kill before this line, the next attempt needs it
 
 
-def _discard(partial: Path) -> None:
+def discard(partial: Path) -> None:
     """Delete an unfinished folder in such an order that what a kill leaves is deleted the next time."""
     (partial / SCRATCH / MADE_FROM).unlink(missing_ok=True)  # so that no attempt goes on with what is left of it
     for path in partial.iterdir():
@@ -283,7 +283,7 @@ def repair(folder: Path) -> list[Path]:
     with explain_disk_errors(folder):
         if partial.exists():
             _refuse_foreign(partial, SCRATCH)
-            _discard(partial)
+            discard(partial)
         (folder / SCRATCH).mkdir(exist_ok=True)
         write_json(folder / SCRATCH / MADE_FROM, {k: v for k, v in facts.items() if k not in ("format", "files")})
         names = [path.relative_to(folder).as_posix() for path in wrong]

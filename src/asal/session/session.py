@@ -28,6 +28,7 @@ from asal.core import (
     Selection,
     ToolProvider,
 )
+from asal.data.duplicates import NO_COPIES, Copies
 from asal.errors import BusyError, UserError
 from asal.runtime.meter import Meter
 from asal.runtime.retry import retry
@@ -92,7 +93,14 @@ class Session:
     """
 
     def __init__(
-        self, pool: Pool, record: Record, plan: Plan, tools: ToolProvider | None = None, project: str = "PROJECT"
+        self,
+        pool: Pool,
+        record: Record,
+        plan: Plan,
+        tools: ToolProvider | None = None,
+        project: str = "PROJECT",
+        *,
+        copies: Copies = NO_COPIES,
     ) -> None:
         """Continue where the record ends. Classes that the plan has and the record lacks are added to the record.
 
@@ -102,13 +110,14 @@ class Session:
             plan: what stays the same in every round.
             tools: hands out what the plan's strategy needs of a project; none for one that needs only the classifier.
             project: the project's folder, as messages name it.
+            copies: exact copies among the pool's images: one of each group is asked about.
 
         Raises:
             UserError: the record was begun with another pool or seed, or has a class that the plan lacks.
             DamageError: the record is damaged.
         """
         self.pool, self.record, self.plan = pool, record, plan
-        self._tools = tools
+        self._tools, self.copies = tools, copies
         self._state = State()
         self._trained: _Trained | None = None
         self._lock = threading.RLock()
@@ -139,9 +148,8 @@ class Session:
 
     @property
     def left(self) -> int:
-        """How many of the pool's images nobody has been asked about."""
-        asked = (image for group in (self._state.answers, self._state.skips, self._state.waiting) for image in group)
-        return len(self.pool) - sum(image < len(self.pool) for image in asked)
+        """How many of the pool's images can still be asked about; exact copies of one image count as one."""
+        return self.copies.left(len(self.pool), self._state.touched)
 
     def images(self, ids: Ids) -> Images:
         """Return images (n, h, w, c) by id: the pool's, and the synthetic ones of this session."""
@@ -187,7 +195,9 @@ class Session:
 
     def as_of(self, seq: int) -> Session:
         """Return the session as it was after event number `seq`; it trains the classifiers of that time."""
-        past = Session(self.pool, cast(Record, RecordSnapshot(self.record, seq)), self.plan, self._tools)
+        past = Session(
+            self.pool, cast(Record, RecordSnapshot(self.record, seq)), self.plan, self._tools, copies=self.copies
+        )
         past._trained = self._trained
         past._state = replace(past._state, synthetic=self._state.synthetic)  # later ones can be read
         return past
@@ -306,7 +316,9 @@ class Session:
         pool = PoolWithSynthetic(self.pool, state.synthetic)
         tools = cast(Resources, NO_TOOLS) if self._tools is None else self._tools.at(model, meter)
         origins = [image.note for image in state.synthetic.values()]
-        excluded = np.concatenate([state.skipped, state.open])  # images are open only where it asks ahead
+        touched = state.touched
+        copies = self.copies.excluded(touched[touched < len(self.pool)])
+        excluded = np.concatenate([state.skipped, state.open, copies])  # images are open only where it asks ahead
         labels = self.class_list.column_labels(state.labels)
         now = Round(number, pool, state.labelled, labels, model, tools, excluded, meter, origins)
         with meter.part("score"):  # whatever a strategy does outside the parts it names

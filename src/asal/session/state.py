@@ -134,6 +134,11 @@ class State:
         return _array(self.waiting)
 
     @property
+    def touched(self) -> Ids:
+        """The ids that have an answer or a "can't tell", or wait for one."""
+        return np.concatenate([self.labelled, self.skipped, self.open])
+
+    @property
     def number(self) -> int:
         """The round under way: the last one asked while something is open, else the next one."""
         return len(self.rounds) - bool(self.waiting)

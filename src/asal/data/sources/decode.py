@@ -7,7 +7,7 @@ An EXIF rotation is applied, and the first frame of an animation is used. A `Con
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,15 @@ from asal.data.decoding.upright import upright
 from asal.data.sources import Lost, Raw
 
 
-def decode(raw: Raw, *, size: int | None, gray: bool, how: Conversion = AS_BEFORE) -> npt.NDArray[np.uint8]:
+class Digest(Protocol):
+    """What a hash of `hashlib` is: bytes go in."""
+
+    def update(self, data: bytes, /) -> None: ...
+
+
+def decode(
+    raw: Raw, *, size: int | None, gray: bool, how: Conversion = AS_BEFORE, digest: Digest | None = None
+) -> npt.NDArray[np.uint8]:
     """Return one image as uint8 (h, w, 1) if gray, else (h, w, 3).
 
     Args:
@@ -29,6 +37,8 @@ def decode(raw: Raw, *, size: int | None, gray: bool, how: Conversion = AS_BEFOR
         size: pixels of the square that it becomes, or None to keep the image's own shape.
         gray: one channel by luma (ITU-R 601-2), or three.
         how: what happens to deep pixels, transparency and images that are no squares.
+        digest: is fed with the size and the pixels of the upright image before it is scaled, by which images that are
+            equal only at `size` are told apart.
 
     Raises:
         Unreadable: it cannot be decoded, with one reason.
@@ -39,6 +49,11 @@ def decode(raw: Raw, *, size: int | None, gray: bool, how: Conversion = AS_BEFOR
             raise Unreadable(raw.reason)
         image = _from_array(raw, how) if isinstance(raw, np.ndarray) else _from_file(raw, size, how)
         flat, under = flattened(image, how.background, gray)
+        if not gray and flat.mode != "RGB":
+            flat = flat.convert("RGB")
+        if digest is not None:
+            digest.update(b"%d %d " % flat.size)
+            digest.update(flat.tobytes())
         return _pixels(flat, size, gray, how, under)
     except (Unreadable, MemoryError):  # the image is not the reason that the memory is full
         raise

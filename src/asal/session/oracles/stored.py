@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,14 @@ class Stored:
         if not others:
             return self
         return Stored(self.classes, np.concatenate([np.asarray(one._labels, np.int64) for one in (self, *others)]))
+
+    def corrected(self, classes: Mapping[int, str]) -> Stored:
+        """Return the labels with some of them corrected: id → the name of its class."""
+        if not classes:
+            return self
+        labels = np.array(self._labels, np.int64)
+        labels[list(classes)] = [self.classes.index(name) for name in classes.values()]
+        return Stored(self.classes, labels, self._images)
 
     def answer(self, ids: Ids) -> Labels:
         """Return the label of each id, −1 where the source did not say.
