@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,12 @@ def report(
             f"{folder} holds no complete row yet",
             rule="a report needs at least one trained classifier",
             hint="let `asal run` finish its first round",
+        )
+    if out is None and not os.access(results.folder, os.W_OK):
+        raise UserError(
+            f"{results.folder} is read-only, or somebody else's",
+            rule="a report is written into the folder of its run, unless another one is named",
+            hint="add --out FOLDER",
         )
     findings = _findings(results, budgets, _checked(targets), results.baseline(baseline))
     pictures = render_all(_drawings(findings), progress, "report")
