@@ -328,7 +328,7 @@ def test_whatever_a_key_is_a_table_keeps_it(key: str, tmp_path_factory: pytest.T
     for form, name in ROWS.items():
         folder = tmp_path_factory.mktemp("keys")
         FORMS[form](ExportData([key], [row], lambda ids: np.zeros((len(ids), 1, 1, 1), np.uint8)), folder)
-        (back,) = read_rows(folder / name, form, Columns()).rows
+        (back,) = read_rows(folder / name, form, Columns())
         assert (back.image, back.key, back.label) == (1, key, key)
 
 

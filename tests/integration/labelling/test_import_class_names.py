@@ -105,7 +105,7 @@ def test_numbers_without_names_are_names_if_nothing_else_fits(project: Project, 
     pd.DataFrame({"file": FILES[:3], "label": [1.0, 5.0, None]}).to_parquet(tmp_path / "n.parquet")
     done = import_labels(project, tmp_path / "n.parquet", ImportOptions())
     assert labels_of(project) == {"eye0.png": "1", "eye1.png": "5"}
-    assert done.assumed == ['the labels are numbers, read as names: 1 is the class "1"']
+    assert list(done.assumed) == ['the labels are numbers, read as names: 1 is the class "1"']
 
 
 def test_numbers_that_may_be_positions_are_refused_until_somebody_says(project: Project, tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_numbers_that_may_be_positions_are_refused_until_somebody_says(project: 
     assert exchanges.state_of(project).answers == {}
     done = import_labels(project, file, ImportOptions(numbers="positions"))
     assert labels_of(project) == dict(zip(FILES, GRADES, strict=False))
-    assert done.assumed == ['the labels are numbers, read as positions: 0 is the class "1"']
+    assert list(done.assumed) == ['the labels are numbers, read as positions: 0 is the class "1"']
     names = exchanges.again(project)
     assert outcomes(import_labels(names, file, ImportOptions(numbers="names"))) == ["unknown class", *["new"] * 4]
     with pytest.raises(UserError, match="no meaning of numbers is called 'ids'"):

@@ -2,7 +2,7 @@
 
 OUT/part.json       what was exported, and the sha256 of every file
     conflicts.csv   where people disagree, where a vote differs from the label, what is still open
-    labels.csv      or labels.jsonl, labels.parquet, a folder for each class, or what `datasets` saves
+    labels.csv      or labels.jsonl, labels.parquet, a folder for each class, or what another tool opens
 """
 
 from __future__ import annotations
@@ -17,7 +17,14 @@ from asal.data.sources import not_there
 from asal.errors import UserError, unknown
 from asal.labelling.exchange.import_report import ENDING, is_report
 from asal.labelling.exchange.records import CANT_TELL, Conflict, LabelRecords, count, keys_of, read, rows, votes_json
-from asal.labelling.exchange.writers import CONFLICTS, FORMS, ExportData, write_table
+from asal.labelling.exchange.writers import (
+    CONFLICTS,
+    FORMS,
+    WITH_CANT_TELL,
+    WITH_IMAGES,
+    ExportData,
+    write_table,
+)
 from asal.project.folder import ProjectFolder
 from asal.runtime import artifacts
 from asal.session.events import Record
@@ -36,11 +43,19 @@ class Exported:
     cant_tell: int
     conflicts: Mapping[str, int]  # kind → images
     missing: int  # whose original files are not there: the pool's pixels were written
+    left_out: int = 0  # of those with "can't tell", because the form has no place for them
+    synthetic: int = 0  # among the labelled ones
 
     @property
     def lines(self) -> list[str]:
         """The same as sentences."""
         lines = [f'{count(self.labelled, "label")}, {self.cant_tell:,} answered with "can\'t tell": {self.folder}']
+        if self.left_out:
+            lines.append(
+                f'{count(self.left_out, "image")} with "can\'t tell" left out: this form has no place for them'
+            )
+        if self.synthetic:
+            lines.append(f"{count(self.synthetic, 'image is', 'images are')} synthetic, and in no source")
         if self.missing:
             files = count(self.missing, "file is", "files are")
             lines.append(f"{files} no longer in the source: the pool's pixels were written instead")
@@ -54,8 +69,8 @@ def export(project: ProjectFolder, out: Path, form: str = "csv", *, originals: b
     """Write the labels of a project into a folder, with the conflicts beside them.
 
     Args:
-        form: csv, jsonl, folders, datasets, parquet or torch.
-        originals: for class folders: copy the original files, if the source is a folder, instead of the pool's pixels.
+        form: one of `FORMS`.
+        originals: for forms with images: take the original files, if the source is a folder, and not the pool's pixels.
 
     Raises:
         UserError: there are no labels yet, or the folder holds files that no export wrote, or that were changed since.
@@ -75,7 +90,9 @@ def export(project: ProjectFolder, out: Path, form: str = "csv", *, originals: b
         write_table(partial / CONFLICTS, OF_CONFLICT, _conflict_rows(project, records, conflicts))
     skipped = sum(row["status"] == CANT_TELL for row in data.rows)
     counts = Counter(conflict.kind for conflict in conflicts)
-    return Exported(out, len(data.rows) - skipped, skipped, counts, len(missing))
+    left_out = 0 if form in WITH_CANT_TELL else skipped
+    synthetic = sum(bool(row["made"]) for row in data.labelled)
+    return Exported(out, len(data.rows) - skipped, skipped, counts, len(missing), left_out, synthetic)
 
 
 def records_of(project: ProjectFolder) -> LabelRecords:
@@ -105,10 +122,10 @@ def _nothing(name: str) -> UserError:
 
 def _source_folder(project: ProjectFolder, form: str) -> Path:
     source = project.spec.source
-    if form != "folders" or source.kind != "folder" or "://" in str(source.options.get("path", "")):
+    if form not in WITH_IMAGES or source.kind != "folder" or "://" in str(source.options.get("path", "")):
         raise UserError(
             f"--originals does not work with the form '{form}' and a source of kind '{source.kind}'",
-            rule="original files are copied into class folders, from a source that is a folder",
+            rule=f"original files are taken with {', '.join(WITH_IMAGES)}, from a source that is a folder",
             hint="leave --originals out: then the pool's pixels are written",
         )
     root = Path(str(source.options["path"]))
@@ -119,7 +136,8 @@ def _source_folder(project: ProjectFolder, form: str) -> Path:
 
 def _export_data(project: ProjectFolder, records: LabelRecords, originals: Path | None) -> ExportData:
     pool = PoolWithSynthetic(project.pool, records.state.synthetic)
-    return ExportData(records.classes, rows(project.pool, records.entries, records.classes), pool.read, originals)
+    table = rows(project.pool, records.entries, records.classes)
+    return ExportData(records.classes, table, pool.read, originals, project.pool.fingerprint)
 
 
 def _conflict_rows(

@@ -85,14 +85,16 @@ def import_labels(project: ProjectFolder, path: Path, options: ImportOptions) ->
     report = report_of(path, place)
     if options.numbers not in ("", *MEANINGS):
         raise unknown("meaning of numbers", options.numbers, MEANINGS)
-    reading = read_rows(place, form, options.columns)
+    assumed: dict[str, None] = {}
+    found = read_rows(place, form, options.columns, assumed.setdefault)
     with Record.open(project.spec.labelling.place(project.root)) as record:
         session = _session(project, record)
         names = list(session.classes.values())
-        rows, meaning = with_meaning(_trimmed(reading.rows, names), names, options.numbers)
+        rows, meaning = with_meaning(_trimmed(found, names), names, options.numbers)
         images = _images(project, session, provenance(place), options, record_name(record.read()))
         matches = match_rows(images, [_of_pool(row, provenance(place)) for row in rows], options.own_ids)
-        assumed = [*reading.assumed, *([meaning] if meaning else [])]
+        if meaning:
+            assumed[meaning] = None
 
         def attempt() -> Imported:
             state = session.refresh()
@@ -104,7 +106,7 @@ def import_labels(project: ProjectFolder, path: Path, options: ImportOptions) ->
             if not any(row.outcome in FINE for row in results):
                 raise nothing_taken(results, report, project.pool, names)
             written = record.append([*session.opening(), *events], after=session.state.seq) if events else []
-            return imported(results, sum(event.kind != "opened" for event in written), report, assumed)
+            return imported(results, sum(event.kind != "opened" for event in written), report, tuple(assumed))
 
         try:
             return retry(attempt, tries=TRIES, on=BusyError)
@@ -153,7 +155,7 @@ def _matched_rows(
 ) -> list[ImportedRow]:
     """Return rows with the numbers of their images and classes, or with what is wrong with them."""
     numbers = dict(classes.numbers)
-    if form == "folders":  # some class names cannot be folder names
+    if form in ("folders", "yolo"):  # some class names cannot be folder names
         numbers = {name: numbers[label] for label, name in folders(list(classes.numbers)).items()} | numbers
     return [_matched_row(row, match, numbers, classes) for row, match in zip(rows, matches, strict=True)]
 

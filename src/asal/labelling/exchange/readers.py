@@ -14,10 +14,13 @@ from typing import Any, Literal
 from asal.data.sources.folder import printable
 from asal.errors import UserError, unknown
 from asal.labelling.exchange.columns import BY, ID, KEYS, LABELS, MADE, STATUS, Columns
+from asal.labelling.exchange.image_folder import image_folder_rows
+from asal.labelling.exchange.json_files import form_of_json, json_rows
 from asal.labelling.exchange.parquet_rows import Named, parquet_columns, parquet_rows, with_names
 from asal.labelling.exchange.records import CANT_TELL
-from asal.labelling.exchange.rows import Assume, LabelRow, Reading, Row
+from asal.labelling.exchange.rows import Assume, LabelRow, Row
 from asal.labelling.exchange.tables import csv_rows
+from asal.labelling.exchange.tool_forms import form_of_folder, tool_forms
 from asal.labelling.exchange.writers import CONFLICTS, INDEX
 from asal.runtime.artifacts import MANIFEST
 from asal.runtime.optional import require
@@ -25,6 +28,7 @@ from asal.runtime.optional import require
 TEXT = dict.fromkeys((".csv", ".tsv", ".tab", ".txt"), "csv")
 ENDINGS = {**TEXT, ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 SPREADSHEETS = (".xlsx", ".xlsm", ".xls", ".ods", ".numbers")
+UNLABELLED = "_unlabeled"  # FiftyOne's folder of images without a label
 OURS = ("labels.csv", "labels.jsonl", "labels.parquet")  # what an export's folder may hold
 
 
@@ -37,36 +41,40 @@ def form_of(path: Path) -> tuple[str, Path]:
     if path.is_dir():
         if (path / "dataset_info.json").is_file() or (path / "dataset_dict.json").is_file():
             return "datasets", path
+        if tool := form_of_folder(path):
+            return tool
         inside = next((path / name for name in OURS if (path / name).is_file()), None)
         return ("folders", path) if inside is None else (ENDINGS[inside.suffix], inside)
     if not path.is_file():
         raise UserError(f"no file or folder at {path}", hint="check the path")
     if path.suffix.lower() in SPREADSHEETS:
         raise UserError(f"{path} is a spreadsheet", hint="save it as CSV (UTF-8), and import that file")
+    if path.suffix.lower() == ".json":
+        return form_of_json(path), path
     if path.suffix.lower() not in ENDINGS:
         raise UserError(
             f"the name of {path} does not say what form of labels it has",
-            rule=f"it would end in {', '.join(ENDINGS)}",
+            rule=f"it would end in {', '.join(ENDINGS)} or .json",
             hint="name the form with --as",
         )
     return ENDINGS[path.suffix.lower()], path
 
 
-def read_rows(path: Path, form: str, columns: Columns) -> Reading:
-    """Return every row of a file or folder, and what was assumed. Memory: that of the rows, without images.
+def read_rows(path: Path, form: str, columns: Columns, assume: Assume = str) -> list[LabelRow]:
+    """Return every row of a file or folder. Memory: that of the rows, without images.
+
+    Args:
+        assume: is told what was assumed to read it, in sentences, perhaps several times.
 
     Raises:
         UserError: the file is not of this form, or has no column of labels, or none of ids or keys.
     """
-    assumed: dict[str, None] = {}
-    assume = assumed.setdefault
     if form not in FORMS_IN:
         raise unknown("form of labels", form, FORMS_IN)
     try:
-        rows = list(FORMS_IN[form](path, columns, assume))
+        return list(FORMS_IN[form](path, columns, assume))
     except (OSError, ValueError) as error:  # of pyarrow too
         raise _not_of_form(path, form, str(error)) from None
-    return Reading(rows, tuple(assumed))
 
 
 def _table(reader: Callable[..., Iterator[Any]], path: Path, columns: Columns, assume: Assume) -> list[LabelRow]:
@@ -128,6 +136,13 @@ def _jsonl(path: Path, columns: Columns, assume: Assume) -> Iterator[Any]:
     yield from _objects(path)
 
 
+def _json(path: Path, columns: Columns, assume: Assume) -> Iterator[Any]:
+    """Yield the names of all columns, then the objects of a JSON file."""
+    rows = list(json_rows(path))
+    yield dict.fromkeys(name for _, values, _ in rows for name in values or ())
+    yield from rows
+
+
 def _objects(path: Path) -> Iterator[Row]:
     with path.open("rb") as file:
         for line, data in enumerate(file, 1):
@@ -173,8 +188,12 @@ def _datasets(path: Path, columns: Columns, assume: Assume) -> Iterator[Any]:
                 yield line, None, str(error)
 
 
-def _folders(root: Path, columns: Columns, assume: Assume) -> Iterator[LabelRow]:
-    """Yield every file of a tree of class folders: by an export's index, or by its path, or by its name alone."""
+def _folders(root: Path, columns: Columns, assume: Assume, depth: int = 1) -> Iterator[LabelRow]:
+    """Yield every file of a tree of class folders: by an export's index, or by its path, or by its name alone.
+
+    Args:
+        depth: how deep the class folders lie: 2 inside the folders of splits.
+    """
     index, line = _index(root), 0
     for folder, names, files in os.walk(root):
         names[:] = sorted(name for name in names if not name.startswith("."))
@@ -182,31 +201,40 @@ def _folders(root: Path, columns: Columns, assume: Assume) -> Iterator[LabelRow]
         for name in sorted(file for file in files if not file.startswith(".")):
             line += 1
             path = printable((inside / name).as_posix())
-            if inside.parts:
-                label = printable(inside.parts[0])
-                image, key = index.get(name, (None, path))
+            if len(inside.parts) >= depth:
+                label = printable(inside.parts[depth - 1])
+                image, key, by = index.get(name, (None, path, None))
                 indexed = name in index
-                below = printable((inside / name).relative_to(inside.parts[0]).as_posix()) if not indexed else None
-                yield LabelRow(line, image, key, label, partial=not indexed, synthetic=key is None, below=below)
+                below = None if indexed else printable(Path(*inside.parts[depth:], name).as_posix())
+                row = LabelRow(line, image, key, label, by, partial=not indexed, synthetic=key is None, below=below)
+                yield replace(row, label=None, unlabelled=True) if label == UNLABELLED else row
             elif name not in (INDEX, MANIFEST, CONFLICTS):
                 yield LabelRow(line, key=path, wrong="it is not in the folder of a class")
 
 
-def _index(root: Path) -> dict[str, tuple[int, str | None]]:
-    """Return the image of each file of an export, by its name alone, as files may be moved to another class."""
+def _index(root: Path) -> dict[str, tuple[int, str | None, str | None]]:
+    """Return the image of each file of an export, and who labelled it, by the file's name alone: files may be moved."""
     if not (root / INDEX).is_file():
         return {}
     rows = csv_rows(root / INDEX, Columns(), str)
-    if set(next(rows)) != {"file", ID, "key"}:
+    if set(next(rows)) - {BY} != {"file", ID, "key"}:
         return {}  # no export wrote it
     entries = (values for _, values, _ in rows if values and re.fullmatch(r"\d{1,18}", values[ID], re.ASCII))
-    return {values["file"].rpartition("/")[2]: (int(values[ID]), values["key"] or None) for values in entries}
+    return {
+        values["file"].rpartition("/")[2]: (int(values[ID]), values["key"] or None, values.get(BY) or None)
+        for values in entries
+    }
 
 
-FORMS_IN: Mapping[str, Callable[[Path, Columns, Assume], Iterable[LabelRow]]] = {
+TABLES: Mapping[str, Callable[[Path, Columns, Assume], Iterable[LabelRow]]] = {
     "csv": partial(_table, csv_rows),
     "jsonl": partial(_table, _jsonl),
     "parquet": partial(_table, _parquet),
+    "json": partial(_table, _json),
     "datasets": partial(_table, _datasets),
+}
+FORMS_IN: Mapping[str, Callable[[Path, Columns, Assume], Iterable[LabelRow]]] = {
+    **TABLES,
     "folders": _folders,
+    **tool_forms(_index, partial(_folders, depth=2), partial(image_folder_rows, TABLES)),
 }

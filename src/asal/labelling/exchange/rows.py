@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -28,11 +28,3 @@ class LabelRow:
     pool: str = ""  # the fingerprint of the pool that the id is of, where the file says it
     id_text: str = ""  # the id as the file writes it
     label_is: Literal["text", "number", "name"] = "text"  # a number of the file; a name that the file itself defines
-
-
-@dataclass(frozen=True)
-class Reading:
-    """The rows of a file, and what was assumed to read them, in sentences."""
-
-    rows: Sequence[LabelRow]
-    assumed: tuple[str, ...] = ()
