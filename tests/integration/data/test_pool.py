@@ -196,7 +196,7 @@ def broken_folder(root: Path, files: int = 40) -> Folder:
 
 
 def test_what_cannot_be_read_is_listed_and_counted(tmp_path: Path) -> None:
-    folder = ingest(broken_folder(tmp_path / "images"), tmp_path / "project", size=8)["pool"]
+    folder = ingest(broken_folder(tmp_path / "images"), tmp_path / "project", size=8, fit="crop")["pool"]
     images, answers = StoredPool.open(folder), Stored.open(folder)
     assert len(images) == 34 and images.unreadable == 7
     lines = (folder / pool.UNREADABLE).read_text().splitlines()
