@@ -80,9 +80,10 @@ def as_made_before(folder: Path) -> None:
     artifacts.write_json(folder / artifacts.MANIFEST, manifest)
 
 
-def marked() -> Image.Image:
-    """A wide image: red at its left edge, black elsewhere."""
+def marked(right: int = 0) -> Image.Image:
+    """A wide image: red at its left edge, this gray at its right edge, black in the middle."""
     image = Image.new("RGB", (48, 16))
+    image.paste((right, right, right), (36, 0, 48, 16))
     image.paste((255, 0, 0), (0, 0, 12, 16))
     return image
 
@@ -179,11 +180,11 @@ def test_what_is_not_said_is_as_the_pool_was_made(tmp_path: Path) -> None:
     project(tmp_path / "p", tmp_path / "images", 'fit = "squeeze"\nbackground = "navy"').ingest()
     silent = project(tmp_path / "p", tmp_path / "images")
     silent.ingest()
-    put(tmp_path / "images", "b.png", marked())
+    put(tmp_path / "images", "b.png", marked(99))
     put(tmp_path / "images", "c.png", Image.new("RGBA", (16, 16)))
     assert silent.add().new == 2
     added = stored(tmp_path / "p/additions/0001")
-    assert np.array_equal(added["b.png"], stored(tmp_path / "p/pool")["a.png"])
+    assert added["b.png"][0, 0].tolist() == [255, 0, 0] and added["b.png"][0, 15].tolist() == [99, 99, 99], "squeezed"
     assert added["c.png"][0, 0].tolist() == [0, 0, 128]
     with pytest.raises(UserError, match="background was '#000080' and is '#ffffff'"):
         project(tmp_path / "p", tmp_path / "images", 'background = "white"').ingest()
@@ -202,7 +203,7 @@ def old_pool(tmp_path: Path) -> Project:
 def test_a_pool_from_before_goes_on_as_it_was(tmp_path: Path) -> None:
     made = old_pool(tmp_path)
     made.ingest()
-    put(tmp_path / "images", "wide.png", marked())
+    put(tmp_path / "images", "wide.png", marked(99))
     put(tmp_path / "images", "clear.png", Image.new("RGBA", (16, 16)))
     put(tmp_path / "images", "deep.png", deep(4095))
     Image.fromarray(deep(900).astype(np.float32)).save(tmp_path / "images/float.tif")
