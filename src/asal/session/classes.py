@@ -87,6 +87,10 @@ class ClassList:
         now = {self.names[number]} if 0 <= number < len(self.names) else set()
         return now | {name for name, each in self.former if each == number}
 
+    def knows(self, name: str) -> bool:
+        """Say whether any class has or had this name, also one that was dropped."""
+        return any(name in self.named(number) for number in range(len(self.names)))
+
     def known(self, name: str) -> set[int]:
         """Return the live classes that a name means: of a live class, else of those that had it, or took it in."""
         if name in self.numbers:

@@ -22,6 +22,7 @@ import numpy as np
 
 from asal.errors import BusyError, UserError, without_secrets
 from asal.labelling.consensus import OverlapRules
+from asal.labelling.label_studio.choices import are_of, with_choices
 from asal.labelling.label_studio.client import CONTROL, MODEL, AwayError, LabelStudio, label_config
 from asal.labelling.label_studio.reconcile import IMAGE, POOL, ROUND, Discrepancy, Report, Target, image_of, reconcile
 from asal.runtime import artifacts
@@ -122,13 +123,30 @@ class Bridge:
             artifacts.write_json(path, self._known)
 
     def _check_question(self) -> None:
-        config = self._studio.project(self.project).get("parsed_label_config") or {}
-        asked, wanted = config.get(CONTROL, {}), list(self.session.plan.classes)
-        if asked.get("type") != "Choices" or sorted(asked.get("labels", ())) != sorted(wanted):
+        """Compare the choices there with the classes; where these have changed since, change the choices, too."""
+        facts, classes = self._studio.project(self.project), self.session.class_list
+        config = facts.get("parsed_label_config") or {}
+        asked, wanted = config.get(CONTROL, {}), list(classes.numbers)
+        choices = list(asked.get("labels", ()))
+        if asked.get("type") != "Choices" or not are_of(choices, classes):
             raise UserError(
                 f"project {self.project} in Label Studio asks for {_question(config)}, not for the session's classes",
                 hint=f"set its labelling interface to\n{label_config(wanted)}",
             )
+        self._asked_at = classes.seq
+        if set(choices) != set(wanted):
+            self._change_choices(str(facts.get("label_config", "")), wanted, choices)
+
+    def _change_choices(self, config: str, wanted: list[str], choices: list[str]) -> None:
+        """Offer the present classes. Former names stay where Label Studio has answers with them, which it keeps."""
+        former = [name for name in choices if name not in wanted]
+        try:
+            self._studio.configure(self.project, with_choices(config, wanted))
+        except AwayError:
+            raise
+        except UserError:
+            if set(wanted) - set(choices):
+                self._studio.configure(self.project, with_choices(config, [*wanted, *former]))
 
     @property
     def url(self) -> str:
@@ -152,6 +170,8 @@ class Bridge:
         session = self.session
         if not session.refresh().waiting and n:
             session.ask(n)
+        if session.class_list.seq != self._asked_at and self._asked_at:  # somebody has changed the classes since
+            self._check_question()
         with self._alone():
             state, fingerprint = session.state, session.pool.fingerprint
             present = {image_of(task, fingerprint) for task in self._studio.tasks(self.project)}

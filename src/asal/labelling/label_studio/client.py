@@ -200,6 +200,10 @@ class LabelStudio:
         }
         return int(self._ask("POST", "/api/projects/", json=facts)["id"])
 
+    def configure(self, project: int, config: str) -> None:
+        """Give a project another question; Label Studio refuses one that its answers do not fit."""
+        self._ask("PATCH", f"/api/projects/{project}/", json={"label_config": config}, repeatable=True)
+
     def put(self, project: int, tasks: Sequence[Mapping[str, Any]]) -> list[int]:
         """Import tasks in Label Studio's form; return their numbers there.
 
