@@ -18,6 +18,7 @@ import shutil
 import sqlite3
 import tempfile
 import threading
+import time
 import weakref
 from contextlib import suppress
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ from asal.session.schema import EVENTS, migrated
 
 LATER = 1.0  # seconds until what is no answer, such as a lease, is copied into the file
 AGAIN = 0.1  # seconds until that is tried again where a reader or another process was in the way
+MARKED = 0.5  # seconds between two marks
 LOG, MARK = "-wal", "-checkpoint"
 RESTORE = "restore a copy of it"
 LOG_GONE = (
@@ -258,6 +260,7 @@ class Checkpoints:
     def __post_init__(self) -> None:
         self._lock, self._closed = threading.RLock(), False
         self._marked: Stamp | None = None
+        self._next_mark = 0.0
         self._later: threading.Timer | None = None
 
     def now(self) -> None:
@@ -297,15 +300,19 @@ class Checkpoints:
         return False
 
     def _mark(self, here: Stamp) -> None:
-        """Note what the file has at least. Not synced: a mark that is lost or old refuses nothing."""
-        if here != self._marked:
+        """Note what the file has at least, twice a second. Not synced: a mark that is lost or old refuses nothing."""
+        if here == self._marked:
+            return
+        if (now := time.monotonic()) < self._next_mark:
+            self.later(MARKED)
+        else:
             scratch = artifacts.unfinished(self.path)
             try:
                 scratch.write_text(json.dumps(here._asdict()))
                 scratch.replace(_mark_of(self.path))
             finally:
                 scratch.unlink(missing_ok=True)
-            self._marked = here
+            self._marked, self._next_mark = here, now + MARKED
 
     def close(self) -> None:
         """End it, and let go of the database. The last process that does so leaves one file."""
