@@ -19,16 +19,24 @@ def export(
         Path, typer.Argument(help="The folder to write; an earlier export in it is replaced.", metavar="OUT")
     ],
     form: Annotated[
-        str, typer.Option("--as", help="csv, jsonl, parquet, folders, datasets or torch.", metavar="FORM")
+        str,
+        typer.Option(
+            "--as",
+            help="csv, jsonl, parquet, folders, datasets, torch, yolo, fiftyone, imagefolder (-jsonl, -parquet), coco "
+            "or label-studio.",
+            metavar="FORM",
+        ),
     ] = "csv",
     originals: Annotated[
-        bool, typer.Option("--originals", help="With folders: copy the source's files, not the pool's pixels.")
+        bool, typer.Option("--originals", help="Forms with images: take the source's files, not the pool's pixels.")
     ] = False,
 ) -> None:
     """Write the labels for other tools: one row for each label, with who gave it, when and in which round.
 
     **csv, jsonl, parquet** are tables · **folders** has a folder for each class · **datasets** is opened by the Hugging
-    Face library's `load_from_disk` · **torch** is a Parquet file with the images in it and a `load.py` that opens it.
+    Face library's `load_from_disk` · **torch** is a Parquet file with the images in it and a `load.py` that opens it ·
+    **yolo** has class folders in train and val · **fiftyone**, **imagefolder** (with metadata.csv) and **coco** have
+    images and one file of labels · **label-studio** are tasks that it imports.
 
     OUT/conflicts.csv lists the images that people disagree about, and those that still wait for an answer. Only files
     that an earlier export wrote, and that nobody has changed, are overwritten.
@@ -47,7 +55,13 @@ def import_(
         Path, typer.Argument(help="A file of labels, a tree of class folders, or a saved data set.", metavar="FILE")
     ],
     form: Annotated[
-        str, typer.Option("--as", help="csv, jsonl, parquet, folders or datasets. [default: by its name]")
+        str,
+        typer.Option(
+            "--as",
+            help="csv, jsonl, json, parquet, folders, datasets, yolo, fiftyone, imagefolder, coco or label-studio. "
+            "[default: by its name and contents]",
+            metavar="FORM",
+        ),
     ] = "",
     by: Annotated[
         Optional[str],  # noqa: UP045  typer reads it at run time

@@ -64,7 +64,7 @@ USUAL = Columns()
 class ImportOptions:
     """How a file is imported."""
 
-    form: str = ""  # csv, jsonl, parquet, folders or datasets; by the file's name if empty
+    form: str = ""  # one of `readers.FORMS_IN`; by the file's name and contents if empty
     columns: Columns = USUAL
     by: str | None = None  # who labelled; if None, each row's `by`
     replace: bool = False  # labels that conflict with the record correct it
