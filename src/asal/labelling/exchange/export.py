@@ -51,9 +51,8 @@ class Exported:
         """The same as sentences."""
         lines = [f'{count(self.labelled, "label")}, {self.cant_tell:,} answered with "can\'t tell": {self.folder}']
         if self.left_out:
-            lines.append(
-                f'{count(self.left_out, "image")} with "can\'t tell" left out: this form has no place for them'
-            )
+            images = count(self.left_out, "image")
+            lines.append(f'left out: {images} with "can\'t tell", for which this form has no place')
         if self.synthetic:
             lines.append(f"{count(self.synthetic, 'image is', 'images are')} synthetic, and in no source")
         if self.missing:

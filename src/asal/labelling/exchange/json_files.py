@@ -49,7 +49,7 @@ def form_of_json(path: Path) -> str:
     try:
         form = _form(load(path))
     except ValueError as error:
-        if _first_line_is_an_object(path):
+        if isinstance(error, json.JSONDecodeError) and _first_line_is_an_object(path):
             return "jsonl"
         raise UserError(f"{path} is not JSON: {error}", hint="correct the file, or name its form with --as") from None
     if form in FORMS:
