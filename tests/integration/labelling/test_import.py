@@ -182,7 +182,7 @@ def test_the_end_of_a_path_is_refused_where_others_lie_elsewhere(tmp_path: Path)
     done = import_labels(project, file, ImportOptions())
     assert [outcome for _, outcome in report(done)] == list(given.values())
     assert sorted(exchanges.state_of(project).answers) == [0, 1]
-    assert done.matched == {"below another folder": 1, "whole key": 1}
+    assert done.matched == {"below '/mnt/photos/'": 1, "whole key": 1}
 
 
 def test_class_folders_of_others_go_by_their_files_names(tmp_path: Path) -> None:

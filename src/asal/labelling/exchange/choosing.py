@@ -7,13 +7,15 @@ has to be read in a way that would lead to another image. Paths are judged over 
   pool lies in those folders, so that they tell nothing apart. Where the caller says that file names alone identify
   images, they count if all of them are bare names, or leave out the same folders. The names that Label Studio gives to
   uploaded files have no folders by nature, and count;
-- names with more folders than the key count if these are the same for the file; folders that are not the source's own
-  stand before every name in it. A folder that exists and is not the source is another one.
+- names with more folders than the key count if these are the same for the file, and are the source's by their path or
+  by their last name. Others count if they stand before every name of the file, and begin at a root or a drive, as paths
+  of another machine do, or the caller says that file names identify images. A folder that exists and is not the source
+  is another one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -42,6 +44,7 @@ class Name:
     fits: Sequence[Fit]
     partial: bool = True
     alone: bool = True  # False: it has another name too, so that none of its fits is better than another
+    uploaded: bool = False  # it looks like a name that Label Studio gives to an uploaded file
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,8 @@ class Folders:
 
 def choose(names: Sequence[Name], pool: Folders) -> list[Match]:
     """Return the image of each name."""
-    own = [name.fits if name.partial else [fit for fit in name.fits if fit.strength == 0] for name in names]
+    uploads = all(name.uploaded for name in names)
+    own = [[fit for fit in name.fits if _counts(fit, name, uploads)] for name in names]
     used: frozenset[str] = frozenset().union(*(_best(fits).changes for fits in own if _images(fits) == 1))
     chosen = [_one(fits, used, name.alone) for name, fits in zip(names, own, strict=True)]
     refused = _of_other_folders(names, chosen, pool)
@@ -63,6 +67,12 @@ def choose(names: Sequence[Name], pool: Folders) -> list[Match]:
         _match(fits, fit, refused.get(place, ""))
         for place, (fits, fit) in enumerate(zip(own, chosen, strict=True))
     ]  # fmt: skip
+
+
+def _counts(fit: Fit, name: Name, uploads: bool) -> bool:
+    if not name.partial:
+        return fit.strength == 0
+    return uploads or UPLOAD not in fit.changes  # all names of a file have Label Studio's prefix, or none
 
 
 def _match(fits: Sequence[Fit], fit: Fit | None, refusal: str) -> Match:
@@ -78,7 +88,8 @@ def described(fit: Fit) -> str:
     if not fit.changes:
         return "whole key"
     base = [] if fit.changes - SPELLED else ["whole key"]
-    return ", ".join([*base, *sorted(fit.changes)])
+    below = [f"below '{fit.before}'"] if LONGER in fit.changes else []
+    return ", ".join([*base, *sorted(fit.changes - {LONGER}), *below])
 
 
 def _images(fits: Iterable[Fit]) -> int:
@@ -118,7 +129,7 @@ def _of_other_folders(names: Sequence[Name], chosen: Sequence[Fit | None], pool:
     for absolute in (False, True):
         longer = {n: fit for n, fit in judged.items() if LONGER in fit.changes and fit.absolute == absolute}
         inside = not absolute and (whole or bool(shorter))
-        refused |= _below(longer, _readings(names, absolute), pool.source, inside)
+        refused |= _below(longer, _readings(names, absolute), pool, inside)
     return refused
 
 
@@ -141,21 +152,32 @@ def _leaving_out(shorter: Mapping[int, Fit], whole: bool, pool: Folders) -> dict
     return {}
 
 
-def _below(
-    longer: Mapping[int, Fit], readings: Sequence[Sequence[str]], source: Path | None, inside: bool
-) -> dict[int, str]:
+def _below(longer: Mapping[int, Fit], readings: Sequence[Sequence[str]], pool: Folders, inside: bool) -> dict[int, str]:
     """Return which names with more folders than the key do not count. `inside`: other rows begin at the source."""
     befores = {fit.before for fit in longer.values()}
-    mine = {before for before in befores if _is_source(before, source)}
-    allowed: Callable[[str], bool] = mine.__contains__
-    why = "other rows of the file do not begin with '{}'"
-    if len(befores) == 1 and not inside and not mine:
-        (before,) = befores
-        if _is_another(before, source):
-            why = "'{}' is another folder than the source"
-        elif _ends_like(before, source) or all(any(text.startswith(before) for text in texts) for texts in readings):
-            allowed = befores.__contains__
-    return {n: why.format(fit.before) for n, fit in longer.items() if not allowed(fit.before)}
+    mine = {before for before in befores if _is_source(before, pool.source)}
+    if mine or inside or len(befores) > 1:
+        why = "other rows of the file do not begin with '{}'"
+        return {n: why.format(fit.before) for n, fit in longer.items() if fit.before not in mine}
+    if not longer:
+        return {}
+    (before,) = befores
+    if why := _objection(before, readings, pool):
+        return dict.fromkeys(longer, why.format(before))
+    return {}
+
+
+def _objection(before: str, readings: Sequence[Sequence[str]], pool: Folders) -> str:
+    """Return why folders that stand before the keys may be others than the source's."""
+    if _is_another(before, pool.source):
+        return "'{}' is there, and is another folder than the source"
+    if _ends_like(before, pool.source):
+        return ""
+    if not all(any(text.startswith(before) for text in texts) for texts in readings):
+        return "other rows of the file do not begin with '{}'"
+    if not ABSOLUTE.match(before) and not pool.by_names:
+        return "'{}' is not the source's folder: --match-names takes what follows it alone"
+    return ""
 
 
 def _is_source(before: str, source: Path | None) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from asal.core import Images, Labels, Model
+from asal.data.moves import aliases
 from asal.errors import BusyError, unknown
 from asal.labelling.exchange.choosing import Match
 from asal.labelling.exchange.class_text import class_of
@@ -91,8 +92,9 @@ def import_labels(project: ProjectFolder, path: Path, options: ImportOptions) ->
         session = _session(project, record)
         names = list(session.classes.values())
         rows, meaning = with_meaning(_trimmed(found, names), names, options.numbers)
-        images = _images(project, session, provenance(place), options, record_name(record.read()))
-        matches = match_rows(images, [_of_pool(row, provenance(place)) for row in rows], options.own_ids)
+        origin = provenance(place)
+        images = _images(project, session, origin, options, record_name(record.read()))
+        matches = match_rows(images, [_of_pool(row, origin) for row in rows], options.own_ids)
         if meaning:
             assumed[meaning] = None
 
@@ -126,7 +128,7 @@ def _images(
     own = options.own_ids or (origin.record == record != "")
     synthetic = session.state.synthetic if own else {}
     folder = Path(path) if path and "://" not in path else None
-    return PoolImages(project.pool, synthetic, folder, by_names=options.by_names)
+    return PoolImages(project.pool, synthetic, folder, aliases(project.root), options.by_names)
 
 
 def _of_pool(row: LabelRow, origin: Provenance) -> LabelRow:

@@ -145,6 +145,7 @@ def _by_name(
                 [found for text in both for found in fits.get(text, ())],
                 rows[place].partial,
                 alone=below is None,
+                uploaded=any(UPLOAD in way.changes for text in both for way in ways[text]),
             )
         )
     return dict(zip(names, choose(given, Folders(images.source, common, images.by_names)), strict=True))

@@ -20,8 +20,10 @@ PLAIN = re.compile(r"[A-Za-z0-9_(),+=#&@~!'-][A-Za-z0-9_.(), +=#&@~!'/-]*")
 ENDING = re.compile(r"(?s)(.+)(\.(?=[0-9]*[A-Za-z])[A-Za-z0-9]{1,5})")  # ".jpg", ".jp2"; not the ".5" of "7.5"
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 ABSOLUTE = re.compile(r"/|[A-Za-z]:/|[A-Za-z][A-Za-z0-9+.-]+://")
+SERVED = re.compile(r"(?i)file:|/data/local-files/?\?")  # no path yet: another spelling is
 LOCAL_FILES = re.compile(r"/data/local-files/?\?d=([^&]+)")  # how Label Studio serves files of its machine
-UPLOADED = re.compile(r"(?:(?:.*/)?upload/\d+/|images/)?[0-9a-f]{8}-([^/]+)", re.DOTALL)
+# Label Studio puts eight hex digits before the names of uploads; without its folder, digits alone may be a date.
+UPLOADED = re.compile(r"(?:(?:.*/)?upload/\d+/|(?:images/)?(?=\d*[a-f]))[0-9a-f]{8}-([^/]+)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +152,7 @@ def fit(spelling: Spelling, own: str, image: int) -> Fit | None:
     if place == own_place:
         changes |= {UNICODE} if folder != own_folder else set()
         return Fit(image, changes, absolute=absolute)
-    if own_place == "" or place.endswith(f"/{own_place}"):
+    if (own_place == "" or place.endswith(f"/{own_place}")) and not SERVED.match(folder):
         before = place.removesuffix(own_place)
         return Fit(image, changes | {LONGER}, before if before.endswith("/") else f"{before}/", absolute)
     if not absolute and (place == "" or own_place.endswith(f"/{place}")):
