@@ -220,7 +220,7 @@ def _numbers(text: str, kind: type[Number], option: str, what: str, example: str
         raise UserError(got, hint=f"separate them by commas, such as {option} {example}") from None
 
 
-for command in (projects.init, projects.prepare, projects.add, projects.status, projects.doctor):
+for command in (projects.init, projects.prepare, projects.add, projects.status, projects.duplicates, projects.doctor):
     app.command()(command)
 app.command(name="list")(projects.list_parts)
 app.command()(export)

@@ -155,6 +155,37 @@ def add(
     print_lines(report(root).lines)
 
 
+def duplicates(
+    folder: Annotated[Path, typer.Argument(help="A project folder.", metavar="PROJECT")] = Path(),
+    near: Annotated[
+        bool, typer.Option("--near", help="Compare all images, and list those that look alike, too.")
+    ] = False,
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--out", help="The list of images that look alike. [default: PROJECT/near-duplicates.csv]"),
+    ] = None,
+) -> None:
+    """Show exact copies among the images; with **--near** list the images that look alike. Nothing is changed.
+
+    Exact copies were found when the images were taken in: pool/duplicates.csv lists them, and people are asked about
+    one of each group, unless asal.toml says `duplicates = "each"` under **[labelling]**.
+    """
+    from asal.cli.progress import show_progress
+    from asal.data.duplicates import report
+    from asal.data.near_duplicates import write_near
+    from asal.project.folder import ProjectFolder
+
+    found = report(folder)
+    unknown_here = "Exact copies are not known: the pool was taken in by an earlier version of asal."
+    print_lines(found.lines or [unknown_here if found.unknown else "No image is an exact copy of another one."])
+    if near:
+        place = out or folder / "near-duplicates.csv"
+        with show_progress(console) as progress:
+            alike = write_near(folder, ProjectFolder.open(folder).pool, place, progress)
+        groups = counted(len(alike.groups), "group")
+        print_lines([f"{counted(alike.images, 'image')} in {groups} look alike, listed in {place}"])
+
+
 def list_parts(kind: Annotated[str, typer.Argument(help="One kind, such as strategies. [default: all]")] = "") -> None:
     """List the parts of every kind, one line each."""
     from asal.project.validate import REGISTRIES

@@ -66,6 +66,14 @@ class Copies:
         same = np.concatenate([firsts, self.ids[np.isin(self.firsts, firsts)]])
         return as_ids(np.setdiff1d(same, ids))
 
+    def answered_by(self, labelled: Ids) -> dict[int, int]:
+        """Return for each other image of a labelled one's group the labelled one; the first of several."""
+        if not len(self.ids):
+            return {}
+        by_first = dict(zip(self.first_of(labelled)[::-1].tolist(), labelled[::-1].tolist(), strict=True))
+        others = self.of(labelled)
+        return {image: by_first[first] for image, first in zip(others.tolist(), self.first_of(others), strict=True)}
+
     def excluded(self, touched: Ids) -> Ids:
         """Return the images that nobody is asked about: every copy, and the first image of each touched one."""
         return as_ids(np.union1d(self.ids, self.first_of(touched))) if len(self.ids) else NO_IDS

@@ -13,6 +13,7 @@ from asal.data import moves
 from asal.data.append import Added
 from asal.data.augmented_pool import AugmentedPool
 from asal.data.concat_pool import ConcatPool
+from asal.data.duplicates import Copies
 from asal.data.pool import StoredPool
 from asal.data.sources import Source
 from asal.errors import UserError
@@ -118,7 +119,7 @@ class Project:
         plan = self.plan(strategy, tuple(classes) or self.classes, seed)
         opened, root = Record.open(record or self.folder.record_place), str(self.root)
         try:
-            session = Session(self.pool, opened, plan, self.tools(strategy), root, copies=self.folder.copies)
+            session = Session(self.pool, opened, plan, self.tools(strategy), root, copies=self.copies)
             self._strategy(strategy).check_classes([*session.classes.values()])
         except BaseException:
             opened.close()
@@ -170,6 +171,11 @@ class Project:
     def pool(self) -> StoredPool | AugmentedPool | ConcatPool:
         """The images to choose from."""
         return self.folder.pool
+
+    @property
+    def copies(self) -> Copies:
+        """The exact copies among the pool's images about which people are not asked."""
+        return self.folder.copies
 
     @property
     def original(self) -> StoredPool | AugmentedPool:

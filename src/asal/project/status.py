@@ -71,8 +71,18 @@ def _labels(root: Path) -> list[tuple[str, str, str]]:
     people = len({by for by in state.authors.values() if by})
     by = f" by {people} {'person' if people == 1 else 'people'}" if people else ""
     labels = counted(len(state.answers), "label")
+    labels += _copies(root, state)
     detail = f"{labels}{by}, {len(state.skips):,} nobody could tell, {len(state.waiting):,} open"
     return [(name, "complete", detail)]
+
+
+def _copies(root: Path, state: State) -> str:
+    """Return how many exact copies have the label of an image that was answered."""
+    if not (root / FILE).exists() or not artifacts.is_complete(root / "pool"):
+        return ""
+    answered = ProjectFolder.open(root).copies.answered_by(state.labelled)
+    copies = sum(image not in state.answers and image not in state.skips for image in answered)
+    return f" that {counted(copies, 'exact copy')} {'has' if copies == 1 else 'have'}, too" if copies else ""
 
 
 def _contents(folder: Path) -> str:

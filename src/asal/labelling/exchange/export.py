@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from asal.data.duplicates import copies_of
 from asal.data.sources import not_there
 from asal.errors import UserError, unknown
+from asal.labelling.exchange.copies import conflicts_of_copies, with_copies
 from asal.labelling.exchange.import_report import ENDING, is_report
 from asal.labelling.exchange.records import CANT_TELL, Conflict, LabelRecords, count, keys_of, read, rows, votes_json
 from asal.labelling.exchange.writers import (
@@ -45,6 +47,7 @@ class Exported:
     missing: int  # whose original files are not there: the pool's pixels were written
     left_out: int = 0  # of those with "can't tell", because the form has no place for them
     synthetic: int = 0  # among the labelled ones
+    copies: int = 0  # of the labelled: exact copies of images that were answered
 
     @property
     def lines(self) -> list[str]:
@@ -55,6 +58,9 @@ class Exported:
             lines.append(f'left out: {images} with "can\'t tell", for which this form has no place')
         if self.synthetic:
             lines.append(f"{count(self.synthetic, 'image is', 'images are')} synthetic, and in no source")
+        if self.copies:
+            are = "is an exact copy of an image" if self.copies == 1 else "are exact copies of images"
+            lines.append(f"{self.copies:,} of them {are} that was answered, and have its label: column copy_of")
         if self.missing:
             files = count(self.missing, "file is", "files are")
             lines.append(f"{files} no longer in the source: the pool's pixels were written instead")
@@ -81,7 +87,7 @@ def export(project: ProjectFolder, out: Path, form: str = "csv", *, originals: b
     records = records_of(project)
     data = _export_data(project, records, root)
     _clear(out, project)
-    conflicts = records.conflicts()
+    conflicts = [*records.conflicts(), *conflicts_of_copies(records.entries, copies_of(project.root))]
     facts = {"export": form, "originals": originals, "pool": project.pool.fingerprint, "events": records.state.seq}
     facts["record"] = records.name
     with artifacts.explain_disk_errors(out), artifacts.building(out, facts) as partial:
@@ -91,7 +97,8 @@ def export(project: ProjectFolder, out: Path, form: str = "csv", *, originals: b
     counts = Counter(conflict.kind for conflict in conflicts)
     left_out = 0 if form in WITH_CANT_TELL else skipped
     synthetic = sum(bool(row["made"]) for row in data.labelled)
-    return Exported(out, len(data.rows) - skipped, skipped, counts, len(missing), left_out, synthetic)
+    copies = sum(row["copy_of"] is not None for row in data.rows)
+    return Exported(out, len(data.rows) - skipped, skipped, counts, len(missing), left_out, synthetic, copies)
 
 
 def records_of(project: ProjectFolder) -> LabelRecords:
@@ -135,7 +142,8 @@ def _source_folder(project: ProjectFolder, form: str) -> Path:
 
 def _export_data(project: ProjectFolder, records: LabelRecords, originals: Path | None) -> ExportData:
     pool = PoolWithSynthetic(project.pool, records.state.synthetic)
-    table = rows(project.pool, records.entries, records.classes)
+    entries = with_copies(records.entries, project.copies, records.state.waiting)
+    table = rows(project.pool, entries, records.classes)
     return ExportData(records.classes, table, pool.read, originals, project.pool.fingerprint)
 
 

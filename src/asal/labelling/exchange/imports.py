@@ -19,6 +19,7 @@ from asal.errors import BusyError, unknown
 from asal.labelling.exchange.choosing import Match
 from asal.labelling.exchange.class_text import class_of
 from asal.labelling.exchange.columns import Columns
+from asal.labelling.exchange.copies import LabelsOfGroups
 from asal.labelling.exchange.filenames import folders
 from asal.labelling.exchange.import_report import (
     AGAIN,
@@ -101,7 +102,8 @@ def import_labels(project: ProjectFolder, path: Path, options: ImportOptions) ->
         def attempt() -> Imported:
             state = session.refresh()
             known = _matched_rows(rows, matches, session.class_list, form)
-            results = list(_with_outcomes(known, state, session.class_list, options.replace))
+            groups = LabelsOfGroups(project.copies, dict(state.answers))
+            results = list(_with_outcomes(known, state, session.class_list, groups, replaces=options.replace))
             events = list(_events(results, session.state, path.name, options.by))
             fold(session.state, [*session.opening(), *events])  # refuses events that contradict the record
             write_report(report, results)
@@ -189,7 +191,7 @@ def _is_number(row: LabelRow) -> bool:
 
 
 def _with_outcomes(
-    rows: Sequence[ImportedRow], state: State, classes: ClassList, replaces: bool
+    rows: Sequence[ImportedRow], state: State, classes: ClassList, groups: LabelsOfGroups, *, replaces: bool
 ) -> Iterator[ImportedRow]:
     """Yield the rows with their outcomes: of an image's rows the first one counts, if all agree."""
     labels: defaultdict[int, set[int | None]] = defaultdict(set)
@@ -208,6 +210,10 @@ def _with_outcomes(
         else:
             seen.add(row.image)
             outcome, detail = _outcome(row, state, classes, replaces)
+            if outcome == NEW and (copy := groups.of(row.image)) is not None:
+                outcome, detail = _outcome_of_copy(row, copy, state, classes)
+            if outcome in WRITES:
+                groups.add(row.image, row.label)
             yield replace(row, outcome=outcome, detail="; ".join(filter(None, (row.detail, detail))))
 
 
@@ -223,6 +229,17 @@ def _outcome(row: ImportedRow, state: State, classes: ClassList, replaces: bool)
     who = state.authors.get(image)
     detail = f"it was {_names({before}, classes)} before" + (f", by {who}" if who else "")
     return (CORRECTED if replaces else AGAINST), detail
+
+
+def _outcome_of_copy(
+    row: ImportedRow, copy: tuple[int, int | None], state: State, classes: ClassList
+) -> tuple[str, str]:
+    """Return the outcome of the first label of an image of which an exact copy has one, in the record or the file."""
+    image, label = copy
+    if label == row.label:
+        same = f"as image {image}, of which it is an exact copy"
+        return (SAME, same) if image in state.answers else (NEW, "")
+    return NEW, f"image {image}, of which it is an exact copy, is {_names({label}, classes)}"
 
 
 def _names(labels: set[int | None], classes: ClassList) -> str:

@@ -16,7 +16,7 @@ from asal.session.state import State, fold
 LABELLED, CANT_TELL = "labelled", "can't tell"
 COLUMNS = (
     "id", "key", "label", "number", "status", "by", "at", "seconds",
-    "round", "strategy", "score", "seen", "votes", "made",
+    "round", "strategy", "score", "seen", "votes", "made", "copy_of",
 )  # fmt: skip
 
 
@@ -42,6 +42,7 @@ class LabelEntry:
     asking: Asking
     votes: Mapping[str, int | None]  # who → class, or None for "can't tell"
     synthetic: bool
+    copy_of: int | None = None  # the image that was answered, of which this one is an exact copy
 
 
 @dataclass(frozen=True)
@@ -198,6 +199,7 @@ def _row(entry: LabelEntry, key: str | None, classes: Sequence[str]) -> dict[str
         "seen": entry.asking.trained_up_to,
         "votes": votes_json(entry.votes, classes) if len(entry.votes) > 1 else None,
         "made": entry.synthetic,
+        "copy_of": entry.copy_of,
     }
 
 

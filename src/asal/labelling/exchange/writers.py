@@ -29,7 +29,8 @@ from asal.runtime.optional import require
 
 __all__ = ["CONFLICTS", "FORMS", "INDEX", "ExportData", "table_bytes", "write_table"]
 
-KINDS = {"id": int, "number": int, "round": int, "seen": int, "seconds": float, "score": float, "made": bool}
+WHOLE = ("id", "number", "round", "seen", "copy_of")
+KINDS: dict[str, type] = {**dict.fromkeys(WHOLE, int), "seconds": float, "score": float, "made": bool}
 
 
 def to_csv(out: ExportData, folder: Path) -> None:
