@@ -122,6 +122,9 @@ def add(
         bool,
         typer.Option("--take-corrections", help="Let labels follow files that were moved to another class folder."),
     ] = False,
+    new_classes: Annotated[
+        bool, typer.Option("--new-classes", help="A class folder that the project lacks becomes one of its classes.")
+    ] = False,
 ) -> None:
     """Add new images to a project, with ids that follow the present ones; then **prepare** again.
 
@@ -144,7 +147,7 @@ def add(
     root = root_of(spec, project, settings.name)
     with show_progress(console) as progress:
         opened = Project(root, settings, progress=progress, engine=chosen("local", workers))
-        added = opened.add(Folder(str(images)) if images else None)
+        added = opened.add(Folder(str(images)) if images else None, new_classes=new_classes)
         corrected = opened.take_corrections(added) if take_corrections else None
     others = f", {added.others:,} of other classes" if added.others else ""
     then = f"Next: asal prepare {quote(str(root))}" if added.new else "Nothing has changed."

@@ -30,7 +30,7 @@ from asal.data.listing import Listing, hashed
 from asal.data.pool import StoredPool
 from asal.data.sources import Source
 from asal.data.splits import SplitPart
-from asal.errors import UserError, counted, unknown
+from asal.errors import UserError, counted
 from asal.runtime import artifacts
 
 BLOCK = 2**16  # keys hashed at a time
@@ -81,6 +81,7 @@ def add(
     context: IngestContext,
     *,
     own: bool = True,
+    new_classes: bool = False,
 ) -> Added:
     """Add the new ones among the source's training images, and return how many they are.
 
@@ -90,6 +91,7 @@ def add(
     Args:
         keep: the classes that the project keeps; images of others are left out. An empty tuple keeps all.
         form: the size, channels and shape of the project's images.
+        new_classes: a class that the project lacks becomes one, behind the others; else it is refused.
         own: the source is the one that the project was made from, in which a file that is gone was moved or deleted.
 
     Raises:
@@ -102,15 +104,16 @@ def add(
             hint="raise `images` under [source], in another project folder",
         )
     try:
-        return _add(order, keep, own)
+        return _add(order, keep, own, new_classes)
     finally:
         (root / ADDITIONS / KNOWN).unlink(missing_ok=True)
 
 
-def _add(order: _Order, keep: tuple[str, ...], own: bool) -> Added:
+def _add(order: _Order, keep: tuple[str, ...], own: bool, new_classes: bool) -> Added:
     source, root = order.source, order.root
     for partial in damaged_additions(root):
         _remake(order, partial)
+    order = replace(order, facts={**order.facts, "classes": _classes(order, new_classes and not keep)})
     listing = Listing.of(source)
     moves.write_aliases(root, still_alike(listing, root, order.form))
     broken = _unreadable_before(root)
@@ -229,7 +232,8 @@ def _remake(order: _Order, partial: Path) -> None:
         )
     rows = np.array([row_of[key] for key in held], np.int64)
     made_from = artifacts.read_json(partial / artifacts.SCRATCH / artifacts.MADE_FROM)
-    part = SplitPart("train", rows, _labels(source, facts, (), rows), tuple(facts["classes"]))
+    classes = tuple(made_from["classes"])
+    part = SplitPart("train", rows, _labels(source, {**facts, "classes": classes}, (), rows), classes)
     form = order.form
     if made_from["options"].get("range") == "auto":
         form = replace(form, how=replace(form.how, ranges=stored_ranges(made_from)))
@@ -253,6 +257,24 @@ def _keys(folder: Path) -> Iterator[list[str]]:
         yield stored.keys(np.arange(first, min(first + BLOCK, len(stored))))
 
 
+def pool_classes(root: Path) -> list[str]:
+    """Return the classes of a pool's stored labels: those that it began with, and those of its additions."""
+    return max((list(pool.made_from(folder)["classes"]) for folder in (root / "pool", *additions(root))), key=len)
+
+
+def _classes(order: _Order, new_classes: bool) -> list[str]:
+    """Return the classes of the pool, with those that only the images to add have, where these are wanted."""
+    classes = pool_classes(order.root)
+    present = _present(order.source) if new_classes and pool.LABELS in order.facts["files"] else []
+    return classes + [name for name in present if name not in classes]
+
+
+def _present(source: Source) -> list[str]:
+    """Return the classes that any of a source's training images has, in the order of their numbers."""
+    labels = source.labels("train")
+    return [] if labels is None else [source.classes[number] for number in np.unique(labels[labels >= 0]).tolist()]
+
+
 def _labels(source: Source, facts: dict[str, Any], keep: tuple[str, ...], rows: Ids) -> Labels | None:
     """Return the labels as the project numbers them, −1 for what is unknown or not kept; None where it has none."""
     if pool.LABELS not in facts["files"]:
@@ -263,7 +285,11 @@ def _labels(source: Source, facts: dict[str, Any], keep: tuple[str, ...], rows: 
     present = np.unique(labels[rows])
     for number in present[present >= 0].tolist():
         if source.classes[number] not in classes and not keep:
-            raise unknown("class of this project", source.classes[number], classes)
+            raise UserError(
+                f"no class of this project is called '{source.classes[number]}', as images to add are",
+                rule=f"the classes are {', '.join(classes)}",
+                hint="to make it a class: asal add --new-classes; to leave such images out, put `keep` under [pool]",
+            )
     table = np.full(len(source.classes) + 1, -1)  # one entry more: the unknown label −1 indexes the last
     for number, name in enumerate(source.classes):
         if name in classes:

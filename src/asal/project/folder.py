@@ -80,7 +80,7 @@ class ProjectFolder:
 
     def _stored_classes(self) -> tuple[str, ...]:
         try:
-            return Stored.open(self.root / "pool").classes
+            return Stored.open(self.root / "pool").followed_by(*map(Stored.open, self.additions)).classes
         except UserError as error:
             if not self.has("pool"):
                 raise

@@ -86,7 +86,7 @@ class Preparer:
         with artifacts.exclusive(self._project.root):
             self._take_in()
 
-    def add(self, images: Source | None = None) -> Added:
+    def add(self, images: Source | None = None, *, new_classes: bool = False) -> Added:
         """Take in what the source has by now and the project does not, under ids behind the present ones.
 
         Generators, encoders and projections stay as they were trained; `run` then computes the new images' features and
@@ -94,6 +94,7 @@ class Preparer:
 
         Args:
             images: another source, whose training images are taken; the spec's own where none is given.
+            new_classes: a class that the project lacks becomes one of it.
 
         Returns:
             How many images were new, known, or of classes that are not kept.
@@ -107,7 +108,8 @@ class Preparer:
             source = images or validate.made(sources, project.spec.source)
             if isinstance(place := getattr(source, "path", None), str) and "://" not in place:
                 check_outside(project.root, Path(place))
-            counts = add(source, project.root, table.keep, form, self._ingest_context, own=images is None)
+            how: dict[str, bool] = {"own": images is None, "new_classes": new_classes}
+            counts = add(source, project.root, table.keep, form, self._ingest_context, **how)
         project.refresh()
         return counts
 

@@ -145,9 +145,9 @@ class Project:
         """Take the source's images in, once."""
         Preparer(self).ingest()
 
-    def add(self, images: Source | None = None) -> Added:
+    def add(self, images: Source | None = None, *, new_classes: bool = False) -> Added:
         """Take in what the source has by now and the project does not; see `Preparer.add`."""
-        return Preparer(self).add(images)
+        return Preparer(self).add(images, new_classes=new_classes)
 
     def take_corrections(self, added: Added) -> Corrected:
         """Let labels follow the files that `add` found in another class folder; see `Preparer.take_corrections`."""

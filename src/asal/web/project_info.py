@@ -59,8 +59,16 @@ class ProjectInfo:
     def classes_json(self, state: State) -> dict[str, Any]:
         """Return the classes by now: those to choose from, with their keys, and those that were merged or dropped."""
         facts = to_json(state if state.opened else replace(state, classes=ClassList.of(self.classes)))
-        keys = hotkeys([each["name"] for each in facts["classes"]], KEYS, typed=True)
-        return {**facts, "classes": [{**each, "key": key} for each, key in zip(facts["classes"], keys, strict=True)]}
+        keys = self._keys({each["number"]: each["name"] for each in facts["classes"]}, facts["hidden"])
+        return {**facts, "classes": [{**each, "key": keys[each["number"]]} for each in facts["classes"]]}
+
+    @staticmethod
+    def _keys(names: dict[int, str], hidden: list[dict[str, Any]]) -> dict[int, str]:
+        """Return a key for each class. Hidden ones keep theirs, so that those of the others do not move."""
+        taken = {name.casefold() for name in names.values()}
+        every = names | {one["number"]: one["name"] for one in hidden if one["name"].casefold() not in taken}
+        numbers = sorted(every)
+        return dict(zip(numbers, hotkeys([every[number] for number in numbers], KEYS, typed=True), strict=True))
 
     def to_json(self, record: str, state: State) -> dict[str, Any]:
         """Return it as JSON, for the annotators of a record.

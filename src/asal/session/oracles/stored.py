@@ -42,10 +42,11 @@ class Stored:
         return cls(tuple(facts["classes"]), labels, larger.get("images"))
 
     def followed_by(self, *others: Stored) -> Stored:
-        """Return the labels of a pool that grew."""
+        """Return the labels of a pool that grew, maybe by classes, too: those stand behind the earlier ones."""
         if not others:
             return self
-        return Stored(self.classes, np.concatenate([np.asarray(one._labels, np.int64) for one in (self, *others)]))
+        classes = max((one.classes for one in (self, *others)), key=len)
+        return Stored(classes, np.concatenate([np.asarray(one._labels, np.int64) for one in (self, *others)]))
 
     def corrected(self, classes: Mapping[int, str]) -> Stored:
         """Return the labels with some of them corrected: id → the name of its class."""
