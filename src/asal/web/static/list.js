@@ -8,6 +8,7 @@ import { keep, recall } from "./store.js";
 const MANY = 20; // classes, beyond which nobody finds one at a look
 const LAST = 6; // places for the classes used last
 const LONGEST = 90; // characters of a name on its button
+const BRIEF = 44; // and in the places for the classes used last
 
 export class ClassList {
   constructor(app) {
@@ -35,7 +36,10 @@ export class ClassList {
     $("finder").hidden = !this.many;
     this.place = `asal.last|${scope}`;
     this.last = recall(this.place, { places: [], order: [] });
-    Object.assign(this, { can: null, chances: false });
+    const brief = shortNames(this.all.map(({ name }) => name), BRIEF);
+    this.brief = new Map(this.all.map(({ number }, i) => [number, brief[i]]));
+    Object.assign(this, { can: null, chances: false, chosen: null });
+    delete $("recent").dataset.shown;
     this.filter();
     this.recent();
     this.rows();
@@ -67,7 +71,7 @@ export class ClassList {
     if (this.can === can) return;
     this.can = can;
     for (const { node } of this.all) node.disabled = !can;
-    for (const node of $("recent").children) node.disabled = !can;
+    for (const node of $("recent").querySelectorAll("button")) node.disabled = !can;
   }
 
   /** Show which class an image has that is being corrected; undefined: none is. */
@@ -113,14 +117,13 @@ export class ClassList {
 
   recent() {
     const known = this.last.places.map((number) => this.byNumber.get(number)).filter(Boolean);
-    const short = shortNames(this.all.map(({ name }) => name), 28);
-    const texts = new Map(this.all.map(({ number }, i) => [number, short[i]]));
-    $("recent").hidden = !this.many || !known.length;
-    if ($("recent").dataset.shown === JSON.stringify(known.map(({ number }) => number))) return;
-    $("recent").dataset.shown = JSON.stringify(known.map(({ number }) => number));
+    const shown = JSON.stringify(known.map(({ number }) => number));
+    if ($("recent").dataset.shown === shown) return;
+    $("recent").dataset.shown = shown;
+    if (!known.length) return void $("recent").replaceChildren(el("p", { class: "note" }, "The classes that you used last appear here."));
     $("recent").replaceChildren(...known.map(({ number, name }) => {
       const node = el("button", { type: "button", title: name, "aria-label": `${name}, used lately`, "data-last": number,
-        disabled: this.can === false }, texts.get(number));
+        disabled: this.can === false }, this.brief.get(number));
       this.pressable(node, number);
       return node;
     }));
@@ -166,9 +169,9 @@ export class ClassList {
     } else if (key === "Enter") {
       if (!repeat && this.found[this.at]) this.take(this.found[this.at].number, timeStamp);
     } else if (key === "Escape") {
-      if (!$("find").value) $("desk").focus({ preventScroll: true });
       this.clear();
-    } else return;
+      $("desk").focus({ preventScroll: true });
+    } else if (key !== "/" || $("find").value) return; // the key that leads here, once more
     event.preventDefault();
     event.stopPropagation();
   }
