@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import string
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -59,16 +60,8 @@ class ProjectInfo:
     def classes_json(self, state: State) -> dict[str, Any]:
         """Return the classes by now: those to choose from, with their keys, and those that were merged or dropped."""
         facts = to_json(state if state.opened else replace(state, classes=ClassList.of(self.classes)))
-        keys = self._keys({each["number"]: each["name"] for each in facts["classes"]}, facts["hidden"])
+        keys = _keys(facts["classes"], facts["hidden"])
         return {**facts, "classes": [{**each, "key": keys[each["number"]]} for each in facts["classes"]]}
-
-    @staticmethod
-    def _keys(names: dict[int, str], hidden: list[dict[str, Any]]) -> dict[int, str]:
-        """Return a key for each class. Hidden ones keep theirs, so that those of the others do not move."""
-        taken = {name.casefold() for name in names.values()}
-        every = names | {one["number"]: one["name"] for one in hidden if one["name"].casefold() not in taken}
-        numbers = sorted(every)
-        return dict(zip(numbers, hotkeys([every[number] for number in numbers], KEYS, typed=True), strict=True))
 
     def to_json(self, record: str, state: State) -> dict[str, Any]:
         """Return it as JSON, for the annotators of a record.
@@ -107,3 +100,13 @@ class ProjectInfo:
         added = image >= len(self.pool) and image not in state.synthetic
         pool = self.folder.current_pool() if added else self.pool
         return png(PoolWithSynthetic(pool, state.synthetic).read(np.array([image]))[0])
+
+
+def _keys(classes: Sequence[dict[str, Any]], hidden: Sequence[dict[str, Any]]) -> dict[int, str]:
+    """Return the keys by the classes' numbers. A class that is hidden keeps its place: no other class's key moves."""
+    present = {each["name"].strip().casefold() for each in classes}
+    named = {each["number"]: each["name"] for each in classes}
+    for each in hidden:  # its name may be in use again
+        named[each["number"]] = "" if each["name"].strip().casefold() in present else each["name"]
+    numbers = sorted(named)
+    return dict(zip(numbers, hotkeys([named[number] for number in numbers], KEYS, typed=True), strict=True))

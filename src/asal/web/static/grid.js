@@ -14,7 +14,7 @@ const GAP = 8;
 export class Grid {
   constructor(app) {
     this.app = app;
-    this.taken = 0; // the class that all are taken for
+    this.taken = app.project.classes[0].number; // the class that all are taken for
     this.items = [];
     this.marks = new Map(); // image -> label that differs from the page's
     this.columns = 4;
@@ -22,14 +22,24 @@ export class Grid {
     this.focused = null; // the item that "why" explains
     this.before = null; // the page confirmed last: { entries }
     this.correcting = false; // whether that page is shown again
-    const pick = el("select", { id: "taken" }, ...app.project.classes.map(({ number, name }) => el("option", { value: number }, name)));
-    pick.addEventListener("change", () => this.take(Number(pick.value)));
-    $("taken-for").replaceChildren(el("label", { for: "taken" }, "All of these are"), pick, el("span", { id: "odd-rule" }));
-    this.repaint();
+    this.learn();
     $("confirm").addEventListener("click", (event) => this.confirm(event.timeStamp));
     $("again").addEventListener("click", () => this.correctLast());
     $("tiles").addEventListener("keydown", (event) => this.move(event));
     new ResizeObserver(() => this.refit()).observe($("tiles").parentElement);
+  }
+
+  /** Draw what depends on the classes. A page whose class is gone is laid out again. */
+  learn() {
+    if (!this.app.binary) return;
+    const { classes } = this.app.project;
+    const pick = el("select", { id: "taken" }, ...classes.map(({ number, name }) => el("option", { value: number }, name)));
+    pick.addEventListener("change", () => this.take(Number(pick.value)));
+    $("taken-for").replaceChildren(el("label", { for: "taken" }, "All of these are"), pick, el("span", { id: "odd-rule" }));
+    if (!classes.some(({ number }) => number === this.taken)) this.taken = classes[0].number;
+    pick.value = String(this.taken);
+    for (const label of this.marks.values()) if (label !== null && label !== this.other) return void this.clear();
+    this.repaint();
   }
 
   get other() {
@@ -187,7 +197,7 @@ export class Grid {
   /** Send the page: all of it, or none. */
   confirm(pressed) {
     const { app, items } = this;
-    if (!items.length) return;
+    if (!items.length || app.notice.holds()) return;
     const each = Math.round((1000 * app.clock.read(items[0])) / items.length) / 1000;
     const entries = items.map(({ task }) => entryOf(task, this.label(task.image)));
     if (this.correcting) this.correct(entries, each);

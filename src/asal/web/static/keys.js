@@ -15,7 +15,7 @@ export class Keys {
     this.held = new Held();
     this.commands = {
       Backspace: () => app.undo(), u: () => app.undo(), " ": (when) => app.single.answer(null, when),
-      g: () => app.grid && app.view("grid"), s: () => app.view("single"),
+      g: () => app.binary && app.view("grid"), s: () => app.view("single"),
       m: () => app.viewing === "single" && app.single.guess(), w: why, "/": () => app.viewing === "single" && app.list.search(),
       "+": () => zoomBy(1.15), "=": () => zoomBy(1.15), "-": () => zoomBy(1 / 1.15),
     };
@@ -46,6 +46,10 @@ export class Keys {
     const character = typed(event);
     if (event.defaultPrevented || !character || target.closest(TEXT)) return false;
     if (this.app.panels.open) return this.panel(character);
+    if (key === "Enter" && this.app.notice.stops && !target.closest(INTERACTIVE)) {
+      this.app.notice.close();
+      return true;
+    }
     if (!graph(event)) {
       if (this.app.viewing === "grid" && !again && this.app.grid.key(event, this.classes)) return true;
       if ((key === " " || key === "Enter") && target.closest(INTERACTIVE)) return false; // a focused button's own keys

@@ -1,13 +1,15 @@
 // The classes as buttons. Where there are many: a search box, and the classes used last in front, each in a place that
 // stays the same as long as it is there.
 
-import { $, announce, el, plural, write } from "./dom.js";
+import { $, afterPaint, announce, el, plural, write } from "./dom.js";
 import { fits, plainText, shortNames } from "./names.js";
 import { keep, recall } from "./store.js";
 
 const MANY = 20; // classes, beyond which nobody finds one at a look
 const LAST = 6; // places for the classes used last
 const LONGEST = 90; // characters of a name on its button
+const HUGE = 400; // classes, beyond which only those on the screen are laid out
+const MOST = 60; // hits on the screen
 const BRIEF = 44; // and in the places for the classes used last
 
 export class ClassList {
@@ -33,6 +35,7 @@ export class ClassList {
     this.short = this.all.every(({ name }) => [...name].length <= 2);
     this.long = this.all.some(({ name }) => [...name].length > 24);
     $("classes").classList.toggle("short", this.short);
+    $("classes").classList.toggle("huge", this.all.length > HUGE);
     $("finder").hidden = !this.many;
     this.place = `asal.last|${scope}`;
     this.last = recall(this.place, { places: [], order: [] });
@@ -142,11 +145,12 @@ export class ClassList {
     const hits = this.all.map((one) => ({ one, fit: words.length ? fits(one.plain, words) : 0 })).filter(({ fit }) => fit !== null);
     if (words.length) hits.sort((a, b) => a.fit - b.fit || (late(a.one) === late(b.one) ? 0 : late(a.one) - late(b.one)));
     this.found = hits.map(({ one }) => one);
+    if (words.length) this.found.length = Math.min(this.found.length, MOST);
     $("classes").replaceChildren(...this.found.map(({ node }) => node));
     $("classes").scrollTop = 0;
     this.mark(words.length && this.found.length ? 0 : -1);
     const none = `No class is called so.`;
-    write($("found"), !words.length ? "" : this.found.length ? plural(this.found.length, "class", "classes") : none);
+    write($("found"), !words.length ? "" : hits.length ? plural(hits.length, "class", "classes") : none);
   }
 
   /** Mark the class that Enter takes. */
@@ -167,7 +171,7 @@ export class ClassList {
     if (key === "ArrowDown" || key === "ArrowUp") {
       this.mark(Math.min(this.found.length - 1, Math.max(0, this.at + (key === "ArrowDown" ? 1 : -1))));
     } else if (key === "Enter") {
-      if (!repeat && this.found[this.at]) this.take(this.found[this.at].number, timeStamp);
+      if (!repeat && !this.app.notice.holds() && this.found[this.at]) this.take(this.found[this.at].number, timeStamp);
     } else if (key === "Escape") {
       this.clear();
       $("desk").focus({ preventScroll: true });
@@ -179,7 +183,8 @@ export class ClassList {
   take(number, when) {
     if (!this.can) return;
     this.app.single.answer(number, when);
-    this.clear();
+    $("find").value = "";
+    afterPaint(() => this.filter()); // a long list takes longer than the next image may
   }
 
   clear() {

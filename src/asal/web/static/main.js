@@ -1,6 +1,7 @@
 // Assembles the page. What a key press needs is done before the next paint, everything else after it.
 
 import { Refusal, call, onAway } from "./api.js";
+import { Notice, differences } from "./classes.js";
 import { Clock } from "./clock.js";
 import { $, afterPaint, plural, toast, write } from "./dom.js";
 import { enter, leave, signIn, tokenFromAddress } from "./enter.js";
@@ -23,7 +24,6 @@ const AHEAD = 6; // images held ready in the single view: enough for the fastest
 class App {
   constructor(project, tab) {
     Object.assign(this, { project, tab, away: false, viewing: "single" });
-    this.binary = Boolean(project.grid) && project.classes.length === 2; // what a grid is for
     this.learn();
     this.scope = `${project.id ?? project.name}|${project.me.name}`;
     this.outbox = new Outbox(this.scope, tab, {
@@ -36,7 +36,8 @@ class App {
     this.list = new ClassList(this);
     this.list.draw();
     this.single = new Single(this);
-    this.grid = this.binary ? new Grid(this) : null;
+    this.grid = new Grid(this);
+    this.notice = new Notice(this);
     this.side = new Side(this);
     this.strip = new Strip(this);
     this.panels = new Panels(this);
@@ -50,16 +51,42 @@ class App {
     await this.past.load(this.outbox.messages).catch(() => null); // without it the strip begins empty
     this.strip.draw();
     this.side.refresh();
-    this.view(this.grid && recall("asal.view", "single") === "grid" ? "grid" : "single");
+    this.view(this.binary && recall("asal.view", "single") === "grid" ? "grid" : "single");
     await this.feed.fill();
+  }
+
+  /** Return whether there are two classes, which is what a grid is for. */
+  get binary() {
+    return Boolean(this.project.grid) && this.project.classes.length === 2;
   }
 
   /** Learn the classes' names, in full and for places of little room. */
   learn() {
-    const { classes } = this.project;
+    const { classes, hidden = [] } = this.project;
     const [names, tags] = [undefined, TAG].map((most) => shortNames(classes.map(({ name }) => name), most ?? Infinity));
     this.names = new Map(classes.map(({ number }, i) => [number, names[i]]));
     this.tags = new Map(classes.map(({ number }, i) => [number, tags[i]]));
+    for (const { number, name } of hidden) this.names.set(number, `${name} (no longer a class)`);
+  }
+
+  /** The classes have changed: learn them, and say so. */
+  async relearn() {
+    const { classes, hidden, classes_seq: seq } = await call("/api/project");
+    if (seq === this.project.classes_seq) return;
+    const found = differences(this.project.classes, classes, hidden);
+    Object.assign(this.project, { classes, hidden, classes_seq: seq });
+    this.past.merge(new Map(hidden.map(({ number, into }) => [number, into])));
+    this.learn();
+    this.list.draw();
+    this.grid.learn();
+    this.side.learn();
+    this.keys.learn();
+    keysTable(this);
+    for (const id of ["to-grid", "to-single"]) $(id).hidden = !this.binary;
+    if (this.viewing === "grid" && !this.binary) this.view("single");
+    this.refresh();
+    this.strip.draw();
+    if (found.lines.length + found.moves.length) this.notice.show(found);
   }
 
   name(label) {
@@ -83,7 +110,7 @@ class App {
       $(`to-${view}`).setAttribute("aria-pressed", String(view === name));
     }
     this.feed.want = AHEAD;
-    this.grid?.refit();
+    if (this.binary) this.grid.refit();
     this.feed.soon(0);
     this.refresh();
   }
@@ -120,7 +147,7 @@ class App {
 
   changed() {
     this.strip.draw();
-    this.single.open(this.single.shown !== null);
+    this.single.open(this.single.shown !== null && !this.notice.stops);
   }
 
   saved(message, reply) {
@@ -200,6 +227,7 @@ function frame(project) {
   write($("me"), project.me.name);
   document.title = `${project.name} · asal`;
   for (const id of ["to-grid", "to-single"]) $(id).hidden = !app.binary;
+  $("to-kinds").hidden = project.me.role !== "adjudicator";
   $("leave").addEventListener("click", leave);
   $("refused-close").addEventListener("click", () => { $("refused").hidden = true; });
   const menu = $("menu");

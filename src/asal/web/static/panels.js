@@ -2,10 +2,11 @@
 
 import { Refusal, call, here } from "./api.js";
 import { curve } from "./chart.js";
+import { classPanel } from "./classes.js";
 import { $, el, percent, plural, write } from "./dom.js";
 import { loaded } from "./feed.js";
 
-const FILL = { history, stopping, team, help: () => [] };
+const FILL = { history, stopping, team, kinds: classPanel, help: () => [] };
 
 export class Panels {
   constructor(app) {

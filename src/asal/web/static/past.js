@@ -20,6 +20,12 @@ export class Past {
     }
   }
 
+  /** Count answers of classes that were merged as those of the others. */
+  merge(into) {
+    for (const one of this.entries) one.label = into.get(one.label) ?? one.label;
+    for (const one of this.actions) if (one.was !== undefined) one.was = into.get(one.was) ?? one.was;
+  }
+
   find(image) {
     return this.entries.find((entry) => entry.image === image) ?? null;
   }

@@ -46,6 +46,7 @@ export class Side {
     try {
       this.status = await call("/api/status");
       this.draw();
+      if (this.status.classes !== this.app.project.classes_seq) await this.app.relearn();
     } catch (error) {
       if (error instanceof Refusal && error.status === 401) return this.app.signedOut();
     }

@@ -27,7 +27,7 @@ export class Single {
     $("empty").hidden = fresh !== null;
     $("frame").hidden = fresh === null;
     if (!fresh) showReason(this.app, item);
-    this.open(fresh !== null);
+    this.open(fresh !== null && !this.app.notice.stops);
     this.label();
   }
 
@@ -68,7 +68,7 @@ export class Single {
   /** Answer with a class's number, or null for "can't tell". Only the image on the screen can be answered. */
   answer(label, pressed = performance.now()) {
     const item = this.shown;
-    if (!item) return;
+    if (!item || this.app.notice.holds()) return;
     if (this.back) return void this.correct(label);
     const { app } = this;
     const answer = { image: item.task.image, label, seconds: app.clock.read(item), guess: item.guess };
