@@ -1,7 +1,7 @@
 // The classes change while people label: what everybody's page does then, and the panel in which adjudicators change them.
 
 import { Refusal, call } from "./api.js";
-import { $, announce, el, plural, toast } from "./dom.js";
+import { $, announce, el, plural } from "./dom.js";
 import { fits, plainText } from "./names.js";
 import { uuid } from "./store.js";
 
@@ -36,7 +36,6 @@ export async function classPanel(app, panels, reply = null) {
     sending.add(form);
     try {
       const done = await call("/api/classes", { key, ...body });
-      toast(done.done || "Nothing was changed.");
       fill(await classPanel(app, panels, done));
       $("kinds").querySelector("h2").focus();
       await app.relearn();
@@ -47,7 +46,8 @@ export async function classPanel(app, panels, reply = null) {
     sending.delete(form);
   };
   const list = el("ul", { class: "kinds" }, ...classes.map((one) => row(one, classes, may && change)));
-  return [el("p", { class: "note" }, may
+  const said = reply && (reply.done || "Nothing was changed.");
+  return [said && el("p", { class: "advice", role: "status" }, said), el("p", { class: "note" }, may
     ? "A change counts for everybody at once. Numbers and answers stay: what was said is kept in the record."
     : "An adjudicator adds, renames, merges and drops classes."),
   may && adding(change), classes.length > MANY && filter(list, classes), list, ...gone(hidden, classes, may && change)].filter(Boolean);
@@ -119,25 +119,26 @@ function gone(hidden, classes, change) {
   if (!hidden.length) return [];
   const names = new Map(classes.map(({ number, name }) => [number, name]));
   const rows = hidden.map(({ number, name, into }) => el("li", {}, change
-    ? form(change, () => ({ change: "restore", number }), el("span", {}, said(name, names.get(into))), button("Restore"))
-    : said(name, names.get(into))));
+    ? form(change, () => ({ change: "restore", number }), el("span", {}, ended(name, names.get(into))), button("Restore"))
+    : ended(name, names.get(into))));
   return [el("h3", {}, "No longer chosen"), el("ul", { class: "kinds" }, ...rows)];
 }
 
-const said = (name, into) => (into ? `${name}: counts as ${into}` : `${name}: dropped`);
+const ended = (name, into) => (into ? `${name}: counts as ${into}` : `${name}: dropped`);
 
 /** Everybody's page: say what has changed. Where keys have moved, nothing is labelled until this was read. */
 export class Notice {
   constructor(app) {
     this.app = app;
     this.stops = false;
+    this.lines = [];
     $("changed-close").addEventListener("click", () => this.close());
   }
 
   show({ lines, moves }) {
-    const before = $("changed").hidden ? "" : `${$("changed-text").textContent} `;
     this.stops ||= moves.length > 0;
-    $("changed-text").textContent = `${before}The classes have changed. ${[...lines, ...moves].join(" ")}`;
+    this.lines.push(...lines, ...moves);
+    $("changed-text").textContent = `The classes have changed. ${this.lines.join(" ")}`;
     $("changed-close").firstChild.data = this.stops ? "Go on with these keys " : "Close ";
     $("changed-close").lastChild.hidden = !this.stops;
     $("changed").classList.toggle("stops", this.stops);
@@ -147,6 +148,7 @@ export class Notice {
 
   close() {
     this.stops = false;
+    this.lines = [];
     $("changed").hidden = true;
     this.app.changed();
     $("desk").focus({ preventScroll: true });
