@@ -220,7 +220,11 @@ def _numbers(text: str, kind: type[Number], option: str, what: str, example: str
         raise UserError(got, hint=f"separate them by commas, such as {option} {example}") from None
 
 
-for command in (projects.init, projects.prepare, projects.add, projects.status, projects.duplicates, projects.doctor):
+PROJECTS = (
+    *(projects.init, projects.prepare, projects.add, projects.move_images),
+    *(projects.status, projects.duplicates, projects.doctor),
+)
+for command in PROJECTS:
     app.command()(command)
 app.command(name="list")(projects.list_parts)
 app.command()(export)

@@ -42,12 +42,42 @@ def init(
     images: Annotated[Path, typer.Option("--images", help="A folder of image files; sub-folders are classes, if any.")],
     size: Annotated[int, typer.Option("--size", min=8, help="Pixels; images become squares of this size.")] = 64,
     gray: Annotated[bool, typer.Option("--gray", help="One channel instead of three.")] = False,
+    layout: Annotated[
+        str,
+        typer.Option(
+            "--layout",
+            help="What the sub-folders are, where that is not clear: classes, splits, or classes/splits. [default: by "
+            "their names]",
+        ),
+    ] = "auto",
 ) -> None:
-    """Start a project with your own images: writes FOLDER/asal.toml, which explains every setting."""
+    """Start a project with your own images: writes FOLDER/asal.toml, which explains every setting.
+
+    Prints the classes and splits that were found.
+    """
     from asal.project.scaffold import start
 
-    written = start(folder, images, size, gray)
-    console.print(f"Wrote {written}. Next: asal prepare {quote(str(folder))}", highlight=False, soft_wrap=True)
+    started = start(folder, images, size, gray, layout)
+    print_lines(started.found)
+    first = "choose `layout` in that file, then " if started.doubt else ""
+    print_lines([f"Wrote {started.file}. Next: {first}asal prepare {quote(str(folder))}"])
+
+
+def move_images(
+    folder: Annotated[Path, typer.Argument(help="A project folder.", metavar="PROJECT")],
+    place: Annotated[str, typer.Argument(help="Where its images are now: a folder, a file or a URL.", metavar="PLACE")],
+) -> None:
+    """Write the new place of a project's images into its asal.toml, after comparing them with those of the project.
+
+    The rest of the file stays as it is. A place with other files is refused. Editing **path** by hand does the same:
+    the next **asal prepare** compares.
+
+    For example: `asal move-images my-project /mnt/disk2/photos`
+    """
+    from asal.project.images import move_images as move
+
+    written = move(folder, place)
+    print_lines([f'The images of {folder} are at {place} now: wrote path = "{written}" under [source].'])
 
 
 def prepare(
@@ -94,11 +124,15 @@ def prepare(
     settings = load(spec)
     root = root_of(spec, project, settings.name)
     if dry_run:
-        _print_plan(Preparer(Project(root, settings, Device(count=devices))).plan())
+        preparer = Preparer(Project(root, settings, Device(count=devices)))
+        print_lines(preparer.found())
+        _print_plan(preparer.plan())
         return
     extraction = chosen(engine, workers, address, cpus, gpus)
     with show_progress(console) as progress:
-        Preparer(Project(root, settings, Device(count=devices), progress, extraction, storage)).run()
+        preparer = Preparer(Project(root, settings, Device(count=devices), progress, extraction, storage))
+        print_lines(preparer.found())
+        preparer.run()
     status(root)
     print_lines(report(root).lines)
 

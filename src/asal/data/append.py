@@ -24,7 +24,8 @@ from asal.data.decoding.ranges import sampled
 from asal.data.duplicates import folders_of, folders_of_split, keeps_hashes, write_known
 from asal.data.found_again import FoundAgain, changed_files, found_again, still_alike
 from asal.data.image_options import stored_ranges
-from asal.data.ingest import IngestContext, described, take
+from asal.data.ingest import IngestContext, take
+from asal.data.ingest_check import described
 from asal.data.ingest_shard import RECEIPT, ImageFormat, NothingTakenError, Receipt, decoded
 from asal.data.listing import Listing, hashed
 from asal.data.pool import StoredPool
@@ -148,7 +149,7 @@ def _taken(order: _Order, rows: Ids, labels: Labels | None, listing: Listing) ->
     folder = home / f"{len(additions(root)) + 1:04d}"
     made_from = {
         "part": "addition",
-        "options": {**order.facts["options"], "source": described(order.source)},
+        "options": {**order.facts["options"], "source": described(order.source, root)},
         "source": order.source.fingerprint,
         "classes": order.facts["classes"],
         "keys": listing.digest(rows),

@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 from types import MappingProxyType
@@ -22,11 +22,11 @@ import numpy as np
 
 from asal.data import pool
 from asal.data.appearance import SAMPLE, warnings_of
-from asal.data.concat_pool import ADDITIONS, SEEN, additions
 from asal.data.decoding import Range
 from asal.data.decoding.ranges import range_lines, sampled
 from asal.data.duplicates import keeps_hashes, packed, write_copies
-from asal.data.image_options import BEFORE, ImageOptions, conversion, made_with, settled, stored_ranges
+from asal.data.image_options import ImageOptions, conversion, made_with, stored_ranges
+from asal.data.ingest_check import check_ingested, check_listing, repaired
 from asal.data.ingest_shard import (
     RECEIPT,
     ImageFormat,
@@ -38,9 +38,10 @@ from asal.data.ingest_shard import (
     decoded,
     keys_at,
 )
-from asal.data.sources import Enlarging, Listed, Source, check_outside, kind_of
+from asal.data.source_changes import accept_place
+from asal.data.sources import Enlarging, Listed, Source
 from asal.data.splits import Split, SplitPart, make_splits
-from asal.errors import UserError, without_secrets
+from asal.errors import UserError
 from asal.runtime import artifacts, npy
 from asal.runtime.csv_rows import csv_bytes
 from asal.runtime.engine import Engine, InProcess
@@ -91,12 +92,13 @@ def ingest(
     made_from, missing = check_ingested(source, project, split, keep=keep, **images)
     for name in folders.keys() - missing:
         artifacts.tidy(folders[name])
+    accept_place(source, project)
     if not missing:
         return folders
     with artifacts.explain_disk_errors(project):
         parts = make_splits(source, split, keep)
         larger = _larger(source, parts["pool"])
-        _check_listing(source, folders, missing)
+        check_listing(source, folders, missing)
         source = source.origin if isinstance(source, Enlarging) else source
         project.mkdir(parents=True, exist_ok=True)
         shape = pool.StoredPool.open(folders["pool"]).shape if "pool" not in missing else None
@@ -108,30 +110,9 @@ def ingest(
             made_from["source"] = source.listing
         for name in missing:
             facts = {"part": name, **made_from, "classes": list(parts[name].classes)}
-            take(source, parts[name], folders[name], facts, form, context, larger if name == "pool" else {})
+            facts, part = repaired(source, folders[name], facts, parts[name])
+            take(source, part, folders[name], facts, form, context, larger if name == "pool" else {})
     return folders
-
-
-def check_ingested(
-    source: Source, project: Path, split: Split, *, keep: tuple[str, ...], **images: Unpack[ImageOptions]
-) -> tuple[dict[str, Any], list[str]]:
-    """Return what `ingest` makes a project's folders from, and the names of those that it would make; write nothing.
-
-    Raises:
-        UserError: a folder is there, and was made from other options or other images.
-    """
-    options = {
-        "source": described(source),
-        "split": asdict(split), "keep": list(keep), **settled(kind_of(source), project, images),
-    }  # fmt: skip
-    options = json.loads(json.dumps(options))  # as they are read from a folder's manifest: lists for tuples
-    if isinstance(place := getattr(source, "path", None), str) and "://" not in place:
-        check_outside(project, Path(place))
-    made_from = {"options": options, "source": source.fingerprint}
-    added = [artifacts.manifest(folder)["source"] for folder in additions(project)]
-    if (seen := project / ADDITIONS / SEEN).exists():
-        added.append(artifacts.read_json(seen)["source"])
-    return made_from, [name for name in split.parts if not _stands(project / name, source, made_from, added)]
 
 
 def take(
@@ -156,68 +137,6 @@ def take(
         warnings = _assemble(partial, part, _taken(partial, source, part, form, context), more)
     for warning in warnings:
         context.progress(f"sample of {folder.name}", SAMPLE, SAMPLE, f"warning: {warning}")
-
-
-def described(source: Source) -> dict[str, Any]:
-    """Return the kind and the options of a source as a pool's manifest holds them: URLs without their secrets."""
-    return {"name": kind_of(source), **_without_secrets(asdict(cast(Any, source)))}
-
-
-def _as_written_now(options: Mapping[str, Any], source: Source) -> dict[str, Any]:
-    """Return a manifest's options with the source's kind, where an older version wrote the name of its class."""
-    written = options["source"]
-    same = written["name"] == type(source).__name__.lower()
-    return {**options, "source": {**written, "name": kind_of(source)}} if same else dict(options)
-
-
-def _without_secrets(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _without_secrets(inner) for key, inner in value.items()}
-    return without_secrets(value) if isinstance(value, str) and "://" in value else value
-
-
-def _stands(folder: Path, source: Source, made_from: Mapping[str, Any], added: Collection[str | None]) -> bool:
-    """Say whether the folder is there already, and refuse one that was made from anything else."""
-    if not artifacts.is_complete(folder):
-        return False
-    stored = artifacts.manifest(folder)
-    there = {**BEFORE, **_as_written_now(stored["options"], source)}
-    differing = list(_differences("", there, {**BEFORE, **made_from["options"]}))
-    # A source that is gone, or remote, has no fingerprint: what was ingested stands without it.
-    if not differing and made_from["source"] and made_from["source"] not in (stored["source"], *added):
-        raise UserError(
-            f"{folder} was made when the source held other images",
-            rule=f"the {folder.name} of a project stays as it was made, because labels belong to its ids",
-            hint="add new ones with `asal add`, restore the old ones, or start another project folder",
-        )
-    if differing:
-        raise UserError(
-            f"{folder} was made from other options: {'; '.join(differing)}",
-            rule=f"the {folder.name} of a project stays as it was made, because labels belong to its ids",
-            hint="restore them, or start another project folder",
-        )
-    return True
-
-
-def _check_listing(source: Source, folders: Mapping[str, Path], missing: Sequence[str]) -> None:
-    """Refuse to make missing folders beside those of another list: an image could be in two of them."""
-    if not isinstance(source, Listed):
-        return
-    known = {artifacts.manifest(folder)["source"] for name, folder in folders.items() if name not in missing}
-    if known - {None, source.listing}:
-        raise UserError(
-            f"the source has changed since {', '.join(sorted(folders.keys() - set(missing)))} was ingested",
-            rule="all parts of a split come from one list of images",
-            hint="restore the source; or, while nothing is labelled, delete what was ingested and start again",
-        )
-
-
-def _differences(name: str, there: Any, here: Any) -> Iterator[str]:
-    if isinstance(there, dict) and isinstance(here, dict):
-        for key in sorted(there.keys() | here.keys()):
-            yield from _differences(f"{name}.{key}" if name else key, there.get(key), here.get(key))
-    elif there != here:
-        yield f"{name} was {there!r} and is {here!r}"
 
 
 def _form(source: Source, part: SplitPart, project: Path, options: Mapping[str, Any], limit: int | None) -> ImageFormat:

@@ -12,7 +12,7 @@ import numpy as np
 
 from asal.core import Ids, Labels
 from asal.data.sources import Source
-from asal.errors import UserError, unknown
+from asal.errors import UserError, quoted, unknown
 from asal.runtime.rng import stream
 
 
@@ -68,7 +68,22 @@ def make_splits(source: Source, split: Split, keep: tuple[str, ...] = ()) -> dic
             rule="a pool with labels has images of two classes or more",
             hint='keep more classes, or read the source without labels (label = "none")',
         )
+    for name, where in (("validation", split.validation), ("test", split.test)):
+        if isinstance(where, str) and labels is not None:
+            _check_held_out(name, parts[name], labels)
     return parts
+
+
+def _check_held_out(name: str, part: SplitPart, labels: Labels) -> None:
+    """Refuse held-out images without a label, or of other classes than the pool: nothing could be measured on them."""
+    if part.labels is not None and not np.isin(part.labels, labels[labels >= 0]).any():
+        known = [part.classes[label] for label in np.unique(part.labels[part.labels >= 0])]
+        raise UserError(
+            f"no image of the split '{part.split}' is of a class of the pool"
+            + (f": its classes are {quoted(known[:6])}" if known else ", as it has no labels"),
+            rule="the validation and the test set are labelled with the classes of the pool",
+            hint=f"leave `{name}` under [pool.split] out, or take a number of the pool's images: {name} = 500",
+        )
 
 
 def _divided(splits: Mapping[str, int], split: Split) -> dict[str, tuple[str, Ids]]:

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asal.core import Ids, Images
 from asal.data.append import Added, add
+from asal.data.found import found
 from asal.data.image_options import check_added, conversion, ranges_of
-from asal.data.ingest import IngestContext, check_ingested, ingest
+from asal.data.ingest import IngestContext, ingest
+from asal.data.ingest_check import check_ingested
 from asal.data.ingest_shard import ImageFormat
 from asal.data.pool import StoredPool
-from asal.data.sources import Source, check_outside, sources
+from asal.data.source_changes import accept_place, changes_of
+from asal.data.sources import Source, check_outside
 from asal.data.splits import Split
 from asal.errors import UserError
-from asal.project import corrections, durations, validate
+from asal.project import corrections, durations
 from asal.project.corrections import Corrected
 from asal.project.durations import Estimate
+from asal.project.images import source_of
 from asal.project.parts import ProjectParts
 from asal.project.spec import PoolTable
 from asal.project.step import PrepareContext, Status, Step, status_of
@@ -105,9 +110,11 @@ class Preparer:
         project, table = self._project, self._project.spec.pool
         with artifacts.exclusive(project.root):
             form = _format_of(project.root, table)
-            source = images or validate.made(sources, project.spec.source)
+            source = images or self.source
             if isinstance(place := getattr(source, "path", None), str) and "://" not in place:
                 check_outside(project.root, Path(place))
+            if images is None:
+                accept_place(source, project.root)
             how: dict[str, bool] = {"own": images is None, "new_classes": new_classes}
             counts = add(source, project.root, table.keep, form, self._ingest_context, **how)
         project.refresh()
@@ -118,6 +125,24 @@ class Preparer:
         with artifacts.exclusive(self._project.root):
             return corrections.take(self._project.folder, added.found.waiting)
 
+    @cached_property
+    def source(self) -> Source:
+        """Where the project's images come from."""
+        return source_of(self._project.root, self._project.spec.source)
+
+    def found(self) -> list[str]:
+        """Return what is found, before anything is kept: of a new source all, later what has changed since.
+
+        Raises:
+            UserError: two readings of the source are possible, or it has other images than the project.
+        """
+        project, table = self._project, self._project.spec.pool
+        project.validate([])
+        if not project.folder.has("pool"):
+            return found(self.source)
+        changes = changes_of(self.source, project.root)
+        return changes.lines(part_of_source=table.split.train is not None)
+
     @property
     def _ingest_context(self) -> IngestContext:
         # Machines that do not see this folder could not put images into it.
@@ -127,7 +152,7 @@ class Preparer:
     def _take_in(self) -> None:
         project, table = self._project, self._project.spec.pool
         split = Split(**table.split.model_dump())
-        source = validate.made(sources, project.spec.source)
+        source = self.source
         ingest(source, project.root, split, keep=table.keep, context=self._ingest_context, **table.images)
         project.refresh()
 
@@ -149,7 +174,7 @@ class Preparer:
     def _source_is_labelled(self) -> bool:
         """Whether the source has labels; one that cannot be read now is taken to have them."""
         try:
-            return bool(validate.made(sources, self._project.spec.source).classes)
+            return bool(self.source.classes)
         except UserError:
             return True
 
@@ -171,7 +196,7 @@ class Preparer:
         names = split.parts
         states = {status_of(root / name) for name in names}
         if "there" in states:
-            source = validate.made(sources, self._project.spec.source)
+            source = self.source
             check_ingested(source, root, split, keep=table.keep, **table.images)
         status: Status = "there" if states == {"there"} else "to do" if states == {"to do"} else "partly done"
         made = durations.nothing if status == "there" else Estimate()

@@ -254,8 +254,9 @@ def test_other_options_or_images_never_overwrite_a_pool(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"gray was False and is True; size was 8 and is 9; split.seed was 1 and is 2"):
         ingest(source, tmp_path / "project", Split(30, seed=2), size=9, gray=True)
     (tmp_path / "images/a/new.png").touch()
-    with pytest.raises(UserError, match="other images"):
-        ingest(Folder(str(tmp_path / "images")), tmp_path / "project", Split(30, seed=1), size=8)
+    before = (tmp_path / "project" / "pool" / "part.json").read_bytes()
+    ingest(Folder(str(tmp_path / "images")), tmp_path / "project", Split(30, seed=1), size=8)
+    assert (tmp_path / "project" / "pool" / "part.json").read_bytes() == before, "a pool is a snapshot"
 
 
 def test_a_part_that_is_missing_is_made_beside_the_others(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_what_is_written_can_be_read_wherever_it_lies(place: str, asal: Any, tmp
     assert said.code == 0 and str(project / "asal.toml") in said.out
     assert said.out.strip().endswith(f"Next: asal prepare {shlex.quote(str(project))}"), "it cannot be copied"
     spec = load(project)
-    assert spec.source.options == {"path": str(images)} and spec.name == "project-of-mine"
+    assert spec.source.options == {"path": "../images"} and spec.name == "project-of-mine"
     assert spec.pool.size == 16 and not spec.pool.gray
     assert set(check(spec).tables) == {"asal", "random", "subset"}
 
@@ -120,5 +120,5 @@ def test_every_size_that_is_offered_can_be_drawn(size: int, tmp_path: Path) -> N
     from asal.models.networks import generator_and_critic
 
     (tmp_path / "images").mkdir()
-    spec = load(start_project(tmp_path / "p", tmp_path / "images", size, gray=True))
+    spec = load(start_project(tmp_path / "p", tmp_path / "images", size, gray=True).file)
     assert spec.pool.size == size and generator_and_critic(size, 1, 2, 4)

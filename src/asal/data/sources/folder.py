@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -15,10 +16,13 @@ import numpy as np
 
 from asal.core import Ids, Labels
 from asal.data.sources import UNKNOWN, SourceImage, not_there, sources
+from asal.data.sources.layout import Layout, Place, Reading, read, tree
+from asal.data.sources.passed_over import lines
 from asal.data.sources.remote import fetched, is_url, listed
-from asal.errors import unknown
+from asal.data.sources.walking import Walked, natural, printable, walked, walked_names
+from asal.errors import UserError, counted, quoted, unknown
 
-SPLITS = frozenset({"train", "test", "val", "valid", "validation"})
+MANY = 20  # classes that are told one by one
 
 
 @sources.register("folder")
@@ -26,10 +30,13 @@ SPLITS = frozenset({"train", "test", "val", "valid", "validation"})
 class Folder:
     """A tree of image files; each first-level sub-folder is a class, unless `label = "none"`.
 
-    Every file counts except hidden ones (`.DS_Store`): a file that is not an image is listed as unreadable when it is
-    decoded. Files beside the class folders are of unknown class. If there is a sub-folder called train and all the
-    others are called test or validation, they are splits, and the classes lie inside them. Files are in natural
-    order: 2.png before 10.png. Memory: about 100 bytes per file.
+    If all sub-folders are called train, test, validation or the like, they are splits, and the classes lie inside
+    them; or the splits lie inside each class. `layout` says which, where the names allow two readings: "classes",
+    "splits" or "classes/splits". Files without a class folder are of unknown class.
+
+    A file that is not an image is listed as unreadable when it is decoded. Hidden files, thumbnails, bins, and folders
+    without any image are passed over. Files are in natural order: 2.png before 10.png. Memory: about 100 bytes per
+    file.
 
     `path` may be a URL of fsspec, such as `s3://bucket/photos`, `ftp://host/photos` or `zip://::photos.zip`: it is
     listed once, and its files are downloaded while others are decoded. Later changes there are not noticed.
@@ -37,32 +44,59 @@ class Folder:
 
     path: str
     label: Literal["folder", "none"] = "folder"
+    layout: Layout = field(default="auto", metadata={"omitted if": "auto"})  # or older pools would have other options
 
     @cached_property
-    def _tree(self) -> dict[str, tuple[str, list[str]]]:
-        """For each split its folder, ending with a slash (or "" for the root), and its files relative to that."""
+    def _files(self) -> Walked:
+        """Every file that may be an image, folder by folder, and what was passed over."""
         if is_url(self.path):
-            return _by_split(sorted(filter(_shown, listed(self.path)), key=_in_order))
+            return walked_names(listed(self.path))
         root = Path(self.path)
         if not root.is_dir():
             raise not_there(
                 "folder", self.path, "check the path", rule="the source 'folder' is a folder of image files"
             )
-        tops = {name for name in os.listdir(root) if not name.startswith(".")}
-        if _are_splits(tops):
-            return {top: (f"{top}/", list(_walk(root / top))) for top in sorted(tops)}
-        return {"train": ("", list(_walk(root)))}
+        return walked(root)
+
+    @cached_property
+    def _images(self) -> dict[str, int]:
+        return self._files.images()
+
+    @cached_property
+    def _reading(self) -> Reading:
+        try:
+            return read(tree(self._images), self.layout, labelled=self.label != "none")
+        except UserError as error:
+            raise UserError(f"{self.path}: {error.got}", rule=error.rule, hint=error.hint) from None
+
+    @cached_property
+    def _tree(self) -> dict[str, list[str]]:
+        """For each split its files."""
+        places = self._places
+        found: dict[str, list[str]] = {split: [] for split in sorted(self._reading.splits)}
+        for file in self._files.files:
+            if place := places.get(_folder(file)):
+                found[place.split].append(file)
+        return found
+
+    @cached_property
+    def _places(self) -> Mapping[str, Place]:
+        """The split and the class of each folder that has files."""
+        if not any(self._images.values()):  # no file has the name of an image: each is tried
+            return {folder: Place("train", folder.partition("/")[0]) for folder in self._images}
+        return self._reading.places
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
         if self.label == "none":
             return ()
-        tops = {_top(name) for _, names in self._tree.values() for name in names} - {""}
-        return tuple(printable(top) for top in sorted(tops, key=_natural))
+        held = (place for folder, place in self._places.items() if folder in self._images)
+        tops = {place.name for place in held} - {""}
+        return tuple(printable(top) for top in sorted(tops, key=natural))
 
     @property
     def splits(self) -> Mapping[str, int]:
-        return {split: len(names) for split, (_, names) in self._tree.items()}
+        return {split: len(names) for split, names in self._tree.items()}
 
     @property
     def fingerprint(self) -> str | None:
@@ -71,30 +105,97 @@ class Folder:
 
     @cached_property
     def listing(self) -> str:
+        try:
+            splits = self._tree
+        except UserError:  # two readings are possible: a pool that was made before there were two stands
+            splits = {"train": self._files.files}
         digest = hashlib.sha256()
-        for split, (_, names) in self._tree.items():
+        for split, names in splits.items():
+            prefix = "" if all(name.startswith(f"{split}/") for name in names) else f"{split}/"
             for name in names:
-                digest.update(os.fsencode(f"{split}/{name}") + b"\0")
+                digest.update(os.fsencode(prefix + name) + b"\0")
         return digest.hexdigest()
 
+    def keys(self, split: str = "") -> Iterator[str]:
+        """Yield the key of every image of a split, or of the whole tree, without reading one."""
+        return map(printable, self._split(split) if split else self._files.files)
+
     def labels(self, split: str) -> Labels | None:
-        _, names = self._split(split)
+        names = self._split(split)
         if not self.classes:
             return None
-        number = {name: label for label, name in enumerate(self.classes)}
-        return np.array([number.get(printable(_top(name)), UNKNOWN) for name in names], np.int64)
+        number = {name: label for label, name in enumerate(self.classes)} | {"": UNKNOWN}
+        of = {folder: number[printable(place.name)] for folder, place in self._places.items() if place.split == split}
+        return np.array([of[_folder(name)] for name in names], np.int64)
 
     def records(self, split: str, rows: Ids) -> Iterator[SourceImage]:
         return self.excerpt(split, rows).records(split, rows)
 
     def excerpt(self, split: str, rows: Ids) -> Excerpt:
-        folder, names = self._split(split)
-        return Excerpt(self.path, [folder + names[row] for row in rows.tolist()], rows)
+        names = self._split(split)
+        return Excerpt(self.path, [names[row] for row in rows.tolist()], rows)
 
-    def _split(self, split: str) -> tuple[str, list[str]]:
+    def _split(self, split: str) -> list[str]:
         if split not in self._tree:
             raise unknown("split", split, self._tree)
         return self._tree[split]
+
+    # What is told ----------------------------------------------------------------------------------------------------
+
+    def notes(self) -> list[str]:
+        """Return what people should know of how the folders were read."""
+        reading, told = self._reading, []
+        if reading.base:
+            told.append(f"read below the folder '{printable(reading.base)}'")
+        for split, folders in reading.splits.items():
+            if reading.form != "classes" and folders != (split,):
+                names = [f"'{printable(folder)}'" for folder in folders[:4]]
+                told.append(f"the split '{split}' is {', '.join(names)}{' …' if len(folders) > 4 else ''}")
+        unknown_class = [name for file in self._tree_files() if not (name := self._places[_folder(file)].name)]
+        if self.classes and unknown_class:
+            told.append(f"{counted(len(unknown_class), 'file')} in no class folder: of unknown class")
+        return [*told, *self._notes_of_classes(), *lines(self._passed())]
+
+    def _tree_files(self) -> Iterator[str]:
+        return (file for names in self._tree.values() for file in names)
+
+    def _notes_of_classes(self) -> Iterator[str]:
+        if not self.classes:
+            return
+        if empty := [name for name in self._empty_classes() if name not in self.classes]:
+            yield f"no class, because no image is in it: {quoted(map(printable, sorted(empty)[:MANY]))}"
+        alike: dict[str, list[str]] = defaultdict(list)
+        for name in self.classes:
+            alike[unicodedata.normalize("NFKC", name).casefold().strip()].append(name)
+        for names in alike.values():
+            if len(names) > 1:
+                shown = ", ".join(f"{name!r} ({name!a})" if not name.isascii() else f"'{name}'" for name in names)
+                yield f"classes whose names differ only by case or Unicode form are different classes: {shown}"
+        inner = {folder for folder, place in self._places.items() if place.name and not _is_top(folder, place)}
+        if inner := {folder for folder in inner if self._images.get(folder)}:
+            yield f"{counted(len(inner), 'folder')} inside class folders are not told apart, such as '{min(inner)}'"
+
+    def _empty_classes(self) -> set[str]:
+        bases = {self._reading.base, *(f for folders in self._reading.splits.values() for f in folders)}
+        return {folder.rpartition("/")[2] for folder in self._files.empty if folder.rpartition("/")[0] in bases}
+
+    def _passed(self) -> Counter[str]:
+        passed = Counter(self._files.passed)
+        for file in self._files.files:
+            folder = _folder(file)
+            if folder not in self._places:
+                passed[f"in the folder '{printable(folder)}'" if folder else "beside the folders of the splits"] += 1
+        return passed
+
+
+def _folder(file: str) -> str:
+    return file.rpartition("/")[0]
+
+
+def _is_top(folder: str, place: Place) -> bool:
+    """Whether a folder is its class's own, or a split in it."""
+    steps = folder.split("/")
+    return place.name in steps[-2:]
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,66 +217,3 @@ class Excerpt:
             raise not_there("folder", self.path, "make the folder available on every machine under this path")
         for name in names:
             yield SourceImage(printable(name), root / name)
-
-
-def _are_splits(tops: Collection[str]) -> bool:
-    return "train" in tops and SPLITS.issuperset(tops)
-
-
-def _by_split(names: list[str]) -> dict[str, tuple[str, list[str]]]:
-    tops = {name.partition("/")[0] for name in names}
-    if not _are_splits(tops):
-        return {"train": ("", names)}
-    return {
-        top: (f"{top}/", [name.removeprefix(f"{top}/") for name in names if name.startswith(f"{top}/")])
-        for top in sorted(tops)
-    }
-
-
-def _shown(name: str) -> bool:
-    return not any(step.startswith(".") for step in name.split("/"))
-
-
-def _in_order(name: str) -> list[tuple[list[str | int], str]]:
-    """Return a key that sorts folder by folder, in the order of `_walk`."""
-    return [_natural(step) for step in name.split("/")]
-
-
-def _walk(root: Path) -> Iterator[str]:
-    """Yield every file below `root`, relative to it, folder by folder in natural order.
-
-    Links are followed, but not in circles. A folder that may not be listed is yielded itself: decoding it gives the
-    reason.
-    """
-    parents: list[tuple[int, int]] = []
-
-    def visit(folder: Path, prefix: str) -> Iterator[str]:
-        status = folder.stat()
-        if (status.st_dev, status.st_ino) in parents:
-            return
-        parents.append((status.st_dev, status.st_ino))
-        with os.scandir(folder) as entries:
-            is_folder = {entry.name: entry.is_dir() for entry in entries if not entry.name.startswith(".")}
-        for name in sorted(is_folder, key=_natural):
-            if is_folder[name] and os.access(folder / name, os.R_OK | os.X_OK):
-                yield from visit(folder / name, f"{prefix}{name}/")
-            else:
-                yield prefix + name
-        parents.pop()
-
-    yield from visit(root, "")
-
-
-def _natural(name: str) -> tuple[list[str | int], str]:
-    """Return a key that sorts the numbers in names by their values, not by their digits."""
-    parts = re.split("([0-9]+)", name)
-    return [int(part) if i % 2 else part for i, part in enumerate(parts)], name
-
-
-def _top(name: str) -> str:
-    return name.partition("/")[0] if "/" in name else ""
-
-
-def printable(name: str) -> str:
-    """Return a file's name as valid UTF-8, escaping the bytes that are not."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")

@@ -28,6 +28,7 @@ from asal.labelling.exchange.writers import (
     write_table,
 )
 from asal.project.folder import ProjectFolder
+from asal.project.images import folder_of
 from asal.runtime import artifacts
 from asal.session.events import Record
 from asal.session.record_file import is_there
@@ -134,7 +135,7 @@ def _source_folder(project: ProjectFolder, form: str) -> Path:
             rule=f"original files are taken with {', '.join(WITH_IMAGES)}, from a source that is a folder",
             hint="leave --originals out: then the pool's pixels are written",
         )
-    root = Path(str(source.options["path"]))
+    root = Path(folder_of(project.root, source))
     if not root.is_dir():
         raise not_there("folder", str(root), "put it back, or leave --originals out")
     return root
@@ -167,7 +168,7 @@ def _clear(out: Path, project: ProjectFolder) -> None:
     """Make room for an export, and refuse to overwrite what no export wrote."""
     if out.resolve() == project.root.resolve() or project.root.resolve().is_relative_to(out.resolve()):
         raise _occupied(out, "it is the project folder, or contains it")
-    images = str(project.spec.source.options.get("path", ""))
+    images = folder_of(project.root, project.spec.source)
     if images and "://" not in images and out.resolve().is_relative_to(Path(images).resolve()):
         raise _occupied(out, "it lies among the source images of the project")
     if not out.exists():

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from asal.data.sources.folder import printable
+from asal.data.sources.walking import printable
 from asal.errors import UserError, unknown
 from asal.labelling.exchange.columns import BY, ID, KEYS, LABELS, MADE, STATUS, Columns
 from asal.labelling.exchange.image_folder import image_folder_rows

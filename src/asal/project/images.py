@@ -1,0 +1,92 @@
+"""The images of a project: its source, with paths that are relative to the project's folder."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from asal.data.places import absolute_place, relative_place
+from asal.data.source_changes import accept_place
+from asal.data.sources import Source, check_outside, sources
+from asal.errors import UserError
+from asal.project.spec import FILE, PartTable, load
+from asal.runtime import artifacts
+
+
+def source_of(root: Path, table: PartTable) -> Source:
+    """Return a project's source. A relative path in its asal.toml is relative to the project's folder.
+
+    Raises:
+        UserError: an unknown source or option.
+    """
+    options = _placed(table.options, root) if (root / FILE).exists() else table.options
+    source: Source = sources[table.kind].bind(options)
+    return source
+
+
+def folder_of(root: Path, table: PartTable) -> str:
+    """Return the path that a project's source has, "" where it has none."""
+    path = str(table.options.get("path", ""))
+    return absolute_place(path, root) if (root / FILE).exists() and path else path
+
+
+def _placed(options: Any, root: Path) -> dict[str, Any]:
+    placed = {key: _placed(value, root) if isinstance(value, dict) else value for key, value in options.items()}
+    if isinstance(path := placed.get("path"), str):
+        placed["path"] = absolute_place(path, root)
+    return placed
+
+
+def move_images(root: Path, place: str) -> str:
+    """Write the new place of a project's images into its asal.toml, and return the path that was written.
+
+    The rest of the file stays as it is. The images are compared with those of the project first.
+
+    Raises:
+        UserError: there are other images at the new place, or the file has no line with a path.
+    """
+    spec, file = load(root), root / FILE
+    table = spec.source
+    base = table.options.get("base", table.options)
+    if "path" not in base:
+        raise UserError(
+            f"the source '{table.kind}' of {file} has no `path`",
+            rule="images can be moved where they lie at a path",
+            hint="edit [source] in that file",
+        )
+    path = place if "://" in place else str(Path(place).absolute())
+    if "://" not in path:
+        if not Path(path).exists():
+            raise UserError(f"there is nothing at {path}", hint="give the folder or file that the images are in now")
+        check_outside(root, Path(path))
+    moved = {**table.options, "base": {**base, "path": path}} if "base" in table.options else {**base, "path": path}
+    written = relative_place(path, root)
+    text = _edited(file, written)
+    with artifacts.exclusive(root):
+        accept_place(sources[table.kind].bind(moved), root)
+        artifacts.write(file, text.encode())
+    return written
+
+
+def _edited(file: Path, path: str) -> str:
+    """Return the text of a spec with another path of its source, and everything else as it was."""
+    import json
+    import tomllib
+
+    text = file.read_text(encoding="utf-8-sig")
+    before = tomllib.loads(text)
+    wanted = tomllib.loads(text)
+    table = wanted["source"].get("base", wanted["source"])
+    table["path"] = path
+    value = json.dumps(path, ensure_ascii=False)
+    for match in re.finditer(r"""(path["']?\s*=\s*)("(?:[^"\\\n]|\\.)*"|'[^'\n]*')""", text):
+        changed = f"{text[: match.start(2)]}{value}{text[match.end(2) :]}"
+        try:
+            if tomllib.loads(changed) == wanted:
+                return changed
+        except tomllib.TOMLDecodeError:
+            continue
+    if before == wanted:
+        return text
+    raise UserError(f"no line of {file} was recognised as the path of the source", hint=f"write path = {value} there")
