@@ -126,6 +126,8 @@ class _Reader:
         }
         if "got" not in arguments or any(isinstance(one, ast.Starred) for one in call.args):
             return
+        if "hint" not in arguments and isinstance(arguments["got"], ast.Call):
+            return  # it wraps an error, which is read where it is built
         if "hint" not in arguments:
             raise ValueError(f"{ast.unparse(call)}: an error has a hint")
         used = {name.id for value in arguments.values() for name in ast.walk(value) if isinstance(name, ast.Name)}

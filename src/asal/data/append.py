@@ -26,7 +26,7 @@ from asal.data.found_again import FoundAgain, changed_files, found_again, still_
 from asal.data.image_options import stored_ranges
 from asal.data.ingest import IngestContext, take
 from asal.data.ingest_check import described
-from asal.data.ingest_shard import RECEIPT, ImageFormat, NothingTakenError, Receipt, decoded
+from asal.data.ingest_shard import RECEIPT, ImageFormat, NothingReadableError, Receipt, decoded
 from asal.data.listing import Listing, hashed
 from asal.data.pool import StoredPool
 from asal.data.sources import Source
@@ -160,7 +160,7 @@ def _taken(order: _Order, rows: Ids, labels: Labels | None, listing: Listing) ->
     known = write_known(home / KNOWN, folders_of(root))
     try:
         take(order.source, part, folder, made_from, form, replace(order.context, known=known))
-    except NothingTakenError as nothing:
+    except NothingReadableError as nothing:
         artifacts.discard(folder.with_name(f"{folder.name}.partial"))
         return None, nothing.receipts
     return folder, [Receipt.read(path) for path in sorted((folder / RECEIPT).parent.glob("*.json"))]

@@ -31,7 +31,7 @@ from asal.data.ingest_shard import (
     RECEIPT,
     ImageFormat,
     IngestShardTask,
-    NothingTakenError,
+    NothingReadableError,
     Receipt,
     Shape,
     close,
@@ -131,7 +131,7 @@ def take(
         more: further entries of `pool.json`.
 
     Raises:
-        NothingTakenError: no image is new and readable.
+        NothingReadableError: no image is new and readable.
     """
     with artifacts.building(folder, facts) as partial:
         warnings = _assemble(partial, part, _taken(partial, source, part, form, context), more)
@@ -266,7 +266,7 @@ def _assemble(folder: Path, part: SplitPart, works: Sequence[IngestShardTask], m
         taken[[number * shard + place for place, _, _ in (*receipt.skipped, *receipt.copies)]] = False
         hashes.append(receipt.hashes)
     if not taken.any():
-        nothing = NothingTakenError(_none_readable(skipped), list(_receipts(works)))
+        nothing = NothingReadableError(_none_readable(skipped), list(_receipts(works)))
         for work in works:  # so that a repaired source is read again
             (folder / RECEIPT.format(work.number)).unlink()
         raise nothing

@@ -96,7 +96,7 @@ class Receipt:
         return len(self.keys) + len(self.skipped) + len(self.copies)
 
 
-class NothingTakenError(UserError):
+class NothingReadableError(UserError):
     """None of the images is new and readable."""
 
     def __init__(self, error: UserError, receipts: Sequence[Receipt]) -> None:
