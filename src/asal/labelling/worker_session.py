@@ -112,6 +112,8 @@ class WorkerSession:
 
     def _add(self, row: RoundRow, model: Model, state: State) -> None:
         predictions = look(model.predict(self.project.pool.read(self._stop_set)), len(state.answers))
+        numbers = np.array(list(state.classes.live))  # which stay, as a classifier's columns do not
+        predictions = replace(predictions, predicted=numbers[predictions.predicted])
         row = replace(row, look={**predictions.to_json(), "answers": _digest(state)})
         # A last row goes when labels change or the budget grows: two classifiers of the same labels would agree.
         self._rows[:] = [*(past for past in self._rows if not past.last), row]
@@ -121,7 +123,10 @@ class WorkerSession:
 
     def _send_rows(self, rows: list[RoundRow]) -> None:
         self._connection.send(Rows(tuple(rows)))
-        results = verdicts([Look.from_json(row.look or {}) for row in rows])
+        classes = self.session.class_list
+        looks = [Look.from_json(row.look or {}) for row in rows]
+        now = [replace(each, predicted=classes.present_labels(each.predicted)) for each in looks]
+        results = verdicts(now)
         self._connection.send(Stopping(tuple(results), advice(results)))
 
     @cached_property

@@ -74,6 +74,14 @@ class ClassList:
         """Return labels (n,) of live classes as a classifier's columns."""
         return np.asarray(self.columns[labels], np.int64) if self.hidden else labels
 
+    def present_labels(self, labels: Labels) -> Labels:
+        """Return the numbers (n,) that labels count as now; those of dropped classes stay, to be told from others."""
+        if not self.hidden:
+            return labels
+        now = {number: self.present(number) for number in np.unique(labels).tolist()}
+        table = {number: number if into is None else into for number, into in now.items()}
+        return np.array([table[number] for number in labels.tolist()], np.int64)
+
     def present_probs(self, probs: Sequence[float]) -> list[float]:
         """Return probabilities by numbers, those of merged classes with the other's; 0 for what is no class by now."""
         now = [0.0] * len(self.names)

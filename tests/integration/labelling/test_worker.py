@@ -16,12 +16,14 @@ from asal.core import Labels
 from asal.errors import BusyError
 from asal.experiments.round_row import RoundRow
 from asal.labelling import worker
-from asal.labelling.messages import Failed, FromWorker, Rows, Stopping
+from asal.labelling.messages import Failed, FromWorker, Guesses, Rows, Stopping
 from asal.labelling.scheduling import FIRST, BatchRequest, Throughput, due_batch
+from asal.labelling.stopping import Look
 from asal.labelling.worker import WorkerConfig
 from asal.labelling.worker_session import WorkerSession
 from asal.project.folder import ProjectFolder
 from asal.project.spec import load, to_toml
+from asal.session.class_changes import ClassChange
 from asal.session.oracles.stored import Stored
 from asal.web.project_info import ProjectInfo
 
@@ -158,3 +160,28 @@ def test_a_record_that_is_busy_is_not_taken_for_another_worker(tiny: Path, monke
     worker.work(WorkerConfig(tiny, load(tiny), "uncertainty"), there)
     message = here.recv()
     assert isinstance(message, Failed) and message.error.got == "the record is held"
+
+
+def test_after_a_change_of_the_classes_the_curve_and_the_guesses_go_on(tiny: Path) -> None:
+    """The test set has the ten digits: 9 counts as 4 from now on, and a class without test images is added."""
+    at, line = started(tiny)
+    work(at, labels(tiny), rounds=2)
+    assert [row.labels for row in line.rows] == [20]
+    at.session.change_classes(ClassChange("merge", ("9",), "4"))
+    at.session.change_classes(ClassChange("add", ("blank",)))
+    work(at, labels(tiny))
+    assert [row.labels for row in line.rows] == [20, 30, 40]
+    assert all(row.accuracy is not None and row.accuracy > 0.3 for row in line.rows)
+    last = line.rows[-1]
+    assert last.class_counts == tuple(at.session.counts.values()) and len(last.class_counts) == 10
+    truth = np.where(labels(tiny)[at.session.labelled] == 9, 4, labels(tiny)[at.session.labelled])
+    assert (at.session.labels == truth).all()
+    model, evaluation = at.session.model(), Stored.open(tiny / "test").answer(np.arange(200))
+    predicted = np.array(list(at.session.classes))[model.predict(at.project.test.read(np.arange(200))).argmax(1)]
+    assert last.accuracy == pytest.approx(
+        float((predicted == np.where(evaluation == 9, 4, evaluation)).mean()), abs=1e-6
+    )
+    looked = Look.from_json(last.look or {}).predicted
+    assert 9 not in looked and set(looked.tolist()) <= set(at.session.classes)
+    (probs, *_) = line.last[Guesses].probs.values()
+    assert len(probs) == 11 and probs[9] == 0 and sum(probs) == pytest.approx(1, abs=1e-3)
