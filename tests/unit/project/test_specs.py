@@ -131,7 +131,8 @@ def test_asal_as_in_the_paper_has_no_option_of_ours(path: Path) -> None:
 
 def test_the_template_of_init_is_a_spec() -> None:
     text = resources.files("asal.project").joinpath("templates/asal.toml").read_text(encoding="utf-8")
-    filled = Template(text).substitute(name="x", path='"/images"', size=64, gray="false", rate="some", test="test = 20")
+    said = {"path": '"/images"', "layout": "", "validation": "# validation = 500", "test": "test = 20"}
+    filled = Template(text).substitute(said, name="x", size=64, gray="false", rate="some")
     spec = parse(tomllib.loads(filled))
     assert set(check(spec).tables) == {"asal", "random", "subset"}
     commented = re.sub(r"^# (\w+ = )", r"\1", filled, flags=re.MULTILINE)  # the commented settings are valid
