@@ -45,7 +45,7 @@ class DamageError(UserError):
     """A stored file is not what was written."""
 
 
-class NothingTakenError(UserError):
+class NoRowTakenError(UserError):
     """A file was read, and none of its rows could be used."""
 
     exit_code = 1

@@ -20,7 +20,7 @@ from support import export_projects as exchanges
 from support.commands import Command
 
 from asal.core import Ids
-from asal.errors import BusyError, NothingTakenError, UserError
+from asal.errors import BusyError, NoRowTakenError, UserError
 from asal.labelling.exchange import imports
 from asal.labelling.exchange.choosing import ELSEWHERE, UNKNOWN
 from asal.labelling.exchange.columns import Columns
@@ -145,13 +145,13 @@ def test_a_conflict_becomes_a_correction_where_that_is_wanted(project: Project, 
     (one, before), (two, _) = session.state.answers.items()
     text = f"id,label,status\n{one},{(before + 1) % 10},\n{two},,can't tell\n"
     file = sheet(tmp_path / "labels.csv", text)
-    with pytest.raises(NothingTakenError, match="conflicts with the record: 2; the first: it was"):
+    with pytest.raises(NoRowTakenError, match="conflicts with the record: 2; the first: it was"):
         import_labels(project, file, OWN)
     done = import_labels(project, file, ImportOptions(replace=True, by="Bo", own_ids=True))
     state = exchanges.state_of(project)
     assert done.outcomes == {"corrected": 2} and state.answers[one] == (before + 1) % 10 and two in state.skips
     assert import_labels(project, file, ImportOptions(replace=True, own_ids=True)).written == 0
-    with pytest.raises(NothingTakenError, match="conflicts within the file: 2"):
+    with pytest.raises(NoRowTakenError, match="conflicts within the file: 2"):
         import_labels(project, sheet(file, f"id,label\n{one},1\n{one},2\n"), ImportOptions(replace=True, own_ids=True))
     assert exchanges.state_of(project).seq == state.seq
 
@@ -168,7 +168,7 @@ def test_an_id_that_is_another_images_does_not_count(project: Project, tmp_path:
 def test_ids_alone_beside_ids_of_another_pool_are_refused(project: Project, tmp_path: Path) -> None:
     (mine,) = keys(project, 5)
     file = sheet(tmp_path / "labels.csv", f"id,key,label\n6,{mine},3\n7,,3\n")
-    with pytest.raises(NothingTakenError, match="nothing shows whose ids they are: 7 may be"):
+    with pytest.raises(NoRowTakenError, match="nothing shows whose ids they are: 7 may be"):
         import_labels(project, file, ImportOptions())
     assert not exchanges.state_of(project).answers
 
@@ -235,7 +235,7 @@ def test_columns_by_other_names(project: Project, tmp_path: Path) -> None:
 
 def test_a_label_is_a_name_and_never_a_place(tmp_path: Path) -> None:
     project = exchanges.photos(tmp_path, {"1.png": 1}, ("5", "7"))
-    with pytest.raises(NothingTakenError, match="the file has the labels '1', the classes are '5' and '7'"):
+    with pytest.raises(NoRowTakenError, match="the file has the labels '1', the classes are '5' and '7'"):
         import_labels(project, sheet(tmp_path / "labels.csv", "key,label\n1.png,1\n"), ImportOptions())
 
 
@@ -338,7 +338,7 @@ def test_what_others_write_meanwhile_is_weighed_again(
             exchanges.write(project, Event("imported", 1, image, 8, "Bo"))
 
     monkeypatch.setattr(imports, "write_report", meanwhile)
-    with pytest.raises(NothingTakenError, match="conflicts with the record: 1"):
+    with pytest.raises(NoRowTakenError, match="conflicts with the record: 1"):
         import_labels(project, file, OWN)
     assert exchanges.state_of(project).answers[image] == 8
 

@@ -13,7 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from asal.core import Ids
-from asal.errors import NothingTakenError
+from asal.errors import NoRowTakenError
 from asal.labelling.exchange.choosing import ELSEWHERE, SEVERAL, UNKNOWN, Match
 from asal.labelling.exchange.class_text import class_of
 from asal.labelling.exchange.columns import Columns
@@ -57,7 +57,7 @@ STEMS = st.sampled_from(
     ["1", "2", "7", "07", "10", "img", "img 1", "Größe", "a%20b", "1a2b3c4d-img", "v1.5", "猫", "x\\y"]
 )
 ENDINGS = st.sampled_from([".png", ".png", ".jpg", ".PNG", ""])
-FOLDERS = st.lists(st.sampled_from(["a", "b", "photos", "é", "train"]), max_size=2)
+FOLDERS = st.lists(st.sampled_from(["a", "b", "é", "train"]), max_size=2)
 KEYS = st.builds(lambda folders, stem, ending: "/".join([*folders, stem + ending]), FOLDERS, STEMS, ENDINGS)
 POOLS = st.lists(KEYS, min_size=1, max_size=8, unique=True)
 
@@ -93,7 +93,7 @@ def _loose(key: str) -> str:
     return f"{folder}/{uploaded_name(UPLOADED.sub(lambda found: found[1], split_ending(name)[0]))}"
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(POOLS, st.lists(KEYS, max_size=4), st.sampled_from(sorted(WAYS)), st.booleans(), st.randoms())
 def test_a_row_is_matched_to_the_image_that_was_written_or_to_none(
     pool: Sequence[str], foreign: Sequence[str], way: str, by_names: bool, random: Any
@@ -111,7 +111,7 @@ def test_a_row_is_matched_to_the_image_that_was_written_or_to_none(
         assert match.image < 0 or match.image in said, (pool, chosen, name, match)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(POOLS, st.sampled_from(["whole key", "source", "its URL"]), st.randoms())
 def test_what_is_written_by_its_whole_key_is_found(pool: Sequence[str], way: str, random: Any) -> None:
     order = random.sample(range(len(pool)), len(pool))
@@ -126,13 +126,13 @@ def test_what_is_written_by_its_whole_key_is_found(pool: Sequence[str], way: str
         assert plain(pool, [WAYS[way](pool[n]) for n in order]) == order
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(POOLS, st.lists(st.integers(0, 20), min_size=1, max_size=6), st.sampled_from(["{}", "{:02d}", "{}.0"]))
 def test_numbers_alone_mean_names_or_nothing(pool: Sequence[str], numbers: Sequence[int], form: str) -> None:
     rows = [LabelRow(2, image=number, label="x", partial=True, id_text=form.format(number)) for number in numbers]
     try:
         found = match_rows(images(pool), rows)
-    except NothingTakenError:
+    except NoRowTakenError:
         return
     for row, match in zip(rows, found, strict=True):
         if match.image >= 0:
@@ -142,7 +142,7 @@ def test_numbers_alone_mean_names_or_nothing(pool: Sequence[str], numbers: Seque
     assert not every or [match.image for match in found] == list(numbers)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(POOLS, st.randoms(), st.integers(0, 3))
 def test_ids_of_another_pool_lead_nowhere_else(pool: Sequence[str], random: Any, more: int) -> None:
     """A table of another version of the pool: the same names, other ids; some rows have lost their key."""
@@ -157,7 +157,7 @@ def test_ids_of_another_pool_lead_nowhere_else(pool: Sequence[str], random: Any,
     lost = [*rows[:-1], LabelRow(2, image=rows[-1].image, label="x", partial=True, id_text=str(rows[-1].image))]
     try:
         last = match_rows(images(pool), lost)[-1]
-    except NothingTakenError:
+    except NoRowTakenError:
         return
     if last.image >= 0 and other[: len(pool)] != list(pool):
         stem = split_ending(pool[last.image].rpartition("/")[2])[0]
@@ -186,7 +186,7 @@ def test_what_is_ambiguous_among_numbers_is_refused_with_the_choices() -> None:
     pool = images(["1.png", "2.png", "3.png"])
     rows = [LabelRow(2, image=1, id_text="1", partial=True), LabelRow(3, image=2, id_text="2", partial=True)]
     said = "1 may be the file '1.png' by its name or the image with this number in the pool, '2.png'"
-    with pytest.raises(NothingTakenError, match=said) as caught:
+    with pytest.raises(NoRowTakenError, match=said) as caught:
         match_rows(pool, rows)
     assert "--key-column id" in caught.value.hint and "--ids-are-this-pools" in caught.value.hint
     assert [match.image for match in match_rows(pool, rows, own_ids=True)] == [1, 2]
@@ -194,7 +194,7 @@ def test_what_is_ambiguous_among_numbers_is_refused_with_the_choices() -> None:
     beyond = [*rows, LabelRow(4, image=3, id_text="3", partial=True)]  # there is no id 3
     assert [match.image for match in match_rows(pool, beyond)] == [0, 1, 2]
     padded = images(["01.png", "02.png", "03.png"])
-    with pytest.raises(NothingTakenError):
+    with pytest.raises(NoRowTakenError):
         match_rows(padded, beyond)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from asal.errors import NothingTakenError, UserError, quoted
+from asal.errors import NoRowTakenError, UserError, quoted
 from asal.labelling.exchange.choosing import ELSEWHERE, SEVERAL, UNKNOWN, Match
 from asal.labelling.exchange.records import CANT_TELL, count
 from asal.labelling.exchange.rows import LabelRow
@@ -140,10 +140,10 @@ def _line(row: ImportedRow) -> dict[str, Any]:
     }
 
 
-def nothing_taken(rows: Sequence[ImportedRow], report: Path, pool: Any, classes: Sequence[str]) -> NothingTakenError:
+def nothing_taken(rows: Sequence[ImportedRow], report: Path, pool: Any, classes: Sequence[str]) -> NoRowTakenError:
     """Return the error for a file of which no row was taken: examples of both sides, and the nearest guess."""
     if not rows:
-        return NothingTakenError("the file has no rows", hint="check the file")
+        return NoRowTakenError("the file has no rows", hint="check the file")
     counts = Counter(row.outcome for row in rows)
     listed = ", ".join(f"{outcome}: {number:,}" for outcome, number in counts.most_common())
     kind = next(iter(counts.most_common(1)))[0]
@@ -158,7 +158,7 @@ def nothing_taken(rows: Sequence[ImportedRow], report: Path, pool: Any, classes:
         guess = _some_keys(pool)
         rule = f"the file has images such as {quoted(theirs[:SHOWN])}, the project such as {quoted(guess[:SHOWN])}"
     near = _nearest(theirs, guess)
-    return NothingTakenError(got, rule=rule, hint=f"{near}row by row: {report}")
+    return NoRowTakenError(got, rule=rule, hint=f"{near}row by row: {report}")
 
 
 def _some_keys(pool: Any) -> list[str]:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from asal.core import as_ids
-from asal.errors import NothingTakenError
+from asal.errors import NoRowTakenError
 from asal.labelling.exchange.choosing import ELSEWHERE, Folders, Match, Name, choose
 from asal.labelling.exchange.names import (
     MOVED,
@@ -54,7 +54,7 @@ def match_rows(images: PoolImages, rows: Sequence[LabelRow], own_ids: bool = Fal
     key decides, or the id is the name of a file, if it can be nothing else.
 
     Raises:
-        NothingTakenError: the file has ids alone, and nothing shows what they are.
+        NoRowTakenError: the file has ids alone, and nothing shows what they are.
     """
     matches = [Match()] * len(rows)
     keys = _keys_of_ids(images, rows)
@@ -162,7 +162,7 @@ def _fits(images: PoolImages, ways: Mapping[str, Sequence[Spelling]]) -> tuple[d
         keys = images.pool.keys(np.arange(first, min(first + BLOCK, len(images.pool))))
         common = _common(keys, common)
         for image, own in enumerate(keys, first):
-            for name, spelling in index.of(own):
+            for name, spelling in index.of(own) if index.may_have(own) else ():
                 _add(found[name], fit(spelling, own, image))
     for own, image in (images.aliases or {}).items():
         for name, spelling in index.of(own):
@@ -202,6 +202,11 @@ class _Index:
                     for end in _ends(path):
                         self.ends[end].append((name, spelling))
 
+    def may_have(self, own: str) -> bool:
+        """Whether some name may fit a key; of most keys this says no, and quickly."""
+        name = own[own.rfind("/") + 1 :]
+        return self.uploads or name in self.last or name[: name.rfind(".")] in self.last or not name.isascii()
+
     def of(self, own: str) -> Iterator[tuple[str, Spelling]]:
         """Yield the names that may fit a key."""
         folder, slash, last = own.rpartition("/")
@@ -232,7 +237,7 @@ def _check_numbers(images: PoolImages, rows: Sequence[LabelRow], matches: Sequen
     """Refuse ids alone that may be this pool's, unless they are the same images as names of files too.
 
     Raises:
-        NothingTakenError: names the choices.
+        NoRowTakenError: names the choices.
     """
     fitting = [n for n, match in enumerate(matches) if match.image >= 0]
     if len(fitting) == len(rows) and all(matches[n].image == rows[n].image for n in fitting):
@@ -246,7 +251,7 @@ def _check_numbers(images: PoolImages, rows: Sequence[LabelRow], matches: Sequen
     named = images.pool.keys(as_ids([matches[n].image]))[0] if fitting else ""
     readings = [f"the file '{named}' by its name"] if named else []
     readings += [f"the image with this number in the pool, '{key}'"] if key else []
-    raise NothingTakenError(
+    raise NoRowTakenError(
         f"the rows have an id and no key, and nothing shows whose ids they are: {_digits(rows[n])} may be "
         + (" or ".join(readings) or "anything"),
         rule="an id alone counts if the file has asal's keys beside some ids, or says which pool it is of",
