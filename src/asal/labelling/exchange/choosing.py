@@ -107,12 +107,10 @@ def _one(fits: Sequence[Fit], used: frozenset[str], alone: bool) -> Fit | None:
     if _images(fits) == 1:
         return _best(fits)
     best = _best(fits)
-    strong = [fit for fit in fits if fit.strength == best.strength]
-    if not alone or best.strength > 1 or _images(strong) > 1:
+    exact = {fit.image for fit in fits if fit.strength == 0}
+    if not alone or len(exact) != 1:
         return None
-    allowed = used | best.changes
-    others = [fit for fit in fits if fit.image != best.image and (best.strength == 1 and not _path(fit))]
-    others += [fit for fit in fits if fit.image != best.image and fit.changes <= allowed]
+    others = [fit for fit in fits if fit.image != best.image and fit.changes <= used]
     return None if others else best
 
 
@@ -173,6 +171,8 @@ def _objection(before: str, readings: Sequence[Sequence[str]], pool: Folders) ->
         return "'{}' is there, and is another folder than the source"
     if _ends_like(before, pool.source):
         return ""
+    if pool.source is not None and pool.source.name in _plain(before).split("/"):
+        return "'{}' goes on below the source's folder, where the key does not"
     if not all(any(text.startswith(before) for text in texts) for texts in readings):
         return "other rows of the file do not begin with '{}'"
     if not ABSOLUTE.match(before) and not pool.by_names:
