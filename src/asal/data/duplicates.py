@@ -76,7 +76,10 @@ class Copies:
 
     def excluded(self, touched: Ids) -> Ids:
         """Return the images that nobody is asked about: every copy, and the first image of each touched one."""
-        return as_ids(np.union1d(self.ids, self.first_of(touched))) if len(self.ids) else NO_IDS
+        if not len(self.ids):
+            return NO_IDS
+        firsts = np.unique(self.first_of(touched))  # few, and no copies
+        return as_ids(np.sort(np.concatenate([self.ids, firsts]), kind="stable"))  # which merges: both are ascending
 
     def left(self, images: int, touched: Ids) -> int:
         """Return how many of a pool's images can still be asked about, each group of copies as one."""

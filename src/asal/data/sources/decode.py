@@ -52,8 +52,11 @@ def decode(
         if not gray and flat.mode != "RGB":
             flat = flat.convert("RGB")
         if digest is not None:
+            data = flat.tobytes()
             digest.update(b"%d %d " % flat.size)
-            digest.update(flat.tobytes())
+            digest.update(data)
+            if (flat.mode == "L") == gray and size in (None, flat.width) and (not size or flat.width == flat.height):
+                return np.frombuffer(data, np.uint8).reshape(flat.height, flat.width, -1)  # as `_pixels` would
         return _pixels(flat, size, gray, how, under)
     except (Unreadable, MemoryError):  # the image is not the reason that the memory is full
         raise
