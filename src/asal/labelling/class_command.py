@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from asal.errors import UserError, counted
 from asal.labelling.class_service import class_events, sentences, to_json, write_change
 from asal.labelling.consensus import OverlapRules
-from asal.project.classes import begun, check_strategy, write_classes
+from asal.project.classes import check_strategy, write_classes
 from asal.project.folder import ProjectFolder
 from asal.session.class_changes import ClassChange
 from asal.session.classes import ClassList
 from asal.session.events import Event
+from asal.session.opening import opening_body
 from asal.session.state import State, fold
 
 ARGUMENTS = {"add": "NAME …", "rename": "OLD NEW", "merge": "FROM INTO", "drop": "NAME", "restore": "NAME"}
@@ -55,8 +56,8 @@ def change(project: ProjectFolder, wish: ClassChange, by: str | None = None) -> 
     with project.record() as record:
 
         def events(state: State) -> list[Event]:
-            # A list in asal.toml that says something else must not stand in the way of the command that puts it right.
-            begin = begun(project, record.name, state) if state.opened is None else []
+            # What asal.toml lists is not compared: a command that puts it right must not be refused because of it.
+            begin = [] if state.opened else [Event("opened", body=opening_body(project.pool, project.classes, 0))]
             changes = class_events(fold(state, begin), wish, rules, by)
             check([*fold(state, [*begin, *changes]).classes.numbers])
             return [*begin, *changes] if changes else []

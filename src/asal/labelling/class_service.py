@@ -1,4 +1,4 @@
-"""Changes of the classes while people label: who may make them, what else they settle, and that they come twice."""
+"""Changes of the classes while people label: their events, the open images that they settle, what the page reads."""
 
 from __future__ import annotations
 
@@ -26,11 +26,6 @@ class ChangedClasses:
     classes: ClassList
     lines: list[str]  # as sentences
     settled: int = 0  # open images whose votes agree by now
-
-    @property
-    def changed(self) -> bool:
-        """Whether anything was written."""
-        return bool(self.lines)
 
 
 def class_events(

@@ -15,9 +15,6 @@ from asal.project.spec import FILE
 from asal.project.validate import check
 from asal.runtime import artifacts
 from asal.session.classes import ClassList
-from asal.session.events import Event
-from asal.session.opening import check_record, new_classes, opening_body
-from asal.session.state import State
 
 
 def check_strategy(project: ProjectFolder, strategy: str = "") -> Callable[[Sequence[str]], None]:
@@ -29,22 +26,6 @@ def check_strategy(project: ProjectFolder, strategy: str = "") -> Callable[[Sequ
     spec = project.spec
     chosen = strategy or spec.labelling.strategy or next(iter(spec.strategies), "random")
     return check(spec, [chosen]).strategies[chosen].check_classes
-
-
-def begun(project: ProjectFolder, name: str, state: State, seed: int = 0) -> list[Event]:
-    """Return the events that a record lacks: its first one, or the classes that asal.toml has got since.
-
-    Args:
-        name: of the record.
-        seed: of the random draws of a new record.
-
-    Raises:
-        UserError: the record belongs to another pool or seed, or asal.toml lacks a class that the record has.
-    """
-    if state.opened is None:
-        return [Event("opened", body=opening_body(project.pool, project.classes, seed))]
-    check_record(name, state, project.pool, int(state.opened["seed"]))
-    return new_classes(name, state, project.classes, str(project.root))
 
 
 def write_classes(root: Path, classes: ClassList) -> bool:
