@@ -86,7 +86,7 @@ def test_the_hint_repeats_the_host() -> None:
         "/a%2fb",
         "/a;b",
         "/é",
-        "/a\n",
+        "/a\nb",
     ],
 )
 def test_a_path_that_is_none_is_refused(path: str) -> None:
