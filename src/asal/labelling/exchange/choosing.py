@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from asal.labelling.exchange.names import ABSOLUTE, LONGER, SHORTER, SPELLED, UPLOAD, Fit
+from asal.labelling.exchange.names import ABSOLUTE, LONGER, SHORTER, SPELLED, UPLOAD, UPLOADS, Fit
 
 UNKNOWN: Final = -1
 SEVERAL: Final = -2
@@ -72,7 +72,8 @@ def choose(names: Sequence[Name], pool: Folders) -> list[Match]:
 def _counts(fit: Fit, name: Name, uploads: bool) -> bool:
     if not name.partial:
         return fit.strength == 0
-    return uploads or UPLOAD not in fit.changes  # all names of a file have Label Studio's prefix, or none
+    # Without Label Studio's folder, its prefix counts if all names of a file have one.
+    return uploads or UPLOAD not in fit.changes or any(UPLOADS.search(text) for text in name.texts)
 
 
 def _match(fits: Sequence[Fit], fit: Fit | None, refusal: str) -> Match:

@@ -23,6 +23,7 @@ ABSOLUTE = re.compile(r"/|[A-Za-z]:/|[A-Za-z][A-Za-z0-9+.-]+://")
 SERVED = re.compile(r"(?i)file:|/data/local-files/?\?")  # no path yet: another spelling is
 LOCAL_FILES = re.compile(r"/data/local-files/?\?d=([^&]+)")  # how Label Studio serves files of its machine
 # Label Studio puts eight hex digits before the names of uploads; without its folder, digits alone may be a date.
+UPLOADS = re.compile(r"(^|/)upload/\d+/[0-9a-f]{8}-[^/]+$")  # within Label Studio's own folder
 UPLOADED = re.compile(r"(?:(?:.*/)?upload/\d+/|(?:images/)?(?=\d*[a-f]))[0-9a-f]{8}-([^/]+)", re.DOTALL)
 
 
