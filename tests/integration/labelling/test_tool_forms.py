@@ -133,8 +133,9 @@ def test_label_studios_tasks_are_read(project: Project, tmp_path: Path) -> None:
     done = import_labels(project, write(tmp_path / "ls.json", tasks), ImportOptions())
     assert labels_of(project) == {"a/im0.png": "cat", "a/im1.png": "dog"}
     assert set(exchanges.state_of(project).authors.values()) == {"ada@x.org", "1"}
-    assert outcomes(done) == ["new", "new", "same as an earlier row", "conflicts within the file",
-                              "conflicts within the file", "unreadable", "no label in the file"]  # fmt: skip
+    # Rows that begin at the source stand beside rows below folders of two servers, which may be others.
+    assert outcomes(done) == ["new", "new", "same as an earlier row", "may be of another folder",
+                              "may be of another folder", "unreadable", "no label in the file"]  # fmt: skip
     assert "drafts and predictions are no labels, and were left out" in done.assumed
 
 

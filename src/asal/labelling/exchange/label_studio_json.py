@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from asal.errors import UserError, unknown
 from asal.labelling.exchange.image_names import image_name
 from asal.labelling.exchange.json_files import load
+from asal.labelling.exchange.names import UPLOADS
 from asal.labelling.exchange.rows import Assume, LabelRow
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def _named(line: int, address: Any, data: Mapping[str, Any], meta: Mapping[str, 
     if name is None:
         what = "the image itself stands in the task, without its name" if address else "the task names no image"
         return fields | {"wrong": what}
-    return fields | {"key": name}
+    return fields | {"key": str(address) if UPLOADS.search(str(address)) else name}  # the folder tells uploads apart
 
 
 def _minimal(path: Path, tasks: Sequence[Mapping[str, Any]], columns: Columns) -> Iterator[LabelRow]:
