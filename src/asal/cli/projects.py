@@ -212,13 +212,14 @@ def duplicates(
     from asal.data.near_duplicates import write_near
     from asal.project.folder import ProjectFolder
 
+    images = ProjectFolder.open(folder).pool  # refuses a project without one
     found = report(folder)
     unknown_here = "Exact copies are not known: the pool was taken in by an earlier version of asal."
     print_lines(found.lines or [unknown_here if found.unknown else "No image is an exact copy of another one."])
     if near:
         place = out or folder / "near-duplicates.csv"
         with show_progress(console) as progress:
-            alike = write_near(folder, ProjectFolder.open(folder).pool, place, progress)
+            alike = write_near(folder, images, place, progress)
         groups = counted(len(alike.groups), "group")
         print_lines([f"{counted(alike.images, 'image')} in {groups} look alike, listed in {place}"])
 

@@ -51,13 +51,13 @@ def change(project: ProjectFolder, wish: ClassChange, by: str | None = None) -> 
         UserError: the change is not possible, or nothing is prepared yet.
         BusyError: others were writing all the time, and nothing of this was written.
     """
-    spec, check = project.spec, check_strategy(project)
+    spec, check, pool = project.spec, check_strategy(project), project.pool  # before a record is begun
     rules = OverlapRules(spec.labelling.overlap, spec.labelling.share)
     with project.record() as record:
 
         def events(state: State) -> list[Event]:
             # What asal.toml lists is not compared: a command that puts it right must not be refused because of it.
-            begin = [] if state.opened else [Event("opened", body=opening_body(project.pool, project.classes, 0))]
+            begin = [] if state.opened else [Event("opened", body=opening_body(pool, project.classes, 0))]
             changes = class_events(fold(state, begin), wish, rules, by)
             check([*fold(state, [*begin, *changes]).classes.numbers])
             return [*begin, *changes] if changes else []

@@ -64,6 +64,30 @@ def test_a_wrong_spec_is_refused_before_any_work(
     assert not project.exists() or not [path for path in project.iterdir() if path.name != ".lock"]
 
 
+OF_PROJECTS = (  # every command that needs a project whose images have been taken in; ? is the project, ! another path
+    ("add ?", "export ? !", "backup ? !", "duplicates ?", "duplicates ? --near", "classes ?", "classes ? add bird")
+)
+
+
+@pytest.mark.parametrize("command", OF_PROJECTS)
+def test_a_command_without_a_prepared_project_says_what_is_missing(
+    command: str, asal: Any, write_spec: Callable[..., Path], tmp_path: Path
+) -> None:
+    def run(project: Path) -> Any:
+        return asal(
+            *(project if word == "?" else tmp_path / "out" if word == "!" else word for word in command.split())
+        )
+
+    run(tmp_path / "nowhere").refused("no spec at")
+    (tmp_path / "empty").mkdir()
+    run(tmp_path / "empty").refused("no spec at")
+    (tmp_path / "new").mkdir()
+    project = write_spec(tmp_path / "new")
+    run(project).refused("there ")
+    assert [path.name for path in project.iterdir() if path.name != ".lock"] == ["asal.toml"]
+    assert not (tmp_path / "out").exists()
+
+
 OUT_OF_PLACE: dict[str, tuple[Spec, tuple[str, ...]]] = {
     "budget": ({"protocol": {"budget": 401}}, ("a budget is at most the pool", "budget = 401")),
     "initial": (

@@ -89,6 +89,7 @@ def import_labels(project: ProjectFolder, path: Path, options: ImportOptions) ->
         raise unknown("meaning of numbers", options.numbers, MEANINGS)
     assumed: dict[str, None] = {}
     found = read_rows(place, form, options.columns, assumed.setdefault)
+    _ = project.pool  # refuses a project without images before a record is begun
     with Record.open(project.spec.labelling.place(project.root)) as record:
         session = _session(project, record)
         names = list(session.classes.values())
