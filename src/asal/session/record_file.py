@@ -312,7 +312,9 @@ class Checkpoints:
                 scratch.replace(_mark_of(self.path))
             finally:
                 scratch.unlink(missing_ok=True)
-            self._marked, self._next_mark = here, now + MARKED
+            # The first answer of a process is noted at once: an older copy differs from it already.
+            self._next_mark = now + MARKED if self._marked else 0.0
+            self._marked = here
 
     def close(self) -> None:
         """End it, and let go of the database. The last process that does so leaves one file."""
