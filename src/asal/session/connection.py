@@ -106,6 +106,7 @@ DAMAGE = {
     sqlite3.SQLITE_CORRUPT: "the database file is damaged",
     sqlite3.SQLITE_NOTADB: "it is not a database",
     sqlite3.SQLITE_ERROR: "it is not a record of asal",
+    sqlite3.SQLITE_TOOBIG: "the database file is damaged",  # a length in it is
 }
 
 

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ import pytest
 from support.databases import fresh
 
 from asal.errors import BusyError, DamageError, UserError
+from asal.session.connection import explaining
 from asal.session.events import Event, Record
 
 Opener = Callable[[], Record]
@@ -263,6 +265,12 @@ def test_a_damaged_file_is_named(tmp_path: Path, damage: Callable[[Path], None])
     damage(path)
     with pytest.raises(DamageError, match=r"labels\.db"), Record.open(path) as record:
         record.read()
+
+
+def test_a_damaged_length_is_damage() -> None:
+    refused = pytest.raises(DamageError, match=r"labels\.db.*damaged")
+    with closing(sqlite3.connect(":memory:")) as database, refused, explaining("labels.db"):
+        database.execute("SELECT zeroblob(2000000000)")  # what SQLite says of a damaged length, too
 
 
 @pytest.mark.parametrize(
