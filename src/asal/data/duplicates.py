@@ -178,7 +178,7 @@ def places_of(folder: Path, wanted: Hashes) -> dict[bytes, int]:
 
 
 def write_copies(folder: Path, hashes: Hashes, keys: Any, labels: Labels | None, classes: Sequence[str]) -> None:
-    """Write what a folder under construction says of its copies, which are also told apart by their classes.
+    """Write what a folder under construction says of its copies, which are also distinguished by their classes.
 
     Args:
         keys: ids → keys.

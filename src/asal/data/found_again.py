@@ -199,7 +199,7 @@ def changed_files(source: Source, root: Path, form: ImageFormat, *, own: bool) -
 
 
 def _written_since(source: Source, since: float) -> Iterator[tuple[str, tuple[Path, float]]]:
-    """Yield the key, path and time of files that were written or came to their place after a time."""
+    """Yield the key, path and time of files that were written or moved to their place after a time."""
     total = source.splits["train"]
     found = 0
     for first in range(0, total, BLOCK):

@@ -1,6 +1,6 @@
 """Compares what a project's images were made from with what its spec says now.
 
-Where the images lie is no option: a project and its images may be moved. Files that came or went since do no harm
+Where the images lie is no option: a project and its images may be moved. Files that are new or gone since do no harm
 either, because a pool is a snapshot; `asal.data.source_changes` says which they are.
 """
 

@@ -1,4 +1,4 @@
-"""What has changed in a source since a project's images were taken in: files that came, went, or lie elsewhere."""
+"""What has changed in a source since a project's images were taken in: files that are new, gone, or elsewhere."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Changes:
         gone: keys of images of the pool that the source does not have any more.
         new: keys of the source that the project has not seen.
         known: how many of the source's keys the project has.
-        other: whether its contents have changed, where files cannot be told apart.
+        other: whether its contents have changed, where files cannot be distinguished.
         moved: the place where the images were, if it is another now.
         place: where they are now.
     """
@@ -62,30 +62,30 @@ class Changes:
         Args:
             part_of_source: whether the project left out images of the source on purpose.
         """
-        told = []
+        notes = []
         if self.moved:
-            told.append(f"The images lie at {self.place} now; they were at {self.moved}.")
+            notes.append(f"The images lie at {self.place} now; they were at {self.moved}.")
         if self.other:
-            told.append("The source has changed since its images were taken in: the pool stays as it was made.")
+            notes.append("The source has changed since its images were taken in: the pool stays as it was made.")
         if number := len(self.gone):
             what = "is" if number == 1 else "are"
             stay = "its image stays" if number == 1 else "their images stay"
             files = counted(number, "file")
-            told.append(f"{files} of the project {what} no longer in the source ({self.gone[0]}{self._more(number)}): "
+            notes.append(f"{files} of the project {what} no longer in the source ({self.gone[0]}{self._more(number)}): "
                         f"{stay} in the project.")  # fmt: skip
         if number := len(self.new):
             them = "it" if number == 1 else "them"
             files = counted(number, "file" if part_of_source else "new file")
             what = " of the source not in the project" if part_of_source else ""
-            told.append(f"{files}{what} ({self.new[0]}{self._more(number)}): `asal add` takes {them} in.")
-        return told
+            notes.append(f"{files}{what} ({self.new[0]}{self._more(number)}): `asal add` takes {them} in.")
+        return notes
 
     @staticmethod
     def _more(number: int) -> str:
         return ", …" if number > 1 else ""
 
     def accept(self, project: Path) -> None:
-        """Note where the images are now, so that it is told once."""
+        """Note where the images are now, so that it is reported once."""
         artifacts.write_json(project / PLACE, {"path": relative_place(_bare(self.place), project)})
 
 
@@ -154,7 +154,7 @@ def _accepted(project: Path) -> set[str | None]:
 
 
 def _moved(source: Source, project: Path) -> tuple[str, str]:
-    """Return where the images are, and where they were, if that is another place and has not been told."""
+    """Return where the images are, and where they were, if that is another place and has not been reported."""
     place = getattr(source, "path", None)
     stored: Any = artifacts.manifest(project / "pool")["options"]["source"]
     was = (stored.get("base") or stored).get("path")
@@ -166,7 +166,7 @@ def _moved(source: Source, project: Path) -> tuple[str, str]:
 
 
 def compared(source: Source, project: Path) -> Changes:
-    """Return the keys that came and went; nothing for a source that does not know its keys."""
+    """Return the keys that are new and those that are gone; nothing for a source that does not know its keys."""
     origin = _origin(source)
     if not isinstance(origin, Keyed):
         return Changes()
@@ -198,7 +198,7 @@ def _part(folder: Path) -> str:
 
 
 def _of_another(folder: Path, project: Path) -> bool:
-    """Whether an addition came from another folder than the pool."""
+    """Whether an addition is of another folder than the pool."""
     if folder.parent.name != ADDITIONS:
         return False
     first, own = (artifacts.manifest(one)["options"]["source"] for one in (project / "pool", folder))

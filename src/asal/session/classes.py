@@ -75,7 +75,7 @@ class ClassList:
         return np.asarray(self.columns[labels], np.int64) if self.hidden else labels
 
     def present_labels(self, labels: Labels) -> Labels:
-        """Return the numbers (n,) that labels count as now; those of dropped classes stay, to be told from others."""
+        """Return the numbers (n,) that labels count as now; those of dropped classes stay what they were."""
         if not self.hidden:
             return labels
         now = {number: self.present(number) for number in np.unique(labels).tolist()}

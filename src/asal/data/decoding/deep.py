@@ -1,7 +1,7 @@
 """Pixels of more than 8 bits: what an image holds, and how a range of values becomes 0 … 255.
 
 Pillow reads 16-bit colours as their upper bytes, in which 12-bit data have 16 levels left. Its decoders can also hand
-out the lower bytes, if they are told that the byte order is the other one: an image is decoded twice.
+out the lower bytes, if the byte order is given as the other one: an image is decoded twice.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def decode(
         gray: one channel by luma (ITU-R 601-2), or three.
         how: what happens to deep pixels, transparency and images that are no squares.
         digest: is fed with the size and the pixels of the upright image before it is scaled, by which images that are
-            equal only at `size` are told apart.
+            equal only at `size` are distinguished.
 
     Raises:
         Unreadable: it cannot be decoded, with one reason.

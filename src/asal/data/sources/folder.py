@@ -22,7 +22,7 @@ from asal.data.sources.remote import fetched, is_url, listed
 from asal.data.sources.walking import Walked, natural, printable, walked, walked_names
 from asal.errors import UserError, counted, quoted, unknown
 
-MANY = 20  # classes that are told one by one
+MANY = 20  # classes that are listed one by one
 
 
 @sources.register("folder")
@@ -140,21 +140,21 @@ class Folder:
             raise unknown("split", split, self._tree)
         return self._tree[split]
 
-    # What is told ----------------------------------------------------------------------------------------------------
+    # What is reported -------------------------------------------------------------------------------------------------
 
     def notes(self) -> list[str]:
         """Return what people should know of how the folders were read."""
-        reading, told = self._reading, []
+        reading, notes = self._reading, []
         if reading.base:
-            told.append(f"read below the folder '{printable(reading.base)}'")
+            notes.append(f"read below the folder '{printable(reading.base)}'")
         for split, folders in reading.splits.items():
             if reading.form != "classes" and folders != (split,):
                 names = [f"'{printable(folder)}'" for folder in folders[:4]]
-                told.append(f"the split '{split}' is {', '.join(names)}{' …' if len(folders) > 4 else ''}")
+                notes.append(f"the split '{split}' is {', '.join(names)}{' …' if len(folders) > 4 else ''}")
         unknown_class = [name for file in self._tree_files() if not (name := self._places[_folder(file)].name)]
         if self.classes and unknown_class:
-            told.append(f"{counted(len(unknown_class), 'file')} in no class folder: of unknown class")
-        return [*told, *self._notes_of_classes(), *lines(self._passed())]
+            notes.append(f"{counted(len(unknown_class), 'file')} in no class folder: of unknown class")
+        return [*notes, *self._notes_of_classes(), *lines(self._passed())]
 
     def _tree_files(self) -> Iterator[str]:
         return (file for names in self._tree.values() for file in names)
@@ -173,7 +173,7 @@ class Folder:
                 yield f"classes whose names differ only by case or Unicode form are different classes: {shown}"
         inner = {folder for folder, place in self._places.items() if place.name and not _is_top(folder, place)}
         if inner := {folder for folder in inner if self._images.get(folder)}:
-            yield f"{counted(len(inner), 'folder')} inside class folders are not told apart, such as '{min(inner)}'"
+            yield f"{counted(len(inner), 'folder')} inside class folders are not distinguished, such as '{min(inner)}'"
 
     def _empty_classes(self) -> set[str]:
         bases = {self._reading.base, *(f for folders in self._reading.splits.values() for f in folders)}

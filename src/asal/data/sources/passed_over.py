@@ -25,7 +25,7 @@ SIDECARS = frozenset({"txt", "xml", "json", "xmp", "aae", "yaml", "yml", "csv", 
 
 
 def system_name(name: str, *, folder: bool = False) -> str:
-    """Return what a file or folder is told as, if it is a system's and no image; "" for any other.
+    """Return what a file or folder is reported as, if it is a system's and no image; "" for any other.
 
     >>> system_name("Thumbs.db"), system_name("._1.png"), system_name(".Trash-1000", folder=True), system_name("1.png")
     ('Thumbs.db', '._*', '.Trash*', '')
@@ -73,6 +73,6 @@ def lines(passed: Mapping[str, int], limit: int = 12) -> list[str]:
     if not passed:
         return []
     most = Counter(passed).most_common(limit)
-    told = ", ".join(f"{counted(number, 'file')} {what}" for what, number in most)
+    counts = ", ".join(f"{counted(number, 'file')} {what}" for what, number in most)
     more = f" and {len(passed) - limit} kinds more" if len(passed) > limit else ""
-    return [f"passed over: {told}{more}"]
+    return [f"passed over: {counts}{more}"]

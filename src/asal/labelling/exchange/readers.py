@@ -64,7 +64,7 @@ def read_rows(path: Path, form: str, columns: Columns, assume: Assume = str) -> 
     """Return every row of a file or folder. Memory: that of the rows, without images.
 
     Args:
-        assume: is told what was assumed to read it, in sentences, perhaps several times.
+        assume: takes what was assumed to read it, in sentences, perhaps several times.
 
     Raises:
         UserError: the file is not of this form, or has no column of labels, or none of ids or keys.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 Row: TypeAlias = tuple[int, Mapping[str, Any] | None, str]  # line, its values, or why they cannot be read
-Assume: TypeAlias = Callable[[str], object]  # is told what was assumed of a file, in a sentence
+Assume: TypeAlias = Callable[[str], object]  # takes what was assumed of a file, in a sentence
 
 
 @dataclass(frozen=True, slots=True)
