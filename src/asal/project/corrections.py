@@ -47,16 +47,24 @@ def take(project: ProjectFolder, waiting: Sequence[Correction]) -> Corrected:
 
 def _correct(record: Record, waiting: Sequence[Correction]) -> int:
     state = fold(State(), record.read())
-    classes = list((state.opened or {}).get("classes", ()))
     events = [
-        Event("corrected", state.number, each.image, classes.index(each.label), None, {"file": each.now_at})
+        Event("corrected", state.number, each.image, number, None, {"file": each.now_at})
         for each in waiting
-        if each.part == "pool" and each.label in classes and _answered_otherwise(state, each, classes)
+        if each.part == "pool"
+        and (number := _number(state, each.label)) is not None
+        and _answered_otherwise(state, each.image, number)
     ]
     return len(record.append(events, after=state.seq)) if events else 0
 
 
-def _answered_otherwise(state: State, each: Correction, classes: Sequence[str]) -> bool:
-    if each.image not in state.answers:
-        return each.image in state.skips
-    return classes[state.answers[each.image]] != each.label
+def _number(state: State, label: str) -> int | None:
+    """Return the class that a folder means: the one that the record began with under this name, else a later one."""
+    began_with = list((state.opened or {}).get("classes", ()))
+    if label in began_with:
+        return state.classes.present(began_with.index(label))
+    numbers = state.classes.known(label)
+    return numbers.pop() if len(numbers) == 1 else None
+
+
+def _answered_otherwise(state: State, image: int, number: int) -> bool:
+    return image in state.skips or state.answers.get(image, number) != number

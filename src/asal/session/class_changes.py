@@ -139,9 +139,9 @@ def _drop(state: State, change: ClassChange) -> list[dict[str, Any]]:
 def _restore(state: State, change: ClassChange) -> list[dict[str, Any]]:
     classes = state.classes
     (given,) = change.classes
-    if given in classes.live or given in classes.numbers:
-        return []
     gone = [number for number in classes.hidden if given in (number, classes.names[number])]
+    if not gone and (given in classes.live or given in classes.numbers):
+        return []
     if not gone:
         names = {classes.names[number] for number in classes.hidden}
         raise unknown("merged or dropped class", str(given), names)

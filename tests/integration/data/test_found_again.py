@@ -22,6 +22,7 @@ from asal.data.duplicates import HASHES, copies_of, hashes_of, report
 from asal.data.moves import aliases
 from asal.project.project import Project
 from asal.runtime import artifacts
+from asal.session.class_changes import ClassChange
 from asal.session.events import Event, Record
 from asal.session.state import State, fold
 
@@ -110,6 +111,25 @@ def test_a_correction_is_an_event_where_somebody_has_answered(cats: tuple[Path, 
     state = fold(State(), events)
     assert state.answers[number["cat/3.png"]] == 1 and state.answers[number["cat/4.png"]] == 0
     assert opened.take_corrections(opened.add()).answers == 0
+
+
+def test_a_correction_follows_classes_that_were_renamed_and_added(cats: tuple[Path, Path]) -> None:
+    images, root = cats
+    number = {key: image for image, key in enumerate(keys(root))}
+    session = Project.open(root).session("random")
+    batch = session.ask(12)
+    session.change_classes(ClassChange("add", ("fox",)))
+    session.tell({int(image): "fox" if keys(root)[image] == "cat/3.png" else "cat" for image in batch.ids})
+    session.change_classes(ClassChange("rename", ("cat",), "animal"))
+    session.change_classes(ClassChange("rename", ("dog",), "cat"))
+    session.record.close()
+    shutil.move(images / "cat" / "3.png", images / "dog" / "3b.png")
+    shutil.move(images / "dog" / "4.png", images / "cat" / "4b.png")
+    opened = Project.open(root)
+    assert opened.take_corrections(opened.add()).answers == 1  # what is in the folder `cat` was `animal` already
+    with Record.open(root / "labels.db") as record:
+        state = fold(State(), record.read())
+    assert state.answers[number["cat/3.png"]] == 1 and state.answers[number["dog/4.png"]] == 0
 
 
 def test_a_copy_in_a_second_class_contradicts_and_is_not_taken(

@@ -70,6 +70,17 @@ def test_merging_maps_what_was_said_and_what_will_be_and_can_be_taken_back(recor
     assert dict(session.state.answers) == {**said, a: 0, b: 0}  # by name `two` was `zero` at that time
 
 
+def test_a_class_whose_name_another_one_has_by_now_is_not_restored(record: Record) -> None:
+    session = play(begin(record), 1)
+    change(session, "merge", "two", to="zero")
+    change(session, "rename", "one", to="two")
+    with pytest.raises(UserError, match="another class called 'two' by now"):
+        change(session, "restore", "two")
+    change(session, "rename", "two", to="one")
+    change(session, "restore", "two")
+    assert session.classes == {0: "zero", 1: "one", 2: "two"}
+
+
 def test_a_class_with_answers_is_dropped_only_with_a_word_on_them(record: Record) -> None:
     session = play(begin(record), 4)
     of_two = {image for image, label in session.state.answers.items() if label == 2}
