@@ -3,15 +3,38 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from asal.data.image_options import PARTS
 from asal.data.places import absolute_place, relative_place
-from asal.data.source_changes import accept_place
+from asal.data.source_changes import Keyed, accept_place, known_keys
 from asal.data.sources import Source, check_outside, sources
 from asal.errors import UserError
+from asal.project.folder import ProjectFolder
 from asal.project.spec import FILE, PartTable, load
 from asal.runtime import artifacts
+
+
+def held_out_keys(project: ProjectFolder) -> Iterator[str]:
+    """Yield the keys of images that are not for the pool: those of its held-out sets, and of a folder's other splits.
+
+    Cost: a listing of the folder, if it is on this machine.
+    """
+    for part in PARTS[1:]:
+        if artifacts.is_complete(project.root / part):
+            yield from known_keys(project.root / part)
+    table = project.spec.source
+    if table.kind != "folder" or "://" in folder_of(project.root, table):
+        return
+    with suppress(UserError, OSError):  # a folder may have gone: what was taken in stands without it
+        source = source_of(project.root, table)
+        if isinstance(source, Keyed):
+            for split in source.splits:
+                if split != "train":
+                    yield from source.keys(split)
 
 
 def source_of(root: Path, table: PartTable) -> Source:

@@ -130,3 +130,15 @@ def test_a_saved_data_set_is_read_by_its_names(project: Project, tmp_path: Path)
     datasets.Dataset.from_dict(rows, features=features).save_to_disk(tmp_path / "saved")
     assert outcomes(import_labels(project, tmp_path / "saved", ImportOptions())) == ["new", "unreadable", "new"]
     assert labels_of(project) == {"eye0.png": "5", "eye2.png": "1"}
+
+
+def test_a_bare_name_that_a_held_out_file_has_too_is_no_image_of_the_pool(tmp_path: Path) -> None:
+    names = {f"train/{n}.png": 20 * n for n in range(4)} | {f"test/{n}.png": 100 + 20 * n for n in (0, 1)}
+    project = exchanges.photos(tmp_path, names)
+    table = tmp_path / "test.csv"
+    table.write_text("file,label\n0.png,cat\n1.png,dog\n")
+    with pytest.raises(UserError, match="a held-out image of the source is called so, too"):
+        import_labels(project, table, ImportOptions())
+    table.write_text("file,label\n0.png,cat\n2.png,dog\n")
+    assert outcomes(import_labels(project, table, ImportOptions())) == ["may be of another folder", "new"]
+    assert import_labels(project, table, ImportOptions(by_names=True)).written == 1

@@ -22,6 +22,7 @@ from asal.labelling.exchange.matching import PoolImages, match_rows
 from asal.labelling.exchange.names import UPLOADED, split_ending, uploaded_name
 from asal.labelling.exchange.readers import read_rows
 from asal.labelling.exchange.rows import LabelRow
+from asal.session.classes import ClassList
 
 SOURCE = Path("/nowhere/photos")
 
@@ -248,6 +249,22 @@ def test_names_alone_identify_images_where_that_is_said() -> None:
     assert plain(["all/1.png", "all/b/2.png"], ["1.png", "b/2.png"]) == [0, 1]  # a folder that all images are in
 
 
+def test_a_bare_name_that_a_held_out_image_has_too_means_neither() -> None:
+    def test() -> list[str]:
+        return ["test/1.png", "test/9.png"]
+
+    pool = ["train/1.png", "train/2.png"]
+    assert plain(pool, ["1.png", "2.png"], held_out=test) == [ELSEWHERE, 1]
+    assert plain(pool, ["train/1.png", "test/1.png"], held_out=test) == [0, UNKNOWN]
+    assert plain(pool, ["1.png", "2.png"], held_out=test, by_names=True) == [0, 1]
+    assert plain(pool, ["1.png", "2.png"]) == [0, 1]
+
+
+def test_two_further_names_of_one_image_do_not_hide_another_image() -> None:
+    renamed = {"x/a.png": 0, "y/a.png": 0, "z/a.png": 1}
+    assert plain(["1.png", "2.png"], ["a.png"], aliases=renamed, by_names=True) == [SEVERAL]
+
+
 def test_a_whole_key_is_clear_unless_the_file_is_written_otherwise() -> None:
     pool = ["1.png", "a/1.png", "a/2.png"]
     assert plain(pool, ["1.png"]) == [0]
@@ -306,3 +323,12 @@ def test_tables_as_people_have_them(data: bytes, assumed: Sequence[str], tmp_pat
     said: list[str] = []
     (row,) = read_rows(tmp_path / "t.csv", "csv", Columns(), said.append)
     assert (row.key, row.label, row.wrong, tuple(said)) == ("a/1.png", "cat", "", assumed)
+
+
+def test_a_name_that_another_class_had_before_is_told() -> None:
+    classes = ClassList.of(["cat", "dog"]).after({"change": "renamed", "class": 0, "name": "animal"})
+    classes = classes.after({"change": "renamed", "class": 1, "name": "cat"})
+    note = "read as the present class of this name; 'animal' had it before"
+    assert class_of("cat", classes.numbers, classes) == (1, note)
+    assert class_of("animal", classes.numbers, classes) == (0, "")
+    assert class_of("dog", classes.numbers, classes) == (1, "read as 'cat', its name by now")

@@ -4,7 +4,8 @@ A name that fits images in several ways is clear where one of them has exactly t
 has to be read in a way that would lead to another image. Paths are judged over all rows:
 
 - names that leave out the first folders of a key count if no row of the file is a whole key, and if every image of the
-  pool lies in those folders, so that they tell nothing apart. Where the caller says that file names alone identify
+  pool lies in those folders, so that they tell nothing apart, and no
+  held-out image of the source fits, too. Where the caller says that file names alone identify
   images, they count if all of them are bare names, or leave out the same folders. The names that Label Studio gives to
   uploaded files have no folders by nature, and count;
 - names with more folders than the key count if these are the same for the file, and are the source's by their path or
@@ -25,6 +26,7 @@ from asal.labelling.exchange.names import ABSOLUTE, LONGER, SHORTER, SPELLED, UP
 UNKNOWN: Final = -1
 SEVERAL: Final = -2
 ELSEWHERE: Final = -3  # it may be an image of another folder
+HELD_OUT = "a held-out image of the source is called so, too: --match-names takes the pool's"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class Name:
     partial: bool = True
     alone: bool = True  # False: it has another name too, so that none of its fits is better than another
     uploaded: bool = False  # it looks like a name that Label Studio gives to an uploaded file
+    held_out: bool = False  # it may also be the name of a held-out image of the source
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,8 @@ def _of_other_folders(names: Sequence[Name], chosen: Sequence[Fit | None], pool:
     whole = any(not _path(fit) and not fit.absolute for n, fit in judged.items() if names[n].alone)
     shorter = {n: fit for n, fit in judged.items() if SHORTER in fit.changes and UPLOAD not in fit.changes}
     refused = _leaving_out(shorter, whole, pool)
+    ends = {n for n, fit in judged.items() if SHORTER in fit.changes and names[n].held_out}
+    refused |= dict.fromkeys(ends, HELD_OUT)
     for absolute in (False, True):
         longer = {n: fit for n, fit in judged.items() if LONGER in fit.changes and fit.absolute == absolute}
         inside = not absolute and (whole or bool(shorter))

@@ -15,7 +15,7 @@ def class_of(label: str, numbers: Mapping[str, int], classes: ClassList | None =
     ((0, "read as 'cat'"), (None, "it may be 'CAT' or 'Cat'"))
     """
     if label in numbers:
-        return numbers[label], ""
+        return numbers[label], _called_so_before(label, numbers[label], classes)
     former = classes.known(label) if classes else set()
     found = {number: classes.names[number] for number in former} if classes else {}
     for same in (_plain, _folded):
@@ -30,6 +30,15 @@ def class_of(label: str, numbers: Mapping[str, int], classes: ClassList | None =
         before = "the name of several classes before; " if len(former) > 1 else ""
         return None, f"{before}it may be {' or '.join(repr(name) for name in sorted(found.values()))}"
     return None, f"the classes are {', '.join(numbers)}"
+
+
+def _called_so_before(label: str, number: int, classes: ClassList | None) -> str:
+    """Return a note where another class had the name of this one before, as a file of that time may mean it."""
+    if classes is None:
+        return ""
+    had = {classes.present(each) for each in range(len(classes.names)) if label in classes.named(each)}
+    names = sorted(classes.name(each) for each in had - {number, None})
+    return f"read as the present class of this name; {' and '.join(map(repr, names))} had it before" if names else ""
 
 
 def _plain(name: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,7 @@ from asal.labelling.exchange.readers import form_of, read_rows
 from asal.labelling.exchange.records import record_name
 from asal.labelling.exchange.rows import LabelRow
 from asal.project.folder import ProjectFolder
+from asal.project.images import held_out_keys
 from asal.runtime.retry import retry
 from asal.session.classes import ClassList
 from asal.session.events import Event, Record
@@ -131,7 +133,8 @@ def _images(
     own = options.own_ids or (origin.record == record != "")
     synthetic = session.state.synthetic if own else {}
     folder = Path(path) if path and "://" not in path else None
-    return PoolImages(project.pool, synthetic, folder, aliases(project.root), options.by_names)
+    held_out = partial(held_out_keys, project)
+    return PoolImages(project.pool, synthetic, folder, aliases(project.root), options.by_names, held_out)
 
 
 def _of_pool(row: LabelRow, origin: Provenance) -> LabelRow:

@@ -7,7 +7,7 @@ Memory: the rows', whatever the pool's size.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os.path import commonprefix
 from pathlib import Path
@@ -20,6 +20,7 @@ from asal.errors import NoRowTakenError
 from asal.labelling.exchange.choosing import ELSEWHERE, Folders, Match, Name, choose
 from asal.labelling.exchange.names import (
     MOVED,
+    SHORTER,
     UPLOAD,
     Fit,
     Spelling,
@@ -32,7 +33,7 @@ from asal.labelling.exchange.names import (
 from asal.labelling.exchange.rows import LabelRow
 
 BLOCK = 2**16  # keys of the pool in memory at once
-MOST = 2  # fits of one kind kept of a name that many images fit
+MOST = 2  # images kept of those that a name fits in one way
 BY_ID, BY_BOTH, BY_NUMBER = "id", "id and key", "its number as a name"
 
 
@@ -45,6 +46,7 @@ class PoolImages:
     source: Path | None = None  # the folder of the originals
     aliases: Mapping[str, int] | None = None  # other names of images: files that were renamed or copied
     by_names: bool = False  # file names alone identify images
+    held_out: Callable[[], Iterable[str]] = tuple  # keys of the source's images that are not for the pool
 
 
 def match_rows(images: PoolImages, rows: Sequence[LabelRow], own_ids: bool = False) -> list[Match]:
@@ -136,6 +138,8 @@ def _by_name(
     """Return the images of the rows by these names: a key, and another name that it may have instead."""
     ways = {text: spellings(text) for pair in names.values() for text in pair if text}
     fits, common = _fits(images, ways) if ways else ({}, "")
+    is_short = any(SHORTER in one.changes for group in fits.values() for one in group)
+    held_out = _held_out(images, ways) if is_short and not images.by_names else frozenset()
     given = []
     for place, (key, below) in names.items():
         both = [text for text in (key, below) if text]
@@ -146,6 +150,7 @@ def _by_name(
                 rows[place].partial,
                 alone=below is None,
                 uploaded=any(UPLOAD in way.changes for text in both for way in ways[text]),
+                held_out=not held_out.isdisjoint(both),
             )
         )
     return dict(zip(names, choose(given, Folders(images.source, common, images.by_names)), strict=True))
@@ -171,6 +176,15 @@ def _fits(images: PoolImages, ways: Mapping[str, Sequence[Spelling]]) -> tuple[d
     return found, composed(common or "")
 
 
+def _held_out(images: PoolImages, ways: Mapping[str, Sequence[Spelling]]) -> frozenset[str]:
+    """Return the names that may also mean a held-out image of the source. Cost: a pass over their keys."""
+    index, found = _Index(ways), set[str]()
+    for own in images.held_out():
+        fitting = index.of(own) if index.may_have(own) else ()
+        found |= {name for name, spelling in fitting if fit(spelling, own, 0) is not None}
+    return frozenset(found)
+
+
 def _common(keys: Sequence[str], before: str | None) -> str:
     """Return the folders that all of these keys, and those before, begin with."""
     ends = (min(keys), max(keys))
@@ -180,7 +194,10 @@ def _common(keys: Sequence[str], before: str | None) -> str:
 
 def _add(fits: list[Fit], one: Fit | None) -> None:
     """Keep a fit, if it says more than those that are there."""
-    if one is not None and sum(fit.changes == one.changes for fit in fits) < MOST:
+    if one is None:
+        return
+    alike = {fit.image for fit in fits if fit.changes == one.changes}
+    if one.image not in alike and len(alike) < MOST:
         fits.append(one)
 
 
