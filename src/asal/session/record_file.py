@@ -84,8 +84,10 @@ def create(path: Path) -> None:
             try:
                 migrated(engine)
                 identify(engine)
+                with engine.connect() as connection:  # closing would say nothing of a disk that is full by now
+                    connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
             finally:
-                engine.dispose()  # the last connection: its log goes into the file
+                engine.dispose()
         artifacts.sync(scratch)
         try:
             os.link(scratch, path)  # fails where another process was first
