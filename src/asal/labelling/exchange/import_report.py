@@ -150,6 +150,9 @@ def nothing_taken(rows: Sequence[ImportedRow], report: Path, pool: Any, classes:
     first = [row for row in rows if row.outcome == kind]
     reasons = f"; the first: {first[0].detail}" if first[0].detail and kind not in (NO_IMAGE, NO_CLASS) else ""
     got = f"no row was taken ({listed}{reasons})"
+    if kind in (AGAINST, WITHIN):  # the images are known: names of others would not help
+        by = "--replace writes them as corrections; " if kind == AGAINST else "keep one row for each image; "
+        return NoRowTakenError(got, hint=f"{by}row by row: {report}")
     if kind == NO_CLASS:
         theirs = list(dict.fromkeys(str(row.source.label) for row in first))
         rule, guess = f"the file has the labels {quoted(theirs[:SHOWN])}, the classes are {quoted(classes)}", classes
