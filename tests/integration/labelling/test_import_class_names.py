@@ -14,9 +14,11 @@ import pytest
 from support import export_projects as exchanges
 
 from asal.errors import UserError
+from asal.labelling.class_command import change
 from asal.labelling.exchange.imports import Imported, ImportOptions, import_labels
 from asal.labelling.exchange.readers import Columns
 from asal.project.project import Project
+from asal.session.class_changes import ClassChange
 
 GRADES = ("1", "2", "3", "4", "5")
 FILES = [f"eye{i}.png" for i in range(8)]
@@ -121,6 +123,16 @@ def test_numbers_that_may_be_positions_are_refused_until_somebody_says(project: 
     assert outcomes(import_labels(names, file, ImportOptions(numbers="names"))) == ["unknown class", *["new"] * 4]
     with pytest.raises(UserError, match="no meaning of numbers is called 'ids'"):
         import_labels(names, file, ImportOptions(numbers="ids"))  # type: ignore[arg-type]
+
+
+def test_positions_are_refused_where_classes_were_merged(project: Project, tmp_path: Path) -> None:
+    file = tmp_path / "n.csv"
+    file.write_text("file,label\neye0.png,3\n")
+    change(project.folder, ClassChange("merge", ("2",), "1"))
+    before = exchanges.state_of(project).seq
+    with pytest.raises(UserError, match=r"merged or dropped.*names of the classes"):
+        import_labels(project, file, ImportOptions(numbers="positions"))
+    assert exchanges.state_of(project).seq == before
 
 
 def test_a_saved_data_set_is_read_by_its_names(project: Project, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from asal.core import Images, Labels, Model
 from asal.data.moves import aliases
-from asal.errors import BusyError, unknown
+from asal.errors import BusyError, UserError, unknown
 from asal.labelling.exchange.choosing import Match
 from asal.labelling.exchange.class_text import class_of
 from asal.labelling.exchange.columns import Columns
@@ -94,6 +94,7 @@ def import_labels(project: ProjectFolder, path: Path, options: ImportOptions) ->
     _ = project.pool  # refuses a project without images before a record is begun
     with Record.open(project.spec.labelling.place(project.root)) as record:
         session = _session(project, record)
+        _check_positions(session, options)
         names = list(session.classes.values())
         rows, meaning = with_meaning(_trimmed(found, names), names, options.numbers)
         origin = provenance(place)
@@ -139,6 +140,16 @@ def _images(
 
 def _of_pool(row: LabelRow, origin: Provenance) -> LabelRow:
     return replace(row, pool=origin.pool) if origin.pool and not row.pool else row
+
+
+def _check_positions(session: Session, options: ImportOptions) -> None:
+    """Refuse positions after a class was merged or dropped: they would be counted without it."""
+    if options.numbers == "positions" and session.class_list.hidden:
+        raise UserError(
+            "classes of this project were merged or dropped, so that positions may be those of before or of now",
+            rule="a position counts the classes of one list",
+            hint="write the names of the classes into the file",
+        )
 
 
 class _NoLearner:
