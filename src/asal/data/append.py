@@ -22,6 +22,7 @@ from asal.data.concat_pool import ADDITIONS, SEEN, additions, damaged_additions
 from asal.data.decoding import Range
 from asal.data.decoding.ranges import sampled
 from asal.data.duplicates import folders_of, folders_of_split, keeps_hashes, write_known
+from asal.data.found import mistaken_for_classes
 from asal.data.found_again import FoundAgain, changed_files, found_again, still_alike
 from asal.data.image_options import stored_ranges
 from asal.data.ingest import IngestContext, take
@@ -289,7 +290,9 @@ def _labels(source: Source, facts: dict[str, Any], keep: tuple[str, ...], rows: 
             raise UserError(
                 f"no class of this project is called '{source.classes[number]}', as images to add are",
                 rule=f"the classes are {', '.join(classes)}",
-                hint="to make it a class: asal add --new-classes; to leave such images out, put `keep` under [pool]",
+                hint="start another project folder: asal init"
+                if mistaken_for_classes(classes, source)
+                else "to make it a class: asal add --new-classes; to leave such images out, move them elsewhere",
             )
     table = np.full(len(source.classes) + 1, -1)  # one entry more: the unknown label −1 indexes the last
     for number, name in enumerate(source.classes):

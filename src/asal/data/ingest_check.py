@@ -20,7 +20,7 @@ from asal.data.places import PLACES, relative_place
 from asal.data.source_changes import compared, keys_of_receipts
 from asal.data.sources import Listed, Source, check_outside, kind_of
 from asal.data.splits import Split, SplitPart
-from asal.errors import UserError, counted, without_secrets
+from asal.errors import UserError, counted, quoted, without_secrets
 from asal.runtime import artifacts
 
 
@@ -80,9 +80,16 @@ def _stands(folder: Path, source: Source, options: Mapping[str, Any]) -> bool:
         raise UserError(
             f"{folder} was made from other options: {'; '.join(differing)}",
             rule=f"the {folder.name} of a project stays as it was made, because labels belong to its ids",
-            hint="restore them, or start another project folder",
+            hint=f"{_back(differing)}, or start another project folder",
         )
     return True
+
+
+def _back(differing: Sequence[str]) -> str:
+    """Say how to have a pool's options again: those of `BEFORE` are as the pool was made where they are not given."""
+    names = [each.partition(" was ")[0] for each in differing]
+    later = all(name in BEFORE for name in names)
+    return f"drop {quoted([f'{name} =' for name in names])} under [pool]" if later else "restore them"
 
 
 def _differences(name: str, there: Any, here: Any) -> Iterator[str]:

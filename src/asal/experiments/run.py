@@ -21,6 +21,7 @@ import numpy as np
 
 from asal.core import Labels, Round, Selection
 from asal.data import moves
+from asal.data.places import PLACES
 from asal.errors import DamageError, UserError, counted, quoted
 from asal.experiments import pairs
 from asal.experiments.evaluation import Evaluation
@@ -137,6 +138,13 @@ def comparable(spec: Mapping[str, Any]) -> Mapping[str, Any]:
     return facts
 
 
+def _but_places(table: Any) -> Any:
+    """Return a [source] without the paths of its images: they may be moved, and the pool is compared itself."""
+    if not isinstance(table, Mapping):
+        return table
+    return {key: _but_places(value) for key, value in table.items() if key not in PLACES}
+
+
 def _joined(there: Mapping[str, Any], now: Mapping[str, Any], out: Path) -> dict[str, Any]:
     """Return the facts of a run folder that grows by strategies and seeds; refuse any other change."""
     differing = [key for key in ("pool", "images", "classes", "threads") if there[key] != now[key]]
@@ -144,8 +152,12 @@ def _joined(there: Mapping[str, Any], now: Mapping[str, Any], out: Path) -> dict
         differing.append("labels that were corrected")
     before, after = comparable(there["spec"]), comparable(now["spec"])
     differing += [
-        f"[{key}]" for key in after if key not in ("strategies", "labelling") and before.get(key) != after[key]
+        f"[{key}]"
+        for key in after
+        if key not in ("strategies", "labelling", "source") and before.get(key) != after[key]
     ]
+    if _but_places(before["source"]) != _but_places(after["source"]):
+        differing.append("[source]")
     common = set(before["strategies"]) & set(after["strategies"])
     differing += [f"[strategies.{k}]" for k in sorted(common) if before["strategies"][k] != after["strategies"][k]]
     if differing:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from asal.core import Ids, Images
 from asal.data.append import Added, add
-from asal.data.found import found
+from asal.data.found import found, mistaken_for_classes
 from asal.data.image_options import check_added, conversion, ranges_of
 from asal.data.ingest import IngestContext, ingest
 from asal.data.ingest_check import check_ingested
@@ -141,7 +141,9 @@ class Preparer:
         if not project.folder.has("pool"):
             return found(self.source)
         changes = changes_of(self.source, project.root)
-        return changes.lines(part_of_source=table.split.train is not None)
+        classes = artifacts.manifest(project.root / "pool").get("classes", ())
+        mistaken = mistaken_for_classes(classes, self.source)
+        return [*changes.lines(part_of_source=table.split.train is not None), *mistaken]
 
     @property
     def _ingest_context(self) -> IngestContext:

@@ -110,6 +110,12 @@ def _colour(value: str | None) -> str | None:
     return value
 
 
+def _range_word(value: Any) -> Any:
+    if isinstance(value, str) and value not in ("auto", "image"):
+        raise ValueError(f'\'{value}\' is no range: write "auto", "image" or [low, high]')
+    return value
+
+
 def _ascending(value: Any) -> Any:
     if isinstance(value, tuple) and not (isfinite(value[0]) and isfinite(value[1]) and value[0] < value[1]):
         raise ValueError(f"[{value[0]:g}, {value[1]:g}] is no range: the first value is below the second")
@@ -127,9 +133,10 @@ class PoolTable(_Table):
     # are not given, or run folders from before there were such keys would be of other specs.
     fit: Literal["pad", "crop", "squeeze"] | None = None
     background: Annotated[str | None, AfterValidator(_colour)] = None  # under transparency; "auto" differs from it
-    range: Annotated[tuple[float, float] | Literal["auto", "image"] | None, AfterValidator(_ascending)] = (
-        None  # the values of more than 8 bits that become 0 and 255
-    )
+    # The values of more than 8 bits that become 0 and 255.
+    range: Annotated[
+        tuple[float, float] | Literal["auto", "image"] | None, BeforeValidator(_range_word), AfterValidator(_ascending)
+    ] = None
     pixel_limit: Count | None = None  # a larger image is decoded at a fraction of its size, or left out
 
     @model_serializer(mode="wrap")

@@ -39,7 +39,7 @@ def test_a_new_class_folder_is_refused_and_taken_where_that_is_asked_for(project
     pictures(tmp_path / "images" / "dog", 7, 100)
     with pytest.raises(UserError, match="no class of this project is called 'bird'") as caught:
         project.add()
-    assert "--new-classes" in caught.value.hint
+    assert "--new-classes" in caught.value.hint and "keep" not in caught.value.hint, "`prepare` would refuse it"
     assert project.add(new_classes=True).new == 6
     oracle = project.oracle("pool")
     keys = project.pool.keys(np.arange(16))

@@ -278,3 +278,38 @@ def test_held_out_images_without_labels_of_the_pool_are_no_test_set(tmp_path: Pa
     shutil.copytree(tmp_path / "two" / "cat", tmp_path / "images" / "test" / "unknown")
     with pytest.raises(UserError, match="its classes are 'unknown'"):
         ingest(Folder(str(tmp_path / "images")), tmp_path / "p", Split(test="test"), size=16)
+
+
+def test_a_run_folder_goes_on_after_the_images_were_moved(at: tuple[Path, Path], asal: Any, tmp_path: Path) -> None:
+    images, root = at
+    file, out = root / "asal.toml", tmp_path / "runs"
+    file.write_text(file.read_text().replace("size = 16\n", "size = 16\n[pool.split]\ntest = 6\n"))
+    shutil.rmtree(root / "pool")
+    assert asal("prepare", root).code == 0
+    assert asal("run", root, "--out", out, "--strategies", "random", "--seeds", 1).code == 0
+    rows = (out / "random" / "seed-0" / "rows.jsonl").read_bytes()
+    shutil.move(images, tmp_path / "disk")
+    assert asal("move-images", root, tmp_path / "disk").code == 0
+    assert asal("run", root, "--out", out, "--strategies", "random", "--seeds", 2).code == 0
+    assert (out / "random" / "seed-0" / "rows.jsonl").read_bytes() == rows
+    assert (out / "random" / "seed-1" / "rows.jsonl").exists()
+
+
+def test_a_pool_whose_classes_are_splits_says_so(tmp_path: Path, asal: Any) -> None:
+    images, root = tmp_path / "images", tmp_path / "p"
+    draw(images / "train", range(4))
+    draw(images / "validation", range(3), seed=1)
+    ingest(Folder(str(images), layout="classes"), root, size=16)
+    manifest = artifacts.manifest(root / "pool")
+    del manifest["options"]["source"]["layout"]
+    (root / "pool" / "part.json").write_text(json.dumps(manifest))
+    text = TEXT.format(path=json.dumps(str(images)))
+    (root / "asal.toml").write_text(text)
+    said = "The classes of this project are 'train' and 'validation', which are splits of the source"
+    assert said in asal("prepare", root).out
+    draw(images / "train", range(20, 21), seed=2)
+    refused = asal("add", root)
+    refused.refused("no class of this project is called", "asal init")
+    assert "--new-classes" not in refused.err
+    (root / "asal.toml").write_text(text.replace('kind = "folder"', 'kind = "folder"\nlayout = "classes"'))
+    assert said not in asal("prepare", root).out, "who asked for it knows"

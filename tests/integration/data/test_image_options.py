@@ -91,6 +91,21 @@ def marked(right: int = 0) -> Image.Image:
 # A new pool
 
 
+def test_the_hint_about_an_option_that_changed_helps(tmp_path: Path, asal: Any) -> None:
+    images, root = tmp_path / "images", tmp_path / "project"
+    put(images, "a.png", marked())
+    put(images, "b.png", marked(9))
+    project(root, images).ingest()
+    as_made_before(root / "pool")  # what its options are in asal.toml could not be written: range was None
+    text = (root / "asal.toml").read_text()
+    for line in ('fit = "pad"', 'background = "auto"', "range = [0, 4095]"):
+        name = line.partition(" ")[0]
+        (root / "asal.toml").write_text(text.replace("size = ", f"{line}\nsize = "))
+        asal("prepare", root).refused(f"{name} was", f"drop '{name} =' under [pool]")
+    (root / "asal.toml").write_text(text)
+    assert asal("prepare", root).code == 0
+
+
 def test_the_range_is_taken_from_a_sample_told_and_used_for_what_is_added(tmp_path: Path, asal: Any) -> None:
     images, root = tmp_path / "images", tmp_path / "project"
     for number in range(6):
@@ -305,7 +320,8 @@ def test_a_spec_that_says_nothing_has_the_hash_that_it_had() -> None:
     ("line", "words"),
     [
         ('fit = "stretch"', "fit"), ('background = "nocolour"', "is no colour"), ("range = [5, 5]", "is no range"),
-        ("range = [9, 1]", "is no range"), ("range = [0, inf]", "is no range"), ('range = "full"', "range"),
+        ("range = [9, 1]", "is no range"), ("range = [0, inf]", "is no range"),
+        ('range = "full"', "is no range: write"),
         ("pixel_limit = 0", "pixel_limit"),
     ],
 )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 Part: TypeAlias = Literal["train", "held out", ""]  # "" is no split
@@ -43,6 +44,15 @@ def _parted(word: str) -> list[str]:
         if word.startswith(end) and word.removeprefix(end) in TRAIN | HELD_OUT:
             return [word.removeprefix(end), end]
     return [word]
+
+
+def are_splits(names: Sequence[str]) -> bool:
+    """Say whether all of several names are those of splits.
+
+    >>> are_splits(["train", "validation"]), are_splits(["train", "bus"]), are_splits(["train"])
+    (True, False, False)
+    """
+    return len(names) > 1 and all(map(part_of, names))
 
 
 def part_of(name: str, *, beside: tuple[str, ...] = ()) -> Part:
