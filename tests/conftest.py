@@ -20,7 +20,10 @@ os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests
 
 SERVICES = {  # what some tests need besides the package: files whose tests need it, or the fixture that starts it
     "postgres": (),
-    "chromium": ("system/web/test_page.py",),
+    "chromium": tuple(
+        f"system/web/test_{name}.py" for name in ("page", "keys", "many_classes", "classes_page", "proxy")
+    ),
+    "nginx": (),
     "labelstudio": (),
     "ray": ("system/runtime/test_ray_engine.py", "system/runtime/test_cluster.py"),
 }
@@ -34,14 +37,15 @@ def services_of_file(path: Path) -> set[str]:
 
 
 def services_of(item: pytest.Item) -> set[str]:
-    """Return the services that a test needs: by its file, its fixtures, and the databases it is parametrized over."""
+    """Return the services that a test needs: by its file, its fixtures, and what it is parametrized over."""
     needed = services_of_file(item.path)
     fixtures = set(getattr(item, "fixturenames", ()))
     needed |= {"postgres"} if "postgres" in fixtures else set()
     needed |= {"labelstudio"} if "studio" in fixtures else set()
     parameters = getattr(item, "callspec", None)
-    if parameters is not None and {"postgresql", "postgres"} & {str(value) for value in parameters.params.values()}:
-        needed.add("postgres")
+    values = set() if parameters is None else {str(value) for value in parameters.params.values()}
+    needed |= {"postgres"} if {"postgresql", "postgres"} & values else set()
+    needed |= {"nginx"} if "nginx" in values else set()
     return needed
 
 

@@ -9,20 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
-from support.browser import CHROMIUM, SHOWN, Hand, Visit, launch
+from playwright.sync_api import Browser, Page, expect
+from support.browser import CHROMIUM, SHOWN, Hand, Visit
 from support.http_clients import Bot, Served
 from support.many_clients import tokens
 
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no {CHROMIUM}: apt-get install chromium")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        running = launch(playwright)
-        yield running
-        running.close()
 
 
 @pytest.fixture

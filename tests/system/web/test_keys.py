@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
-from support.browser import CHROMIUM, SHOWN, Visit, launch
+from playwright.sync_api import Page, expect
+from support.browser import CHROMIUM, SHOWN, Visit
 from support.http_clients import Bot, Served
 
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no {CHROMIUM}: apt-get install chromium")
@@ -62,18 +62,16 @@ PRESSES = [
 
 
 @pytest.fixture(scope="module")
-def page(prepared: Path, tmp_path_factory: pytest.TempPathFactory, write_spec: Any) -> Iterator[Page]:
+def page(browser: Browser, prepared: Path, tmp_path_factory: pytest.TempPathFactory, write_spec: Any) -> Iterator[Page]:
     root = Path(shutil.copytree(prepared, tmp_path_factory.mktemp("keys") / "tiny"))
     protocol = {"initial": 200, "batch": 10, "budget": 400}
     write_spec(root, protocol=protocol, labelling={"classes": CLASSES, "strategy": "random"})
-    with Served(root) as served, sync_playwright() as playwright:
-        browser = launch(playwright)
-        told = Bot(served.url, served.token).get("/api/project")["classes"]
-        assert [one["key"] for one in told] == KEYS
+    with Served(root) as served:
+        given = Bot(served.url, served.token).get("/api/project")["classes"]
+        assert [one["key"] for one in given] == KEYS
         visit = Visit.to(browser)
         yield visit.open(f"{served.url}/#token={served.token}")
         visit.close()
-        browser.close()
 
 
 @pytest.mark.parametrize(("keyboard", "key", "code", "more", "label"), PRESSES)

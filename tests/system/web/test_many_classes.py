@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
-from support.browser import CHROMIUM, SHOWN, Visit, launch
+from playwright.sync_api import Browser, Page, expect
+from support.browser import CHROMIUM, SHOWN, Visit
 from support.http_clients import Served
 
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no {CHROMIUM}: apt-get install chromium")
@@ -25,14 +25,6 @@ SHORT = "async ([lists, most]) => { const { shortNames } = await import('./stati
 )
 CUT = """() => [...document.querySelectorAll("#classes .name, #recent button, .strip .tag, .counts .what")].filter(
   (node) => node.clientWidth && node.scrollWidth > node.clientWidth + 2).map((node) => node.textContent)"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        running = launch(playwright)
-        yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")

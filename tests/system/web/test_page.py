@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from playwright.sync_api import Error as PlaywrightError
-from support.browser import CHROMIUM, PATIENCE, SHOWN, Hand, Visit, first_of, launch
+from support.browser import CHROMIUM, PATIENCE, SHOWN, Hand, Visit, first_of
 from support.commands import Command
 from support.http_clients import Bot, Served
 from support.many_clients import project, tokens
@@ -44,14 +44,6 @@ CONTRAST = """(pairs) => {
     return (light + 0.05) / (dark + 0.05);
   });
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        running = launch(playwright)
-        yield running
-        running.close()
 
 
 @pytest.fixture

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 from support import proxies
-from support.browser import CHROMIUM, Hand, Visit, launch
+from support.browser import CHROMIUM, Hand, Visit
 from support.commands import Command
 from support.http_clients import Served, free_port
 
@@ -23,14 +22,6 @@ from asal.session.state import State, fold
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no {CHROMIUM}: apt-get install chromium")
 needs_nginx = pytest.mark.skipif(proxies.NGINX is None, reason="there is no nginx: apt-get install nginx-light")
 PATH = "/tools/asal"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        running = launch(playwright)
-        yield running
-        running.close()
 
 
 def labels(root: Path) -> dict[int, int]:

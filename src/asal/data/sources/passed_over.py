@@ -68,7 +68,7 @@ def lines(passed: Mapping[str, int], limit: int = 12) -> list[str]:
     """Return what was passed over, in one line; none where that is nothing.
 
     >>> lines({"Thumbs.db": 2, "hidden": 3})
-    ['passed over: 2 files Thumbs.db, 3 files hidden']
+    ['passed over: 3 files hidden, 2 files Thumbs.db']
     """
     if not passed:
         return []
