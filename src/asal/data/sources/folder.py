@@ -6,7 +6,7 @@ import hashlib
 import os
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from asal.core import Ids, Labels
-from asal.data.sources import UNKNOWN, SourceImage, not_there, sources
+from asal.data.sources import UNKNOWN, Lost, Raw, SourceImage, not_there, sources
 from asal.data.sources.layout import Layout, Place, Reading, read, tree
 from asal.data.sources.passed_over import lines
 from asal.data.sources.remote import fetched, is_url, listed
@@ -130,6 +130,21 @@ class Folder:
 
     def records(self, split: str, rows: Ids) -> Iterator[SourceImage]:
         return self.excerpt(split, rows).records(split, rows)
+
+    def originals(self, keys: Sequence[str]) -> Iterator[Raw]:
+        """Yield the file of each key, of any split; nothing is listed, unless a name is not valid UTF-8."""
+        names = [self._escaped.get(key, key) if "\\x" in key else key for key in keys]
+        if is_url(self.path):
+            yield from fetched(self.path, names)
+            return
+        root = Path(self.path)
+        for name in names:
+            yield root / name if (root / name).is_file() else Lost("there is no such file")
+
+    @cached_property
+    def _escaped(self) -> dict[str, str]:
+        """The names that are not valid UTF-8, by their keys."""
+        return {key: name for name in self._files.files if (key := printable(name)) != name}
 
     def excerpt(self, split: str, rows: Ids) -> Excerpt:
         names = self._split(split)
