@@ -34,7 +34,7 @@ def check_ingested(
     """
     options = {
         "source": described(source, project),
-        "split": asdict(split), "keep": list(keep), **settled(kind_of(source), project, images),
+        "split": split.facts(), "keep": list(keep), **settled(kind_of(source), project, images),
     }  # fmt: skip
     options = json.loads(json.dumps(options))  # as they are read from a folder's manifest: lists for tuples
     if isinstance(place := getattr(source, "path", None), str) and "://" not in place:

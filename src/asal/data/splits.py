@@ -6,12 +6,14 @@ Only labels are read here: memory holds row numbers, a few dozen bytes an image.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
 from asal.core import Ids, Labels
 from asal.data.sources import Source
+from asal.data.stratified import stratified
 from asal.errors import UserError, quoted, unknown
 from asal.runtime.rng import stream
 
@@ -21,13 +23,19 @@ class Split:
     """How the images of the source's split "train" are divided, and where validation and test set come from.
 
     The rows are shuffled once by `stream(seed, "split")`; the validation set takes the first ones, then the
-    test set, then the pool: so the two others do not depend on the size of the pool.
+    test set, then the pool: so the two others do not depend on the size of the pool. A stratified split does so within
+    each class, in proportion (`asal.data.stratified`).
     """
 
     train: int | None = None  # images for the pool, before `keep`; None takes all the others
     validation: int | str = 0  # so many of the same rows, or the name of a split, of which all are taken
     test: int | str = 0  # likewise
     seed: int = 0
+    stratified: bool = False  # whether each class has its share of each part that is given by a number
+
+    def facts(self) -> dict[str, Any]:
+        """Return the settings for a manifest, as those of earlier versions are that had no stratified splits."""
+        return {name: value for name, value in asdict(self).items() if name != "stratified" or value}
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -52,7 +60,7 @@ def make_splits(source: Source, split: Split, keep: tuple[str, ...] = ()) -> dic
         UserError: sizes larger than the data, an unknown split or class, or fewer than two classes left.
     """
     _check_keep(source, keep)
-    dealt = _divided(source.splits, split)
+    dealt = _divided(source, split)
     parts = {name: _kept(source, where, rows, keep) for name, (where, rows) in dealt.items()}
     for name, part in parts.items():
         if not len(part.rows):
@@ -86,16 +94,17 @@ def _check_held_out(name: str, part: SplitPart, labels: Labels) -> None:
         )
 
 
-def _divided(splits: Mapping[str, int], split: Split) -> dict[str, tuple[str, Ids]]:
+def _divided(source: Source, split: Split) -> dict[str, tuple[str, Ids]]:
     """Return for each part the source's split and the ascending rows that it takes."""
+    splits = source.splits
     if "train" not in splits:
         raise unknown("split", "train", splits)
     n = splits["train"]
     wanted = {"validation": split.validation, "test": split.test}
-    sizes = [size for size in wanted.values() if not isinstance(size, str)]
-    held = sum(sizes)
+    sizes = {part: size for part, size in wanted.items() if not isinstance(size, str)}
+    held = sum(sizes.values())
     pool_size = n - held if split.train is None else split.train
-    if min(sizes, default=0) < 0 or pool_size < 1 or pool_size + held > n:
+    if min(sizes.values(), default=0) < 0 or pool_size < 1 or pool_size + held > n:
         raise UserError(
             f"train = {split.train}, validation = {split.validation} and test = {split.test} do not fit {n:,} images",
             rule=f"the parts of a split add up to {n:,} images at most, and the pool has one or more",
@@ -103,14 +112,27 @@ def _divided(splits: Mapping[str, int], split: Split) -> dict[str, tuple[str, Id
         )
     _check_named(splits, {part: wish for part, wish in wanted.items() if isinstance(wish, str)})
     order = stream(split.seed, "split").permutation(n)
-    dealt, start = {"pool": ("train", np.sort(order[held : held + pool_size]))}, 0
-    for part, wish in wanted.items():
-        if isinstance(wish, str):
-            dealt[part] = (wish, np.arange(splits[wish]))
-        elif wish:
-            dealt[part] = ("train", np.sort(order[start : start + wish]))
-            start += wish
-    return dealt
+    rows = _drawn(source, order, split, {part: size for part, size in sizes.items() if size}, pool_size)
+    named = {part: (wish, np.arange(splits[wish])) for part, wish in wanted.items() if isinstance(wish, str)}
+    drawn = {part: ("train", its) for part, its in rows.items()}
+    return {part: found for part in ("pool", *wanted) if (found := drawn.get(part) or named.get(part))}
+
+
+def _drawn(source: Source, order: Ids, split: Split, held_out: Mapping[str, int], pool: int) -> dict[str, Ids]:
+    """Return the ascending rows of the pool, and of the parts whose number of images is given."""
+    if split.stratified:
+        labels = source.labels("train")
+        if labels is None:
+            raise UserError(
+                "the source has no labels, by which a split could be stratified",
+                hint="drop `stratified` under [pool.split]",
+            )
+        return stratified(order, labels, held_out, pool)
+    rows, start = {}, 0
+    for part, size in held_out.items():
+        rows[part] = np.sort(order[start : start + size])
+        start += size
+    return {**rows, "pool": np.sort(order[start : start + pool])}
 
 
 def _check_named(splits: Mapping[str, int], named: Mapping[str, str]) -> None:

@@ -99,6 +99,11 @@ class SplitTable(_Table):
     validation: Annotated[int, Field(ge=0)] | str = 0
     test: Annotated[int, Field(ge=0)] | str = 0
     seed: Annotated[int, Field(ge=0)] = 0
+    stratified: bool = False  # a dump leaves it out where it is off, as specs from before there was such a key do
+
+    @model_serializer(mode="wrap")
+    def _given(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in dump(self).items() if value or key != "stratified"}
 
 
 def _colour(value: str | None) -> str | None:
