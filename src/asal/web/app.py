@@ -5,47 +5,24 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Query, Request, Response
+from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from asal.errors import BusyError, DamageError, OutageError, UserError
-from asal.labelling.annotators import SESSION, Annotator
+from asal.labelling.annotators import Annotator
 from asal.labelling.dashboard import Dashboard
 from asal.labelling.decisions import Answer
 from asal.labelling.service import AnnotationService, AnswerOutcome, ImageTask
-from asal.web.middleware import PUBLIC, Refusal, error_body
+from asal.web.middleware import Refusal, error_body
 from asal.web.project_info import ProjectInfo
-from asal.web.schemas import (
-    AnswersRequest,
-    ClassesRequest,
-    EmptyRequest,
-    ErrorResponse,
-    NextRequest,
-    Place,
-    TokenRequest,
-    WithdrawalRequest,
-)
+from asal.web.schemas import AnswersRequest, ClassesRequest, NextRequest, Place, WithdrawalRequest
+from asal.web.signing import READING, WRITING, SignIn, Who, add_pages, add_signing, refusing
 
-STATIC = Path(__file__).parent / "static"
-TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 IMMUTABLE = {"cache-control": "private, max-age=31536000, immutable"}  # an id always means the same image
 RETRY_LATER = (BusyError, DamageError, OutageError)  # the request is fine: the page keeps it and sends it again
-REFUSALS = {
-    400: "The request cannot be read.",
-    401: "Nobody has signed in.",
-    403: "The request is addressed to another server, comes from another page, or is for adjudicators alone.",
-    404: "There is no such image, or nothing is known of it.",
-    409: "This cannot be done in the present state; nothing was written.",
-    413: "The request is too large.",
-    415: "The request is not JSON.",
-    422: "The request does not have the form that this document describes.",
-    503: "The record is busy or cannot be written at present: send the same request again.",
-}
 
 
 @dataclass(frozen=True)
@@ -59,23 +36,16 @@ class AppState:
     root_path: str = ""  # before the page at the proxy
 
     @property
+    def sign_in(self) -> SignIn:
+        """Signs people in."""
+        return SignIn(self.dashboard.annotators, self.cookie, self.secure, self.root_path)
+
+    @property
     def service(self) -> AnnotationService:
         """Gives images and writes answers."""
         return self.dashboard.service
 
-    def cookie_options(self, request: Request) -> dict[str, Any]:
-        """Return for which addresses a cookie is: by the proxy, those under its path, and over https if it has that."""
-        public = bool(request.scope.get(PUBLIC))
-        path = self.root_path if public else ""
-        return {"httponly": True, "samesite": "strict", "secure": self.secure and public, "path": path or "/"}
 
-
-def refusing(*more: int) -> dict[int | str, dict[str, Any]]:
-    """Return the error replies of a route, for the OpenAPI document."""
-    return {status: {"model": ErrorResponse, "description": REFUSALS[status]} for status in (400, 403, *more)}
-
-
-READING, WRITING = refusing(401, 422, 503), refusing(401, 409, 413, 415, 422, 503)
 ABOUT = READING | refusing(404)
 PICTURE: dict[int | str, dict[str, Any]] = {200: {"description": "A PNG file.", "content": {"image/png": {}}}}
 
@@ -83,83 +53,14 @@ PICTURE: dict[int | str, dict[str, Any]] = {200: {"description": "A PNG file.", 
 def build(app_state: AppState) -> FastAPI:
     """Return the application, without its guard."""
     app = FastAPI(title="asal label", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
-    app.state.app_state = app_state
-    for kind in (UserError, RequestValidationError, HTTPException, Refusal):
-        app.add_exception_handler(kind, _explained)
-    _pages(app)
-    _signing(app, app_state)
+    explain_errors(app)
+    add_pages(app)
+    add_signing(app, app_state.sign_in)
     _answering(app, app_state)
     _classes(app, app_state)
     _reading(app, app_state)
     _pictures(app, app_state)
     return app
-
-
-def _signed_in(request: Request) -> Annotator:
-    """Return who sent a request, by its cookie or its bearer token."""
-    app_state: AppState = request.app.state.app_state
-    scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
-    token = bearer.strip() if scheme.lower() == "bearer" else request.cookies.get(app_state.cookie, "")
-    person = app_state.dashboard.annotators.who(token) if 0 < len(token) <= 200 else None
-    if person is None:
-        raise Refusal(
-            401,
-            "the token is not valid" if token else "you are not signed in",
-            hint="open the link that `asal label` prints, or paste the token that `asal annotator add` gave",
-        )
-    return person
-
-
-Who = Annotated[Annotator, Depends(_signed_in)]
-
-
-def _pages(app: FastAPI) -> None:
-    files = {path.name: path for path in STATIC.iterdir() if path.suffix in TYPES}
-
-    def file(name: str) -> Response:
-        if name not in files:  # no path that a client sends reaches the disk
-            raise HTTPException(404)
-        path = files[name]
-        return Response(path.read_bytes(), media_type=TYPES[path.suffix], headers={"cache-control": "no-cache"})
-
-    app.get("/static/{name}", include_in_schema=False)(file)
-    app.get("/", include_in_schema=False)(lambda: file("index.html"))
-
-    @app.get("/healthz", responses=refusing())
-    def healthz() -> dict[str, str]:
-        """Say that the server answers."""
-        return {"status": "ok"}
-
-
-def _signing(app: FastAPI, app_state: AppState) -> None:
-    annotators = app_state.dashboard.annotators
-
-    @app.post("/api/enter", responses=WRITING)
-    def enter(body: TokenRequest, request: Request) -> Response:
-        """Sign in: exchange a token for a cookie that only this server gets."""
-        person = annotators.who(body.token)
-        if person is None:
-            raise Refusal(
-                401,
-                "this token is not valid in this project",
-                hint="paste the complete token, or ask whoever runs this project for a new one",
-            )
-        reply = JSONResponse({"name": person.name, "role": person.role})
-        cookie = annotators.token(person.name, SESSION)
-        reply.set_cookie(app_state.cookie, cookie, max_age=int(SESSION), **app_state.cookie_options(request))
-        return reply
-
-    @app.post("/api/leave", responses=WRITING)
-    def leave(body: EmptyRequest, who: Who, request: Request) -> Response:
-        """Sign out: the cookie's token becomes invalid."""
-        annotators.leave(request.cookies.get(app_state.cookie, ""))
-        reply = JSONResponse({})
-        reply.delete_cookie(app_state.cookie, **app_state.cookie_options(request))
-        return reply
-
-    @app.get("/api/openapi.json", include_in_schema=False)
-    def openapi(who: Who) -> dict[str, Any]:
-        return app.openapi()
 
 
 def _answering(app: FastAPI, app_state: AppState) -> None:
@@ -312,6 +213,12 @@ def _known(value: Any, image: int) -> Any:
             hint="go on with the next image: this one was not chosen, or its details are not there yet",
         )
     return value
+
+
+def explain_errors(app: FastAPI) -> None:
+    """Let an application reply to errors in the form that the page reads."""
+    for kind in (UserError, RequestValidationError, HTTPException, Refusal):
+        app.add_exception_handler(kind, _explained)
 
 
 def _explained(request: Request, error: Exception) -> Response:

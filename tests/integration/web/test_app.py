@@ -20,8 +20,9 @@ from asal.labelling.service import AnnotationService
 from asal.labelling.supervisor import WorkerSupervisor
 from asal.labelling.worker import WorkerConfig
 from asal.project.folder import ProjectFolder
-from asal.web.app import STATIC, AppState, build
+from asal.web.app import AppState, build
 from asal.web.project_info import ProjectInfo
+from asal.web.signing import STATIC
 
 READS = re.compile(r"const \{ ([^}]+) \} = await call\([\"`](/api/\w+)(?:/(\$\{[^}]+\}))?")
 
