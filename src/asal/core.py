@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,7 @@ Ids: TypeAlias = npt.NDArray[np.int64]  # (n,)         an image's number in the 
 Labels: TypeAlias = npt.NDArray[np.int64]  # (n,)         a class's number, 0 … k − 1
 Images: TypeAlias = npt.NDArray[np.uint8]  # (n, h, w, c) as stored: 0 … 255, c = 1 or 3
 Features: TypeAlias = npt.NDArray[np.float32]  # (n, d)
+Inputs: TypeAlias = npt.NDArray[Any]  # what a classifier reads: Images, or the Features that are stored of them
 Probs: TypeAlias = npt.NDArray[np.float64]  # (n, k)       rows sum to one
 Scores: TypeAlias = npt.NDArray[np.float64]  # (n,)         higher = ask sooner, everywhere
 
@@ -71,11 +72,19 @@ class Pool(Protocol):
     def read(self, ids: Ids) -> Images: ...
 
 
+class Reader(Protocol):
+    """Gives, by id, what a classifier reads: a `Pool` pictures, and `Vectors` stored features."""
+
+    def read(self, ids: Ids) -> Inputs: ...
+
+
 class Model(Protocol):
     """A trained classifier."""
 
-    def predict(self, images: Images) -> Probs: ...
-    def embed(self, images: Images) -> Features:
+    @property
+    def reads(self) -> Literal["images", "features"]: ...  # what its inputs are
+    def predict(self, inputs: Inputs) -> Probs: ...
+    def embed(self, inputs: Inputs) -> Features:
         """Return the input of the last layer."""
         ...
 
@@ -87,7 +96,7 @@ class Model(Protocol):
 class LossPredictingModel(Model, Protocol):
     """A classifier that also predicts its own loss on an image: what a learner that provides "loss" returns."""
 
-    def losses(self, images: Images) -> Scores: ...
+    def losses(self, inputs: Inputs) -> Scores: ...
     def loss(self, batch: Tensor) -> Tensor:
         """Map float images (n, c, h, w) in [−1, 1] to (n,), differentiably."""
         ...
@@ -102,9 +111,9 @@ class LinearModel(Model, Protocol):
 
 
 class Learner(Protocol):
-    """Trains a classifier from scratch."""
+    """Trains a classifier from scratch, on images or on stored features."""
 
-    def fit(self, images: Images, labels: Labels, classes: int, rng: np.random.Generator) -> Model: ...
+    def fit(self, inputs: Inputs, labels: Labels, classes: int, rng: np.random.Generator) -> Model: ...
 
 
 class OriginLearner(Protocol):
@@ -271,6 +280,7 @@ class Round:
     skipped: Ids = field(default_factory=lambda: NO_IDS)  # not to be asked: without a label, or open
     meter: Meter = field(default_factory=Meter)
     origins: Sequence[Mapping[str, Any]] = ()  # how each synthetic image so far was generated, in the order of ids
+    reader: Reader | None = None  # of what the classifier reads; by default the pool, of pictures
     candidates: Candidates = field(init=False)
 
     def __post_init__(self) -> None:
@@ -281,6 +291,11 @@ class Round:
     def real(self) -> Ids:
         """The labelled ids of the pool, in ascending order: synthetic images have no stored features."""
         return np.sort(self.labelled[self.labelled < len(self.pool)])
+
+    def inputs(self, ids: Ids) -> Inputs:
+        """Return what the classifier reads: pictures of the pool, or their stored features."""
+        with self.meter.part("io"):
+            return (self.reader or self.pool).read(ids)
 
     def predict(self, ids: Ids) -> Probs:
         """Return the classifier's probabilities for pool images, and count the evaluations."""
@@ -294,12 +309,11 @@ class Round:
         """Return the loss that the classifier predicts for pool images, and count the evaluations."""
         return self._evaluated(ids, cast(LossPredictingModel, self.model).losses)
 
-    def _evaluated(self, ids: Ids, evaluate: Callable[[Images], T]) -> T:
-        with self.meter.part("io"):
-            images = self.pool.read(ids)
+    def _evaluated(self, ids: Ids, evaluate: Callable[[Inputs], T]) -> T:
+        inputs = self.inputs(ids)
         with self.meter.part("score"):
             self.meter.evaluations += len(ids)
-            return evaluate(images)
+            return evaluate(inputs)
 
     def search(self, queries: Features, k: int, *, without: Ids = NO_IDS) -> Neighbours:
         """Return what the index finds (`Index.search`), and count how its recall was checked."""

@@ -33,7 +33,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 WORDS = {  # what parts need and provide
     "generator": "a trained generator with its critic",
-    "features": "a feature space, with the features of every image stored",
+    "features": "a feature space, with the features of every image stored; a learner that provides it can read them",
     "index": "an index over that space",
     "model": "the present classifier: such features are computed again in every round",
     "gradient": "a classifier whose logits can be differentiated",

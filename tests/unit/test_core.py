@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import pickle
 import tracemalloc
-from typing import Any
+from dataclasses import replace
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asal.core import NO_IDS, Candidates, Selection, as_ids, check_ids, not_enough
+from asal.core import NO_IDS, Candidates, Inputs, Selection, as_ids, check_ids, not_enough
 from asal.errors import BusyError, DamageError, UserError, unknown
 from asal.runtime.rng import stream
-from asal.testing.toys import toy_world
+from asal.testing.toys import ToyVectors, toy_world
 
 POOLS = st.integers(1, 80).flatmap(lambda n: st.tuples(st.just(n), st.lists(st.integers(0, n - 1))))
 SEEDS = st.integers(0, 2**32 - 1).map(np.random.default_rng)
 QUICKLY = settings(max_examples=60, deadline=None)
+
+
+class EchoModel:
+    """Returns whatever it reads."""
+
+    reads: ClassVar[Literal["features"]] = "features"
+
+    def predict(self, inputs: Inputs) -> Inputs:
+        return inputs
+
+    embed = losses = logits = predict
 
 
 def left(size: int, excluded: list[int]) -> list[int]:
@@ -154,6 +166,18 @@ def test_a_round_counts_what_goes_through_the_classifier() -> None:
     spent = now.meter.split()
     assert spent["io"] > 0
     assert spent["score"] > 0
+
+
+def test_a_round_reads_what_its_classifier_reads() -> None:
+    world = toy_world(images=20)
+    vectors, ids = ToyVectors(np.arange(40, dtype=np.float32).reshape(20, 2)), as_ids([7, 5, 7])
+    now = replace(world.round([0, 1, 2]), reader=vectors, model=EchoModel())
+    assert np.array_equal(world.round([0]).inputs(ids), world.pool.read(ids))
+    assert np.array_equal(now.inputs(ids), vectors.read(ids))
+    for evaluate in (now.predict, now.embed, now.losses):
+        assert np.array_equal(evaluate(ids), vectors.read(ids))
+    assert now.meter.evaluations == 9
+    assert now.meter.split()["io"] > 0
 
 
 def test_ids_are_flat_and_whole() -> None:

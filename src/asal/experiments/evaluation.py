@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from asal.core import Labels, Model
-from asal.data.pool import StoredPool
+from asal.core import Labels, Model, Pool, Reader
 from asal.errors import UserError
 from asal.project.project import Project
 from asal.project.spec import Spec
@@ -25,8 +24,9 @@ SUPERVISED = "fully-supervised"  # where in a run folder the accuracies of such 
 class Evaluation:
     """The test set, which nothing but `accuracy` sees."""
 
-    pool: StoredPool
+    pool: Pool
     labels: Labels
+    features: Reader | None = None  # stored, where the project's learner reads them
 
     @classmethod
     def of(cls, project: Project, part: str = "test") -> Evaluation:
@@ -35,8 +35,8 @@ class Evaluation:
         Raises:
             UserError: there is no test set, or not one of its images has a label.
         """
-        pool = project.test if part == "test" else StoredPool.open(project.root / part)
-        test_set = cls(pool, project.oracle(part).answer(np.arange(len(pool))))
+        pool = project.images(part)
+        test_set = cls(pool, project.oracle(part).answer(np.arange(len(pool))), project.learner_features(part))
         if not (test_set.labels >= 0).any():
             raise UserError(
                 f"no image of the {part} set has a label",
@@ -56,10 +56,11 @@ class Evaluation:
 
     def accuracy(self, model: Model) -> float:
         """Return the share of test images whose likeliest class is their own."""
-        ids = np.flatnonzero(self.labels >= 0)
+        ids, reader = np.flatnonzero(self.labels >= 0), self.pool if model.reads == "images" else self.features
+        assert reader is not None, "the classifier reads features, and the project's learner pictures"
         right = 0
         for block in np.array_split(ids, -(-len(ids) // 4096)):
-            right += int((model.predict(self.pool.read(block)).argmax(1) == self.labels[block]).sum())
+            right += int((model.predict(reader.read(block)).argmax(1) == self.labels[block]).sum())
         return right / len(ids)
 
 
@@ -96,7 +97,7 @@ class Supervised:
             known = np.flatnonzero(labels >= 0)
             rng = stream(self.seed, "fully supervised")
             with report_to(progress, self.name):
-                model = learner.fit(project.pool.read(known), labels[known], len(oracle.classes), rng)
+                model = learner.fit(project.inputs().read(known), labels[known], len(oracle.classes), rng)
             self.path.parent.mkdir(parents=True, exist_ok=True)
             results = {
                 "seed": self.seed,

@@ -42,7 +42,7 @@ def round_row(job: RunIdentity, session: Session, batch: Batch | None, test_set:
         index = dict(asked.index)
     if batch is not None and not session.plan.from_lines:  # ADBA's classifier would first have to find their latents
         measure = scores[job.spec.protocol.score].make
-        mean_score = round(float(measure(model.predict(session.images(batch.ids))).mean()), 6)
+        mean_score = round(float(measure(model.predict(session.inputs(batch.ids))).mean()), 6)
     return RoundRow(
         strategy=job.strategy,
         seed=job.seed,

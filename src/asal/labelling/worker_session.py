@@ -111,7 +111,7 @@ class WorkerSession:
         return replace(row, validation=round(sets["validation"].accuracy(session.model(number)), 6))
 
     def _add(self, row: RoundRow, model: Model, state: State) -> None:
-        predictions = look(model.predict(self.project.pool.read(self._stop_set)), len(state.answers))
+        predictions = look(model.predict(self.session.inputs(self._stop_set)), len(state.answers))
         numbers = np.array(list(state.classes.live))  # which stay, as a classifier's columns do not
         predictions = replace(predictions, predicted=numbers[predictions.predicted])
         row = replace(row, look={**predictions.to_json(), "answers": _digest(state)})
@@ -202,7 +202,7 @@ class WorkerSession:
     def _guesses(self, classes: ClassList, model: Model, ids: Ids) -> dict[int, list[float]]:
         """Return the probabilities by the classes' numbers: a hidden class has none."""
         probs = np.zeros((len(ids), len(classes.names)))
-        probs[:, list(classes.live)] = model.predict(self.session.images(ids))
+        probs[:, list(classes.live)] = model.predict(self.session.inputs(ids))
         return {int(image): [round(float(p), 4) for p in row] for image, row in zip(ids, probs, strict=True)}
 
 

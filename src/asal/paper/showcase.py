@@ -191,10 +191,10 @@ def showcase(project: Project, spaces: Sequence[str], labels: int, seed: int = 0
     nothing = Round(0, pool, NO_IDS, NO_IDS, _none(NO_MODEL), _none(None))
     initial = Initial(oracle, project.spec.protocol.draw, seed)
     known = initial(nothing, labels, stream(seed, "initial")).ids
-    learner = project.learner()
-    model = learner.fit(pool.read(known), oracle.answer(known), len(oracle.classes), stream(seed, "learner", 0))
+    learner, inputs = project.learner(), project.inputs()
+    model = learner.fit(inputs.read(known), oracle.answer(known), len(oracle.classes), stream(seed, "learner", 0))
     tools: Resources = project.tools("asal")
-    now = Round(0, pool, known, oracle.answer(known), model, tools)
+    now = Round(0, pool, known, oracle.answer(known), model, tools, reader=inputs)
     synthetic = synthesise(
         now,
         SYNTHETIC,
@@ -205,7 +205,7 @@ def showcase(project: Project, spaces: Sequence[str], labels: int, seed: int = 0
     matches = tuple(_matched(project, space, model, synthetic, known) for space in spaces)
     teacher = project.teacher.model.predict(synthetic.images)
     sample = now.candidates.sample(min(RANDOM, len(now.candidates)), stream(seed, "usual"))
-    random_entropy = float(np.mean(entropy(model.predict(pool.read(sample)))))
+    random_entropy = float(np.mean(entropy(model.predict(inputs.read(sample)))))
     return Showcase(synthetic, teacher, matches, random_entropy, oracle.classes, project)
 
 
@@ -220,6 +220,6 @@ def _matched(project: Project, space: str, model: Model, synthetic: Synthetic, k
     ids = nearest_untaken(near.ids, SYNTHETIC)
     places = (near.ids == ids[:, None]).argmax(axis=1)
     distances = near.distances[np.arange(SYNTHETIC), places]
-    scores = np.asarray(entropy(model.predict(project.pool.read(ids))))
+    scores = np.asarray(entropy(model.predict(project.inputs().read(ids))))
     fixed = "model" not in features[project.spec.features[space].kind].needs
     return Matches(space, ids, project.oracle("pool").answer(ids), distances, scores, fixed)

@@ -20,6 +20,7 @@ import numpy as np
 
 from asal.core import Extractor, Generator, Index, Model, Pool, Round, Vectors
 from asal.data.augmented_pool import AugmentedPool
+from asal.errors import UserError
 from asal.experiments.statistics import CONFIDENCE, Estimate
 from asal.features import features
 from asal.features.store import write_vectors
@@ -27,7 +28,7 @@ from asal.index.exact import Exact
 from asal.index.kdtree import KdTree
 from asal.models.generators import generators
 from asal.project.project import Project
-from asal.project.validate import made
+from asal.project.validate import learner_space, made
 from asal.runtime.meter import Meter
 from asal.runtime.progress import Progress
 from asal.runtime.rng import stream
@@ -164,6 +165,12 @@ class _Models:
 
 
 def _models(project: Project, predicts_loss: bool) -> _Models:
+    if learner_space(project.spec):
+        raise UserError(
+            f"the learner '{project.spec.learner.kind}' reads stored features",
+            rule="figure 6 enlarges a pool of pictures, whose classifier reads pictures",
+            hint="use the learner 'linear' or 'cnn' in this spec",
+        )
     oracle = project.oracle("pool")
     ids = np.arange(LABELLED)
     labels, images, k = oracle.answer(ids), project.pool.read(ids), len(oracle.classes)

@@ -195,6 +195,8 @@ class ProjectParts:
                 yield from self._for_index(name)
         if everything and self._spec.generator:
             yield from self._for_generator()
+        if space := validate.learner_space(self._spec):
+            yield from self._for_features(space)
         for strategy in validated.strategies.values():
             yield from self._for_strategy(strategy)
         if labelled and any("images" in strategy.provides for strategy in validated.strategies.values()):
@@ -217,13 +219,16 @@ class ProjectParts:
         yield generator
 
     def _for_index(self, name: str) -> Iterator[Step]:
+        yield from self._for_features(name)
+        yield self.index(name)
+
+    def _for_features(self, name: str) -> Iterator[Step]:
         table = self._spec.features[name]
         if needs_generator(table):
             yield from self._for_generator()
         yield self.extractor(table)
         yield self.features(name)
         yield from self.additions(name)
-        yield self.index(name)
 
 
 def needs_generator(table: FeatureTable) -> bool:

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from asal.core import Extractor, Index, Learner, Model
+from asal.core import Extractor, Index, Learner, Model, Pool, Reader
 from asal.data import moves
 from asal.data.append import Added
 from asal.data.augmented_pool import AugmentedPool
@@ -28,7 +28,7 @@ from asal.project.folder import ProjectFolder
 from asal.project.parts import ProjectParts, needs_generator, of_classifier
 from asal.project.prepare import Compression, CountingExtractor, Space
 from asal.project.preparer import Preparer
-from asal.project.resources import ProjectResources
+from asal.project.resources import LearnerFeatures, ProjectResources
 from asal.project.spec import FeatureTable, Spec, load
 from asal.project.step import PrepareContext
 from asal.project.validate import ValidatedSpec, ValidatedStrategy
@@ -193,6 +193,21 @@ class Project:
             )
         return StoredPool.open(self.root / "test")
 
+    def images(self, part: str) -> Pool:
+        """Return the images of "pool", "test" or "validation"."""
+        if part == "pool":
+            return self.pool
+        return self.test if part == "test" else StoredPool.open(self.root / part)
+
+    def inputs(self, part: str = "pool") -> Reader:
+        """Return what the spec's learner reads of "pool", "test" or "validation": pictures, or stored features."""
+        return self.learner_features(part) or self.images(part)
+
+    def learner_features(self, part: str = "pool") -> LearnerFeatures | None:
+        """Return the stored features that the spec's learner reads, opened when used; None where it reads pictures."""
+        space = validate.learner_space(self.spec)
+        return LearnerFeatures(self, space, part) if space else None
+
     def oracle(self, part: str) -> Stored:
         """Return the stored labels of "pool" or "test"."""
         more = self._additions if part == "pool" else []
@@ -297,10 +312,10 @@ class Project:
         table, lines = strategy.table, "lines" in strategy.provides
         chooser = strategies[table.kind].bind(table.options)
         learner = chooser.learner(self.tools(name)) if lines else self.learner(strategy.needs)
+        features = None if lines else self.learner_features()
         chooses_first = self._first(strategy) or first
-        return Plan(
-            classes, learner, balanced(chooser, table.balance), name, seed, chooses_first, strategy.first, lines
-        )
+        balanced_chooser = balanced(chooser, table.balance)
+        return Plan(classes, learner, balanced_chooser, name, seed, chooses_first, strategy.first, lines, features)
 
     def learner(self, needs: frozenset[str] = frozenset()) -> Learner:
         """Return the spec's learner, as a strategy with these needs wants it."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from asal.core import Extractor, Index, Model, Resources
+from asal.core import Extractor, Features, Ids, Images, Index, Model, Resources
 from asal.errors import UserError
 from asal.features import features
 from asal.features.store import ConcatVectors, StoredVectors
@@ -17,6 +17,25 @@ from asal.runtime.meter import Meter
 
 if TYPE_CHECKING:
     from asal.project.project import Project
+
+
+@dataclass(frozen=True)
+class LearnerFeatures:
+    """The features that the spec's learner reads of one part of the images; opened at their first use."""
+
+    project: Project
+    space: str
+    part: str  # "pool", "test" or "validation"
+
+    def read(self, ids: Ids) -> Features:
+        """Return the features (n, d) of these ids."""
+        if self.part == "pool":
+            return self.project.space(self.space).vectors.read(ids)
+        return self.extract(self.project.images(self.part).read(ids))
+
+    def extract(self, images: Images) -> Features:
+        """Return the features (n, d) of other images."""
+        return self.project.space(self.space).extractor(images)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ name = "mnist-two"
 [generator]   kind = "wgan-gp", and its options
 [features.X]  one table for each space; `kind` is X by default
 [index]       kind = "auto"
-[learner]     kind = "linear"
+[learner]     kind = "linear", or one that reads `features` = "X", the vectors of a space, in place of pictures
 [reference]   trains the learner on every label too, for the fully supervised line; with options that then differ
 [annotator]   kind = "teacher": who labels synthetic images where no person does
 [protocol]    initial, batch and budget, in labels
@@ -166,6 +166,13 @@ class FeatureTable(PartTable):
     storage: Literal["float32", "float16"] = "float32"  # float16 takes half the disk
 
 
+class LearnerTable(PartTable):
+    """The learner, and the space whose stored vectors it reads in place of pictures."""
+
+    features: str | None = None
+    omitted_if_off = frozenset({"features"})  # or run folders from before there was such a key would be of other specs
+
+
 class StrategyTable(PartTable):
     """A strategy, the space it matches in, and what comes before and after it."""
 
@@ -230,7 +237,7 @@ class Spec(_Table):
     generator: PartTable | None = None
     features: dict[Name, FeatureTable] = {}
     index: PartTable = PartTable(kind="auto")
-    learner: PartTable = PartTable(kind="linear")
+    learner: LearnerTable = LearnerTable(kind="linear")
     reference: ReferenceTable | None = None
     annotator: PartTable = PartTable(kind="teacher")
     protocol: ProtocolTable = ProtocolTable()

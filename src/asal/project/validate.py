@@ -103,6 +103,8 @@ def check(spec: Spec, chosen: Sequence[str] | None = None) -> ValidatedSpec:
     """
     for registry, table in ((sources, spec.source), (indexes, spec.index), (learners, spec.learner)):
         made(registry, table)  # a learner given by its path is looked up when it is made
+    if space := learner_space(spec):
+        _check_learner_space(spec, space)
     if spec.generator is not None:
         options_of(generators, spec.generator)
     supervised(spec)
@@ -149,6 +151,38 @@ def supervised(spec: Spec) -> Learner | None:
     return learner
 
 
+def learner_space(spec: Spec) -> str:
+    """Return the space whose stored vectors the learner reads: the one it names, or the first prepared one.
+
+    "" where it reads pictures.
+
+    Raises:
+        UserError: it needs one, and the spec has none.
+    """
+    kind, named = spec.learner.kind, spec.learner.features
+    if named is not None:
+        return named
+    if "features" not in learners[kind].needs:
+        return ""
+    met = {"generator"} if spec.generator else set[str]()
+    for space, its in spec.features.items():
+        if features[its.kind].needs <= met:
+            return space
+    raise unmet(f"learner '{kind}'", "a feature space", "a [features.autoencoder] section")
+
+
+def _check_learner_space(spec: Spec, space: str) -> None:
+    kind = spec.learner.kind
+    if "features" not in learners[kind].needs | learners[kind].provides:
+        able = [name for name in learners if "features" in learners[name].needs | learners[name].provides]
+        raise UserError(
+            f"`features` does not go with the learner '{kind}', which reads pictures",
+            rule=f"the learners {', '.join(able)} read stored features",
+            hint="drop `features` under [learner], or use one of these",
+        )
+    check_features(spec, space)
+
+
 def table_of(spec: Spec, name: str) -> StrategyTable:
     """Return a strategy's table: the spec's, or a plain one of a registered strategy."""
     if name in spec.strategies:
@@ -168,8 +202,17 @@ def check_features(spec: Spec, name: str) -> None:
     if name not in spec.features:
         raise unknown("feature space of this spec", name, spec.features)
     options_of(features, spec.features[name])
-    if "generator" in features[spec.features[name].kind].needs and spec.generator is None:
+    needs = features[spec.features[name].kind].needs
+    if "generator" in needs and spec.generator is None:
         raise unmet(f"features '{name}'", "a generator", "a [generator] section")
+    if "model" in needs and (space := learner_space(spec)):
+        raise UserError(
+            f"features '{name}' are the classifier's last hidden layer, and the classifier reads features itself",
+            rule="features of kind 'classifier' are those that a network learns from pictures",
+            hint=f"drop '{name}' and use '{space}', or a learner that reads pictures"
+            if space != name
+            else "name another space under [learner], or use a learner that reads pictures",
+        )
 
 
 def space_of(spec: Spec, name: str, table: StrategyTable) -> str:

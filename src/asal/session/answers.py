@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from asal.errors import UserError
 from asal.session.classes import ClassList
+from asal.session.state import State
 
 Answers: TypeAlias = Mapping[int, int | str | None] | Iterable[tuple[int, int | str | None]]
 
@@ -44,6 +45,17 @@ def checked(
             raise UserError(f"image {image} is answered twice in one call", hint="pass it once")
         numbers[image] = _number(image, label, known, listed)
     return list(numbers.items())
+
+
+def not_waiting(image: int, state: State) -> UserError:
+    """Return the error for an answer to an image that is not in the open batch."""
+    if image in state.answers or image in state.skips:
+        got, hint = f"image {image} is answered already", f"change its answer with `correct({{{image}: …}})`"
+    elif state.waiting:
+        got, hint = f"image {image} is not in the open batch", "answer those of `ask`, which returns the open batch"
+    else:
+        got, hint = f"image {image}, while no batch is open", "call `ask` first"
+    return UserError(got, rule="an answer belongs to an image that was asked", hint=hint)
 
 
 def _pair(pair: Any) -> tuple[int, Any]:

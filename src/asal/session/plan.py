@@ -5,14 +5,27 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 
-from asal.core import Learner, OriginLearner, Round, Selection, not_enough
+from asal.core import Features, Ids, Images, Learner, OriginLearner, Round, Selection, not_enough
 from asal.errors import UserError, counted, quoted
+from asal.session.state import State
 
 Chooser: TypeAlias = Callable[[Round, int, np.random.Generator], Selection]  # a strategy with its options bound
+
+
+class FeatureReader(Protocol):
+    """Gives the features that a classifier reads in place of pictures."""
+
+    def read(self, ids: Ids) -> Features:
+        """Return the stored features of pool images."""
+        ...
+
+    def extract(self, images: Images) -> Features:
+        """Return the features of images that are not in the pool."""
+        ...
 
 
 def draw(now: Round, n: int, rng: np.random.Generator) -> Selection:
@@ -32,6 +45,7 @@ class Plan:
             that two plans that differ in the strategy alone are paired: the same first batch, the same initial weights.
         first: chooses as long as no classifier can be trained; `first_name` is what the record calls it.
         from_lines: the learner needs to know how synthetic images were generated, as ADBA's does.
+        features: what the learner reads, opened at its first use; None where it reads pictures.
     """
 
     classes: tuple[str, ...]
@@ -42,6 +56,7 @@ class Plan:
     first: Chooser = draw
     first_name: str = "random"
     from_lines: bool = False
+    features: FeatureReader | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", tuple(self.classes))
@@ -106,3 +121,10 @@ def checked_choice(chosen: Selection, n: int, now: Round, name: str) -> Selectio
             hint="fix the strategy: return candidates' ids, not rows",
         )
     return chosen
+
+
+def untrainable(state: State) -> str | None:
+    """Say why no classifier can be trained, or nothing."""
+    if not state.answers:
+        return "nothing is labelled yet"
+    return "only one class is labelled yet" if (state.labels == state.labels[0]).all() else None

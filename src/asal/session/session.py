@@ -17,11 +17,13 @@ import numpy as np
 from asal.core import (
     Ids,
     Images,
+    Inputs,
     Labels,
     Learner,
     Model,
     OriginLearner,
     Pool,
+    Reader,
     Resources,
     Round,
     Scores,
@@ -33,15 +35,15 @@ from asal.errors import BusyError, UserError
 from asal.runtime.meter import Meter
 from asal.runtime.retry import retry
 from asal.runtime.rng import stream
-from asal.session.answers import Answers, checked
+from asal.session.answers import Answers, checked, not_waiting
 from asal.session.class_changes import ClassChange, change_events
 from asal.session.classes import ClassList
 from asal.session.events import NOTHING, Event, Record, RecordSnapshot
 from asal.session.missing import NO_MODEL, NO_TOOLS
 from asal.session.opening import check_record, new_classes, opening_body
-from asal.session.plan import Plan, checked_choice, checked_n
+from asal.session.plan import Plan, checked_choice, checked_n, untrainable
 from asal.session.state import Asked, State, fold
-from asal.session.synthetic_pool import PoolWithSynthetic, encoded
+from asal.session.synthetic_pool import FeaturesWithSynthetic, PoolWithSynthetic, encoded
 
 TRIES = 8  # attempts to add classes while others write
 
@@ -153,7 +155,20 @@ class Session:
 
     def images(self, ids: Ids) -> Images:
         """Return images (n, h, w, c) by id: the pool's, and the synthetic ones of this session."""
-        return PoolWithSynthetic(self.pool, self._state.synthetic).read(ids)
+        return self._with_synthetic.read(ids)
+
+    def inputs(self, ids: Ids) -> Inputs:
+        """Return what the classifier reads, by id: pictures, or features that are stored of them."""
+        return self._reader.read(ids)
+
+    @property
+    def _with_synthetic(self) -> PoolWithSynthetic:
+        return PoolWithSynthetic(self.pool, self._state.synthetic)
+
+    @property
+    def _reader(self) -> Reader:
+        pool, features = self._with_synthetic, self.plan.features
+        return pool if features is None else FeaturesWithSynthetic(pool, features)
 
     @property
     def class_list(self) -> ClassList:
@@ -189,7 +204,7 @@ class Session:
             UserError: fewer than two classes are labelled.
         """
         with self._lock:
-            if why := _untrainable(self._state):
+            if why := untrainable(self._state):
                 raise UserError(why, rule="a classifier is trained on two or more classes", hint="label more images")
             return self._train(self._state.number if number is None else number).model
 
@@ -262,7 +277,7 @@ class Session:
             state, events = self._state, []
             for image, label in self._checked(answers):
                 if image not in state.waiting:
-                    raise _not_waiting(image, state)
+                    raise not_waiting(image, state)
                 kind, asked = "skipped" if label is None else "answered", state.waiting[image].round
                 events.append(Event(kind, asked, image, label, by))
             self._write(events)
@@ -304,7 +319,7 @@ class Session:
 
     def _choose(self, n: int, *, ahead: bool = False, topped: bool = False) -> None:
         state, plan, meter = self._state, self.plan, Meter()
-        number, reason, trained = len(state.rounds), _untrainable(state), self._trained
+        number, reason, trained = len(state.rounds), untrainable(state), self._trained
         topped = topped and trained is not None
         model = cast(Model, NO_MODEL)
         chooser, name, rng = plan.first, plan.first_name, stream(plan.seed, "initial", *([number] if number else []))
@@ -313,14 +328,14 @@ class Session:
                 trained = self._train(number)
                 meter.seconds.update(trained.meter.seconds)  # also where `model` had it trained before
             model, chooser, name, rng = trained.model, plan.strategy, plan.name, stream(plan.seed, "strategy", number)
-        pool = PoolWithSynthetic(self.pool, state.synthetic)
         tools = cast(Resources, NO_TOOLS) if self._tools is None else self._tools.at(model, meter)
         origins = [image.note for image in state.synthetic.values()]
         touched = state.touched
         copies = self.copies.excluded(touched[touched < len(self.pool)])
         excluded = np.concatenate([state.skipped, state.open, copies])  # images are open only where it asks ahead
         labels = self.class_list.column_labels(state.labels)
-        now = Round(number, pool, state.labelled, labels, model, tools, excluded, meter, origins)
+        pool, reader = self._with_synthetic, self._reader
+        now = Round(number, pool, state.labelled, labels, model, tools, excluded, meter, origins, reader)
         with meter.part("score"):  # whatever a strategy does outside the parts it names
             chosen = checked_choice(chooser(now, n, rng), n, now, name)
         trained_up_to = state.seq if reason or trained is None else trained.state.seq
@@ -363,37 +378,20 @@ class Session:
         if self._trained is None or not self._trained.fits(state, number):
             meter = Meter()
             with meter.part("io"):
-                images = self.images(state.labelled)
+                inputs = self.inputs(state.labelled)
             with meter.part("train"):
-                model = self._fitted(images, state, number)
+                model = self._fitted(inputs, state, number)
             self._trained = _Trained(state, number, model, meter)
         return self._trained
 
-    def _fitted(self, images: Images, state: State, number: int) -> Model:
+    def _fitted(self, inputs: Inputs, state: State, number: int) -> Model:
         plan, rng, classes = self.plan, stream(self.plan.seed, "learner", number), self.class_list
         labels, k = classes.column_labels(state.labels).copy(), len(classes.live)
         if not plan.from_lines:
-            return cast(Learner, plan.learner).fit(images, labels, k, rng)
+            return cast(Learner, plan.learner).fit(inputs, labels, k, rng)
         origins = [state.synthetic[image].note if image in state.synthetic else NOTHING for image in state.answers]
-        return cast(OriginLearner, plan.learner).fit_with_origins(images, labels, origins, k, rng)
+        return cast(OriginLearner, plan.learner).fit_with_origins(inputs, labels, origins, k, rng)
 
     def _write(self, events: list[Event]) -> None:
         if events:
             self._state = fold(self._state, self.record.append(events, after=self._state.seq))
-
-
-def _untrainable(state: State) -> str | None:
-    """Say why no classifier can be trained, or nothing."""
-    if not state.answers:
-        return "nothing is labelled yet"
-    return "only one class is labelled yet" if (state.labels == state.labels[0]).all() else None
-
-
-def _not_waiting(image: int, state: State) -> UserError:
-    if image in state.answers or image in state.skips:
-        got, hint = f"image {image} is answered already", f"change its answer with `correct({{{image}: …}})`"
-    elif state.waiting:
-        got, hint = f"image {image} is not in the open batch", "answer those of `ask`, which returns the open batch"
-    else:
-        got, hint = f"image {image}, while no batch is open", "call `ask` first"
-    return UserError(got, rule="an answer belongs to an image that was asked", hint=hint)

@@ -9,12 +9,15 @@ import base64
 import binascii
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from asal.core import Ids, Images, Pool, as_ids
+from asal.core import Features, Ids, Images, Pool, as_ids
 from asal.data.png import png
 from asal.session.connection import RecordDamageError
+from asal.session.plan import FeatureReader
 from asal.session.state import SyntheticImage
 
 
@@ -45,7 +48,7 @@ class PoolWithSynthetic:
             DamageError: a synthetic image is not what was written.
         """
         ids = as_ids(ids)
-        apart = np.fromiter((image in self._synthetic for image in ids.tolist()), np.bool_, len(ids))
+        apart = self.synthetic(ids)
         if not apart.any():
             return self._pool.read(ids)
         images = np.empty((len(ids), *self.shape), np.uint8)
@@ -53,6 +56,29 @@ class PoolWithSynthetic:
         for place in np.flatnonzero(apart):
             images[place] = decoded(self._synthetic[int(ids[place])].picture, self.shape)
         return images
+
+    def synthetic(self, ids: Ids) -> npt.NDArray[np.bool_]:
+        """Say for each id (n,) whether it is a synthetic image's."""
+        return np.fromiter((image in self._synthetic for image in ids.tolist()), np.bool_, len(ids))
+
+
+@dataclass(frozen=True)
+class FeaturesWithSynthetic:
+    """The features that a session's classifier reads: those of the pool are stored, those of synthetic images not."""
+
+    pool: PoolWithSynthetic
+    features: FeatureReader
+
+    def read(self, ids: Ids) -> Features:
+        """Return the features (n, d) of these ids, in this order. Cost: a pass of the extractor for synthetic ones."""
+        ids = as_ids(ids)
+        apart = self.pool.synthetic(ids)
+        stored = self.features.read(ids[~apart])
+        if not apart.any():
+            return stored
+        vectors = np.empty((len(ids), stored.shape[1]), np.float32)
+        vectors[~apart], vectors[apart] = stored, self.features.extract(self.pool.read(ids[apart]))
+        return vectors
 
 
 def encoded(images: Images) -> list[str]:

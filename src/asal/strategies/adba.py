@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -126,6 +126,8 @@ class LatentModel:
     weights: Floats  # (z,)
     bias: float
     latents: Extractor = field(repr=False)
+
+    reads: ClassVar[Literal["images"]] = "images"
 
     def decide(self, latents: npt.NDArray[Any]) -> Floats:
         """Return w·z + b (n,)."""

@@ -27,6 +27,7 @@ from asal.core import (
     Ids,
     Images,
     Index,
+    Inputs,
     Labels,
     Neighbours,
     Pool,
@@ -167,9 +168,9 @@ class Certain:
     model: Any
     scale: float = 1e6
 
-    def predict(self, images: Images) -> Probs:
+    def predict(self, inputs: Inputs) -> Probs:
         """Return one 1 in each row."""
-        probs = self.model.predict(images)
+        probs = self.model.predict(inputs)
         return np.asarray(np.eye(probs.shape[1])[probs.argmax(axis=1)])
 
     def logits(self, batch: Tensor) -> Tensor:
@@ -177,9 +178,9 @@ class Certain:
         logits: Tensor = self.scale * self.model.logits(batch)
         return logits
 
-    def losses(self, images: Images) -> Scores:
+    def losses(self, inputs: Inputs) -> Scores:
         """Return the same loss for all."""
-        return np.zeros(len(images))
+        return np.zeros(len(inputs))
 
     def loss(self, batch: Tensor) -> Tensor:
         """Return the same loss for all, without a gradient to speak of."""
@@ -196,9 +197,9 @@ class Uncertain(Certain):
 
     scale: float = 0.0
 
-    def predict(self, images: Images) -> Probs:
+    def predict(self, inputs: Inputs) -> Probs:
         """Return rows that are all the same."""
-        probs = self.model.predict(images)
+        probs = self.model.predict(inputs)
         return np.full_like(probs, 1 / probs.shape[1])
 
 
@@ -220,9 +221,9 @@ class CountingModel:
         if name not in self.COUNTED:
             return found
 
-        def counted(images: Any) -> Any:
-            setattr(self, self.COUNTED[name], getattr(self, self.COUNTED[name]) + len(images))
-            return found(images)
+        def counted(inputs: Any) -> Any:
+            setattr(self, self.COUNTED[name], getattr(self, self.COUNTED[name]) + len(inputs))
+            return found(inputs)
 
         return counted
 
@@ -260,7 +261,8 @@ class Tripwire:
     def across(self, now: Round) -> Round:
         """Return the round with the wire laid across it."""
         wired: list[Any] = [_Wired(part, self.touch) for part in (now.pool, now.model, now.tools)]
-        return replace(now, pool=wired[0], model=wired[1], tools=wired[2])
+        reader: Any = now.reader and _Wired(now.reader, self.touch)
+        return replace(now, pool=wired[0], model=wired[1], tools=wired[2], reader=reader)
 
 
 class _Wired:

@@ -240,7 +240,7 @@ def _contents(at: Setting, now: Round) -> dict[str, Any]:
         "the candidates": now.candidates.excluded.tolist(),
         "the pool": at.pool.read(everything).tolist(),
         "the features": at.tools.vectors.read(everything).tolist(),
-        "the classifier": now.model.predict(at.pool.read(everything)).tolist(),
+        "the classifier": now.model.predict(now.inputs(everything)).tolist(),
     }
 
 

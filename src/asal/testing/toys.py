@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -62,6 +62,8 @@ class ToyModel:
 
     weights: Floats  # (k, h·w·c) on pixels in [0, 1]
     biases: Floats  # (k,)
+
+    reads: ClassVar[Literal["images"]] = "images"
 
     def predict(self, images: Images) -> Probs:
         """Return probabilities (n, k), none of them zero."""

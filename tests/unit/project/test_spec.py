@@ -11,7 +11,17 @@ import pydantic
 import pytest
 
 from asal.errors import UserError
-from asal.project.spec import FeatureTable, PartTable, ProtocolTable, Spec, StrategyTable, load, parse, to_toml
+from asal.project.spec import (
+    FeatureTable,
+    LearnerTable,
+    PartTable,
+    ProtocolTable,
+    Spec,
+    StrategyTable,
+    load,
+    parse,
+    to_toml,
+)
 
 MINIMAL = {"name": "least", "source": {"kind": "digits"}}
 FULL = """
@@ -79,7 +89,7 @@ def changed(table: Mapping[str, Any], path: tuple[str, ...], value: Any) -> dict
 def test_what_is_not_said_has_its_default() -> None:
     spec = parse(MINIMAL)
     assert (spec.seed, spec.generator, spec.features, spec.strategies) == (0, None, {}, {})
-    assert spec.index == PartTable(kind="auto") and spec.learner == PartTable(kind="linear")
+    assert spec.index == PartTable(kind="auto") and spec.learner == LearnerTable(kind="linear")
     assert spec.protocol == ProtocolTable() and spec.protocol.draw == "covering"
 
 
@@ -138,6 +148,13 @@ def test_the_hash_is_the_same_tomorrow() -> None:
     spec = parse(MINIMAL)
     assert len(spec.hash) == 12 and int(spec.hash, 16) >= 0
     assert spec.hash == parse({**MINIMAL, "seed": 0, "learner": {"kind": "linear"}}).hash, "a default that is said"
+
+
+def test_the_space_of_a_learner_counts_only_where_it_is_given() -> None:
+    plain, given = parse(MINIMAL), parse({**MINIMAL, "learner": {"kind": "linear", "features": "X"}})
+    assert "features" not in plain.model_dump(mode="json")["learner"]
+    assert given.learner.features == "X" and given.learner.options == {}
+    assert plain.hash != given.hash
 
 
 def test_a_spec_is_frozen() -> None:

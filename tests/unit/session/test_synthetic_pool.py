@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asal.core import Images, Labels, Model, Round, Selection, as_ids
+from asal.core import Features, Ids, Images, Labels, Model, Round, Selection, as_ids
 from asal.errors import DamageError, UserError
 from asal.session.events import Record
 from asal.session.session import Session
@@ -113,6 +113,34 @@ def test_made_up_images_are_asked_answered_trained_on_and_survive_a_restart(reco
     other.correct({FIRST: 2})
     assert other.labels[other.labelled == FIRST].tolist() == [2]
     assert other.left == 40 - 6, "what was made up takes nothing from the pool"
+
+
+def test_a_classifier_of_features_is_trained_on_those_of_synthetic_images(record: Record) -> None:
+    read: list[Features] = []
+
+    class Reader:
+        def read(self, ids: Ids) -> Features:
+            assert (ids < FIRST).all(), "nothing is stored of synthetic images"
+            return WORLD.tools.vectors.read(ids)
+
+        def extract(self, images: Images) -> Features:
+            return WORLD.tools.extractor(images)
+
+    class Recording:
+        def fit(self, inputs: Features, labels: Labels, classes: int, rng: Any) -> Model:
+            read.append(inputs)
+            return WORLD.learner.fit(inputs, labels, classes, rng)
+
+    def choose(now: Round, n: int, rng: np.random.Generator) -> Selection:
+        assert np.array_equal(now.inputs(now.labelled), read[-1])
+        return brightened(now, n, rng)
+
+    session = play(begin(record, strategy=choose, learner=Recording(), features=Reader()), 1, 6)
+    answer(session)
+    session.ask(1)
+    expected = WORLD.tools.extractor(session.images(session.labelled))
+    assert (session.labelled >= FIRST).any() and np.array_equal(read[-1], expected)
+    assert np.array_equal(session.inputs(as_ids([FIRST, 3])), WORLD.tools.extractor(session.images(as_ids([FIRST, 3]))))
 
 
 def test_a_batch_may_follow_that_is_real_again(record: Record) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from annotated_types import Ge, Gt
 
-from asal.core import Features, Images, Labels, Probs
+from asal.core import Features, Images, Inputs, Labels, Probs
 from asal.errors import UserError
 from asal.models.learners import learners
 from asal.models.learners.neural import NeuralModel, TrainingRecipe, train
@@ -46,13 +46,14 @@ class TorchFactory:
         return train(make, recipe, images, labels, classes, rng)
 
 
-@learners.register("sklearn")
+@learners.register("sklearn", provides=("features",))
 @dataclass(frozen=True)
 class SklearnFactory:
     """Your own scikit-learn style classifier: `factory = "sklearn.ensemble:RandomForestClassifier"`; has no gradient.
 
-    It is created with `options` (and `random_state` where it takes one), gets pixels as rows in [0, 1], and needs `fit`
-    and `predict_proba`. Strategies that follow a gradient, such as `asal`, cannot use it.
+    It is created with `options` (and `random_state` where it takes one), gets pixels as rows in [0, 1], or with
+    `features = "X"` under [learner] the stored vectors of a space, and needs `fit` and `predict_proba`. Strategies that
+    follow a gradient, such as `asal`, cannot use it.
     """
 
     factory: str
@@ -61,8 +62,8 @@ class SklearnFactory:
     def __post_init__(self) -> None:
         resolve(self.factory)
 
-    def fit(self, images: Images, labels: Labels, classes: int, rng: np.random.Generator) -> SklearnModel:
-        """Fit to uint8 images (n, h, w, c) and labels (n,); classes without a label get probability zero."""
+    def fit(self, inputs: Inputs, labels: Labels, classes: int, rng: np.random.Generator) -> SklearnModel:
+        """Fit to images (n, h, w, c), or features (n, d), and labels (n,); classes without one get probability zero."""
         estimator = call_factory(self.factory, **self.options)
         if not hasattr(estimator, "predict_proba"):
             raise UserError(
@@ -73,13 +74,13 @@ class SklearnFactory:
         if "random_state" in getattr(estimator, "get_params", dict)():
             estimator.set_params(random_state=int(rng.integers(2**31)))
         try:
-            estimator.fit(_rows(images), labels)
+            estimator.fit(_rows(inputs), labels)
         except ValueError as error:  # many classifiers refuse labels of one class
             raise UserError(
                 f"{self.factory} cannot be fitted to these labels: {error}",
                 hint="label images of more classes first, or choose another classifier",
             ) from error
-        return SklearnModel(estimator, classes)
+        return SklearnModel(estimator, classes, "images" if inputs.dtype == np.uint8 else "features")
 
 
 @dataclass(frozen=True)
@@ -88,16 +89,17 @@ class SklearnModel:
 
     estimator: Any
     classes: int
+    reads: Literal["images", "features"]
 
-    def predict(self, images: Images) -> Probs:
+    def predict(self, inputs: Inputs) -> Probs:
         """Return (n, classes) probabilities."""
-        probs = np.zeros((len(images), self.classes))
-        probs[:, self.estimator.classes_] = self.estimator.predict_proba(_rows(images))
+        probs = np.zeros((len(inputs), self.classes))
+        probs[:, self.estimator.classes_] = self.estimator.predict_proba(_rows(inputs))
         return probs
 
-    def embed(self, images: Images) -> Features:
-        """Return the pixels: such a classifier has no hidden layer."""
-        return _rows(images)
+    def embed(self, inputs: Inputs) -> Features:
+        """Return the pixels, or the features: such a classifier has no hidden layer."""
+        return _rows(inputs)
 
     def logits(self, batch: Any) -> Any:
         """Raise an error: there is no gradient. Validation refuses a spec that needs one before this is called."""
@@ -119,5 +121,7 @@ def call_factory(factory: str, **arguments: Any) -> Any:
         ) from error
 
 
-def _rows(images: Images) -> Features:
-    return images.reshape(len(images), -1).astype(np.float32) / np.float32(255)
+def _rows(inputs: Inputs) -> Features:
+    """Return features as they are, and images as pixels (n, d) in [0, 1]."""
+    rows = inputs.reshape(len(inputs), -1).astype(np.float32)
+    return rows / np.float32(255) if inputs.dtype == np.uint8 else rows

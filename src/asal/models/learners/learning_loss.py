@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -110,6 +111,8 @@ class LossPredictingModel:
 
     net: nn.Sequential
     module: LossModule
+
+    reads: ClassVar[Literal["images"]] = "images"
 
     @property
     def _plain(self) -> NeuralModel:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -26,6 +27,8 @@ class NeuralModel:
     """A trained torch module that maps float images in [−1, 1] to logits."""
 
     net: nn.Module
+
+    reads: ClassVar[Literal["images"]] = "images"
 
     def logits(self, batch: Tensor) -> Tensor:
         """Map (n, c, h, w), wherever it is, to (n, k), differentiably."""
