@@ -67,6 +67,7 @@ class Part:
     provides: frozenset[str]  # of WORDS
     cost: str  # in the pool's size: of COSTS
     renamed: Mapping[str, str] = field(default_factory=dict, hash=False)  # an option's former name → its present one
+    added: Mapping[str, Any] = field(default_factory=dict, hash=False)  # a later option → its value in older folders
     roles: Mapping[str, str] = field(default_factory=dict, hash=False)  # of ROLES → the option's name
 
     @property
@@ -97,6 +98,15 @@ class Part:
             if name not in self.parameters:
                 raise unknown(f"option of {self.kind} '{self.name}'", name, self.parameters)
         return dict(self._schema(present))
+
+    def facts(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the options that a folder made by the part is named by: without later ones that mean what was before.
+
+        Raises:
+            UserError: as `options`.
+        """
+        options = self.options(given)
+        return {name: value for name, value in options.items() if name not in self.added or value != self.added[name]}
 
     def bind(self, given: Mapping[str, Any]) -> Any:
         """Return the part with its options, ready to be called: an instance of a class, or a function with them bound.
@@ -196,6 +206,7 @@ class Registry(Mapping[str, Part]):
         cost: str = "constant",
         renamed: Mapping[str, str] | None = None,
         roles: Mapping[str, str] | None = None,
+        added: Mapping[str, Any] | None = None,
     ) -> Callable[[F], F]:
         """Enter the decorated function or class under `name`.
 
@@ -205,6 +216,8 @@ class Registry(Mapping[str, Part]):
             cost: "constant" or "linear" in the pool's size.
             renamed: former names of options, which specs may still use, and their present names.
             roles: options that mean something to others: ROLES → the option's name.
+            added: options that came later, each with the value that means what was before: with that one, the names of
+                folders stay as they were.
 
         Raises:
             UserError: a word or an option that does not exist.
@@ -214,8 +227,8 @@ class Registry(Mapping[str, Part]):
         def enter(make: F) -> F:
             if name in self._parts and self._parts[name].make is not make:
                 raise ValueError(f"two parts want to be the {self.kind} called '{name}'")
-            declared = frozenset(needs), frozenset(provides), cost, dict(renamed or {}), dict(roles or {})
-            part = Part(self.kind, name, make, *declared)
+            declared = frozenset(needs), frozenset(provides), cost, dict(renamed or {}), dict(added or {})
+            part = Part(self.kind, name, make, *declared, dict(roles or {}))
             _check_declarations(part)
             self._parts[name] = part
             return make
@@ -290,7 +303,7 @@ def _check_declarations(part: Part) -> None:
         for word in words:
             if word not in known:
                 raise unknown(f"{kind} of {what}", word, known)
-    for option in (*part.renamed.values(), *part.roles.values()):
+    for option in (*part.renamed.values(), *part.added, *part.roles.values()):
         if option not in part.parameters:
             raise unknown(f"option of {what}", option, part.parameters)
 

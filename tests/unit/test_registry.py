@@ -163,6 +163,18 @@ def test_an_option_can_be_given_under_its_former_name() -> None:
         part.value_of("score", {"spim": 0})
 
 
+def test_a_later_option_leaves_the_names_of_folders_as_they_were_unless_it_is_used() -> None:
+    registry = Registry("toy", package=None)
+
+    @registry.register("top", added={"hum": "low"})
+    def top(now: Any, *, turns: int = 4, hum: str = "low") -> None: ...
+
+    part = registry["top"]
+    assert part.options({}) == {"turns": 4, "hum": "low"}
+    assert part.facts({}) == part.facts({"hum": "low"}) == {"turns": 4}
+    assert part.facts({"hum": "high"}) == {"turns": 4, "hum": "high"}
+
+
 @pytest.mark.parametrize(
     ("declared", "message"),
     [
@@ -172,6 +184,7 @@ def test_an_option_can_be_given_under_its_former_name() -> None:
         ({"roles": {"scor": "turns"}}, "no role of toy 'top' is called 'scor'; .*; did you mean 'score'"),
         ({"roles": {"score": "turn"}}, "no option of toy 'top' is called 'turn'; .*; did you mean 'turns'"),
         ({"renamed": {"spin": "turn"}}, "no option of toy 'top' is called 'turn'"),
+        ({"added": {"turn": 1}}, "no option of toy 'top' is called 'turn'"),
     ],
 )
 def test_a_declaration_that_nothing_knows_is_refused(declared: dict[str, Any], message: str) -> None:

@@ -20,7 +20,7 @@ from asal.models.networks import ConvDown, ConvUp, check_square, initialise, mov
 from asal.models.tensors import to_batch
 from asal.runtime import artifacts
 from asal.runtime.devices import Device, here
-from asal.runtime.progress import Progress
+from asal.runtime.progress import Pace, Progress
 from asal.runtime.rng import stream, torch_stream
 
 Count = Annotated[int, Ge(1)]
@@ -72,6 +72,7 @@ class Autoencoder:
         state: dict[str, Stateful] = {"encoder": encoder, "decoder": decoder, "adam": adam, "draws": draws}
         checkpoint = folder / artifacts.SCRATCH / "checkpoint.safetensors"
         start, saved = load_state(checkpoint, state), time.monotonic()
+        pace = Pace()
 
         for step in range(start, self.steps):
             for group in adam.param_groups:  # falls linearly to zero
@@ -86,7 +87,7 @@ class Autoencoder:
             adam.zero_grad()
             error.backward()
             adam.step()
-            if step % 10 == 0 or step + 1 == self.steps:
+            if pace.due(always=step % 10 == 0 or step + 1 == self.steps):
                 progress("autoencoder", step + 1, self.steps, f"squared error {error.item():.4f}")
             if due(saved):
                 save_state(checkpoint, step + 1, state)

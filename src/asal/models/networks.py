@@ -209,7 +209,7 @@ class Critic(nn.Module):
 def generator_and_critic(
     size: int, channels: int, width: int, latent_dim: int, *, residual: bool | None = None, keep: tuple[float, ...] = ()
 ) -> tuple[nn.Module, Critic]:
-    """Return an untrained pair; by default plain convolutions up to 32 pixels and residual blocks above."""
+    """Return an untrained pair; by default strided convolutions up to 32 pixels and residual blocks above."""
     if size > 32 if residual is None else residual:
         return ResNetUp(latent_dim, size, channels, width), Critic(ResNetDown(size, channels, width, keep=keep))
     return ConvUp(latent_dim, size, channels, width), Critic(ConvDown(size, channels, width, keep=keep))
@@ -232,6 +232,21 @@ def check_square(shape: tuple[int, int, int], part: str) -> None:
             f"the pool's images have {height} × {width} pixels",
             rule=f"{part} needs square images of 8 to 32 pixels, or of 64, 128 …",
             hint="set `size` under [pool], for example size = 64, in a new project folder",
+        )
+
+
+def check_doubling(shape: tuple[int, int, int]) -> None:
+    """Check that residual blocks can draw images of this shape (h, w, c) by doubling 4 × 4.
+
+    Raises:
+        UserError: they do not have 16, 32, 64 … pixels.
+    """
+    size = shape[0]
+    if size < 16 or size & (size - 1):
+        raise UserError(
+            f"the pool's images have {shape[0]} × {shape[1]} pixels",
+            rule="residual blocks draw images of 16, 32, 64 … pixels",
+            hint="set net = 'strided' under [generator], or `size` under [pool] in a new project folder",
         )
 
 

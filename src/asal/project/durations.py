@@ -25,7 +25,9 @@ REACH = 30  # times as much work as was measured: beyond it the fixed cost of sm
 # Seconds a unit on two cores of a CPU, within a factor of three; units as `step.Work` counts them.
 RULES = {
     "train wgan-gp": 4e-8,
+    "train wgan-gp of residual blocks": 7e-7,
     "train ct-gan": 4e-8,
+    "train ct-gan of residual blocks": 7e-7,
     "train dcgan": 2e-8,
     "train autoencoder": 1e-8,
     "extract autoencoder": 1e-7,

@@ -68,16 +68,19 @@ def training(
         part.train(context.pool, folder, context.seed, context.device, context.progress)
         also(folder)
 
-    return Step(name, context.folder("parts", kind, facts), facts, fill, _work_of_training(context, kind, options))
+    return Step(
+        name, context.folder("parts", kind, facts), facts, fill, _work_of_training(context, kind, part, options)
+    )
 
 
-def _work_of_training(context: PrepareContext, kind: str, options: Mapping[str, Any]) -> Work:
+def _work_of_training(context: PrepareContext, kind: str, part: Any, options: Mapping[str, Any]) -> Work:
     """Return the pixels that go through a network: steps × batch × pixels; a network's width counts as well."""
     known = [options.get(name, 1) for name in ("steps", "batch", "width")]
     numbers = [value if isinstance(value, int | float) else 1 for value in known]
     height, width, channels = context.pool.shape
     steps = numbers[0] * numbers[1] * numbers[2] if "steps" in options else 0
-    return Work(f"train {kind}", float(steps * height * width * channels))
+    layers = " of residual blocks" if getattr(part, "is_residual", lambda shape: False)(context.pool.shape) else ""
+    return Work(f"train {kind}{layers}", float(steps * height * width * channels))
 
 
 @dataclass(frozen=True)
@@ -173,7 +176,13 @@ def extraction(
             write_vectors(folder / "vectors", compressed, len(context.pool), rows=SHARD, progress=progress)
 
     work = _work_of_extraction(len(context.pool), context.pool.shape, source)
-    return Step(f"compute the features '{name}'", context.folder("features", name, facts), facts, fill, work)
+    images = len(context.pool)
+    stages = (
+        ("pca", float(min(images, compression.fit_on or images) if dimensions else 0)),
+        ("features", float(images)),
+    )
+    title = f"compute the features '{name}'"
+    return Step(title, context.folder("features", name, facts), facts, fill, work, stages=stages)
 
 
 def _work_of_extraction(images: int, shape: Sequence[int], source: Path) -> Work:

@@ -62,6 +62,7 @@ class Step:
         facts: what goes into it; its manifest holds them.
         fill: writes its files; the steps before it have been done by then.
         work: for an estimate.
+        stages: what it reports, in order, each with its share of the work; none where it reports one stage alone.
         after: is called when the folder is complete, each time.
     """
 
@@ -71,6 +72,7 @@ class Step:
     fill: Fill
     work: Work = Work()
     after: Fill = nothing
+    stages: tuple[tuple[str, float], ...] = ()
 
     @property
     def status(self) -> Status:

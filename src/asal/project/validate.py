@@ -134,8 +134,8 @@ def _validated(spec: Spec, name: str) -> ValidatedStrategy:
 
 
 def options_of(registry: Registry, table: PartTable) -> dict[str, Any]:
-    """Return all options of a part, those that the table does not give at their defaults."""
-    return registry[table.kind].options(table.options)
+    """Return the options of a part that folders are named by; defaults where the table gives none."""
+    return registry[table.kind].facts(table.options)
 
 
 def made(registry: Registry, table: PartTable) -> Any:

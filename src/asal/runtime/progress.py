@@ -16,7 +16,7 @@ class Progress(Protocol):
     """Takes reports of progress. Called often: it must be cheap, and it must not raise."""
 
     def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
-        """Take a report: so many of so many are done."""
+        """Take a report: so many of so many are done; where the total is 0, it is not known, or the note is all."""
 
 
 def no_progress(stage: str, done: int, total: int, note: str = "") -> None:
@@ -36,6 +36,22 @@ def report_to(progress: Progress, stage: str) -> Iterator[None]:
         yield
     finally:
         _listener.reset(before)
+
+
+@dataclass
+class Pace:
+    """Says when a loop has to report: after its first step, and then by time, however long its steps take."""
+
+    seconds: float = 1.0  # between two reports
+    last: float | None = None
+
+    def due(self, *, always: bool = False) -> bool:
+        """Return whether to report now; at some steps, such as the last, it is so whatever the time."""
+        now = time.monotonic()
+        if not always and self.last is not None and now - self.last < self.seconds:
+            return False
+        self.last = now
+        return True
 
 
 def track(items: Iterable[T], total: int, what: str) -> Iterator[T]:

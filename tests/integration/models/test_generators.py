@@ -144,6 +144,57 @@ def test_every_size_is_built_and_trained(name: str, size: int, channels: int) ->
         assert isinstance(trunk, ResNetDown if residual else ConvDown)
 
 
+@pytest.mark.parametrize("check", CHECKS)
+def test_strided_convolutions_pass_every_check(check: str) -> None:
+    CHECKS[check](lambda: made("wgan-gp", net="strided"))
+
+
+@pytest.mark.parametrize(
+    ("size", "net", "residual"), [(64, "strided", False), (16, "residual", True), (64, "auto", True)]
+)
+def test_the_networks_of_wgan_gp_can_be_chosen(size: int, net: str, residual: bool) -> None:
+    shape = (size, size, 3)
+    part = made("wgan-gp", steps=2, latent_dim=3, batch=2, net=net)
+    with workshop() as folder:
+        train(part, folder, pool=toy_pool(shape))
+        adversary = part.load(folder, shape)
+        assert adversary.decode(latents(adversary, 2)).shape == (2, 3, size, size)
+        assert isinstance(adversary.generator, ResNetUp if residual else ConvUp)
+    assert part.betas(shape) == ((0.0 if residual else 0.5), 0.9)
+
+
+def test_residual_blocks_refuse_what_they_cannot_double() -> None:
+    with workshop() as folder, pytest.raises(UserError, match="28 × 28") as caught:
+        train(made("wgan-gp", net="residual"), folder, pool=toy_pool((28, 28, 1)))
+    assert "strided" in caught.value.hint
+
+
+def multiplications(part: Any, size: int) -> int:
+    """Count the multiplications of one image through both networks."""
+    count = 0
+
+    def add(layer: Any, _: Any, out: torch.Tensor) -> None:
+        nonlocal count
+        if isinstance(layer, torch.nn.ConvTranspose2d):
+            positions = out.shape[-1] * out.shape[-2] // 4  # stride 2: each input spreads over four outputs
+        else:
+            positions = out.shape[-1] * out.shape[-2] if out.ndim == 4 else 1
+        count += layer.weight.numel() * positions
+
+    generator, critic = part.networks((size, size, 3))
+    for layer in (*generator.modules(), *critic.modules()):
+        if isinstance(layer, torch.nn.Conv2d | torch.nn.ConvTranspose2d | torch.nn.Linear):
+            layer.register_forward_hook(add)
+    critic(generator(torch.zeros(2, part.latent_dim)))
+    return count
+
+
+def test_a_strided_step_at_64_pixels_is_at_most_eight_of_32_and_a_residual_one_is_not() -> None:
+    at_32 = multiplications(made("wgan-gp", width=32), 32)
+    assert multiplications(made("wgan-gp", width=32, net="strided"), 64) <= 8 * at_32
+    assert multiplications(made("wgan-gp", width=32), 64) > 8 * at_32
+
+
 @pytest.mark.parametrize("shape", [(28, 32, 1), (7, 7, 1), (48, 48, 3), (33, 33, 1)])
 @pytest.mark.parametrize("name", generators)
 def test_a_size_that_cannot_be_drawn_is_refused_before_any_work(name: str, shape: tuple[int, int, int]) -> None:

@@ -169,8 +169,9 @@ def test_residual_blocks_draw_small_images_too(size: int) -> None:
         assert isinstance(trunk, ResNetDown) and trunk.keep[-3:] == (0.8, 0.5, 0.5)[: len(trunk.keep)]
 
 
-def test_plain_convolutions_draw_large_images_too() -> None:
-    generator, critic = CtGan(**{**TINY, "net": "plain"}).networks((64, 64, 3))
+@pytest.mark.parametrize("net", ["strided", "plain"])
+def test_strided_convolutions_draw_large_images_too(net: str) -> None:
+    generator, critic = CtGan(**{**TINY, "net": net}).networks((64, 64, 3))
     assert generator(torch.zeros(2, 4)).shape == (2, 3, 64, 64)
     assert isinstance(critic.trunk, ConvDown)
 
@@ -179,7 +180,7 @@ def test_plain_convolutions_draw_large_images_too() -> None:
 def test_residual_blocks_refuse_what_they_cannot_double(size: int) -> None:
     with workshop() as folder, pytest.raises(UserError, match=f"{size} × {size}") as caught:
         train(CtGan(**{**TINY, "net": "residual"}), folder, pool=toy_pool((size, size, 1)))
-    assert "plain" in caught.value.hint
+    assert "strided" in caught.value.hint
 
 
 def test_its_options_are_checked() -> None:

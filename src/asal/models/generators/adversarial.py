@@ -28,7 +28,7 @@ from asal.models.networks import Critic, move_to
 from asal.models.tensors import to_batch
 from asal.runtime import artifacts
 from asal.runtime.devices import Device, Precision, here
-from asal.runtime.progress import Progress, across_processes
+from asal.runtime.progress import Pace, Progress, across_processes
 from asal.runtime.rng import stream, torch_stream
 
 Count: TypeAlias = Annotated[int, Ge(1)]
@@ -155,19 +155,16 @@ def resume_training(
     """Train from the last checkpoint to the end, and write the weights."""
     checkpoint = folder / artifacts.SCRATCH / "checkpoint.safetensors"
     start, saved = load_state(checkpoint, training.parts(fabric.global_rank)), time.monotonic()
-    losses = Losses(folder / "losses.csv", start)
+    losses, pace = Losses(folder / "losses.csv", start), Pace()
 
     for step in range(start, definition.steps):
         set_rate(training, definition.rate(step))
-        for _ in range(definition.critic_steps):
-            terms = _critic_step(fabric, definition, training, _real_batch(fabric, pool, training))
-        _generator_step(fabric, definition, training)
-        training.averaged.update_parameters(training.generator)
-
-        if step % 10 == 0 or step + 1 == definition.steps:
+        terms = training_step(fabric, definition, training, pool)
+        final = step + 1 == definition.steps
+        if step % 10 == 0 or final:
             losses.add(step, {name: term.item() for name, term in terms.items()})
-            if fabric.global_rank == 0:
-                progress("generator", step + 1, definition.steps, losses.note)
+        if fabric.global_rank == 0 and pace.due(always=final or step % 10 == 0):
+            progress("generator", step + 1, definition.steps, losses.note)
         if fabric.broadcast(due(saved)):  # all processes follow the clock of the first
             _save(fabric, checkpoint, step + 1, training, losses)
             saved = time.monotonic()
@@ -182,6 +179,17 @@ def _train(
     fabric: Fabric, definition: GeneratorDefinition, pool: Pool, folder: Path, seed: int, progress: Progress
 ) -> None:
     resume_training(fabric, definition, start_training(fabric, definition, pool.shape, seed), pool, folder, progress)
+
+
+def training_step(
+    fabric: Fabric, definition: GeneratorDefinition, training: AdversarialTraining, pool: Pool
+) -> LossTerms:
+    """Take the critic's steps and then one of the generator's, and return the terms of the critic's last loss."""
+    for _ in range(definition.critic_steps):
+        terms = _critic_step(fabric, definition, training, _real_batch(fabric, pool, training))
+    _generator_step(fabric, definition, training)
+    training.averaged.update_parameters(training.generator)
+    return terms
 
 
 def _critic_step(

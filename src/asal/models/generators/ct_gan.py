@@ -12,7 +12,6 @@ from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor, nn
 
 from asal.core import Pool
-from asal.errors import UserError
 from asal.models.generators import TrainedGenerator, generators
 from asal.models.generators.adversarial import (
     AdversarialTraining,
@@ -23,7 +22,7 @@ from asal.models.generators.adversarial import (
     train_adversarial,
 )
 from asal.models.generators.wgan_gp import gradient_penalty
-from asal.models.networks import Critic, check_square, generator_and_critic, initialise
+from asal.models.networks import Critic, check_doubling, check_square, generator_and_critic, initialise
 from asal.runtime.devices import Device, Precision
 from asal.runtime.progress import Progress
 
@@ -49,10 +48,11 @@ class CtGan:
     `asal.models.networks`. The authors' other scripts keep 0.5 three times with β = (0.5, 0.9) (plain convolutions), or
     have β = (0, 0.9) (64 pixels), both at a constant 1e-4.
 
-    `net`: "auto" has plain convolutions up to 32 pixels and residual blocks above, as `wgan-gp`. "residual"
-    is nearer to the authors' at 32 pixels, but a step there takes 9 to 18 times as long (one CPU thread).
-    With plain convolutions do not expect to beat `wgan-gp`: the authors did not on all of CIFAR-10, and found that
-    keeping more helps (issue 1 of their repository). So did we on digits of 8 × 8: narrow critics need `keep` near 1.
+    `net`: "auto" has strided convolutions up to 32 pixels and residual blocks above, as `wgan-gp`. "strided": at
+    every size; "plain" is its former name. "residual" is nearer to the authors' at 32 pixels, but a step there takes 9
+    to 18 times as long (one CPU thread). With strided convolutions do not expect to beat `wgan-gp`: the authors did not
+    on all of CIFAR-10, and found that keeping more helps (issue 1 of their repository). So did we on digits of 8 × 8:
+    narrow critics need `keep` near 1.
     """
 
     steps: Count = 20_000  # of the generator; our choice
@@ -66,7 +66,7 @@ class CtGan:
     keep: tuple[Share, ...] = (0.8, 0.5, 0.5)  # share kept by dropout after each of the critic's last blocks
     learning_rate: Annotated[float, Gt(0)] = 2e-4  # at the first step; falls to zero
     average: Annotated[float, Ge(0), Lt(1)] = 0.999  # decay of the running average of the weights; our choice
-    net: Literal["auto", "plain", "residual"] = "auto"
+    net: Literal["auto", "strided", "plain", "residual"] = "auto"
     precision: Precision = "bf16"
 
     def train(self, pool: Pool, folder: Path, seed: int, device: Device, progress: Progress) -> None:
@@ -82,8 +82,12 @@ class CtGan:
 
     def networks(self, shape: Shape) -> tuple[nn.Module, Critic]:
         """Return an untrained pair."""
-        residual = None if self.net == "auto" else self.net == "residual"
+        residual = self.is_residual(shape)
         return generator_and_critic(shape[0], shape[2], self.width, self.latent_dim, residual=residual, keep=self.keep)
+
+    def is_residual(self, shape: Shape) -> bool:
+        """Whether the networks for images of this shape consist of residual blocks."""
+        return shape[0] > 32 if self.net == "auto" else self.net == "residual"
 
     def initialise(self, net: nn.Module, draws: torch.Generator) -> None:
         """Draw the initial weights (He et al. 2015)."""
@@ -113,21 +117,6 @@ class CtGan:
         """L_G = −E D(x̃), with dropout as well."""
         score: Tensor = training.critic(training.fake(), training.draws).mean()
         return -score
-
-
-def check_doubling(shape: Shape) -> None:
-    """Check that residual blocks can draw images of this shape (h, w, c) by doubling 4 × 4.
-
-    Raises:
-        UserError: they do not have 16, 32, 64 … pixels.
-    """
-    size = shape[0]
-    if size < 16 or size & (size - 1):
-        raise UserError(
-            f"the pool's images have {shape[0]} × {shape[1]} pixels",
-            rule="residual blocks draw images of 16, 32, 64 … pixels",
-            hint="set net = 'plain' under [generator], or `size` under [pool] in a new project folder",
-        )
 
 
 def critic_pass(training: AdversarialTraining, batch: Tensor) -> Pass:
