@@ -46,6 +46,7 @@ def backup(where: str | Path, target: Path) -> Backup:
         raise _elsewhere(where, target)
     if not is_there(source):
         raise none_there(source)
+    target = target.resolve()  # a link stays a link: the file behind it is replaced
     if not target.absolute().parent.is_dir():
         raise UserError(f"there is no folder {target.absolute().parent}", hint="create it, or choose another file")
     scratch = artifacts.unfinished(target)

@@ -132,3 +132,15 @@ def test_of_postgresql_the_command_is_named_without_the_password(tmp_path: Path)
     file = tmp_path / "my copy"
     assert caught.value.hint == f"run pg_dump --format=custom --file='{file}' postgresql://me@host:5433/labels"
     assert "secret" not in str(caught.value)
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    record = filled(tmp_path / "labels.db", 3)
+    (tmp_path / "today.db").touch()
+    (tmp_path / "newest.db").symlink_to(tmp_path / "today.db")
+    (tmp_path / "today.db").unlink()
+    backup(record, tmp_path / "newest.db")
+    filled(record, 5)
+    done = backup(record, tmp_path / "newest.db")
+    assert (tmp_path / "newest.db").is_symlink()
+    assert (done.path, done.events) == (tmp_path / "today.db", 5)

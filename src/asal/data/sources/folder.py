@@ -54,7 +54,10 @@ class Folder:
         root = Path(self.path)
         if not root.is_dir():
             raise not_there(
-                "folder", self.path, "check the path", rule="the source 'folder' is a folder of image files"
+                "folder",
+                self.path,
+                "check the path; a project whose images were moved finds them again by `asal move-images`",
+                rule="the source 'folder' is a folder of image files",
             )
         return walked(root)
 
