@@ -40,6 +40,7 @@ WORDS = {  # what parts need and provide
     "linear": "a classifier that is linear in features that do not change from round to round",
     "loss": "a classifier that predicts its loss",
     "latents": "features that are complete latents of the generator",
+    "originals": "features that are computed from originals, where the source keeps them, at the network's own size",
     "own": "what the strategy prepares for itself, once, by its `train`, and opens by its `load`",
     "two classes": "no more and no fewer",
     "first": "a strategy that needs no classifier, and so can choose a first batch",

