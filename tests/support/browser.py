@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,8 +71,7 @@ class Hand:
     @property
     def image(self) -> int:
         """The image on the stage."""
-        source = self.page.locator(SHOWN).get_attribute("src") or ""
-        return int(re.findall(r"\d+", source)[0])
+        return int(self.page.locator(SHOWN).get_attribute("data-image") or "")
 
     def label(self, label: int | None, *, reload: bool = False) -> None:
         """Press a digit's key, or space; and load the page again at once, where told so."""
@@ -91,18 +89,18 @@ class Hand:
         image = self.order.pop()
         del self.pressed[image]
         self.page.keyboard.press("Backspace")
-        self.page.locator(f"#frame img[src^='images/{image}.png']").wait_for()
+        self.page.locator(f"#frame img[data-image='{image}']").wait_for()
 
     def correct(self, back: int, label: int | None) -> None:
         """Go back so many answers, and press another key there."""
         image, now = self.order[-back], self.image
         for _ in range(back):
             self.page.keyboard.press("ArrowLeft")
-        self.page.locator(f"#frame img[src^='images/{image}.png']").wait_for()
+        self.page.locator(f"#frame img[data-image='{image}']").wait_for()
         expect(self.page.locator("#was")).to_contain_text(f"Image {image} ")
         self.page.keyboard.press(" " if label is None else str(label))
         self.pressed[image] = label
-        self.page.locator(f"#frame img[src^='images/{now}.png']").wait_for()
+        self.page.locator(f"#frame img[data-image='{now}']").wait_for()
 
     def saved(self) -> None:
         """Wait until the page says that all is saved."""

@@ -23,7 +23,7 @@ from asal.session.plan import check_names
 from asal.session.state import State
 from asal.session.synthetic_pool import PoolWithSynthetic
 
-COMMANDS = "ugswmhpt"  # letters of the page's own commands; one that is a class's name is the class's
+COMMANDS = "ugswmhptz"  # letters of the page's own commands; one that is a class's name is the class's
 KEYS = "1234567890" + "".join(letter for letter in string.ascii_lowercase if letter not in COMMANDS)
 
 

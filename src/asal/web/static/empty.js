@@ -2,6 +2,7 @@
 
 import { serverError } from "./api.js";
 import { $, duration, el, plural } from "./dom.js";
+import { copyText } from "./stage.js";
 
 const WORKING = new Set(["training", "generating and matching", "evaluating", "starting"]);
 export const STAGES = {
@@ -16,12 +17,20 @@ export const STAGES = {
 
 /** Show why there is no image. */
 export function showReason(app, loading, node = $("empty")) {
-  const { title, text, error, busy } = reason(app, loading);
-  const lines = [el("h2", {}, title), ...text.map((line) => el("p", {}, line)), error && errorDetails(error)];
-  if (node.dataset.said === JSON.stringify([title, text])) return;
-  node.dataset.said = JSON.stringify([title, text]);
+  const { title, text, error, busy, command } = reason(app, loading);
+  const lines = [el("h2", {}, title), ...text.map((line) => el("p", {}, line)), error && errorDetails(error),
+    command && commandLine(command)];
+  const said = JSON.stringify([title, text, command]);
+  if (node.dataset.said === said) return;
+  node.dataset.said = said;
   node.classList.toggle("busy", Boolean(busy));
   node.replaceChildren(...lines.filter(Boolean));
+}
+
+function commandLine(command) {
+  const copy = el("button", { type: "button", class: "quiet copy", "aria-label": "Copy the command" }, "Copy");
+  copy.addEventListener("click", () => copyText(command, "The command is copied."));
+  return el("p", { class: "command" }, el("code", {}, command), copy);
 }
 
 export function errorDetails({ got, rule, hint }) {
@@ -51,9 +60,9 @@ function gone(messages) {
     busy: true };
 }
 
-function finished({ note }) {
-  return { title: note ? `Done: ${note}` : "Done", text: ["Thank you. There is nothing more to label.",
-    "“asal export” writes the labels; History still lets you correct them."] };
+function finished({ note, next }) {
+  return { title: note ? `Done: ${note}` : "Done", command: next || "asal export",
+    text: ["Thank you. There is nothing more to label; History still lets you correct your answers. The next command:"] };
 }
 
 function working(doing) {

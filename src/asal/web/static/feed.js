@@ -1,7 +1,9 @@
 // The images to come: asked for ahead, loaded and decoded before their turn, so that a key press only has to swap them.
 
-import { Refusal, call, here } from "./api.js";
+import { Refusal, call } from "./api.js";
+import { drop, itemOf, release, want } from "./pictures.js";
 
+export const AHEAD = 6; // images held ready in the single view: enough for the fastest hand, and little that others wait for
 const QUICK = 250; // ms between two requests while there is nothing
 const SLOW = 1_500;
 const MOST = 200; // images that a tab can hold
@@ -13,7 +15,8 @@ export class Feed {
   constructor(tab, outbox, callbacks) {
     Object.assign(this, { tab, outbox, callbacks });
     this.items = [];
-    this.want = 6;
+    this.want = AHEAD;
+    this.kind = "stage"; // which picture of each image is shown: that of the stage, or that of a tile
     this.doing = { stage: "starting", done: 0, total: 0, note: "", since: 0, error: null };
     this.waiting = { open: 0, mine: 0, others: 0 };
     this.asked = false; // whether the server has ever replied
@@ -48,6 +51,7 @@ export class Feed {
   /** Take the first `n` out. */
   take(n = 1) {
     const taken = this.items.splice(0, n);
+    this.prepare();
     this.pause = QUICK;
     this.soon(0);
     return taken;
@@ -57,6 +61,21 @@ export class Feed {
   putBack(item) {
     this.drop(item.task.image);
     this.items.unshift(item);
+    want(item, this.kind, true);
+  }
+
+  /** Load the pictures of the images that come next. */
+  prepare() {
+    const near = this.kind === "tile" ? this.items : this.items.slice(0, AHEAD);
+    for (const item of near) want(item, this.kind);
+  }
+
+  /** Show pictures of this kind from now on. */
+  show(kind) {
+    if (kind === this.kind) return;
+    this.kind = kind;
+    if (kind === "tile") for (const item of this.items.slice(1)) release(item, "stage");
+    this.prepare();
   }
 
   /** Return whether an image came back so late that the server, when it was asked, still took it for answered. */
@@ -66,6 +85,7 @@ export class Feed {
   }
 
   drop(image) {
+    for (const item of this.items) if (item.task.image === image) drop(item, this.kind);
     this.items = this.items.filter((item) => item.task.image !== image);
   }
 
@@ -108,33 +128,8 @@ export class Feed {
     for (const image of reply.gone ?? []) if (!this.fresh(image, asked)) this.drop(image);
     const pressed = new Set(this.outbox.images()); // pressed while the question was on its way
     for (const task of reply.tasks) {
-      if (!this.has(task.image) && !pressed.has(task.image)) this.items.push(loaded(task));
+      if (!this.has(task.image) && !pressed.has(task.image)) this.items.push(itemOf(task));
     }
-    for (const item of this.items) if (item.failed) load(item);
+    this.prepare();
   }
-}
-
-/** Make an item of a task and start to load its image. */
-export function loaded(task) {
-  const item = { task, img: null, ready: false, failed: false, looked: 0, guess: false, then: null,
-    from: performance.now() };
-  load(item);
-  return item;
-}
-
-async function load(item) {
-  const img = new Image();
-  Object.assign(img, { decoding: "sync", draggable: false, alt: described(item.task), src: here(item.task.src) });
-  Object.assign(item, { img, failed: false });
-  try {
-    await img.decode();
-    item.ready = true;
-  } catch {
-    item.failed = true; // the server is away: the next reply from it starts another try
-  }
-  item.then?.(item);
-}
-
-function described({ image, synthetic }) {
-  return synthetic ? `Synthetic image ${image}` : `Image ${image}`;
 }

@@ -2,9 +2,8 @@
 // Enter confirms the page in one request.
 
 import { $, el, afterPaint, plural, announce, toast } from "./dom.js";
-import { loaded } from "./feed.js";
-import { entryOf } from "./past.js";
 import { showReason } from "./empty.js";
+import { crispIfTiny, described, itemOf, kept, want } from "./pictures.js";
 
 const LEAST = 80; // CSS pixels of a tile: a finger hits it
 const LARGEST = 176;
@@ -89,8 +88,8 @@ export class Grid {
     const { items, short } = this.app.feed;
     if (items.length < this.size && !short) return void this.app.feed.soon(0); // a full page, if there is one
     const page = items.slice(0, this.size);
-    const late = page.find(({ ready }) => !ready);
-    if (late) late.then = () => this.show(pressed);
+    const late = page.find((item) => !(item.tile ?? want(item, "tile")).img);
+    if (late) late.tile.then = () => this.show(pressed);
     if (late || page.length === 0) return;
     this.items = page;
     this.marks = new Map();
@@ -112,10 +111,10 @@ export class Grid {
 
   tile(item, i) {
     const flag = el("span", { class: "flag" });
-    const node = el("button", { type: "button", class: "tile", tabindex: i ? -1 : 0, "data-image": item.task.image }, item.img, flag);
-    item.img.classList.add("crisp");
-    item.img.removeAttribute("style");
+    const node = el("button", { type: "button", class: "tile", tabindex: i ? -1 : 0, "data-image": item.task.image }, picture(item), flag);
+    item.tile.then = () => item.tile.img && node.firstChild.replaceWith(picture(item)); // the pool's stood in for it
     node.addEventListener("click", () => this.toggle(item.task.image));
+    node.addEventListener("dblclick", () => this.app.look.open(item)); // its two clicks mark nothing
     node.addEventListener("focus", () => {
       this.focused = item;
       this.app.shown(item);
@@ -134,7 +133,7 @@ export class Grid {
     node.classList.toggle("odd", odd);
     node.classList.toggle("unsure", odd && this.marks.get(image) === null);
     node.setAttribute("aria-pressed", String(odd));
-    node.setAttribute("aria-label", `${item.img.alt}: ${this.app.name(this.label(image))}`);
+    node.setAttribute("aria-label", `${described(item.task)}: ${this.app.name(this.label(image))}`);
     node.lastChild.textContent = odd ? this.app.tag(this.label(image)) : "";
   }
 
@@ -199,7 +198,7 @@ export class Grid {
     const { app, items } = this;
     if (!items.length || app.notice.holds()) return;
     const each = Math.round((1000 * app.clock.read(items[0])) / items.length) / 1000;
-    const entries = items.map(({ task }) => entryOf(task, this.label(task.image)));
+    const entries = items.map(({ task }) => ({ ...kept(task), label: this.label(task.image) }));
     if (this.correcting) this.correct(entries, each);
     else this.send(entries, each);
     this.before = { entries };
@@ -241,8 +240,8 @@ export class Grid {
   /** Show the page confirmed last again, with its marks, to be corrected. */
   async correctLast() {
     if (!this.before || this.correcting) return announce("There is no page to go back to.");
-    const items = this.before.entries.map((entry) => loaded(entry));
-    await Promise.all(items.map((item) => item.img.decode().catch(() => null)));
+    const items = this.before.entries.map((entry) => itemOf(entry));
+    await Promise.all(items.map((item) => want(item, "tile", true).loaded));
     this.correcting = true;
     this.items = items;
     const labels = this.before.entries.map(({ image, label }) => [image, label]);
@@ -253,3 +252,6 @@ export class Grid {
     return toast("This is the last page: change what is wrong and press Enter.");
   }
 }
+
+/** Return the picture of a tile. */
+const picture = ({ tile }) => crispIfTiny(tile.img);

@@ -1,7 +1,6 @@
 // One place that hears the keys. A class's key comes first, commands after it; a browser's own shortcuts are left alone.
 
 import { $, toast } from "./dom.js";
-import { zoomBy } from "./fit.js";
 import { Held, classKeys, graph, printed, typed } from "./keyboard.js";
 import { recall, keep } from "./store.js";
 
@@ -17,7 +16,8 @@ export class Keys {
       Backspace: () => app.undo(), u: () => app.undo(), " ": (when) => app.single.answer(null, when),
       g: () => app.binary && app.view("grid"), s: () => app.view("single"),
       m: () => app.viewing === "single" && app.single.guess(), w: why, "/": () => app.viewing === "single" && app.list.search(),
-      "+": () => zoomBy(1.15), "=": () => zoomBy(1.15), "-": () => zoomBy(1 / 1.15),
+      z: () => app.closer(), "+": () => this.stage?.larger(), "=": () => this.stage?.larger(),
+      "-": () => this.stage?.smaller(), "0": () => this.stage?.asItFits(),
     };
     const box = $("single-keys");
     box.checked = recall("asal.keys", true);
@@ -45,7 +45,7 @@ export class Keys {
     const { target, key } = event;
     const character = typed(event);
     if (event.defaultPrevented || !character || target.closest(TEXT)) return false;
-    if (this.app.panels.open) return this.panel(character);
+    if (this.app.panels.open) return this.panel(event, character, again);
     if (key === "Enter" && this.app.notice.stops && !target.closest(INTERACTIVE)) {
       this.app.notice.close();
       return true;
@@ -60,16 +60,26 @@ export class Keys {
     return !again && this.pressed(event, character); // a key that is held down labels one image, not all
   }
 
-  panel(character) {
+  /** The stage that a key means; none in the grid. */
+  get stage() {
+    return this.app.viewing === "single" ? this.app.single.stage : null;
+  }
+
+  panel(event, character, again) {
+    const letters = $("single-keys").checked;
+    if (this.app.look.item) return !(again && !event.key.startsWith("Arrow")) && this.app.look.key(event, character, letters);
     const name = PANELS[character];
-    if (!name || !$("single-keys").checked) return false;
+    if (!name || !letters) return false;
     this.app.panels.toggle(name);
     return true;
   }
 
   arrows(key) {
     const { single } = this.app;
-    if (key === "ArrowLeft") single.walk(-1);
+    const { zoom } = single.stage;
+    if (zoom.key(key)) return true;
+    if (key === "Escape" && zoom.closer) zoom.reset(true);
+    else if (key === "ArrowLeft") single.walk(-1);
     else if (key === "ArrowRight") single.walk(1);
     else if (key === "Escape") single.present();
     else return false;

@@ -5,21 +5,22 @@ import { Notice, differences } from "./classes.js";
 import { Clock } from "./clock.js";
 import { $, afterPaint, plural, toast, write } from "./dom.js";
 import { enter, leave, signIn, tokenFromAddress } from "./enter.js";
-import { Feed } from "./feed.js";
+import { AHEAD, Feed } from "./feed.js";
 import { Grid } from "./grid.js";
 import { Keys } from "./keys.js";
 import { ClassList } from "./list.js";
+import { Look } from "./look.js";
 import { shortNames } from "./names.js";
 import { Outbox } from "./outbox.js";
 import { Panels, keysTable } from "./panels.js";
 import { Past } from "./past.js";
 import { Side } from "./side.js";
 import { Single } from "./single.js";
+import { frameSwitch } from "./stage.js";
 import { claimTab, keep, recall } from "./store.js";
 import { Strip } from "./strip.js";
 
 const TAG = 9; // characters of a name on a small image
-const AHEAD = 6; // images held ready in the single view: enough for the fastest hand, and little that others wait for
 
 class App {
   constructor(project, tab) {
@@ -37,6 +38,7 @@ class App {
     this.list.draw();
     this.single = new Single(this);
     this.grid = new Grid(this);
+    this.look = new Look(this);
     this.notice = new Notice(this);
     this.side = new Side(this);
     this.strip = new Strip(this);
@@ -110,12 +112,14 @@ class App {
       $(`to-${view}`).setAttribute("aria-pressed", String(view === name));
     }
     this.feed.want = AHEAD;
+    this.feed.show(name === "grid" ? "tile" : "stage");
     if (this.binary) this.grid.refit();
     this.feed.soon(0);
     this.refresh();
   }
 
   refresh() {
+    this.single.retry();
     if (this.feed.asked) this.side.doing(this.feed.doing); // it is newer than the status
     if (this.viewing === "grid") this.grid.show();
     else this.single.show();
@@ -124,6 +128,12 @@ class App {
   goTo(entry) {
     if (this.viewing !== "single") this.view("single");
     this.single.goTo(this.past.find(entry.image) ?? entry);
+  }
+
+  /** Look closer: at the picture on the stage, or at one of the grid. */
+  closer() {
+    if (this.viewing === "grid") this.look.open(this.grid.focused ?? this.grid.items[0]);
+    else this.single.stage.zoom.toggle();
   }
 
   undo() {
@@ -225,6 +235,7 @@ function theme() {
 function frame(project) {
   write($("project"), project.name);
   write($("me"), project.me.name);
+  frameSwitch(project.sees);
   document.title = `${project.name} · asal`;
   for (const id of ["to-grid", "to-single"]) $(id).hidden = !app.binary;
   $("to-kinds").hidden = project.me.role !== "adjudicator";

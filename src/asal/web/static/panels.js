@@ -1,10 +1,10 @@
 // Dialogs: history, progress and stopping, the team, the keys. Each is a dialog: Escape closes it.
 
-import { Refusal, call, here } from "./api.js";
+import { Refusal, call } from "./api.js";
 import { curve } from "./chart.js";
 import { classPanel } from "./classes.js";
 import { $, el, percent, plural, write } from "./dom.js";
-import { loaded } from "./feed.js";
+import { crispIfTiny, itemOf, small } from "./pictures.js";
 
 const FILL = { history, stopping, team, kinds: classPanel, help: () => [] };
 
@@ -78,7 +78,7 @@ function tile(app, panels, answer) {
     app.goTo(answer);
   };
   return el("button", { type: "button", class: "was", "aria-label": text, title: text, onclick: go },
-    el("img", { src: here(answer.src), alt: "", class: "crisp", loading: "lazy" }), el("span", {}, name));
+    crispIfTiny(el("img", { src: small(answer), alt: "", loading: "lazy" })), el("span", {}, name));
 }
 
 async function stopping(app) {
@@ -151,12 +151,13 @@ function dispute(app, panels, task) {
   const words = (task.votes ?? []).map(({ by, label }) => `${by}: ${app.name(label)}`).join(", ");
   const settle = () => {
     panels.close();
-    app.feed.putBack(loaded(task));
     app.view("single");
+    app.feed.putBack(itemOf(task));
+    app.refresh();
   };
   const attributes = { type: "button", class: "was", title: words, "aria-label": `Decide image ${task.image}. ${words}` };
   return el("button", { ...attributes, onclick: settle },
-    el("img", { src: here(task.src), alt: "", class: "crisp", loading: "lazy" }), el("span", {}, words || "decide"));
+    crispIfTiny(el("img", { src: small(task), alt: "", loading: "lazy" })), el("span", {}, words || "decide"));
 }
 
 /** Write the table of keys. */
@@ -166,7 +167,9 @@ export function keysTable(app) {
   const grid = [["← ↑ → ↓", "in the grid: move"], ["space", "in the grid: mark an exception"],
     ["x or Delete", "in the grid: can't tell this one"], ["Enter", "in the grid: confirm the page"]];
   const rows = [["space", "can't tell"], ["⌫ or u", "undo"], ["← →", "go back and forth in what was answered, to correct it"],
-    ["Esc", "back to the next image"], ["w", "why this image?"], ["m", "the model's guess"], ["+ −", "larger, smaller"],
+    ["Esc", "back to the next image"], ["w", "why this image?"], ["m", "the model's guess"],
+    ["z", `zoom: its pixels, or as it fits${app.binary ? "; in the grid: a larger look" : ""}`], ["+ − 0", "larger, smaller, as it fits"],
+    ["← ↑ → ↓", "while zoomed: move the picture"],
     ...(app.binary ? [["s", "single view"], ["g", "grid view"], ...grid] : []),
     ...(app.list.many ? [["/", "find a class by its name; Enter labels the image"]] : []), ["h", "history"], ["p", "progress and stopping"], ["t", "team"], ["?", "this help"]];
   $("keys").replaceChildren(keyRow([el("span", {}, "classes")], chips),

@@ -1,19 +1,20 @@
 // The answers of this person, oldest first: for the strip, for undo, and for corrections.
 
 import { call } from "./api.js";
+import { kept } from "./pictures.js";
 
 const KEPT = 200;
 
 export class Past {
   constructor() {
-    this.entries = []; // { image, label, src, synthetic }
+    this.entries = []; // { image, label, src, photo, thumb, key, synthetic }
     this.actions = []; // what undo undoes, newest last: { image, was } with `was` undefined for a first answer
   }
 
   /** Read the newest answers, and put those on top that are still on their way. */
   async load(messages) {
     const { answers } = await call("/api/history?n=50");
-    this.entries = answers.reverse().map(({ image, label, src, synthetic }) => ({ image, label, src, synthetic }));
+    this.entries = answers.reverse().map((answer) => ({ ...kept(answer), label: answer.label }));
     for (const { path, body, tasks } of messages) {
       if (path === "/api/withdrawals") this.remove(body.image);
       else for (const { image, label } of body.answers) this.put({ ...tasks.find((task) => task.image === image), label });
@@ -59,9 +60,4 @@ export class Past {
     const entry = action ? this.find(action.image) : this.entries.at(-1);
     return entry ? { entry, was: action?.was } : null;
   }
-}
-
-/** Keep what the page needs to know of a task once it is answered. */
-export function entryOf({ image, src, synthetic }, label) {
-  return { image, src, synthetic, label };
 }

@@ -2,17 +2,16 @@
 
 import { Refusal, call } from "./api.js";
 import { $, el, afterPaint, percent, plural, announce, toast, write } from "./dom.js";
-import { fitter } from "./fit.js";
-import { loaded } from "./feed.js";
-import { entryOf } from "./past.js";
 import { showReason } from "./empty.js";
+import { described, itemOf, kept, want } from "./pictures.js";
+import { Stage } from "./stage.js";
 
 export class Single {
   constructor(app) {
     this.app = app;
     this.shown = null; // the item that is on the stage
     this.back = null; // the entry of the past that is being corrected
-    this.fit = fitter($("frame"), () => this.app.project.shape);
+    this.stage = new Stage($("stage"), $("frame"), $("caption"), app.project.sees);
     for (const [id, act] of [["undo", () => this.undo()], ["skip", () => this.answer(null)],
       ["guess", () => this.guess()], ["present", () => this.present()]]) $(id).addEventListener("click", act);
     for (const id of ["undo", "skip", "guess"]) $(id).addEventListener("mousedown", stay);
@@ -21,11 +20,13 @@ export class Single {
   /** Show the current image. Cheap if nothing has changed. */
   show(pressed) {
     const item = this.back ? this.back.item : this.app.feed.head;
-    if (item && !item.ready) item.then = () => this.show();
-    const fresh = item?.ready ? item : null;
-    if (fresh !== this.shown) this.swap(fresh, pressed);
+    const picture = item && (item.stage ?? want(item, "stage", true));
+    if (picture && !picture.ready) picture.then = () => this.show();
+    const fresh = picture?.img ? item : null;
     $("empty").hidden = fresh !== null;
     $("frame").hidden = fresh === null;
+    if (fresh !== this.shown) this.swap(fresh, pressed);
+    else if (fresh && picture.img !== $("frame").firstChild) this.stage.show(picture); // the photograph has come
     if (!fresh) showReason(this.app, item);
     this.open(fresh !== null && !this.app.notice.stops);
     this.label();
@@ -35,9 +36,8 @@ export class Single {
     this.shown = item;
     this.app.list.guess(null);
     $("bias").hidden = true;
-    if (!item) return $("frame").replaceChildren();
-    this.fit(item.img);
-    $("frame").replaceChildren(item.img);
+    this.stage.show(item?.stage ?? null);
+    if (!item) return undefined;
     afterPaint((now) => {
       if (this.shown !== item) return;
       this.app.clock.start(item, now);
@@ -45,6 +45,11 @@ export class Single {
       this.app.shown(item);
     });
     return undefined;
+  }
+
+  /** Ask again for the picture of an answered image, where the server was away. */
+  retry() {
+    if (this.back?.item.stage?.failed) want(this.back.item, "stage", true);
   }
 
   /** Show the question. */
@@ -75,9 +80,9 @@ export class Single {
     app.feed.take();
     this.show(pressed);
     app.list.flash(label);
-    app.past.answered(entryOf(item.task, label));
-    app.outbox.add("/api/answers", { tab: app.tab, answers: [answer] }, [entryOf(item.task, label)]);
-    announce(`${app.name(label)}. ${this.shown ? this.shown.img.alt : $("empty").textContent}`);
+    app.past.answered({ ...kept(item.task), label });
+    app.outbox.add("/api/answers", { tab: app.tab, answers: [answer] }, [{ ...kept(item.task), label }]);
+    announce(`${app.name(label)}. ${this.shown ? described(this.shown.task) : $("empty").textContent}`);
     app.pressed(label, 1);
   }
 
@@ -114,7 +119,7 @@ export class Single {
     if (!app.outbox.cancel(entry.image)) {
       app.outbox.add("/api/withdrawals", { tab: app.tab, image: entry.image }, [entry]);
     }
-    app.feed.putBack(loaded(taskOf(entry)));
+    app.feed.putBack(itemOf(taskOf(entry)));
     this.back = null;
     this.show();
     app.pressed(entry.label, -1);
@@ -132,7 +137,7 @@ export class Single {
 
   /** Show an answered image, to be corrected. */
   goTo(entry) {
-    this.back = { entry, item: loaded(taskOf(entry)) };
+    this.back = { entry, item: itemOf(taskOf(entry)) };
     this.show();
     this.app.changed();
     announce(`Image ${entry.image}, labelled ${this.app.name(entry.label)}. A class's key changes it, Escape goes back.`);
@@ -143,7 +148,7 @@ export class Single {
     this.back = null;
     this.show();
     this.app.changed();
-    announce(this.shown ? `${this.shown.img.alt}, to be labelled.` : $("empty").textContent);
+    announce(this.shown ? `${described(this.shown.task)}, to be labelled.` : $("empty").textContent);
   }
 
   /** Show the model's guess on request; the record notes that it was seen. */
@@ -169,7 +174,7 @@ export class Single {
 
 const stay = (event) => event.preventDefault();
 
-const taskOf = ({ image, src, synthetic }) => ({ image, src, synthetic, disputed: false, votes: [] });
+const taskOf = (entry) => ({ ...kept(entry), disputed: false, votes: [] });
 
 function noteOf(task, app) {
   if (task.disputed) {

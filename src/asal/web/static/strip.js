@@ -1,7 +1,7 @@
 // The last answers in small, newest at the right, as buttons: one press goes back to one of them.
 
-import { here } from "./api.js";
 import { $, el } from "./dom.js";
+import { crispIfTiny, small } from "./pictures.js";
 
 const SHOWN = 14;
 
@@ -22,13 +22,14 @@ export class Strip {
       if (!shown.some((entry) => entry.image === image)) this.nodes.delete(image);
     }
     $("strip").replaceChildren(...nodes.reverse()); // laid out from the right: what does not fit is the oldest
+    $("strip").classList.toggle("photos", shown.some(({ thumb }) => thumb));
     $("strip-empty").hidden = shown.length > 0;
   }
 
   node(entry, current) {
     let item = this.nodes.get(entry.image);
     if (!item) {
-      const img = el("img", { src: here(entry.src), alt: "", class: "crisp", draggable: "false" });
+      const img = crispIfTiny(el("img", { src: small(entry), alt: "", draggable: "false" }));
       const button = el("button", { type: "button" }, img, el("span", { class: "tag" }));
       button.addEventListener("mousedown", (event) => event.preventDefault());
       button.addEventListener("click", () => this.app.goTo(entry));
