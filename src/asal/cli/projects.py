@@ -39,9 +39,33 @@ StorageOption = Annotated[
 
 def init(
     folder: Annotated[Path, typer.Argument(help="The project folder to make.")],
-    images: Annotated[Path, typer.Option("--images", help="A folder of image files; sub-folders are classes, if any.")],
-    size: Annotated[int, typer.Option("--size", min=8, help="Pixels; images become squares of this size.")] = 64,
-    gray: Annotated[bool, typer.Option("--gray", help="One channel instead of three.")] = False,
+    images: Annotated[
+        str, typer.Option("--images", help="A folder of image files, or a URL of one; sub-folders are classes, if any.")
+    ],
+    kind: Annotated[
+        str,
+        typer.Option(
+            "--for",
+            help="What the images are: photographs, or small-images like those of MNIST and CIFAR-10. [default: what a "
+            "sample of them looks like]",
+            show_default=False,
+        ),
+    ] = "auto",
+    size: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(
+            "--size",
+            min=8,
+            help="Pixels of the squares that the project keeps. [default: 64; of small images their own, up to 32]",
+            show_default=False,
+        ),
+    ] = None,
+    gray: Annotated[
+        Optional[bool],  # noqa: UP045
+        typer.Option(
+            "--gray/--colour", help="One channel or three. [default: one for small gray images]", show_default=False
+        ),
+    ] = None,
     layout: Annotated[
         str,
         typer.Option(
@@ -51,13 +75,16 @@ def init(
         ),
     ] = "auto",
 ) -> None:
-    """Start a project with your own images: writes FOLDER/asal.toml, which explains every setting.
+    """Start a project with your own images: looks at some of them and writes FOLDER/asal.toml, which suits them.
 
-    Prints the classes and splits that were found.
+    Prints what was found, what the project will do with it, and how long that takes. Photographs get features of a
+    network that was trained on others, and a classifier on these; small images get a generator and a CNN.
+
+    For example: `asal init my-project --images photos`
     """
-    from asal.project.scaffold import start
+    from asal.project.scaffold import Wish, start
 
-    started = start(folder, images, size, gray, layout)
+    started = start(folder, images, Wish(kind, size, gray, layout))
     print_lines(started.found)
     first = "choose `layout` in that file, then " if started.doubt else ""
     print_lines([f"Wrote {started.file}. Next: {first}asal prepare {quote(str(folder))}"])

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from asal.core import Ids, Labels
 from asal.data.sources import UNKNOWN
-from asal.errors import UserError
+from asal.errors import UserError, counted
 
 ENOUGH = 20  # held-out images of a class, from which its accuracy can be measured
+SHOWN = 6  # classes that are named in a sentence
 
 
 def stratified(order: Ids, labels: Labels, held_out: Mapping[str, int], pool: int) -> dict[str, Ids]:
@@ -61,6 +62,32 @@ def stratified(order: Ids, labels: Labels, held_out: Mapping[str, int], pool: in
         parts[name] = np.sort(order[(rank >= begin[classes]) & (rank < end[classes])])
         begin = end
     return parts
+
+
+def scarce(labels: Labels | None, classes: Sequence[str]) -> list[str]:
+    """Return a line where some classes have so few test images that their accuracy is uncertain; none otherwise.
+
+    The uncertainty is half of a 95% confidence interval, at most: of an accuracy of one half.
+
+    >>> scarce(np.repeat([0, 1, 2], [40, 12, 30]), ["dress", "skirt", "hat"])
+    ["class 'skirt' has 12 test images: its accuracy is uncertain by ± 28 points"]
+    >>> scarce(np.repeat([0, 1, 2], [40, 12, 1]), ["dress", "skirt", "hat"])
+    ["2 classes have few test images, so their accuracy is uncertain: 'hat' 1 (± 50 points), 'skirt' 12 (± 28)"]
+    """
+    if labels is None:
+        return []
+    counts = np.bincount(labels[labels >= 0], minlength=len(classes)).tolist()
+    few = sorted((number, name) for name, number in zip(classes, counts, strict=True) if number < ENOUGH)
+    if not few:
+        return []
+    points = [round(min(50, 98 / np.sqrt(max(number, 1)))) for number, _ in few]
+    if len(few) == 1:
+        (number, name), (point,) = few[0], points
+        return [f"class '{name}' has {counted(number, 'test image')}: its accuracy is uncertain by ± {point} points"]
+    shown = [f"'{name}' {number} (± {point})" for (number, name), point in zip(few, points, strict=True)][:SHOWN]
+    shown[0] = shown[0].replace(")", " points)")
+    more = ", …" if len(few) > SHOWN else ""
+    return [f"{len(few)} classes have few test images, so their accuracy is uncertain: {', '.join(shown)}{more}"]
 
 
 def allocated(size: int, weights: Ids, least: Ids | int, most: Ids) -> Ids:

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from asal.project.project import Project
+from asal.project.scaffold import Wish
 from asal.project.scaffold import start as start_project
 from asal.project.spec import load
 from asal.project.validate import check
@@ -49,8 +50,7 @@ def hasten(file: Path) -> None:
 
 @pytest.mark.parametrize("place", PLACES)
 def test_what_is_written_can_be_read_wherever_it_lies(place: str, asal: Any, tmp_path: Path) -> None:
-    images = tmp_path / PLACES[place] / "images"
-    images.mkdir(parents=True)
+    images = pictures(tmp_path / PLACES[place] / "images")
     project = tmp_path / PLACES[place] / "project of mine"
     said = asal("init", project, "--images", images, "--size", 16)
     assert said.code == 0 and str(project / "asal.toml") in said.out
@@ -69,23 +69,24 @@ def test_from_a_folder_of_pictures_to_a_batch(asal: Any, start: Any, tmp_path: P
     said = start("prepare", project).wait()
     assert said.code == 0, said.err
     shown = " ".join(said.out.split())
-    assert "54 images of 8 × 8 × 3, 2 unreadable" in shown and shown.count(" complete ") >= 5
-    report = (project / "pool" / "unreadable.csv").read_text()
+    opened = Project.open(project)
+    n, held = len(opened.pool), len(opened.test)
+    assert f"{n} images of 8 × 8 × 3" in shown and shown.count(" complete ") >= 5
+    assert n + held == 60 and held <= 12
+    report = "".join((project / part / "unreadable.csv").read_text() for part in ("pool", "test"))
     assert "dark/broken.png" in report and "light/notes.txt" in report
 
-    opened = Project.open(project)
     session = opened.session("asal")
     assert session.plan.classes == ("dark", "light")
     for _ in range(2):
         batch = session.ask(10)
         session.tell({int(i): key.split("/")[0] for i, key in zip(batch.ids, opened.pool.keys(batch.ids), strict=True)})
-    sure = session.model().predict(opened.pool.read(np.arange(54))).argmax(1)
-    assert sure.tolist() == opened.oracle("pool").answer(np.arange(54)).tolist()
+    sure = session.model().predict(opened.pool.read(np.arange(n))).argmax(1)
+    assert sure.tolist() == opened.oracle("pool").answer(np.arange(n)).tolist()
 
 
 def test_a_project_is_started_once(asal: Any, tmp_path: Path) -> None:
-    images = tmp_path / "images"
-    images.mkdir()
+    images = pictures(tmp_path / "images")
     assert asal("init", tmp_path / "p", "--images", images).code == 0
     before = (tmp_path / "p" / "asal.toml").read_bytes()
     asal("init", tmp_path / "p", "--images", images, "--size", 32).refused("there is a project already", "asal.toml")
@@ -93,32 +94,45 @@ def test_a_project_is_started_once(asal: Any, tmp_path: Path) -> None:
 
 
 def test_wrong_words_are_refused_and_leave_nothing(asal: Any, tmp_path: Path) -> None:
-    (tmp_path / "images").mkdir()
+    pictures(tmp_path / "images")
     (tmp_path / "file").write_text("")
     asal("init", tmp_path / "p", "--images", tmp_path / "imgs").refused("no folder at", "imgs")
-    asal("init", tmp_path / "p", "--images", tmp_path / "file").refused("no folder at")
+    asal("init", tmp_path / "p", "--images", tmp_path / "file").refused("no folder at", "it is a file", str(tmp_path))
     asal("init", tmp_path / "p", "--images", tmp_path / "images", "--size", 50).refused(
-        "images of 50 pixels", "28, 32, 64 or 128"
+        "images of 50 pixels", "28, 32, 64 or 128", "--for photographs"
     )
     asal("init", tmp_path / "p", "--images", tmp_path / "images", "--size", 4).refused("--size")
+    asal("init", tmp_path / "p", "--images", tmp_path / "images", "--for", "photos").refused(
+        "no kind of images is called 'photos'", "did you mean 'photographs'?"
+    )
     asal("init", tmp_path / "p").refused("--images")
     asal("init", tmp_path / "file", "--images", tmp_path / "images").refused("there is a file in the folder's place")
     assert not (tmp_path / "p").exists()
 
 
-def test_an_empty_folder_of_pictures_is_said_when_it_is_read(asal: Any, tmp_path: Path) -> None:
-    (tmp_path / "images").mkdir()
-    assert asal("init", tmp_path / "p", "--images", tmp_path / "images").code == 0
-    said = asal("prepare", tmp_path / "p")
-    said.refused()
-    (tmp_path / "images").rmdir()
-    asal("prepare", tmp_path / "p").refused("a folder of image files", "images")
+def test_a_folder_without_images_is_refused_there_and_then(asal: Any, tmp_path: Path) -> None:
+    images, project = tmp_path / "images", tmp_path / "p"
+    images.mkdir()
+    asal("init", project, "--images", images).refused("there are no images in", str(images))
+    (images / "notes.txt").write_text("no picture")
+    asal("init", project, "--images", images).refused("there are no images in", "notes.txt", "text")
+    (images / "more").mkdir()
+    (images / "more" / "1.jpg").write_bytes(b"\xff\xd8\xff\xe0 and no more")
+    asal("init", project, "--images", images).refused("there are no images in", "1.jpg")
+    assert not project.exists()
+
+
+def test_a_project_and_its_images_lie_beside_each_other(asal: Any, tmp_path: Path) -> None:
+    images = pictures(tmp_path / "all" / "images")
+    asal("init", images / "p", "--images", images).refused("is inside the image folder")
+    asal("init", tmp_path / "all", "--images", images).refused("is inside the project folder")
+    assert not (tmp_path / "all" / "asal.toml").exists() and not (images / "p").exists()
 
 
 @pytest.mark.parametrize("size", [8, 28, 32, 64, 128])
 def test_every_size_that_is_offered_can_be_drawn(size: int, tmp_path: Path) -> None:
     from asal.models.networks import generator_and_critic
 
-    (tmp_path / "images").mkdir()
-    spec = load(start_project(tmp_path / "p", tmp_path / "images", size, gray=True).file)
-    assert spec.pool.size == size and generator_and_critic(size, 1, 2, 4)
+    images = pictures(tmp_path / "images")
+    spec = load(start_project(tmp_path / "p", images, Wish("small-images", size, gray=True)).file)
+    assert spec.pool.size == size and spec.pool.gray and generator_and_critic(size, 1, 2, 4)

@@ -15,16 +15,26 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+QUARTER_TURNS = frozenset({5, 6, 7, 8})
 
 
 def upright(image: Image.Image) -> Image.Image:
     """Decode an opened image, and return it as it is meant to be looked at."""
     image.load()  # first, because for a TIFF this applies the rotation and removes the tag
-    if not (hasattr(image, "tag_v2") or EXIF_KEYS & image.info.keys()):
-        return image  # getexif() costs as much as decoding a small image
-    try:
-        orientation = image.getexif().get(ORIENTATION, 1)
-    except Exception:  # the pixels may be intact although the EXIF data are broken
-        orientation = 1
-    transposition = UPRIGHT.get(orientation)
+    transposition = UPRIGHT.get(_orientation(image))
     return image if transposition is None else image.transpose(transposition)
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Return the width and the height of an opened image as it is looked at; nothing is decoded."""
+    width, height = image.size
+    return (height, width) if _orientation(image) in QUARTER_TURNS else (width, height)
+
+
+def _orientation(image: Image.Image) -> int:
+    if not (hasattr(image, "tag_v2") or EXIF_KEYS & image.info.keys()):
+        return 1  # getexif() costs as much as decoding a small image
+    try:
+        return int(image.getexif().get(ORIENTATION, 1))
+    except Exception:  # the pixels may be intact although the EXIF data are broken
+        return 1

@@ -17,12 +17,13 @@ import numpy as np
 from asal.core import Ids, Labels
 from asal.data.sources import UNKNOWN, Lost, Raw, SourceImage, not_there, sources
 from asal.data.sources.layout import Layout, Place, Reading, read, tree
-from asal.data.sources.passed_over import lines
-from asal.data.sources.remote import fetched, is_url, listed
+from asal.data.sources.passed_over import lines, may_be_image
+from asal.data.sources.remote import beginnings, fetched, is_url, listed
 from asal.data.sources.walking import Walked, natural, printable, walked, walked_names
 from asal.errors import UserError, counted, quoted, unknown
 
 MANY = 20  # classes that are listed one by one
+STRIDE = 8  # of the files of a sample: every eighth first
 
 
 @sources.register("folder")
@@ -143,6 +144,22 @@ class Folder:
         root = Path(self.path)
         for name in names:
             yield root / name if (root / name).is_file() else Lost("there is no such file")
+
+    def sample(self, number: int) -> Iterator[tuple[str, Raw]]:
+        """Yield the names of files spread over all folders, and the files; of a file behind a URL its beginning.
+
+        Wherever that is cut off, the files that were yielded are spread over all folders.
+        """
+        try:
+            files = list(self._tree_files())
+        except UserError:  # two readings are possible
+            files = [file for file in self._files.files if may_be_image(file.rpartition("/")[2])]
+        places = np.linspace(0, len(files) - 1, min(number, len(files))).astype(int)
+        names = [files[place] for start in range(STRIDE) for place in places[start::STRIDE].tolist()]
+        if is_url(self.path):
+            yield from zip(map(printable, names), beginnings(self.path, names), strict=True)
+            return
+        yield from ((printable(name), Path(self.path) / name) for name in names)
 
     @cached_property
     def _escaped(self) -> dict[str, str]:

@@ -19,6 +19,8 @@ from asal.runtime.retry import retry
 
 FETCHERS = 16  # threads: a small file costs a round trip, so many are fetched at once
 AHEAD = 64  # files fetched and not yet used, at most
+BEGINNING = 2**18  # bytes
+COMPLETE = frozenset({"tif", "tiff", "webp", "avif", "heic", "heif"})  # a part of such a file cannot be opened
 TRIES, PAUSE = 4, 0.5  # seconds before the second try; twice as long before each one after it
 BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError)  # errors of one file inside an archive
 
@@ -56,19 +58,36 @@ def fetched(url: str, names: Sequence[str]) -> Iterator[Fetched]:
     Raises:
         UserError: a file that exists cannot be fetched, after several tries.
     """
+    yield from _fetched(url, names)
+
+
+def beginnings(url: str, names: Sequence[str]) -> Iterator[Fetched]:
+    """Yield the first 256 KiB of these files, in their order: enough for the header of an image.
+
+    A file of a format whose header cannot be read from its beginning is fetched completely.
+
+    Raises:
+        UserError: a file that exists cannot be fetched, after several tries.
+    """
+    yield from _fetched(url, names, BEGINNING)
+
+
+def _fetched(url: str, names: Sequence[str], end: int | None = None) -> Iterator[Fetched]:
     shared, local = _open(url), threading.local()
 
     def fetch(name: str) -> Fetched:
         if not hasattr(local, "files"):  # only an asynchronous file system can be used by several threads
             local.files, local.root = shared if shared[0].async_impl else _open(url, skip_instance_cache=True)
-        return _fetch(local.files, f"{local.root.rstrip('/')}/{name}" if local.root else name)
+        part = None if name.rpartition(".")[2].casefold() in COMPLETE else end
+        return _fetch(local.files, f"{local.root.rstrip('/')}/{name}" if local.root else name, part)
 
     yield from map_ahead(fetch, names, threads=FETCHERS, ahead=AHEAD, name="fetch")
 
 
-def _fetch(files: Any, path: str) -> Fetched:
+def _fetch(files: Any, path: str, end: int | None = None) -> Fetched:
+    part = {} if end is None else {"start": 0, "end": end}
     try:
-        data: bytes = retry(lambda: files.cat_file(path), tries=TRIES, on=_worth_retrying, pause=PAUSE)
+        data: bytes = retry(lambda: files.cat_file(path, **part), tries=TRIES, on=_worth_retrying, pause=PAUSE)
         return data
     except FileNotFoundError:
         return Lost("there is no such file")
