@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeAlias
 
+import numpy as np
+
+from asal.core import NO_IDS, Features, Ids
 from asal.errors import UserError
 from asal.experiments.round_row import RoundRow
 from asal.labelling.stopping import Verdict
@@ -28,10 +31,14 @@ class Activity:
     """What the worker does now.
 
     Args:
-        stage: "starting", "waiting", "training", "generating and matching", "evaluating", "finished" or "failed".
+        stage: "starting", "taking in images", "computing features", "waiting", "training", "generating and matching",
+            "evaluating", "finished" or "failed".
         done: of `total` steps; both are 0 where there are none to count.
         since: when it began, in seconds since 1970.
         error: why it failed.
+        ends: when all of it will be over, as far as that is known: not this step alone, but whatever new images or
+            features wait for.
+        next: the command that comes next, at the end.
     """
 
     stage: str
@@ -40,21 +47,26 @@ class Activity:
     note: str = ""
     since: float = field(default_factory=time.time)
     error: UserError | None = None
+    ends: float | None = None
+    next: str = ""
 
     def failed(self, error: UserError) -> Activity:
         """Return the same activity, ended by an error."""
         return replace(self, stage="failed", error=error, since=time.time())
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as the page reads it: `since` in seconds up to now."""
+        """Return it as the page reads it: `since` in seconds up to now, `left` in seconds from now on."""
         error = None if self.error is None else self.error.to_json()
+        left = None if self.ends is None else round(max(0.0, self.ends - time.time()), 1)
         return {
             "stage": self.stage,
             "done": self.done,
             "total": self.total,
             "note": self.note,
             "since": round(time.time() - self.since, 1),
+            "left": left,
             "error": error,
+            "next": self.next,
         }
 
 
@@ -68,6 +80,29 @@ class Failed:
 @dataclass(frozen=True)
 class CaughtUp:
     """The worker has read every `RecordChanged` that was sent so far."""
+
+
+@dataclass(frozen=True)
+class TakenIn:
+    """The images are in the pool: they can be shown."""
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """Features of images drawn at random, from which typical ones can be chosen while the others are computed.
+
+    Args:
+        ids: (m,) none where they cannot be had soon.
+        vectors: (m, d)
+    """
+
+    ids: Ids = field(default_factory=lambda: NO_IDS)
+    vectors: Features = field(default_factory=lambda: np.empty((0, 0), np.float32))
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that the strategy needs is there."""
 
 
 @dataclass(frozen=True)
@@ -116,4 +151,5 @@ class Guesses:
     probs: Mapping[int, list[float]]
 
 
-FromWorker: TypeAlias = Activity | Failed | CaughtUp | Rows | Stopping | Reasons | Guesses
+FromWorker: TypeAlias = Activity | Failed | CaughtUp | TakenIn | Rows | Stopping | Reasons | Guesses
+FromPreparation: TypeAlias = Activity | Failed | TakenIn | Sampled | Prepared

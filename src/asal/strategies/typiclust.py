@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from annotated_types import Ge
 
-from asal.core import Features, Round, Scores, Selection
+from asal.core import Features, Ids, Round, Scores, Selection
 from asal.strategies import strategies
 from asal.strategies.class_balance import fewest_first
 from asal.strategies.scoring import shortlist
@@ -36,11 +36,23 @@ def typiclust(
         clusters: at most so many; beyond, clusters are asked about more than once (the authors' 500).
     """
     ids = shortlist(now, n, size, rng)
-    known = now.real
-    features = now.features(np.concatenate([known, ids]))
+    features = now.features(np.concatenate([now.real, ids]))
     with now.meter.part("match"):
-        groups = _clusters(features, min(len(known) + n, clusters), rng)
-        rows, typical = _typical(features[len(known) :], groups[len(known) :], groups[: len(known)], n, neighbours)
+        return typical_of(ids, features, n, rng, neighbours=neighbours, clusters=clusters)
+
+
+def typical_of(
+    ids: Ids, features: Features, n: int, rng: np.random.Generator, *, neighbours: int = 20, clusters: int = 500
+) -> Selection:
+    """Choose the n most typical of these images.
+
+    Args:
+        ids: (m,) to choose from.
+        features: (l + m, d) of the l labelled images, and of these.
+    """
+    known = len(features) - len(ids)
+    groups = _clusters(features, min(known + n, clusters), rng)
+    rows, typical = _typical(features[known:], groups[known:], groups[:known], n, neighbours)
     return Selection(ids[rows], typical)
 
 

@@ -17,6 +17,7 @@ import { Past } from "./past.js";
 import { Side } from "./side.js";
 import { Single } from "./single.js";
 import { frameSwitch } from "./stage.js";
+import { showStarting } from "./starting.js";
 import { claimTab, keep, recall } from "./store.js";
 import { Strip } from "./strip.js";
 
@@ -262,8 +263,8 @@ async function project() {
       return await call("/api/project");
     } catch (error) {
       if (error instanceof Refusal) return error.status === 401 ? null : Promise.reject(error);
-      write($("starting"), "The server is away. The page tries again by itself.");
-      await new Promise((resolve) => { setTimeout(resolve, pause); });
+      const wait = showStarting(pause);
+      await new Promise((resolve) => { setTimeout(resolve, wait); });
     }
   }
 }
@@ -283,5 +284,5 @@ async function main() {
 
 main().catch((error) => {
   document.body.dataset.state = "starting";
-  write($("starting"), error instanceof Refusal ? error.text : String(error));
+  write($("starting-text"), error instanceof Refusal ? error.text : String(error));
 });
