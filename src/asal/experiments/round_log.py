@@ -34,7 +34,7 @@ def round_row(job: RunIdentity, session: Session, batch: Batch | None, test_set:
     """Measure a round's classifier and return its row; without a batch it is the last one, which asks nothing."""
     meter, number = Meter(), session.state.number if batch is None else batch.round
     with meter.part("train"):
-        model = session.model(number)
+        model = session.model(number if batch is None else batch.asked.classifier)
     mean_score, seconds, evaluations, generated, index = None, meter.split(), 0, 0, {}
     if batch is not None:
         asked = batch.asked

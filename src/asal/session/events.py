@@ -28,8 +28,9 @@ from asal.session import record_file
 from asal.session.connection import damaged, engine_of, explaining, file_of, url_of
 from asal.session.schema import EVENTS, alone, migrated, refuse_newer
 
-FORMAT = 4  # of a record; raised when an older asal could not read a newer record
-READ = (1, 2, 3, 4)  # formats that this asal reads: 2 added synthetic images, 3 several annotators, 4 changed classes
+FORMAT = 5  # of a record; raised when an older asal could not read a newer record
+# Formats that this asal reads: 2 added synthetic images, 3 several annotators, 4 changed classes, 5 `trained_in`.
+READ = (1, 2, 3, 4, 5)
 
 BEHIND = (  # in the order of Event's fields
     sa.select(*(EVENTS.c[name] for name in ("kind", "round", "image", "label", "by", "body", "seq", "at")))
@@ -47,7 +48,8 @@ class Event:
         opened     body: format, asal (its version), pool (fingerprint), images, classes, seed
         asked      body: ids, scores, notes, n, strategy, labelled, seconds, evaluations, generated, because (or null),
                    seen (number of the last event that its classifier was trained on: which model asked), ahead (images
-                   of earlier rounds that were open still), topped (true: asked by the last classifier once more);
+                   of earlier rounds that were open still), topped (true: asked by the last classifier once more),
+                   trained_in (the round that its classifier was trained in, where others were asked since);
                    where an approximate index was searched also index (see `asal.runtime.meter.Meter.add_check`);
                    where the images are synthetic also images (PNG in base64, one an id) and group
         answered   image, label, by; its round is the one that asked for it

@@ -19,15 +19,12 @@ from asal.core import (
     Images,
     Inputs,
     Labels,
-    Learner,
     Model,
-    OriginLearner,
     Pool,
     Reader,
     Resources,
     Round,
     Scores,
-    Selection,
     ToolProvider,
 )
 from asal.data.duplicates import NO_COPIES, Copies
@@ -42,8 +39,9 @@ from asal.session.events import NOTHING, Event, Record, RecordSnapshot
 from asal.session.missing import NO_MODEL, NO_TOOLS
 from asal.session.opening import check_record, new_classes, opening_body
 from asal.session.plan import Plan, checked_choice, checked_n, untrainable
+from asal.session.proposals import Meanwhile, Proposal, Trained, fitted
 from asal.session.state import Asked, State, fold
-from asal.session.synthetic_pool import FeaturesWithSynthetic, PoolWithSynthetic, encoded
+from asal.session.synthetic_pool import FeaturesWithSynthetic, PoolWithSynthetic
 
 TRIES = 8  # attempts to add classes while others write
 
@@ -61,22 +59,6 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.ids)
-
-
-@dataclass(frozen=True)
-class _Trained:
-    """A classifier, with what it was trained on and the meter that ran meanwhile."""
-
-    state: State
-    number: int  # the round that it was trained in
-    model: Model
-    meter: Meter
-
-    def fits(self, state: State, number: int) -> bool:
-        """Say whether training again now would give the same classifier."""
-        same = self.number == number and self.state.classes.live.keys() == state.classes.live.keys()
-        same = same and np.array_equal(self.state.labelled, state.labelled)
-        return same and np.array_equal(self.state.labels, state.labels)
 
 
 class Session:
@@ -121,7 +103,7 @@ class Session:
         self.pool, self.record, self.plan = pool, record, plan
         self._tools, self.copies = tools, copies
         self._state = State()
-        self._trained: _Trained | None = None
+        self._trained: Trained | None = None
         self._lock = threading.RLock()
         self.refresh()
         if isinstance(record, Record):  # what is past stays as it was
@@ -235,10 +217,10 @@ class Session:
         """
         with self._lock:
             if not self._state.waiting:
-                self._choose(checked_n(n, self.left))
+                self._choose(self.propose(n))
             return self._batch()
 
-    def ask_ahead(self, n: int, *, topped: bool = False) -> Batch:
+    def ask_ahead(self, n: int, *, topped: bool = False, meanwhile: Meanwhile | None = None) -> Batch:
         """Choose n more images, or all that are left, while others are still open; return all that are open.
 
         The classifier is trained on the answers that there are. The record says how many images were open (`ahead`) and
@@ -246,13 +228,14 @@ class Session:
 
         Args:
             topped: ask with the classifier that was trained last, as it is, which takes no training.
+            meanwhile: choose without a classifier, although one could be trained; the record says why.
 
         Raises:
             UserError: n is less than 1, or no image of the pool is left.
             BusyError: another process has asked meanwhile, or answered an image that was chosen here; `refresh` first.
         """
         with self._lock:
-            self._choose(checked_n(n, self.left), ahead=True, topped=topped)
+            self._choose(self.propose(n, topped=topped, meanwhile=meanwhile), ahead=True)
             return self._batch()
 
     def _batch(self) -> Batch:
@@ -317,80 +300,100 @@ class Session:
             self._write(change_events(self._state, change, by))
             return self.class_list
 
-    def _choose(self, n: int, *, ahead: bool = False, topped: bool = False) -> None:
+    def propose(self, n: int, *, topped: bool = False, meanwhile: Meanwhile | None = None) -> Proposal:
+        """Choose n images, and ask nothing yet; `ask_proposed` asks them, also in a later state of the session.
+
+        Args:
+            topped: choose with the classifier that was trained last, as it is, which takes no training.
+            meanwhile: choose without a classifier, although one could be trained.
+
+        Raises:
+            UserError: n is less than 1, or no image of the pool is left.
+        """
+        with self._lock:
+            return self._propose(checked_n(n, self.left), topped, meanwhile)
+
+    def ask_proposed(self, proposal: Proposal, most: int) -> Batch:
+        """Ask what is left of a proposal, at most so many annotations, and return all that are open.
+
+        Images that others have been asked about meanwhile are left out. The record says in which round the classifier
+        was trained (`trained_in`), where that is an earlier one.
+
+        Raises:
+            BusyError: nothing is left of it, or another process was writing all the time.
+        """
+
+        def attempt() -> None:
+            state = self.refresh()
+            left = proposal.open_in(state, self._copies_of_touched(state), most)
+            self._trained = left.trained or self._trained
+            self._ask(left, len(state.rounds))
+
+        with self._lock:
+            retry(attempt, tries=TRIES, on=BusyError, pause=0.01)
+            return self._batch()
+
+    def _propose(self, n: int, topped: bool, meanwhile: Meanwhile | None) -> Proposal:
         state, plan, meter = self._state, self.plan, Meter()
         number, reason, trained = len(state.rounds), untrainable(state), self._trained
-        topped = topped and trained is not None
         model = cast(Model, NO_MODEL)
         chooser, name, rng = plan.first, plan.first_name, stream(plan.seed, "initial", *([number] if number else []))
-        if not reason:
+        if meanwhile is not None:
+            reason, chooser, name = meanwhile.reason, meanwhile.chooser, meanwhile.name
+        if reason:
+            trained = None
+        else:
+            topped = topped and trained is not None
             if trained is None or not topped:
                 trained = self._train(number)
                 meter.seconds.update(trained.meter.seconds)  # also where `model` had it trained before
             model, chooser, name, rng = trained.model, plan.strategy, plan.name, stream(plan.seed, "strategy", number)
         tools = cast(Resources, NO_TOOLS) if self._tools is None else self._tools.at(model, meter)
         origins = [image.note for image in state.synthetic.values()]
-        touched = state.touched
-        copies = self.copies.excluded(touched[touched < len(self.pool)])
-        excluded = np.concatenate([state.skipped, state.open, copies])  # images are open only where it asks ahead
+        excluded = np.concatenate([state.skipped, state.open, self._copies_of_touched(state)])  # open: asked ahead
         labels = self.class_list.column_labels(state.labels)
         pool, reader = self._with_synthetic, self._reader
         now = Round(number, pool, state.labelled, labels, model, tools, excluded, meter, origins, reader)
         with meter.part("score"):  # whatever a strategy does outside the parts it names
             chosen = checked_choice(chooser(now, n, rng), n, now, name)
-        trained_up_to = state.seq if reason or trained is None else trained.state.seq
+        trained_up_to = state.seq if trained is None else trained.state.seq
         facts = {"n": n, "strategy": name, "labelled": len(state.answers), "because": reason, "seen": trained_up_to}
-        self._write_asked(
-            state, chosen, facts | ({"topped": True} if topped and not reason else {}), meter, ahead=ahead
-        )
+        facts |= {"topped": True} if topped and not reason else {}
+        return Proposal(number, len(state.synthetic), chosen, facts, meter, trained)
 
-    def _write_asked(
-        self, before: State, chosen: Selection, facts: Mapping[str, Any], meter: Meter, *, ahead: bool
-    ) -> None:
-        """Append what was chosen to the record, after whatever others have answered meanwhile."""
-        cost = {"seconds": meter.split(), "evaluations": meter.evaluations, "generated": meter.generated}
-        picks = {"ids": chosen.ids.tolist(), "scores": chosen.scores.tolist(), "notes": list(chosen.notes)}
-        checks = {"index": meter.index} if meter.index else {}
-        synthetic = {} if chosen.images is None else {"images": encoded(chosen.images), "group": chosen.group}
-        body, number = {**facts, **cost, **checks, **picks, **synthetic}, len(before.rounds)
+    def _copies_of_touched(self, state: State) -> Ids:
+        touched = state.touched
+        return self.copies.excluded(touched[touched < len(self.pool)])
+
+    def _choose(self, proposal: Proposal, *, ahead: bool = False) -> None:
+        """Append a choice to the record, after whatever others have answered meanwhile."""
         while True:
-            late = {"ahead": len(self._state.waiting)} if self._state.waiting else {}
             try:
-                self._write([*self.opening(), Event("asked", number, body=body | late)])
+                self._ask(proposal, proposal.number)
                 return
             except BusyError:
-                if not ahead or not self._is_current(number, chosen):
+                if not ahead or not proposal.is_current(self.refresh()):
                     raise
 
-    def _is_current(self, number: int, chosen: Selection) -> bool:
-        """Read new events, and say whether what was chosen may still be asked."""
-        state = self.refresh()
-        gone = any(image in state.answers or image in state.skips or image in state.waiting for image in chosen.ids)
-        return len(state.rounds) == number and not gone
+    def _ask(self, proposal: Proposal, number: int) -> None:
+        late = {"ahead": len(self._state.waiting)} if self._state.waiting else {}
+        self._write([*self.opening(), Event("asked", number, body=proposal.body(number) | late)])
 
     def opening(self) -> list[Event]:
         """Return the first event of a record, or nothing where the record has it already."""
         body = opening_body(self.pool, self.plan.classes, self.plan.seed)
         return [] if self._state.opened else [Event("opened", body=body)]
 
-    def _train(self, number: int) -> _Trained:
+    def _train(self, number: int) -> Trained:
         state = self._state
         if self._trained is None or not self._trained.fits(state, number):
             meter = Meter()
             with meter.part("io"):
                 inputs = self.inputs(state.labelled)
             with meter.part("train"):
-                model = self._fitted(inputs, state, number)
-            self._trained = _Trained(state, number, model, meter)
+                model = fitted(self.plan, state, self.class_list, inputs, number)
+            self._trained = Trained(state, number, model, meter)
         return self._trained
-
-    def _fitted(self, inputs: Inputs, state: State, number: int) -> Model:
-        plan, rng, classes = self.plan, stream(self.plan.seed, "learner", number), self.class_list
-        labels, k = classes.column_labels(state.labels).copy(), len(classes.live)
-        if not plan.from_lines:
-            return cast(Learner, plan.learner).fit(inputs, labels, k, rng)
-        origins = [state.synthetic[image].note if image in state.synthetic else NOTHING for image in state.answers]
-        return cast(OriginLearner, plan.learner).fit_with_origins(inputs, labels, origins, k, rng)
 
     def _write(self, events: list[Event]) -> None:
         if events:

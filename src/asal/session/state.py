@@ -44,6 +44,12 @@ class Asked:
     trained_up_to: int = 0  # the last event that its classifier was trained on; 0 in old records
     ahead: int = 0  # images of earlier rounds that were open still
     topped: bool = False  # asked by the last classifier once more, because people were faster than training
+    trained_in: int | None = None  # the round that its classifier was trained in, where that is an earlier one
+
+    @property
+    def classifier(self) -> int:
+        """The round that its classifier was trained in, on which the random draws of the training depend."""
+        return self.round if self.trained_in is None else self.trained_in
 
 
 class Pick(NamedTuple):
