@@ -142,6 +142,7 @@ def prepare(
     """
     from asal.cli.progress import show_progress
     from asal.data.duplicates import report
+    from asal.project import contact_sheet
     from asal.project.preparer import Preparer
     from asal.project.project import Project
     from asal.project.spec import load
@@ -157,11 +158,13 @@ def prepare(
         return
     extraction = chosen(engine, workers, address, cpus, gpus)
     with show_progress(console) as progress:
-        preparer = Preparer(Project(root, settings, Device(count=devices), progress, extraction, storage))
+        opened = Project(root, settings, Device(count=devices), progress, extraction, storage)
+        preparer = Preparer(opened)
         print_lines(preparer.found())
         preparer.run()
+        sheet = contact_sheet.write(opened)
     status(root)
-    print_lines(report(root).lines)
+    print_lines([*report(root).lines, *opened.folder.scarce(), f"What the classifier sees: {sheet}"])
 
 
 def _print_plan(plan: Sequence[PlannedStep]) -> None:

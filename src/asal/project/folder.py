@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from asal.data import pool as pools
 from asal.data.augmented_pool import AugmentedPool
 from asal.data.concat_pool import ConcatPool, additions, open_all
 from asal.data.duplicates import NO_COPIES, Copies, copies_of
 from asal.data.pool import StoredPool
+from asal.data.stratified import scarce
 from asal.errors import UserError
 from asal.project.spec import Spec, load
 from asal.runtime import artifacts
@@ -122,3 +125,10 @@ class ProjectFolder:
             if self.is_labelled(name) and set(Stored.open(self.root / name).classes) in wanted:
                 return LabelledSet(name, int(pools.facts_of(self.root / name)["images"]))
         return None
+
+    def scarce(self) -> list[str]:
+        """Return a line where some classes have so few test images that their accuracy is uncertain; else nothing."""
+        if not self.is_labelled("test"):
+            return []
+        stored, images = Stored.open(self.root / "test"), pools.facts_of(self.root / "test")["images"]
+        return scarce(stored.answer(np.arange(images)), stored.classes)
