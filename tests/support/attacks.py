@@ -18,6 +18,7 @@ from support.http_clients import PATIENCE, Served
 
 CLASSES = ("<img src=x onerror=alert(1)>", "cat & dog")
 FILE = '"><svg onload=alert(1)>{}.png'
+ARTIST, SECRET_PLACE = 315, b"at home, 48.1 N 11.5 E"  # in the EXIF data of every file
 SPEC = """
 name = "target"
 
@@ -88,7 +89,10 @@ def project(root: Path) -> Path:
     for number in range(50):
         folder = root / "images" / CLASSES[number % 2]
         folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(rng.integers(256, size=(4, 4), dtype=np.uint8)).save(folder / FILE.format(number))
+        about = Image.Exif()
+        about[ARTIST] = SECRET_PLACE.decode()
+        pixels = rng.integers(256, size=(4, 4), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / FILE.format(number), exif=about)
     (root / "asal.toml").write_text(SPEC.format(path=root / "images"))
     made = Project(root, load(root))
     made.prepare()

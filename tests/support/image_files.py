@@ -15,6 +15,17 @@ def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
+def bomb(width: int, height: int) -> bytes:
+    """A small PNG of one colour whose pixels would take more memory than there is."""
+    rows = zlib.compressobj(9)
+    line, packed = bytes(1 + width // 8), b""
+    for _ in range(height):
+        packed += rows.compress(line)
+    packed += rows.flush()
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
+
+
 def png16(pixels: npt.NDArray[np.uint16], *, extra: bytes = b"") -> bytes:
     """A PNG with 16 bits a channel, (h, w) or (h, w, 2 … 4); its rows use each of the five filters in turn."""
     height, width = pixels.shape[:2]

@@ -6,8 +6,9 @@ is gone. Nothing here is decoded.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
@@ -16,7 +17,7 @@ from asal.data import moves
 from asal.data.augmented_pool import AugmentedPool
 from asal.data.concat_pool import ConcatPool, additions
 from asal.data.places import absolute_place
-from asal.data.pool import StoredPool
+from asal.data.pool import StoredPool, facts_of
 from asal.data.sources import Lost, Raw, Source, sources
 from asal.errors import UserError
 from asal.runtime import artifacts
@@ -29,53 +30,102 @@ class KeepsOriginals(Protocol):
     """A source whose images can be read again by their keys."""
 
     def originals(self, keys: Sequence[str]) -> Iterator[Raw]:
-        """Yield the image of each key, in any order of keys; `Lost` where it is gone."""
+        """Yield the image of each key, in this order; `Lost` where it is gone."""
         ...
+
+
+class Keyed(Protocol):
+    """A pool whose images have names in their source."""
+
+    def keys(self, ids: Ids) -> list[str]:
+        """Return the key of each image."""
+        ...
+
+
+@dataclass(frozen=True)
+class Addition:
+    """Images that were added from elsewhere: their ids go from `first` to before `end`."""
+
+    first: int
+    end: int
+    source: Source
 
 
 @dataclass(frozen=True, eq=False)
 class Originals:
-    """The originals of some of a project's images. It can be pickled: another process opens the source again.
+    """The originals of some of a project's images. It can be pickled: another process opens the sources again.
 
     Args:
         source: where they are.
-        others: sources that were added from elsewhere, in which a key is looked up that the first one does not have.
-        names: further names of images, by id: of files that were moved or renamed since.
+        additions: images that were added from other places, where their keys are looked up first; and those of other
+            images last, for files that were moved there.
+        names: further names of images, by id: of files that were moved or renamed since, the newest first.
     """
 
     source: Source
-    others: tuple[Source, ...] = ()
+    additions: tuple[Addition, ...] = ()
     names: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what is pickled: the options of the sources, and nothing of what they have listed."""
-        fresh = [replace(cast(Any, source)) for source in (self.source, *self.others)]
-        return {"source": fresh[0], "others": tuple(fresh[1:]), "names": dict(self.names)}
+        additions = tuple(replace(each, source=_fresh(each.source)) for each in self.additions)
+        return {"source": _fresh(self.source), "additions": additions, "names": dict(self.names)}
 
-    def raw(self, pool: StoredPool | ConcatPool, ids: Ids) -> Iterator[Raw]:
+    def raw(self, pool: Keyed, ids: Ids) -> Iterator[Raw]:
         """Yield the files of these ids of a pool, in this order; `Lost` where there is none any more.
 
         Raises:
             UserError: the source cannot be reached.
         """
         keys = pool.keys(ids)
-        for image, key, found in zip(ids.tolist(), keys, self._read(self.source, keys), strict=True):
-            yield self._elsewhere(image, key) if isinstance(found, Lost) else found
+        images = ids.tolist()
+        start = 0
+        for home, group in groupby(images, self._home):  # those of one source together, for it may read ahead
+            part = keys[start : start + sum(1 for _ in group)]
+            for image, key, found in zip(images[start:], part, _read(home, part), strict=False):
+                yield self._elsewhere(image, key) if isinstance(found, Lost) else found
+            start += len(part)
+
+    def places(self, image: int, key: str) -> Iterator[Raw]:
+        """Yield what lies at each place where the original of an image may be, the most probable one first.
+
+        A file under the image's key may be another one by now, and the image's own be there under a later name.
+        """
+        home = self._home(image)
+        others = [each.source for each in self.additions if each.source != home]
+        if home != self.source:
+            others.append(self.source)
+        for source, name in [
+            (home, key),
+            *((source, name) for name in self.names.get(image, ()) for source in (home, *others)),
+            *((source, key) for source in others),
+        ]:
+            yield from _read(source, [name])
+
+    def _home(self, image: int) -> Source:
+        return next((each.source for each in self.additions if each.first <= image < each.end), self.source)
 
     def _elsewhere(self, image: int, key: str) -> Raw:
-        """Look for one that is gone from its place: under its other names, and in the other sources."""
-        for source, name in [
-            *((self.source, name) for name in self.names.get(image, ())),
-            *((source, key) for source in self.others),
-        ]:
-            for found in self._read(source, [name]):
-                if not isinstance(found, Lost):
-                    return found
-        return Lost(GONE)
+        return next((found for found in self.places(image, key) if not isinstance(found, Lost)), Lost(GONE))
 
-    @staticmethod
-    def _read(source: Source, keys: Sequence[str]) -> Iterator[Raw]:
-        return cast(KeepsOriginals, source).originals(keys)
+    def only(self, image: int) -> Originals:
+        """Return the originals of one image alone, to be sent to another process."""
+        names = {image: self.names[image]} if image in self.names else {}
+        return replace(self, names=names)
+
+    def with_sources(self, opened: Callable[[Source], Source]) -> Originals:
+        """Return the same originals, read from sources that are open already."""
+        additions = tuple(replace(each, source=opened(each.source)) for each in self.additions)
+        return replace(self, source=opened(self.source), additions=additions)
+
+
+def _fresh(source: Source) -> Source:
+    fresh: Source = replace(cast(Any, source))
+    return fresh
+
+
+def _read(source: Source, keys: Sequence[str]) -> Iterator[Raw]:
+    return cast(KeepsOriginals, source).originals(keys)
 
 
 def originals_of(source: Source, root: Path, part: str = "pool") -> Originals | None:
@@ -90,13 +140,14 @@ def originals_of(source: Source, root: Path, part: str = "pool") -> Originals | 
     for alias in moves.read_aliases(root):
         if alias.part == part:
             names[alias.image] = (alias.key, *names.get(alias.image, ()))  # the newest first
-    others = tuple(_sources_of_additions(root, source)) if part == "pool" else ()
-    return Originals(source, others, names)
+    return Originals(source, tuple(_additions(root, source)) if part == "pool" else (), names)
 
 
-def _sources_of_additions(root: Path, source: Source) -> Iterator[Source]:
-    """Yield the sources that images were added from, except the project's own."""
+def _additions(root: Path, source: Source) -> Iterator[Addition]:
+    """Yield what was added from other sources than the project's own."""
+    end = len_of(root / "pool")
     for folder in additions(root):
+        first, end = end, end + len_of(folder)
         options = dict(artifacts.manifest(folder)["options"]["source"])
         kind = options.pop("name")
         if isinstance(path := options.get("path"), str):
@@ -106,7 +157,12 @@ def _sources_of_additions(root: Path, source: Source) -> Iterator[Source]:
         except UserError:  # a source of a plug-in that is not installed any more
             continue
         if isinstance(other, KeepsOriginals) and other != source:
-            yield other
+            yield Addition(first, end, other)
+
+
+def len_of(folder: Path) -> int:
+    """Return how many images a finished folder of images holds, without opening it."""
+    return int(facts_of(folder)["images"])
 
 
 def keyed(pool: object) -> StoredPool | ConcatPool | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request, Response
@@ -15,13 +16,14 @@ from asal.errors import BusyError, DamageError, OutageError, UserError
 from asal.labelling.annotators import Annotator
 from asal.labelling.dashboard import Dashboard
 from asal.labelling.decisions import Answer
+from asal.labelling.photos import Photos
 from asal.labelling.service import AnnotationService, AnswerOutcome, ImageTask
 from asal.web.middleware import Refusal, error_body
+from asal.web.pictures import Edge, Pictures, sees
 from asal.web.project_info import ProjectInfo
 from asal.web.schemas import AnswersRequest, ClassesRequest, NextRequest, Place, WithdrawalRequest
 from asal.web.signing import READING, WRITING, SignIn, Who, add_pages, add_signing, refusing
 
-IMMUTABLE = {"cache-control": "private, max-age=31536000, immutable"}  # an id always means the same image
 RETRY_LATER = (BusyError, DamageError, OutageError)  # the request is fine: the page keeps it and sends it again
 
 
@@ -34,6 +36,12 @@ class AppState:
     cookie: str = "asal"
     secure: bool = False  # whether people use https at the proxy
     root_path: str = ""  # before the page at the proxy
+    photos: Photos | None = None  # originals, for people
+
+    @cached_property
+    def pictures(self) -> Pictures:
+        """The images, for the page."""
+        return Pictures(self.project, self.photos)
 
     @property
     def sign_in(self) -> SignIn:
@@ -48,6 +56,9 @@ class AppState:
 
 ABOUT = READING | refusing(404)
 PICTURE: dict[int | str, dict[str, Any]] = {200: {"description": "A PNG file.", "content": {"image/png": {}}}}
+PHOTOGRAPH: dict[int | str, dict[str, Any]] = {
+    200: {"description": "A photograph, or the pool's picture.", "content": {"image/jpeg": {}, "image/png": {}}}
+}
 
 
 def build(app_state: AppState) -> FastAPI:
@@ -72,7 +83,8 @@ def _answering(app: FastAPI, app_state: AppState) -> None:
         assignment = service.next(who, body.tab, body.n, body.have)
         counts = {"open": assignment.open, "others": assignment.others}
         activity = dashboard.supervisor.activity.to_json()
-        tasks = [_task(app_state, task) for task in assignment.tasks]
+        tasks = _tasks(app_state, assignment.tasks)
+        app_state.pictures.ahead([task.image for task in assignment.tasks], service.state)
         return {"tasks": tasks, "gone": assignment.gone, "waiting": counts, "doing": activity}
 
     def write(change: Callable[..., list[AnswerOutcome]], who: Annotator, body: AnswersRequest) -> dict[str, Any]:
@@ -95,7 +107,7 @@ def _answering(app: FastAPI, app_state: AppState) -> None:
         """Withdraw an answer: the image is open again, and reserved for the same tab."""
         task = service.withdraw(who, body.tab, body.image, body.key)
         dashboard.supervisor.notify(dashboard.rate())
-        return {"task": _task(app_state, task), "progress": dashboard.progress()}
+        return {"task": _tasks(app_state, [task])[0], "progress": dashboard.progress()}
 
 
 def _classes(app: FastAPI, app_state: AppState) -> None:
@@ -129,7 +141,8 @@ def _reading(app: FastAPI, app_state: AppState) -> None:
     @app.get("/api/project", responses=READING)
     def project(who: Who) -> dict[str, Any]:
         """Return what seldom changes: classes and their keys, the images' shape, the budget, who I am."""
-        return {**about.to_json(service.record.name, service.refresh()), "me": {"name": who.name, "role": who.role}}
+        facts = about.to_json(service.record.name, service.refresh())
+        return {**facts, "sees": sees(about), "me": {"name": who.name, "role": who.role}}
 
     @app.get("/api/status", responses=READING)
     def status(who: Who) -> dict[str, Any]:
@@ -143,14 +156,9 @@ def _reading(app: FastAPI, app_state: AppState) -> None:
         """Return my own answers, newest first; `before` is the `seq` of the oldest one so far."""
         service.refresh()
         entries, more = service.history.newest(who.name, n, before)
-        synthetic = service.state.synthetic
-        return {
-            "answers": [
-                {**vars(entry), "src": _src(app_state, entry.image), "synthetic": entry.image in synthetic}
-                for entry in entries
-            ],
-            "more": more,
-        }
+        state = service.state
+        rows = [{**vars(entry), "synthetic": entry.image in state.synthetic} for entry in entries]
+        return {"answers": app_state.pictures.beside(rows, state), "more": more}
 
     @app.get("/api/stopping", responses=READING)
     def stopping(who: Who) -> dict[str, Any]:
@@ -161,7 +169,7 @@ def _reading(app: FastAPI, app_state: AppState) -> None:
     def team(who: Who) -> dict[str, Any]:
         """Return who did what, and how far people agree."""
         facts = dashboard.team(who)
-        return {**facts, "disputed": [{**task, "src": _src(app_state, task["image"])} for task in facts["disputed"]]}
+        return {**facts, "disputed": app_state.pictures.beside(facts["disputed"], service.state)}
 
     @app.get("/api/why/{image}", responses=ABOUT)
     def why(image: Place, who: Who) -> dict[str, Any]:
@@ -183,8 +191,18 @@ def _pictures(app: FastAPI, app_state: AppState) -> None:
         """Return an image that was asked about. With `of`, as in `src`, a browser may keep it."""
         state = service.state
         _known(state.pick(image), image)
-        kept = IMMUTABLE if of == app_state.project.tag(image, state) else {}
-        return Response(app_state.project.picture(image, state), media_type="image/png", headers=kept)
+        return app_state.pictures.picture(image, state, of)
+
+    @app.get("/photos/{image}.jpg", response_class=Response, responses=ABOUT | PHOTOGRAPH)
+    async def photograph(image: Place, who: Who, edge: Edge, of: str = "") -> Response:
+        """Return the original of an image that was asked about, encoded again, at most `edge` pixels wide and high.
+
+        The header X-Original says whether it is "here". Where it is "gone", "changed" or "unreadable", the reply is the
+        pool's picture; with Retry-After it is still being read.
+        """
+        state = service.state
+        _known(state.pick(image), image)
+        return await app_state.pictures.photograph(image, state, of, edge)
 
     @app.get("/why/{image}.png", response_class=Response, responses=ABOUT | PICTURE)
     def synthetic(image: Place, who: Who) -> Response:
@@ -193,15 +211,14 @@ def _pictures(app: FastAPI, app_state: AppState) -> None:
         return Response(_known(reason and reason.synthetic, image), media_type="image/png")
 
 
-def _src(app_state: AppState, image: int) -> str:
-    """Return an image's address. Another project at the same port has other images under the same ids."""
-    return f"/images/{image}.png?of={app_state.project.tag(image, app_state.service.state)}"
-
-
-def _task(app_state: AppState, task: ImageTask) -> dict[str, Any]:
-    guided = "latent" in app_state.service.state.notes.get(task.image, {})  # a synthetic image led to it
-    votes = [{"by": by, "label": label} for by, label in task.votes]
-    return {**vars(task), "votes": votes, "src": _src(app_state, task.image), "why": guided}
+def _tasks(app_state: AppState, tasks: Sequence[ImageTask]) -> list[dict[str, Any]]:
+    state = app_state.service.state
+    rows = []
+    for task in tasks:
+        guided = "latent" in state.notes.get(task.image, {})  # a synthetic image led to it
+        votes = [{"by": by, "label": label} for by, label in task.votes]
+        rows.append({**vars(task), "votes": votes, "why": guided})
+    return app_state.pictures.beside(rows, state)
 
 
 def _known(value: Any, image: int) -> Any:

@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 
 from asal.core import Pool
+from asal.data.image_options import conversion
 from asal.data.png import png
 from asal.errors import UserError
 from asal.labelling.class_service import to_json
 from asal.labelling.hotkeys import hotkeys
 from asal.project.classes import write_classes
 from asal.project.folder import LabelledSet, ProjectFolder
+from asal.runtime import artifacts
 from asal.session.classes import ClassList
 from asal.session.plan import check_names
 from asal.session.state import State
@@ -82,6 +84,13 @@ class ProjectInfo:
             "strategy": self.strategy,
             "test_set": None if self.test_set is None else self.test_set.to_json(),
         }
+
+    @property
+    def fit(self) -> str:
+        """How an image that is no square became one: "pad", "crop" or "squeeze"."""
+        if self.pool.shape[0] != self.pool.shape[1]:
+            return "squeeze"  # of their own shape: nothing is cut off
+        return conversion(artifacts.manifest(self.folder.root / "pool")["options"], {}, None).fit
 
     def write_classes(self, classes: ClassList) -> None:
         """Bring the list in asal.toml up to date. Where that cannot be written the record alone says it, and counts."""

@@ -9,14 +9,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from asal.session.class_changes import ClassChange
 
 
-def _digits(value: Any) -> Any:
+def digits(value: Any) -> Any:
     """Refuse in an address what pydantic would read as a whole number, too: 1.0, +1, 1_000, other scripts' digits."""
     if isinstance(value, str) and not (value.isascii() and value.isdigit()):
         raise ValueError("a number is written in digits")
     return value
 
 
-Place = Annotated[int, BeforeValidator(_digits), Field(ge=0, lt=2**63)]  # an image, in an address
+Place = Annotated[int, BeforeValidator(digits), Field(ge=0, lt=2**63)]  # an image, in an address
 Image = Annotated[int, Field(ge=0, lt=2**63)]
 Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
 Tab = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]

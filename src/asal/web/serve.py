@@ -15,6 +15,8 @@ from asal.errors import UserError
 from asal.labelling.annotators import NAME, Annotators
 from asal.labelling.consensus import OverlapRules
 from asal.labelling.dashboard import Dashboard
+from asal.labelling.photo_cache import PhotoCache
+from asal.labelling.photos import Photos
 from asal.labelling.service import AnnotationService
 from asal.labelling.supervisor import OnError, WorkerSupervisor, ignore
 from asal.labelling.worker import WorkerConfig
@@ -102,7 +104,8 @@ def serve(
             port = listening.getsockname()[1]
             supervisor = WorkerSupervisor(config, on_error)
             dashboard = Dashboard(service, supervisor, annotators, spec.protocol.budget)
-            app_state = AppState(project, dashboard, f"asal-{port}", _https(address), address.root_path)
+            photos = Photos(project.folder, PhotoCache(root / "labelling" / "photos"))
+            app_state = AppState(project, dashboard, f"asal-{port}", _https(address), address.root_path, photos)
             guarded = Guard(build(app_state), _reached(address))
             if address.loops_back:
                 me = name or _user()
@@ -121,6 +124,7 @@ def serve(
                 _run(guarded, listening, link if browser else "", root / "labelling")
             finally:
                 supervisor.close()
+                photos.close()
                 (root / "labelling" / "open.html").unlink(missing_ok=True)
 
 

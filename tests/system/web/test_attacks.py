@@ -6,20 +6,27 @@ The rows of this file are the table in docs/explanation/security.md; run this fi
 from __future__ import annotations
 
 import inspect
+import io
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from support import ROOT
-from support.attacks import CLASSES, Attack, Reply, Target, answer, project, spoken, table
+from support.attacks import CLASSES, SECRET_PLACE, Attack, Reply, Target, answer, project, spoken, table
 from support.commands import Command
 from support.http_clients import Served, free_port
+from support.image_files import bomb
 
+from asal.data.pool import StoredPool
 from asal.labelling.annotators import Annotators
 from asal.session.events import Record
+from asal.session.state import State, fold
 from asal.web.middleware import HEADERS, LIMIT
 
 DOCUMENT = ROOT / "docs" / "explanation" / "security.md"
@@ -33,7 +40,8 @@ BEGIN, END = "<!-- attacks: written by tests/system/web/test_attacks.py -->", "<
 def everywhere(t: Target, headers: Sequence[tuple[str, str]]) -> list[Reply]:
     """Request every address."""
     first = t.asked[0]
-    paths = [f"/api/{name.format(first)}" for name in READS] + [f"/images/{first}.png", f"/why/{first}.png"]
+    paths = [f"/api/{name.format(first)}" for name in READS]
+    paths += [f"/images/{first}.png", f"/photos/{first}.jpg?edge=256", f"/why/{first}.png"]
     found = [t.send("GET", path, headers) for path in paths]
     for name, content in (("leave", {}), ("answers", answer(t.asked[4])), ("next", {"tab": "t"})):
         body = json.dumps(content).encode()
@@ -162,7 +170,8 @@ def preflights(t: Target) -> list[Reply]:
 
 def read_by_others(t: Target) -> list[Reply]:
     """Fetch, and load as a picture or a script, from a page of the same host, which brings the cookie along."""
-    paths = ("/api/history", f"/images/{t.asked[0]}.png", "/static/main.js")
+    first = t.asked[0]
+    paths = ("/api/history", f"/images/{first}.png", f"/photos/{first}.jpg?edge=256", "/static/main.js")
     return [t.get(path, "", ("Cookie", t.cookie), ("Origin", EVIL[1])) for path in paths]
 
 
@@ -324,16 +333,36 @@ def image_paths(t: Target) -> list[Reply]:
         "",
         str(2**63),
     )
-    return [t.get(f"/{room}/{name}.png") for room in ("images", "why") for name in names] + [
-        t.get(f"/api/{room}/{name}") for room in ("why", "guess") for name in names[len(UP) :] if name
-    ]
+    found = [t.get(f"/{room}/{name}.png") for room in ("images", "why") for name in names]
+    found += [t.get(f"/photos/{name}.jpg?edge=256") for name in names]
+    return found + [t.get(f"/api/{room}/{name}") for room in ("why", "guess") for name in names[len(UP) :] if name]
 
 
 def never_asked(t: Target) -> list[Reply]:
     free = next(number for number in range(50) if number not in t.asked)
     ids = (free, 10**6, 2**63 - 1)
-    paths = ("/images/{}.png", "/why/{}.png", "/api/why/{}", "/api/guess/{}")
+    paths = ("/images/{}.png", "/photos/{}.jpg?edge=2048", "/why/{}.png", "/api/why/{}", "/api/guess/{}")
     return [t.get(path.format(image)) for image in ids for path in paths]
+
+
+def odd_edges(t: Target) -> list[Reply]:
+    edges = (
+        "",
+        "0",
+        "-1",
+        "1",
+        "255",
+        "257",
+        "4096",
+        "99999999999",
+        "2048.0",
+        "256px",
+        "1e3",
+        "../256",
+        "%00",
+        "%D9%A2%D9%A5%D9%A6",
+    )
+    return [t.get(f"/photos/{t.asked[0]}.jpg?edge={edge}") for edge in edges] + [t.get(f"/photos/{t.asked[0]}.jpg")]
 
 
 def methods(t: Target) -> list[Reply]:
@@ -359,6 +388,12 @@ ADDRESSES = [
         image_paths,
     ),
     Attack("images that were never asked about", (404,), "only images that were asked about are shown", never_asked),
+    Attack(
+        "photographs of other sizes than two, to have the server compute",
+        (422,),
+        "an edge has 256 or 2,048 pixels, and each is kept once it is made",
+        odd_edges,
+    ),
     Attack("PUT, DELETE, PATCH, TRACE, invented methods", (405,), "there are no such routes", methods),
 ]
 
@@ -653,7 +688,63 @@ def splitting(t: Target) -> list[Reply]:
     return [t.get("/static/x%0d%0aSet-Cookie:%20a=b"), t.get("/%0d%0aLocation:%20http://evil.example")]
 
 
+def replaced(t: Target) -> list[Reply]:
+    """Put something else in the place of photographs: an endless one, one that waits, one of 4 gigapixels."""
+    with Record.open(t.root / "labels.db") as record:
+        images = list(fold(State(), record.read()).waiting)[-4:]  # nobody has got them yet
+    keys = dict(zip(images, StoredPool.open(t.root / "pool").keys(np.array(images)), strict=True))
+    paths = [t.root / "images" / key for key in keys.values()]
+    before = {path: path.read_bytes() for path in paths}
+    try:
+        for kind, path in zip(("endless", "another file", "pipe", "bomb"), paths, strict=True):
+            path.unlink()
+            if kind == "pipe":
+                os.mkfifo(path)
+            elif kind == "bomb":
+                path.write_bytes(bomb(65_000, 65_000))
+            else:
+                path.symlink_to("/dev/zero" if kind == "endless" else "/etc/passwd")
+        found = [t.get(f"/photos/{image}.jpg?edge={edge}") for image in keys for edge in (256, 2048)]
+    finally:
+        for path, content in before.items():  # another test copies the folder
+            path.unlink()
+            path.write_bytes(content)
+    for reply, image in zip(found[::2], keys, strict=True):
+        assert reply.header("x-original") in ("gone", "unreadable")
+        assert reply.body == t.get(f"/images/{image}.png").body
+    return found
+
+
+def with_places(t: Target) -> list[Reply]:
+    """Photographs with EXIF data, among them a place and a thumbnail."""
+    found = [t.get(f"/photos/{t.asked[4]}.jpg?edge={edge}") for edge in (256, 2048)]
+    for reply in found:
+        assert reply.header("x-original") == "here"
+        image = Image.open(io.BytesIO(reply.body))
+        assert not image.getexif() and not set(image.info) - {
+            "jfif",
+            "jfif_version",
+            "jfif_unit",
+            "jfif_density",
+            "dpi",
+        }
+        assert SECRET_PLACE not in reply.body
+    return found
+
+
 SHOWN = [
+    Attack(
+        "photographs that were replaced by links to other files, endless ones, pipes, decompression bombs",
+        (200,),
+        "they are read by a process with limits, and compared; the pool's picture is shown",
+        replaced,
+    ),
+    Attack(
+        "EXIF data of a photograph: where it was taken, its first thumbnail",
+        (200,),
+        "photographs are encoded again: nothing leaves but pixels",
+        with_places,
+    ),
     Attack(
         "scripts in the names of classes, files and folders",
         (200,),
@@ -738,9 +829,11 @@ def test_whatever_is_served_has_the_headers(target: Target) -> None:
         check_headers(reply)
 
 
-def test_no_key_of_an_image_leaves_by_the_server(target: Target) -> None:
-    everywhere(target, target.signed("Judge")[:1])
-    assert not any(b"svg onload" in reply.body and b"alert(1)>" in reply.body for reply in target.replies)
+def test_names_of_files_leave_as_json_alone(target: Target) -> None:
+    replies = everywhere(target, target.signed("Judge")[:1])
+    named = [reply for reply in replies if b"svg onload" in reply.body and b"alert(1)>" in reply.body]
+    assert named
+    assert all(reply.header("content-type") == "application/json" for reply in named)
 
 
 def test_secrets_are_compared_in_constant_time() -> None:

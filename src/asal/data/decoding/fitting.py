@@ -20,7 +20,7 @@ def shrink(image: Image.Image, size: int | None, how: Conversion) -> None:
         image.draft(None, _enough(width, height, size, how.fit))
     elif size:
         _within(image, size, how)
-    if _pixels(image) > how.limit:
+    if pixels_of(image) > how.limit:
         raise Unreadable(
             f"{width} × {height} pixels are more than the limit of {how.limit:,}: raise `pixel_limit` under [pool], "
             "or make the image smaller"
@@ -45,12 +45,23 @@ def fitted(image: Image.Image, size: int, fit: Fit, padding: str) -> Image.Image
     return image.resize((size, size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))
 
 
+def content(size: tuple[int, int], square: int) -> tuple[int, int, int, int]:
+    """Return where in a padded square of so many pixels an image of this size (width, height) lies.
+
+    >>> content((300, 100), 64), content((20, 20), 8)
+    ((0, 21, 64, 42), (0, 0, 8, 8))
+    """
+    longest = max(size)
+    width, height = (max(1, round(side * square / longest)) for side in size)
+    left, top = (square - width) // 2, (square - height) // 2
+    return left, top, left + width, top + height
+
+
 def _padded(image: Image.Image, size: int, padding: str) -> Image.Image:
-    longest = max(image.size)
-    width, height = (max(1, round(side * size / longest)) for side in image.size)
+    left, top, right, bottom = content(image.size, size)
     colour = Image.new("RGB", (1, 1), padding).convert(image.mode).getpixel((0, 0))
     square = Image.new(image.mode, (size, size), colour)
-    square.paste(image.resize((width, height), Image.Resampling.BICUBIC), ((size - width) // 2, (size - height) // 2))
+    square.paste(image.resize((right - left, bottom - top), Image.Resampling.BICUBIC), (left, top))
     return square
 
 
@@ -77,7 +88,7 @@ def _within(image: Image.Image, size: int, how: Conversion) -> None:
         image.draft(None, (max(1, width // scale), max(1, height // scale)))
 
 
-def _pixels(image: Image.Image) -> int:
-    """Return how many pixels will be decoded."""
+def pixels_of(image: Image.Image) -> int:
+    """Return how many pixels of an opened image will be decoded."""
     halvings = getattr(image, "_reduce", 0) if image.format == "JPEG2000" else 0
     return (image.width * image.height) >> (2 * halvings)

@@ -53,6 +53,11 @@ def broken(raw: bytes | Path, error: Exception) -> str:
     return f"it is broken ({' '.join(str(error).split()) or type(error).__name__})"[:200]
 
 
+def prepare_formats() -> None:
+    """Load the decoders of all formats now: later the first image of each would."""
+    _formats()
+
+
 @cache
 def _formats() -> tuple[str, ...]:
     """Return those of FORMATS that this Pillow was built with, HEIF among them where the extra is installed."""

@@ -6,6 +6,7 @@ An EXIF rotation is applied, and the first frame of an animation is used. A `Con
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -45,9 +46,7 @@ def decode(
         MemoryError: the memory was too small.
     """
     try:
-        if isinstance(raw, Lost):
-            raise Unreadable(raw.reason)
-        image = _from_array(raw, how) if isinstance(raw, np.ndarray) else _from_file(raw, size, how)
+        image = eight_bits(raw, how, lambda opened: shrink(opened, size, how))
         flat, under = flattened(image, how.background, gray)
         if not gray and flat.mode != "RGB":
             flat = flat.convert("RGB")
@@ -61,13 +60,27 @@ def decode(
     except (Unreadable, MemoryError):  # the image is not the reason that the memory is full
         raise
     except Exception as error:  # Pillow's decoders raise many kinds of errors on broken bytes
-        raise Unreadable(_reason(raw, error)) from None
+        raise Unreadable(why_broken(raw, error)) from None
 
 
-def _from_file(raw: bytes | Path, size: int | None, how: Conversion) -> Image.Image:
-    """Return an 8-bit image, upright, with its transparency."""
+def eight_bits(raw: Raw, how: Conversion, shrinking: Callable[[Image.Image], object]) -> Image.Image:
+    """Return an 8-bit image, upright, with its transparency.
+
+    Args:
+        shrinking: is called with a file that was opened and not decoded; it may have it decoded at a fraction of its
+            size, and refuses one that is too large.
+
+    Raises:
+        Unreadable: it is gone, too large or no image. Pillow raises further kinds of errors for broken bytes.
+    """
+    if isinstance(raw, Lost):
+        raise Unreadable(raw.reason)
+    return _from_array(raw, how) if isinstance(raw, np.ndarray) else _from_file(raw, how, shrinking)
+
+
+def _from_file(raw: bytes | Path, how: Conversion, shrinking: Callable[[Image.Image], object]) -> Image.Image:
     with opened(raw) as image:
-        shrink(image, size, how)
+        shrinking(image)
         deep.corrected(image)
         kind = deep.kind_of(image)
         if kind is None:
@@ -117,7 +130,7 @@ def _pixels(image: Image.Image, size: int | None, gray: bool, how: Conversion, u
     return np.frombuffer(image.tobytes(), np.uint8).reshape(image.height, image.width, -1)
 
 
-def _reason(raw: Raw, error: Exception) -> str:
+def why_broken(raw: Raw, error: Exception) -> str:
     """Describe an error of Pillow or of the file system in a few words."""
     if isinstance(raw, (bytes, Path)):
         return broken(raw, error)

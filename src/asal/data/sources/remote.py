@@ -75,13 +75,34 @@ def beginnings(url: str, names: Sequence[str]) -> Iterator[Fetched]:
 def _fetched(url: str, names: Sequence[str], end: int | None = None) -> Iterator[Fetched]:
     shared, local = _open(url), threading.local()
 
+    def part_of(name: str) -> int | None:
+        return None if name.rpartition(".")[2].casefold() in COMPLETE else end
+
+    if len(names) == 1:  # no thread, so that a process that fetches one file after the other keeps its connection
+        yield _fetch(shared[0], _placed(shared[1], names[0]), part_of(names[0]))
+        return
+
     def fetch(name: str) -> Fetched:
         if not hasattr(local, "files"):  # only an asynchronous file system can be used by several threads
             local.files, local.root = shared if shared[0].async_impl else _open(url, skip_instance_cache=True)
-        part = None if name.rpartition(".")[2].casefold() in COMPLETE else end
-        return _fetch(local.files, f"{local.root.rstrip('/')}/{name}" if local.root else name, part)
+        return _fetch(local.files, _placed(local.root, name), part_of(name))
 
     yield from map_ahead(fetch, names, threads=FETCHERS, ahead=AHEAD, name="fetch")
+
+
+def forget_connections() -> None:
+    """Open connections again when they are next needed: one that was idle for long may have been closed."""
+    from fsspec import AbstractFileSystem
+
+    kinds = [AbstractFileSystem]
+    while kinds:
+        kind = kinds.pop()
+        kinds += kind.__subclasses__()
+        kind.clear_instance_cache()
+
+
+def _placed(root: str, name: str) -> str:
+    return f"{root.rstrip('/')}/{name}" if root else name
 
 
 def _fetch(files: Any, path: str, end: int | None = None) -> Fetched:
