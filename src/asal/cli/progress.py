@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,27 +24,36 @@ from rich.progress import (
 from asal.runtime.progress import Progress
 
 EVERY_SECONDS = 5.0  # between two lines of a stage, where there is no terminal to draw bars on
+SILENT_SECONDS = 30.0  # without a report, until a line says that the work goes on
 
 
 @contextmanager
 def show_progress(console: Console) -> Iterator[Progress]:
     """Show progress until the block ends."""
     if not console.is_terminal:
-        yield _Lines(console)
+        with _Lines(console).alive() as lines:
+            yield lines
         return
     columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+        TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TimeElapsedColumn(),
         TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
     )  # fmt: skip
     with Bars(*columns, console=console) as bars:
         stages: dict[str, TaskID] = {}
 
         def progress(stage: str, done: int, total: int, note: str = "") -> None:
+            if not total:
+                console.print(_message(stage, note), highlight=False, markup=False)  # above the bars
+                return
             if stage not in stages:
                 stages[stage] = bars.add_task(stage, total=total, note="")
             bars.update(stages[stage], completed=done, total=total, note=note)
 
         yield progress
+
+
+def _message(stage: str, note: str) -> str:
+    return f"{stage}: {note}" if note else stage
 
 
 @dataclass
@@ -66,9 +76,45 @@ class _Lines:
     def __init__(self, console: Console) -> None:
         self.console = console
         self.stages: dict[tuple[str, int], _Stage] = {}  # by name and total
+        self.lock = threading.Lock()  # reports come from several threads
+        self.latest, self.printed = "", time.monotonic()
+
+    @contextmanager
+    def alive(self) -> Iterator[_Lines]:
+        """Say, while the block runs, that the work goes on where nothing was reported for long."""
+        over = threading.Event()
+
+        def beat() -> None:
+            while not over.wait(1.0):
+                self.beat()
+
+        thread = threading.Thread(target=beat, name="progress lines", daemon=True)
+        thread.start()
+        try:
+            yield self
+        finally:
+            over.set()
+            thread.join()
+
+    def beat(self) -> None:
+        """Print a line where none was printed for long."""
+        with self.lock:
+            now = time.monotonic()
+            if self.latest and now - self.printed >= SILENT_SECONDS:
+                self._line(f"{self.latest}: at work, with no report for {now - self.reported:.0f} s")
 
     def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
-        key, now, ends = (stage, total), time.monotonic(), done >= total
+        with self.lock:
+            self.latest, self.reported = stage, time.monotonic()
+            if not total:
+                self._line(_message(stage, note))
+                return
+            if done >= total:
+                self.latest = ""
+            self._report(stage, done, total, note)
+
+    def _report(self, stage: str, done: int, total: int, note: str) -> None:
+        key, now, ends = (stage, total), self.reported, done >= total
         known = self.stages.get(key)
         if known is None or known.ended:
             if known and ends:
@@ -86,4 +132,8 @@ class _Lines:
         seconds = f" in {spent:.0f} s" if spent or done >= total else ""
         left = f", {spent / (done - known.first) * (total - done):.0f} s left" if known.first < done < total else ""
         detail = f" · {note}" if note else ""
-        self.console.print(f"{stage}: {done:,} of {total:,}{seconds}{left}{detail}", highlight=False, markup=False)
+        self._line(f"{stage}: {done:,} of {total:,}{seconds}{left}{detail}")
+
+    def _line(self, text: str) -> None:
+        self.printed = time.monotonic()
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)  # a file has no width

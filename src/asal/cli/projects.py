@@ -15,6 +15,7 @@ from asal.cli.errors import print_error
 from asal.errors import counted, unknown
 
 if TYPE_CHECKING:
+    from asal.project.folder import ProjectFolder
     from asal.project.preparer import PlannedStep
 
 WorkersOption = Annotated[
@@ -165,6 +166,24 @@ def prepare(
         sheet = contact_sheet.write(opened)
     status(root)
     print_lines([*report(root).lines, *opened.folder.scarce(), f"What the classifier sees: {sheet}"])
+    print_lines(_next(spec, opened.folder))
+
+
+def _next(spec: Path, folder: ProjectFolder) -> list[str]:
+    """Return the commands that follow: labelling, and a comparison of strategies where the labels are known."""
+    from asal.project.spec import FILE
+
+    root, settings, lines = folder.root, folder.spec, []
+    own, labelled = (root / FILE).exists(), folder.is_labelled()
+    if own:
+        named = labelled or bool(settings.labelling.classes)
+        first = "" if named else f"name the classes in {root / FILE} under [labelling], then "
+        lines.append(f"Next: {first}asal label {quote(str(root))}")
+    if settings.strategies and folder.has("test") and labelled:
+        project = "" if own else f" --project {quote(str(root))}"
+        command = f"asal run {quote(str(spec))}{project} --out {quote(str(Path('runs') / settings.name))}"
+        lines.append(f"Or, since the labels are known: {command}" if lines else f"Next: {command}")
+    return lines
 
 
 def _print_plan(plan: Sequence[PlannedStep]) -> None:

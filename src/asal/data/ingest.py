@@ -21,7 +21,7 @@ from typing import IO, Any, Unpack, cast
 import numpy as np
 
 from asal.data import pool
-from asal.data.appearance import SAMPLE, warnings_of
+from asal.data.appearance import warnings_of
 from asal.data.decoding import Range
 from asal.data.decoding.ranges import range_lines, sampled
 from asal.data.duplicates import keeps_hashes, packed, write_copies
@@ -136,7 +136,7 @@ def take(
     with artifacts.building(folder, facts) as partial:
         warnings = _assemble(partial, part, _taken(partial, source, part, form, context), more)
     for warning in warnings:
-        context.progress(f"sample of {folder.name}", SAMPLE, SAMPLE, f"warning: {warning}")
+        context.progress(f"sample of {folder.name}", 0, 0, f"warning: {warning}")
 
 
 def _form(source: Source, part: SplitPart, project: Path, options: Mapping[str, Any], limit: int | None) -> ImageFormat:

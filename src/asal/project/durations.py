@@ -33,6 +33,9 @@ RULES = {
     "extract autoencoder": 1e-7,
     "extract discriminator": 1e-7,
     "extract pixels": 1e-8,
+    "index auto": 2e-5,
+    "index exact": 2e-5,
+    "index kdtree": 2e-5,
 }
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from asal.core import Ids, Images
 from asal.data.append import Added, add
 from asal.data.found import found, mistaken_for_classes
-from asal.data.image_options import check_added, conversion, ranges_of
+from asal.data.image_options import PARTS, check_added, conversion, ranges_of
 from asal.data.ingest import IngestContext, ingest
 from asal.data.ingest_check import check_ingested
 from asal.data.ingest_shard import ImageFormat
@@ -24,12 +24,13 @@ from asal.project import corrections, durations
 from asal.project.corrections import Corrected
 from asal.project.durations import Estimate
 from asal.project.images import source_of
+from asal.project.outlook import INGEST, Expected, Outlook
 from asal.project.parts import ProjectParts
 from asal.project.spec import PoolTable
 from asal.project.step import PrepareContext, Status, Step, status_of
 from asal.project.validate import ValidatedSpec
 from asal.runtime import artifacts
-from asal.runtime.engine import InProcess
+from asal.runtime.engine import Engine, InProcess
 from asal.runtime.remote_files import Storage
 
 if TYPE_CHECKING:
@@ -57,6 +58,11 @@ class Preparer:
 
     def __init__(self, project: Project) -> None:
         self._project = project
+        self._outlook = Outlook(project.progress, project.device.name())
+
+    def left(self) -> float | None:
+        """Return the seconds until `run` has made all, while it runs; None where that is not known."""
+        return self._outlook.left()
 
     def plan(self, chosen: Sequence[str] | None = None) -> list[PlannedStep]:
         """Return every step of `run`, in order, and make nothing.
@@ -80,16 +86,26 @@ class Preparer:
         if project.storage:
             Storage(project.storage).entry("asal")  # refuses what no file could go through
         with artifacts.exclusive(project.root):
-            self._take_in()
-            for step in self._steps(validated, chosen is None):
-                with durations.measured(step, device):
+            outlook = self._outlook = Outlook(project.progress, device)
+            ahead = not project.folder.has("pool")
+            if ahead:
+                unknown = self._steps(validated, chosen is None)
+                outlook.expect([Expected(INGEST), *(Expected.of(step, device) for step in unknown)])
+            with outlook.step(1):
+                self._take_in(IngestContext(self._ingest_engine, outlook))
+                self._check_images()
+            steps = self._steps(validated, chosen is None)
+            images = Expected(INGEST, "to do" if ahead else "there")
+            outlook.expect([images, *(Expected.of(step, device) for step in steps)])
+            for number, step in enumerate(steps, 2):
+                with outlook.step(number), durations.measured(step, device):
                     step.make()
 
     def ingest(self) -> None:
         """Take the source's images in, once."""
         self._project.validate([])
         with artifacts.exclusive(self._project.root):
-            self._take_in()
+            self._take_in(self._ingest_context)
 
     def add(self, images: Source | None = None, *, new_classes: bool = False) -> Added:
         """Take in what the source has by now and the project does not, under ids behind the present ones.
@@ -146,24 +162,37 @@ class Preparer:
         return [*changes.lines(part_of_source=table.split.train is not None), *mistaken]
 
     @property
-    def _ingest_context(self) -> IngestContext:
+    def _ingest_engine(self) -> Engine:
         # Machines that do not see this folder could not put images into it.
-        engine = InProcess() if self._project.storage else self._project.engine
-        return IngestContext(engine, self._project.progress)
+        return InProcess() if self._project.storage else self._project.engine
 
-    def _take_in(self) -> None:
+    @property
+    def _ingest_context(self) -> IngestContext:
+        return IngestContext(self._ingest_engine, self._project.progress)
+
+    def _take_in(self, context: IngestContext) -> None:
         project, table = self._project, self._project.spec.pool
         split = Split(**table.split.model_dump())
         source = self.source
-        ingest(source, project.root, split, keep=table.keep, context=self._ingest_context, **table.images)
+        ingest(source, project.root, split, keep=table.keep, context=context, **table.images)
         project.refresh()
+
+    def _check_images(self) -> None:
+        """Check every folder of images, those that no step reads as well.
+
+        Raises:
+            DamageError: a file is not as it was written.
+        """
+        root, folder = self._project.root, self._project.folder
+        for images in (*(root / name for name in PARTS if folder.has(name)), *folder.additions):
+            artifacts.verify(images, newer=True)
 
     # The list ---------------------------------------------------------------------------------------------------------
 
     def _steps(self, validated: ValidatedSpec, everything: bool) -> list[Step]:
         project = self._project
         if not project.folder.has("pool"):
-            parts = ProjectParts(project, _unknown_context(project), project.folder.additions)
+            parts = ProjectParts(project, self._unknown_context(), project.folder.additions)
             provided = frozenset[str]().union(*(strategy.provides for strategy in validated.strategies.values()))
             return parts.needed(validated, everything, labelled="images" in provided and self._source_is_labelled())
         labelled = project.folder.is_labelled()
@@ -171,7 +200,25 @@ class Preparer:
             classes = project.oracle("pool").classes
             for strategy in validated.strategies.values():
                 strategy.check_classes(classes)
-        return project.parts.needed(validated, everything, labelled)
+        context = replace(project.context, progress=self._outlook)
+        return ProjectParts(project, context, project.folder.additions).needed(validated, everything, labelled)
+
+    def _unknown_context(self) -> PrepareContext:
+        """Return a context without images; pixels and their number as far as spec and source give them, else 0."""
+        project, table = self._project, self._project.spec.pool
+        side = table.size or 0
+        pool = _UnknownPool((side, side, 1 if table.gray else 3), table.split.train or self._images_of_source())
+        return PrepareContext(project.root, pool, project.spec.seed)
+
+    def _images_of_source(self) -> int:
+        """Return about how many images the pool will have; 0 where the source cannot be read now."""
+        split = self._project.spec.pool.split
+        try:
+            images = dict(self.source.splits).get("train", 0)
+        except UserError:
+            return 0
+        held_out = (number for number in (split.validation, split.test) if isinstance(number, int))
+        return max(0, images - sum(held_out))
 
     def _source_is_labelled(self) -> bool:
         """Whether the source has labels; one that cannot be read now is taken to have them."""
@@ -202,7 +249,7 @@ class Preparer:
             check_ingested(source, root, split, keep=table.keep, **table.images)
         status: Status = "there" if states == {"there"} else "to do" if states == {"to do"} else "partly done"
         made = durations.nothing if status == "there" else Estimate()
-        return PlannedStep("take the images in", ", ".join(names), status, made)
+        return PlannedStep(INGEST, ", ".join(names), status, made)
 
 
 def _format_of(root: Path, table: PoolTable) -> ImageFormat:
@@ -228,11 +275,3 @@ class _UnknownPool:
     def read(self, ids: Ids) -> Images:
         """Refuse: there is none."""
         raise RuntimeError("the images have not been taken in, so none can be read")
-
-
-def _unknown_context(project: Project) -> PrepareContext:
-    """Return a context without images; pixels and their number as far as the spec gives them, else 0."""
-    table = project.spec.pool
-    side = table.size or 0
-    pool = _UnknownPool((side, side, 1 if table.gray else 3), table.split.train or 0)
-    return PrepareContext(project.root, pool, project.spec.seed)

@@ -11,6 +11,7 @@ from asal.data.concat_pool import ADDITIONS
 from asal.data.decoding.ranges import range_lines
 from asal.data.image_options import stored_ranges
 from asal.data.moves import UNREADABLE, listed_unreadable, unreadable_now
+from asal.data.pool import facts_of
 from asal.errors import DamageError, UserError, counted, without_secrets
 from asal.project.folder import IMAGES, ProjectFolder
 from asal.project.spec import FILE, load
@@ -120,9 +121,10 @@ def notes(root: Path) -> list[str]:
     lines = []
     for folder in finished(root):
         if folder.name in IMAGES or folder.parent.name == ADDITIONS:
-            facts, name = artifacts.read_json(folder / "pool.json"), folder.relative_to(root)
-            lines += [f"{name}: {line}" for line in range_lines(stored_ranges(artifacts.manifest(folder)))]
-            lines += [f"{name}: warning: {line}" for line in facts.get("warnings", [])]
+            with suppress(DamageError):  # which `summary` shows
+                facts, name = facts_of(folder), folder.relative_to(root)
+                lines += [f"{name}: {line}" for line in range_lines(stored_ranges(artifacts.manifest(folder)))]
+                lines += [f"{name}: warning: {line}" for line in facts.get("warnings", [])]
     return lines
 
 

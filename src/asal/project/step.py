@@ -99,7 +99,7 @@ class Step:
             DamageError: it is not as it was written.
         """
         if artifacts.is_complete(self.folder):
-            self.open()
+            artifacts.verify(self.folder, newer=True)
             artifacts.tidy(self.folder)
         else:
             with artifacts.building(self.folder, self.facts) as partial:

@@ -187,7 +187,7 @@ def _refuse_foreign(folder: Path, mark: str) -> None:
         raise UserError(
             f"{folder} exists, and asal did not make it",
             rule="asal replaces only folders that it made",
-            hint="move it away, or choose another project folder",
+            hint=f"move it away, or choose another project folder; if its {mark} was deleted, restore that from a copy",
         )
 
 
@@ -244,30 +244,32 @@ def manifest(folder: Path) -> dict[str, Any]:
     return facts
 
 
-def verify(folder: Path, *, contents_up_to: int = 2**31) -> None:
+def verify(folder: Path, *, contents_up_to: int = 2**31, newer: bool = False) -> None:
     """Check a finished folder against its manifest: the size of every file, and its sha256 where that is cheap.
 
     Args:
         contents_up_to: bytes; a folder larger than this is checked by its files' sizes alone.
+        newer: also the sha256 of files that were written after the manifest, whatever the folder's size.
 
     Raises:
         DamageError: names the first file that is missing or changed, and how to repair it.
     """
-    for path, what in faults(folder, contents_up_to):
+    for path, what in faults(folder, contents_up_to, newer=newer):
         raise damaged(path, what)
 
 
-def faults(folder: Path, contents_up_to: int = 2**63) -> Iterator[tuple[Path, str]]:
+def faults(folder: Path, contents_up_to: int = 2**63, *, newer: bool = False) -> Iterator[tuple[Path, str]]:
     """Yield each file of a finished folder that differs from its manifest, and what is wrong with it."""
     files = manifest(folder)["files"]
     hashing = sum(entry["bytes"] for entry in files.values()) <= contents_up_to
+    sealed = (folder / MANIFEST).stat().st_mtime_ns if newer else 0
     for name, entry in files.items():
         path = folder / name
         if not path.exists():
             yield path, "it is missing"
         elif path.stat().st_size != entry["bytes"]:
             yield path, f"it has {path.stat().st_size} bytes and was written with {entry['bytes']}"
-        elif hashing and sha256(path) != entry["sha256"]:
+        elif (hashing or (newer and path.stat().st_mtime_ns > sealed)) and sha256(path) != entry["sha256"]:
             yield path, "its sha256 is not the one it was written with"
 
 

@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 from importlib import metadata
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +41,28 @@ def commit() -> str | None:
         return None
 
 
+QUOTAS = (  # of a container's processor time: the files that hold it and its period, in microseconds
+    ("/sys/fs/cgroup/cpu.max",),
+    ("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us"),
+)
+
+
 def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return how many cores this process may use, by its affinity and its container's quota; at least one."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(allowed, _quota() or allowed)
+
+
+def _quota() -> int | None:
+    """Return how many cores a container's quota of processor time is worth, rounded up; None where there is none."""
+    for files in QUOTAS:
+        try:
+            quota, period = " ".join(Path(file).read_text() for file in files).split()
+            if float(quota) > 0:  # −1, or "max": no quota
+                return max(1, ceil(float(quota) / float(period)))
+        except (OSError, ValueError):
+            continue
+    return None
 
 
 def hardware() -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from asal.errors import UserError
+from asal.errors import DamageError, UserError
 from asal.experiments.api import run
 from asal.project import durations
 from asal.project.parts import ProjectParts
@@ -191,6 +191,80 @@ def test_a_validated_spec_holds_tables_needs_and_spaces(tiny: Path) -> None:
     assert set(more.strategies) == {"asal", "random", "subset"} and more.including(["subset"]) is more
     with pytest.raises(UserError, match="no strategy is called 'nothing'"):
         validated.including(["nothing"])
+
+
+# What is printed -----------------------------------------------------------------------------------------------------
+
+
+def test_every_step_is_numbered_in_a_pipe_and_the_next_command_comes_last(
+    shell: Any, write_spec: Callable[..., Path], tmp_path: Path
+) -> None:
+    said = shell("prepare", write_spec(tmp_path))
+    assert said.code == 0 and not said.err
+    lines = said.out.splitlines()
+    assert "5 steps: " + "; ".join(NAMES) in lines[2]
+    for number, name in enumerate(NAMES, 1):
+        assert any(line.startswith(f"{number} of 5: {name}") for line in lines), name
+    assert f"5 of 5: {NAMES[4]}: 1 of 20" in said.out, "the first step of a training is reported"
+    assert lines[-2:] == [
+        f"Next: asal label {tmp_path}",
+        f"Or, since the labels are known: asal run {tmp_path} --out runs/tiny",
+    ]
+    assert not [character for character in said.out if character < " " and character != "\n"]
+
+
+def test_the_next_command_of_a_spec_apart_from_its_project_is_to_run_it(
+    asal: Any, write_spec: Callable[..., Path], tmp_path: Path
+) -> None:
+    spec = write_spec(tmp_path / "tiny.toml", generator=None, features=None, strategies={"asal": None})
+    said = asal("prepare", spec, "--project", tmp_path / "project")
+    next_command = f"asal run {spec} --project {tmp_path / 'project'} --out runs/tiny"
+    assert said.out.splitlines()[-1] == f"Next: {next_command}"
+
+
+def test_the_seconds_left_are_known_while_it_runs(write_spec: Callable[..., Path], tmp_path: Path) -> None:
+    seen: list[float | None] = []
+    project = Project.open(write_spec(tmp_path), progress=lambda *report: seen.append(preparer.left()))
+    preparer = Preparer(project)
+    assert preparer.left() is None
+    preparer.run()
+    known = [left for left in seen if left is not None]
+    assert known and max(known) > 0 and known[-1] == 0
+
+
+# Damage --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("harm", ["cut", "changed", "missing"])
+@pytest.mark.parametrize(
+    "place",
+    ["pool/images/00000.npy", "test/images/00000.npy", "test/labels.npy", "test/pool.json", "test/keys.parquet",
+     "features/*/vectors/00000.npy", "features/*/pca.safetensors", "indexes/*/exact/norms.npy",
+     "parts/wgan-gp-*/samples.png"],
+)  # fmt: skip
+def test_preparing_refuses_any_damaged_file(place: str, harm: str, asal: Any, tiny: Path) -> None:
+    (path,) = tiny.glob(place)
+    content = path.read_bytes()
+    if harm == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(content[:-3] if harm == "cut" else bytes([*content[:-3], content[-3] ^ 1, *content[-2:]]))
+    asal("prepare", tiny).refused(str(path), "is damaged", "--repair", "only that file is made again")
+    assert asal("status", tiny).code == 0
+
+
+def test_a_manifest_that_is_gone_is_refused_with_what_helps(asal: Any, tiny: Path) -> None:
+    (tiny / "test" / "part.json").unlink()
+    asal("prepare", tiny).refused("test exists, and asal did not make it", "restore that from a copy")
+
+
+def test_the_contents_of_a_large_folder_are_checked_where_a_file_is_newer_than_its_manifest(tiny: Path) -> None:
+    path = tiny / "pool" / "images" / "00000.npy"
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    artifacts.verify(tiny / "pool", contents_up_to=0)
+    with pytest.raises(DamageError, match="its sha256 is not the one"):
+        artifacts.verify(tiny / "pool", contents_up_to=0, newer=True)
 
 
 # Estimates -----------------------------------------------------------------------------------------------------------

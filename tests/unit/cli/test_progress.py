@@ -70,3 +70,39 @@ def test_short_repetitions_share_a_line_every_few_seconds(clock: list[float]) ->
         "training: 0 of 10",
         "training: 10 of 10 in 1 s",
     ]
+
+
+def test_a_message_has_a_line_of_its_own_however_long_and_without_control_characters() -> None:
+    console = Console(file=io.StringIO(), force_terminal=False, width=40)
+    with progress.show_progress(console) as show:
+        show("5 steps", 0, 0, "take the images in; compute the features 'photos'; build the index; 2 min in all")
+        show("2 of 5: compute the features 'photos'", 1, 100, "62 images/s · in all about 2 min left")
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert len(text.splitlines()) == 2 and text.endswith("left\n")
+    assert not [character for character in text if character < " " and character != "\n"]
+
+
+def test_a_stage_that_reports_nothing_for_long_is_said_to_go_on(clock: list[float]) -> None:
+    console = Console(file=io.StringIO(), force_terminal=False, width=100)
+    lines = progress._Lines(console)
+    lines("training", 1, 100)
+    for clock[0] in (10.0, 34.0, 40.0, 70.0):
+        lines.beat()
+    lines("training", 100, 100)
+    clock[0] = 200.0
+    lines.beat()
+    assert console.file.getvalue().splitlines() == [  # type: ignore[attr-defined]
+        "training: 1 of 100",
+        "training: at work, with no report for 34 s",
+        "training: at work, with no report for 70 s",
+        "training: 100 of 100 in 70 s",
+    ]
+
+
+def test_a_terminal_shows_messages_above_its_bars() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=100, color_system=None)
+    with progress.show_progress(console) as show:
+        show("5 steps", 0, 0, "in all about 2 min")
+        show("1 of 5: take the images in", 1, 2)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "5 steps: in all about 2 min" in text and "1 of 5: take the images in" in text and "1/2" in text
