@@ -99,7 +99,7 @@ def test_the_messages_of_troubleshooting_are_real(tmp_path: Path, monkeypatch: p
     Path("digits.toml").write_text(spec)
     asal("run", "digits.toml", "--out", "run-digits", "--seeds", "1", "--jobs", "1", "--strategies", "random")
     for project in ("not-prepared", "my-digits"):
-        asal("init", project, "--images", "digit-images", "--size", "8", "--gray")
+        asal("init", "--no-estimate", project, "--images", "digit-images", "--size", "8", "--gray")
         toml = blocks(ROOT / "docs/tutorials/first-labelling-session.md", "toml")[0].replace("my-digits", project)
         Path(project, "asal.toml").write_text(toml)
     asal("prepare", "my-digits")

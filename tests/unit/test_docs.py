@@ -58,7 +58,9 @@ def test_the_readmes_python_labels_a_folder(tmp_path: Path, monkeypatch: pytest.
             folder / f"{number}.png"
         )
     monkeypatch.chdir(tmp_path)
-    started = CliRunner().invoke(app, ["init", "my-project", "--images", "images", "--size", "8", "--gray"])
+    started = CliRunner().invoke(
+        app, ["init", "--no-estimate", "my-project", "--images", "images", "--size", "8", "--gray"]
+    )
     assert started.exit_code == 0, started.output
     spec = tmp_path / "my-project" / "asal.toml"
     head, tail = spec.read_text().split("[generator]")

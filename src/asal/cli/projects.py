@@ -38,43 +38,51 @@ StorageOption = Annotated[
 ]
 
 
+ForOption = Annotated[
+    str,
+    typer.Option(
+        "--for",
+        help="What the images are: photographs, or small-images like those of MNIST and CIFAR-10. [default: what a "
+        "sample of them looks like]",
+        show_default=False,
+    ),
+]
+SizeOption = Annotated[
+    Optional[int],  # noqa: UP045  typer reads it at run time
+    typer.Option(
+        "--size",
+        min=8,
+        help="Pixels of the squares that the project keeps. [default: 64; of small images their own, up to 32]",
+        show_default=False,
+    ),
+]
+GrayOption = Annotated[
+    Optional[bool],  # noqa: UP045
+    typer.Option("--gray/--colour", help="One channel or three. [default: one for small gray images]"),
+]
+LayoutOption = Annotated[
+    str,
+    typer.Option(
+        "--layout",
+        help="What the sub-folders are, where that is not clear: classes, splits, or classes/splits. [default: by "
+        "their names]",
+    ),
+]
+EstimateOption = Annotated[
+    bool, typer.Option("--estimate/--no-estimate", help="Measure for a few seconds how long preparing takes.")
+]
+
+
 def init(
     folder: Annotated[Path, typer.Argument(help="The project folder to make.")],
     images: Annotated[
         str, typer.Option("--images", help="A folder of image files, or a URL of one; sub-folders are classes, if any.")
     ],
-    kind: Annotated[
-        str,
-        typer.Option(
-            "--for",
-            help="What the images are: photographs, or small-images like those of MNIST and CIFAR-10. [default: what a "
-            "sample of them looks like]",
-            show_default=False,
-        ),
-    ] = "auto",
-    size: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(
-            "--size",
-            min=8,
-            help="Pixels of the squares that the project keeps. [default: 64; of small images their own, up to 32]",
-            show_default=False,
-        ),
-    ] = None,
-    gray: Annotated[
-        Optional[bool],  # noqa: UP045
-        typer.Option(
-            "--gray/--colour", help="One channel or three. [default: one for small gray images]", show_default=False
-        ),
-    ] = None,
-    layout: Annotated[
-        str,
-        typer.Option(
-            "--layout",
-            help="What the sub-folders are, where that is not clear: classes, splits, or classes/splits. [default: by "
-            "their names]",
-        ),
-    ] = "auto",
+    kind: ForOption = "auto",
+    size: SizeOption = None,
+    gray: GrayOption = None,
+    layout: LayoutOption = "auto",
+    estimate: EstimateOption = True,
 ) -> None:
     """Start a project with your own images: looks at some of them and writes FOLDER/asal.toml, which suits them.
 
@@ -87,6 +95,10 @@ def init(
 
     started = start(folder, images, Wish(kind, size, gray, layout))
     print_lines(started.found)
+    if estimate and not started.doubt:
+        from asal.project.forecast import forecast
+
+        print_lines(forecast(folder))
     first = "choose `layout` in that file, then " if started.doubt else ""
     print_lines([f"Wrote {started.file}. Next: {first}asal prepare {quote(str(folder))}"])
 

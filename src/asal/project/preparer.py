@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +27,7 @@ from asal.project.images import source_of
 from asal.project.outlook import INGEST, Expected, Outlook
 from asal.project.parts import ProjectParts
 from asal.project.spec import PoolTable
-from asal.project.step import PrepareContext, Status, Step, status_of
+from asal.project.step import PrepareContext, Status, Step, Work, status_of
 from asal.project.validate import ValidatedSpec
 from asal.runtime import artifacts
 from asal.runtime.engine import Engine, InProcess
@@ -47,6 +47,7 @@ class PlannedStep:
     makes: str
     status: Status
     estimate: Estimate
+    work: Work = field(default_factory=Work)
 
 
 class Preparer:
@@ -237,7 +238,7 @@ class Preparer:
         if status in ("there", "unknown"):
             estimate = durations.nothing if status == "there" else Estimate()
         estimate = replace(estimate, at_most=status == "partly done")
-        return PlannedStep(step.name, str(folder.relative_to(root)), status, estimate)
+        return PlannedStep(step.name, str(folder.relative_to(root)), status, estimate, step.work)
 
     def _planned_ingest(self) -> PlannedStep:
         root, table = self._project.root, self._project.spec.pool

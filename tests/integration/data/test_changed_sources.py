@@ -247,7 +247,7 @@ def test_old_pools_of_a_tree_that_is_read_otherwise_now_stand(
 def test_init_says_what_it_found_and_writes_the_splits(tmp_path: Path, asal: Any) -> None:
     for part in ("Train", "Val", "Test"):
         draw(tmp_path / "images" / part, range(3))
-    said = asal("init", tmp_path / "p", "--images", tmp_path / "images", "--size", 16)
+    said = asal("init", "--no-estimate", tmp_path / "p", "--images", tmp_path / "images", "--size", 16)
     assert "found 18 images, 2 classes, 3 splits:" in said.out and "train: 6 images: cat 3, dog 3" in said.out
     spec = load(tmp_path / "p")
     assert (spec.pool.split.validation, spec.pool.split.test) == ("val", "test")
@@ -257,7 +257,7 @@ def test_init_says_what_it_found_and_writes_the_splits(tmp_path: Path, asal: Any
 def test_init_asks_where_two_readings_are_possible(tmp_path: Path, asal: Any) -> None:
     for name in ("bus", "car", "train"):
         shutil.copytree(draw(tmp_path / "two", range(3)) / "cat", tmp_path / "images" / name)
-    said = asal("init", tmp_path / "p", "--images", tmp_path / "images", "--size", 16)
+    said = asal("init", "--no-estimate", tmp_path / "p", "--images", tmp_path / "images", "--size", 16)
     assert said.code == 0 and "not clear whether 'train'" in said.out and "choose `layout`" in said.out
     asal("prepare", tmp_path / "p").refused("not clear whether 'train'", 'layout = "classes"')
     assert not (tmp_path / "p" / "pool").exists()
@@ -267,7 +267,9 @@ def test_init_asks_where_two_readings_are_possible(tmp_path: Path, asal: Any) ->
     ingest_only: Callable[[], None] = Project.open(tmp_path / "p").ingest
     ingest_only()
     assert Stored.open(tmp_path / "p" / "pool").classes == ("bus", "car", "train")
-    said = asal("init", tmp_path / "q", "--images", tmp_path / "images", "--size", 16, "--layout", "classes")
+    said = asal(
+        "init", "--no-estimate", tmp_path / "q", "--images", tmp_path / "images", "--size", 16, "--layout", "classes"
+    )
     assert load(tmp_path / "q").source.options["layout"] == "classes" and "3 classes" in said.out
     asal("init", tmp_path / "r", "--images", tmp_path / "images", "--layout", "clases").refused("layout")
 

@@ -52,7 +52,7 @@ def hasten(file: Path) -> None:
 def test_what_is_written_can_be_read_wherever_it_lies(place: str, asal: Any, tmp_path: Path) -> None:
     images = pictures(tmp_path / PLACES[place] / "images")
     project = tmp_path / PLACES[place] / "project of mine"
-    said = asal("init", project, "--images", images, "--size", 16)
+    said = asal("init", "--no-estimate", project, "--images", images, "--size", 16)
     assert said.code == 0 and str(project / "asal.toml") in said.out
     assert said.out.strip().endswith(f"Next: asal prepare {shlex.quote(str(project))}"), "it cannot be copied"
     spec = load(project)
@@ -64,7 +64,7 @@ def test_what_is_written_can_be_read_wherever_it_lies(place: str, asal: Any, tmp
 def test_from_a_folder_of_pictures_to_a_batch(asal: Any, start: Any, tmp_path: Path) -> None:
     images = pictures(tmp_path / PLACES["spaces and quotes"])
     project = tmp_path / PLACES["brackets"]
-    assert asal("init", project, "--images", images, "--size", 8).code == 0
+    assert asal("init", "--no-estimate", project, "--images", images, "--size", 8).code == 0
     hasten(project / "asal.toml")
     said = start("prepare", project).wait()
     assert said.code == 0, said.err
@@ -87,7 +87,7 @@ def test_from_a_folder_of_pictures_to_a_batch(asal: Any, start: Any, tmp_path: P
 
 def test_a_project_is_started_once(asal: Any, tmp_path: Path) -> None:
     images = pictures(tmp_path / "images")
-    assert asal("init", tmp_path / "p", "--images", images).code == 0
+    assert asal("init", "--no-estimate", tmp_path / "p", "--images", images).code == 0
     before = (tmp_path / "p" / "asal.toml").read_bytes()
     asal("init", tmp_path / "p", "--images", images, "--size", 32).refused("there is a project already", "asal.toml")
     assert (tmp_path / "p" / "asal.toml").read_bytes() == before
@@ -131,8 +131,10 @@ def test_a_project_and_its_images_lie_beside_each_other(asal: Any, tmp_path: Pat
 
 @pytest.mark.parametrize("size", [8, 28, 32, 64, 128])
 def test_every_size_that_is_offered_can_be_drawn(size: int, tmp_path: Path) -> None:
-    from asal.models.networks import generator_and_critic
+    from asal.models.generators import generators
 
     images = pictures(tmp_path / "images")
     spec = load(start_project(tmp_path / "p", images, Wish("small-images", size, gray=True)).file)
-    assert spec.pool.size == size and spec.pool.gray and generator_and_critic(size, 1, 2, 4)
+    assert spec.pool.size == size and spec.pool.gray and spec.generator is not None
+    definition = generators[spec.generator.kind].bind({**spec.generator.options, "width": 2, "latent_dim": 4})
+    assert definition.networks((size, size, 1)) and not definition.is_residual((size, size, 1))

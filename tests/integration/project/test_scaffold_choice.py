@@ -92,12 +92,16 @@ def test_gray_pixels_in_three_channels_are_gray(tmp_path: Path) -> None:
 
 def test_one_may_choose_otherwise(tmp_path: Path, asal: Any) -> None:
     images = photographs(tmp_path / "images", 5)
-    said = asal("init", tmp_path / "p", "--images", images, "--for", "small-images", "--size", 32, "--gray")
+    said = asal(
+        "init", "--no-estimate", tmp_path / "p", "--images", images, "--for", "small-images", "--size", 32, "--gray"
+    )
     assert said.code == 0 and "taken for" not in said.out
     spec = load(tmp_path / "p")
     assert spec.generator is not None and spec.pool.size == 32 and spec.pool.gray
     draw(tmp_path / "small", 10, (28, 28), mode="L")
-    said = asal("init", tmp_path / "q", "--images", tmp_path / "small", "--for", "photographs", "--colour")
+    said = asal(
+        "init", "--no-estimate", tmp_path / "q", "--images", tmp_path / "small", "--for", "photographs", "--colour"
+    )
     spec = load(tmp_path / "q")
     assert spec.learner.kind == "head" and not spec.pool.gray and spec.pool.size == 64
 

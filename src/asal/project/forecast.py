@@ -1,0 +1,62 @@
+"""What preparing a new project will do, how long that takes here, and what would change it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from asal.data.splits import Split, make_splits
+from asal.errors import UserError
+from asal.features import features
+from asal.project.durations import duration
+from asal.project.preparer import PlannedStep, Preparer
+from asal.project.project import Project
+from asal.project.spec import Spec
+from asal.project.trial import measure
+from asal.runtime.devices import here
+
+WIDTH = 46  # of the column of steps
+
+
+def forecast(root: Path) -> list[str]:
+    """Return lines with the steps of `asal prepare` and what each of them takes, measured here in a few seconds.
+
+    Args:
+        root: a project that has been started, and not prepared.
+    """
+    try:
+        return _forecast(Project.open(root))
+    except UserError as error:  # a library is missing, or a URL does not answer: the spec has been written all the same
+        return [f"How long `asal prepare` takes is not known: {error.got}"]
+
+
+def _forecast(project: Project) -> list[str]:
+    preparer, spec = Preparer(project), project.spec
+    plan = preparer.plan()
+    parts = make_splits(preparer.source, Split(**spec.pool.split.model_dump()), spec.pool.keep)
+    pool, taken = len(parts["pool"].rows), sum(len(part.rows) for part in parts.values())
+    steps = measure(preparer.source, spec, project.root).applied(plan, pool, taken - pool)
+    return [*_listed(steps), *_otherwise(spec)]
+
+
+def _listed(steps: Sequence[PlannedStep]) -> list[str]:
+    known = [step.estimate.seconds for step in steps if step.estimate.seconds is not None]
+    rest = "" if len(known) == len(steps) else ", and what is not known yet"
+    lines = [f"  {step.name:<{WIDTH}} {step.estimate}" for step in steps]
+    return ["`asal prepare` will", *lines, f"  {'in all':<{WIDTH}} about {duration(sum(known))}{rest}"]
+
+
+def _otherwise(spec: Spec) -> list[str]:
+    """Return what would differ with a GPU, or with other parts."""
+    on_cpu, lines = here().type == "cpu", []
+    if spec.generator is not None:
+        if on_cpu:
+            lines.append("With a GPU the generator takes minutes (not measured here: there is none).")
+        lines.append("Without it: delete [generator], [features.autoencoder] and [strategies.asal] in asal.toml.")
+    elif any("originals" in features[table.kind].provides for table in spec.features.values()):
+        if on_cpu:
+            lines.append("With a GPU the features take a small part of that (not measured here: there is none).")
+        lines.append(
+            'A larger network, kind = "pretrained", takes several times as long: docs/how-to/pretrained-features.md'
+        )
+    return lines
