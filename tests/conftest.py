@@ -21,7 +21,8 @@ os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests
 SERVICES = {  # what some tests need besides the package: files whose tests need it, or the fixture that starts it
     "postgres": (),
     "chromium": tuple(
-        f"system/web/test_{name}.py" for name in ("page", "keys", "many_classes", "classes_page", "proxy")
+        f"system/web/test_{name}.py"
+        for name in ("page", "photographs", "keys", "many_classes", "classes_page", "proxy")
     ),
     "nginx": (),
     "labelstudio": (),

@@ -4,7 +4,7 @@
 import { here } from "./api.js";
 
 export const TINY = 100; // pixels, below which a picture is enlarged as crisp squares
-const LANES = 4; // fetched at once: a browser has six connections to a server, and answers need one
+const LANES = 3; // fetched at once: a browser has six connections to a server, and answers need one
 const SLOW = 1_500; // ms, after which the pool's picture stands in for a photograph that is on its way
 const PATIENCE = 60_000; // ms
 const TRIES = 20; // requests for a photograph that is still being read
@@ -31,7 +31,7 @@ export function want(item, kind, first = false) {
   }
   const { task } = item;
   const address = (kind === "tile" ? task.thumb : task.photo) ?? null;
-  const picture = { task, address, img: null, ready: false, failed: false, dropped: false, original: null, size: null,
+  const picture = { task, address, img: null, ready: false, failed: false, dropped: false, original: null,
     then: known?.then ?? null };
   item[kind] = picture;
   picture.loaded = new Promise((resolve) => {
@@ -105,7 +105,6 @@ async function once(picture) {
   try {
     picture.img = await decoded(picture.task, url);
     picture.original = later ? "coming" : reply.headers.get("X-Original") ?? "here";
-    picture.size = reply.headers.get("X-Size");
   } catch {
     await fromPool(picture, "unreadable");
   } finally {

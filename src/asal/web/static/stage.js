@@ -102,14 +102,13 @@ class Caption {
     this.folder = el("span", { class: "folder" });
     this.start = el("span", { class: "start" });
     this.end = el("span", { class: "end" });
-    this.size = el("span", { class: "size" });
     this.file = el("span", { class: "file" }, this.folder, this.start, this.end);
     this.copy = el("button", { type: "button", class: "quiet copy", "aria-label": "Copy the name of the file" }, "Copy");
     this.button = el("button", { type: "button", class: "quiet zoom", "aria-pressed": "false", "data-keys": "z", title: "Zoom: wheel, pinch, double click" },
       "Zoom ", el("kbd", { "aria-hidden": "true" }, "z"));
     this.named = el("p", { class: "named" }, this.file, this.copy);
     this.lost = el("p", { class: "lost", hidden: true });
-    this.row = el("div", { class: "row" }, this.named, this.size, this.button);
+    this.row = el("div", { class: "row" }, this.named, this.button);
     node.replaceChildren(this.lost, this.row);
     for (const button of [this.copy, this.button]) button.addEventListener("mousedown", (event) => event.preventDefault());
     this.copy.addEventListener("click", () => copyText(this.key, "The name is copied."));
@@ -120,8 +119,6 @@ class Caption {
     const { key = null, photo = null } = picture?.task ?? {};
     this.row.hidden = !picture;
     this.named.hidden = key === null || photo === null;
-    this.size.hidden = !picture?.size;
-    if (picture?.size) write(this.size, picture.size.split("x").map((n) => Number(n).toLocaleString("en")).join(" × "));
     if (!this.named.hidden) this.name(key);
     const line = picture ? lostText(picture, sees) : "";
     this.lost.hidden = !line;
