@@ -102,30 +102,36 @@ def _files(image: Image.Image, edges: Sequence[int], *, lossless: bool) -> Itera
 
 def shows(image: Image.Image, picture: Images, how: Conversion) -> bool:
     """Say whether an image, upright and of any size, shows what a picture of a pool (h, w, c) does."""
-    difference, deviation = differs(image, picture, how)
-    return difference <= min(ALIKE, max(FLAT, DETAIL * deviation))
-
-
-def differs(image: Image.Image, picture: Images, how: Conversion) -> tuple[float, float]:
-    """Return the mean difference of an image and a picture of a pool, reduced, and how much either deviates from its
-    own mean: of 255. Infinite, where they cannot be the same.
-    """
     height, width, channels = picture.shape
     flat, _ = flattened(image, how.background, gray=channels == 1)
     flat = flat.convert("L" if channels == 1 else "RGB")
     own = Image.fromarray(picture[:, :, 0] if channels == 1 else picture)
-    if height == width and how.fit == "pad":
-        own = own.crop(content(image.size, height))  # without the padding, in which all images are alike
-    elif height == width and how.fit == "crop":
+    if height == width and how.fit == "pad":  # without the padding, in which all images are alike
+        return any(_alike(flat, own.crop(box)) for box in _boxes(image.size, height))
+    if height == width and how.fit == "crop":
         side = min(image.size)
         left, top = (image.width - side) // 2, (image.height - side) // 2
         flat = flat.crop((left, top, left + side, top + side))
     elif height != width and abs(image.width * height - image.height * width) > SHAPE * image.height * width:
-        return np.inf, 0.0
-    scale = min(1.0, SIDE / max(own.size))
-    size = max(1, round(own.width * scale)), max(1, round(own.height * scale))
-    one, other = (
-        np.asarray(each.resize(size, Image.Resampling.BOX, reducing_gap=3.0), np.float64) for each in (flat, own)
+        return False
+    return _alike(flat, own)
+
+
+def _boxes(size: tuple[int, int], square: int) -> set[tuple[int, int, int, int]]:
+    """Return where in a padded square an image may lie: when it was taken in, a fraction of it may have been decoded,
+    whose sides were rounded.
+    """
+    fractions = [(-(-size[0] // scale), -(-size[1] // scale)) for scale in (1, 2, 4, 8)]
+    return {content(each, square) for each in fractions}
+
+
+def _alike(one: Image.Image, other: Image.Image) -> bool:
+    """Say whether two images, L or RGB, are alike when they are reduced to a few pixels of one shape."""
+    scale = min(1.0, SIDE / max(other.size))
+    size = max(1, round(other.width * scale)), max(1, round(other.height * scale))
+    first, second = (
+        np.asarray(each.resize(size, Image.Resampling.BOX, reducing_gap=3.0), np.float64) for each in (one, other)
     )
-    deviation = max(float(np.abs(each - each.mean(axis=(0, 1))).mean()) for each in (one, other))
-    return float(np.abs(one - other).mean()), deviation
+    difference = float(np.abs(first - second).mean())
+    deviation = max(float(np.abs(each - each.mean(axis=(0, 1))).mean()) for each in (first, second))
+    return difference <= min(ALIKE, max(FLAT, DETAIL * deviation))

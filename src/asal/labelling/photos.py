@@ -153,6 +153,12 @@ class Photos:
         for thread in list(self._busy_since):
             thread.join(5)
 
+    def __enter__(self) -> Photos:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def _job(self, image: int, tag: str, edges: tuple[int, ...]) -> _Job:
         with self._lock:
             if (job := self._jobs.get((image, edges))) is not None:

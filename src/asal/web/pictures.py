@@ -15,7 +15,9 @@ from starlette.concurrency import run_in_threadpool
 
 from asal.data.decoding.viewing import kind_of_file
 from asal.data.views import View
+from asal.features import features
 from asal.labelling.photos import PHOTO, THUMB, Photos
+from asal.project.validate import learner_space
 from asal.session.state import State
 from asal.web.project_info import ProjectInfo
 from asal.web.schemas import digits
@@ -105,6 +107,15 @@ class Pictures:
 
 
 def sees(project: ProjectInfo) -> dict[str, Any]:
-    """Return what the classifier sees of a photograph."""
+    """Return what the classifier sees of a photograph: how it is fitted to a square of how many pixels, and whether
+    that is the pool's picture or made from the original.
+    """
+    spec = project.folder.spec
     height, width, _ = project.pool.shape
-    return {"fit": project.fit, "size": max(height, width), "reads": "pictures"}
+    found = {"fit": project.fit, "size": max(height, width), "reads": "pictures"}
+    space = learner_space(spec)
+    if space and "originals" in features[spec.features[space].kind].provides:
+        table = spec.features[space]
+        own = features[table.kind].options(table.options).get("size")  # of squares
+        found |= {"size": own or found["size"], "reads": "originals"}
+    return found
