@@ -149,6 +149,14 @@ class Extractor(Protocol):
     def __call__(self, images: Images) -> Features: ...
 
 
+class DifferentiableExtractor(Extractor, Protocol):
+    """An extractor that a gradient can pass: what features that provide "gradient" load."""
+
+    def differentiable(self, batch: Tensor) -> Tensor:
+        """Map float images (n, c, h, w) in [−1, 1] to (n, d), as a call does, differentiably."""
+        ...
+
+
 @dataclass(frozen=True)
 class RecallCheck:
     """How an approximate search was checked against the exact scan; see `asal.index.recall_guard`."""

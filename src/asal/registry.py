@@ -36,7 +36,7 @@ WORDS = {  # what parts need and provide
     "features": "a feature space, with the features of every image stored; a learner that provides it can read them",
     "index": "an index over that space",
     "model": "the present classifier: such features are computed again in every round",
-    "gradient": "a classifier whose logits can be differentiated",
+    "gradient": "a classifier whose logits can be differentiated; features that can be",
     "linear": "a classifier that is linear in features that do not change from round to round",
     "loss": "a classifier that predicts its loss",
     "latents": "features that are complete latents of the generator",
@@ -53,6 +53,7 @@ COSTS = {
 }
 ROLES = {  # what an option means to others: declared with the option's name
     "score": "names a score, whose needs the part has too",
+    "hidden": "units of a hidden layer: a classifier that has any is not linear",
     "subset": "how many random images a batch is chosen from: more than the batch",
 }
 

@@ -26,7 +26,7 @@ from asal.runtime.rng import stream, torch_stream
 Count = Annotated[int, Ge(1)]
 
 
-@features.register("autoencoder")
+@features.register("autoencoder", provides=("gradient",))
 @dataclass(frozen=True)
 class Autoencoder:
     """The code of a convolutional auto-encoder trained with squared error (the paper's F_auto, section 3.2).
@@ -115,6 +115,9 @@ class Encoder:
 
     @torch.inference_mode()
     def __call__(self, images: Images) -> Features:
-        batch = to_batch(images).to(here()).contiguous(memory_format=torch.channels_last)
-        code: Tensor = self.net(batch)
-        return code.float().cpu().numpy()
+        return self.differentiable(to_batch(images)).cpu().numpy()
+
+    def differentiable(self, batch: Tensor) -> Tensor:
+        """Map (n, c, h, w) in [−1, 1], wherever it is, to (n, code)."""
+        code: Tensor = self.net(batch.to(here()).contiguous(memory_format=torch.channels_last))
+        return code.float()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from asal.core import Features, Images, Pool
 from asal.errors import UserError
@@ -15,7 +16,7 @@ from asal.runtime.devices import Device
 from asal.runtime.progress import Progress
 
 
-@features.register("discriminator", needs=("generator",))
+@features.register("discriminator", needs=("generator",), provides=("gradient",))
 @dataclass(frozen=True)
 class Discriminator:
     """The last hidden layer of the critic that the generator was trained against (the paper's F_disc, D_{j−1}(x))."""
@@ -46,4 +47,8 @@ class HiddenLayer:
 
     @torch.inference_mode()
     def __call__(self, images: Images) -> Features:
-        return self.generator.hidden(to_batch(images)).float().cpu().numpy()
+        return self.differentiable(to_batch(images)).cpu().numpy()
+
+    def differentiable(self, batch: Tensor) -> Tensor:
+        """Map (n, c, h, w) in [−1, 1] to (n, hidden_dim)."""
+        return self.generator.hidden(batch).float()

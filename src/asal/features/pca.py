@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from asal.core import Extractor, Features, Ids, Images, Scores
+from asal.core import DifferentiableExtractor, Extractor, Features, Ids, Images, Scores
 from asal.errors import UserError
 from asal.runtime import artifacts
 from asal.runtime.progress import Progress, no_progress
@@ -18,6 +18,7 @@ from asal.runtime.threads import limited_threads
 
 if TYPE_CHECKING:
     from sklearn.decomposition import PCA, IncrementalPCA
+    from torch import Tensor
 
 BATCH = 1024  # images whose raw features are computed at a time
 MAX_VALUES = 2**27  # raw features held for a fit: 512 MB
@@ -102,6 +103,14 @@ class Reduced:
 
     def __call__(self, images: Images) -> Features:
         return self.pca.apply(self.extractor(images))
+
+    def differentiable(self, batch: Tensor) -> Tensor:
+        """Map (n, c, h, w) in [−1, 1] to (n, d), where the extractor can be differentiated."""
+        import torch
+
+        features = cast(DifferentiableExtractor, self.extractor).differentiable(batch)
+        mean, components = (torch.from_numpy(part).to(features.device) for part in (self.pca.mean, self.pca.components))
+        return (features - mean) @ components.T
 
 
 def fit_pca(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,8 +14,11 @@ from asal.features import ExtractorInputs, features
 from asal.runtime.devices import Device
 from asal.runtime.progress import Progress
 
+if TYPE_CHECKING:
+    from torch import Tensor
 
-@features.register("pixels")
+
+@features.register("pixels", provides=("gradient",))
 @dataclass(frozen=True)
 class Pixels:
     """Gray or RGB values in 0 … 1 (the paper's F_gray and F_rgb, section 3.2)."""
@@ -35,3 +39,7 @@ class PixelExtractor:
 
     def __call__(self, images: Images) -> Features:
         return images.reshape(len(images), self.dim).astype(np.float32) / np.float32(255)
+
+    def differentiable(self, batch: Tensor) -> Tensor:
+        """Map (n, c, h, w) in [−1, 1] to (n, h · w · c)."""
+        return batch.permute(0, 2, 3, 1).flatten(1).add(1).div(2)

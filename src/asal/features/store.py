@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from asal.core import Features, Ids, check_ids
+from asal.core import Features, Ids, Inputs, check_ids
 from asal.data.concat_pool import places
 from asal.errors import UserError
 from asal.runtime import artifacts, npy
@@ -160,6 +160,30 @@ class ConcatVectors:
             for ids, vectors in part.shards():
                 yield ids + first, vectors
             first += len(part)
+
+
+@dataclass(frozen=True)
+class VectorPool:
+    """Stored vectors in the place of a pool: for what is prepared once from whatever the classifier reads.
+
+    Args:
+        fingerprint: of the vectors.
+        count: how many there are.
+        shape: (1, 1, d), where d is known before they are opened.
+        open: opens them, at their first use.
+    """
+
+    fingerprint: str
+    count: int
+    shape: tuple[int, int, int]
+    open: Callable[[], StoredVectors | ConcatVectors]
+
+    def __len__(self) -> int:
+        return self.count
+
+    def read(self, ids: Ids) -> Inputs:
+        """Return the vectors (n, d) of these ids."""
+        return self.open().read(ids)
 
 
 def _mapped(path: Path, header: npy.Header) -> npt.NDArray[Any]:

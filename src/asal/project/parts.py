@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from asal.data.pool import LABELS
 from asal.errors import UserError
 from asal.features import features
 from asal.features.extract_shard import ExtractorRecipe, TrainedPart
+from asal.features.store import VectorPool
 from asal.index import indexes
 from asal.models.generators import generators
 from asal.models.generators.quality import write_quality
@@ -146,7 +148,17 @@ class ProjectParts:
         part, options = strategies[table.kind].bind(table.options), validate.options_of(strategies, table)
         made_from = {key: options[key] for key in part.made_from}
         title = f"train the part of the strategy '{strategy.name}'"
-        return prepare.training(self._context, title, table.kind, part, made_from)
+        return prepare.training(self._reading_features("linear" in strategy.needs), title, table.kind, part, made_from)
+
+    def _reading_features(self, same_as_learner: bool) -> PrepareContext:
+        """Return the context; with the vectors of the learner's space as its pool, where it reads any."""
+        name = validate.learner_space(self._spec)
+        if not (name and same_as_learner):
+            return self._context
+        vectors, n = self.features(name), len(self._context.pool)
+        shape = (1, 1, self._spec.features[name].dimensions)
+        pool = VectorPool(vectors.folder.name, n, shape, lambda: self._project.space(name).vectors)
+        return replace(self._context, pool=pool)
 
     def teacher(self) -> Step:
         """The step that trains who answers for synthetic images, on every label of the pool."""

@@ -319,7 +319,10 @@ class Project:
 
     def learner(self, needs: frozenset[str] = frozenset()) -> Learner:
         """Return the spec's learner, as a strategy with these needs wants it."""
-        learner = validate.made(learners, self.spec.learner)
+        learner: Any = validate.made(learners, self.spec.learner)
+        features = self.learner_features()
+        if features is not None and "gradient" in needs:
+            learner = learner.through(lambda: features.extractor)
         trained_by: Learner = learner.loss_predicting() if "loss" in needs else learner
         return trained_by
 

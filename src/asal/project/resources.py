@@ -35,7 +35,12 @@ class LearnerFeatures:
 
     def extract(self, images: Images) -> Features:
         """Return the features (n, d) of other images."""
-        return self.project.space(self.space).extractor(images)
+        return self.extractor(images)
+
+    @property
+    def extractor(self) -> Extractor:
+        """What extracts them; a `DifferentiableExtractor` where the space's kind provides "gradient"."""
+        return self.project.space(self.space).extractor
 
 
 @dataclass(frozen=True)

@@ -257,6 +257,8 @@ def _check_strategy(spec: Spec, name: str, table: StrategyTable) -> None:
         _check_space(spec, name, space_of(spec, name, table), needs)
     if "lines" not in strategies[table.kind].provides:  # which brings its own classifier
         _check_learner(spec, name, needs)
+        if "gradient" in needs and (space := learner_space(spec)):
+            _check_gradient(spec, name, space)
     _check_first(spec, name, table)
     _check_size(spec, name, table)
     _check_synthetic(name, table)
@@ -305,14 +307,33 @@ def _check_space(spec: Spec, name: str, space: str, needs: frozenset[str]) -> No
         )
 
 
+def provided(table: PartTable) -> frozenset[str]:
+    """Return what a learner with these options provides: one with a hidden layer is not linear."""
+    part = learners[table.kind]
+    return part.provides - ({"linear"} if part.value_of("hidden", table.options) else set())
+
+
 def _check_learner(spec: Spec, name: str, needs: frozenset[str]) -> None:
     for need, why in OF_LEARNER.items():
-        if need in needs and need not in learners[spec.learner.kind].provides:
+        if need in needs and need not in provided(spec.learner):
             raise UserError(
                 f"strategy '{name}' does not go with the learner '{spec.learner.kind}'",
                 rule=f"'{name}' {why}",
-                hint=f"use one of the learners {', '.join(_able(learners, need))}, or another strategy",
+                hint="set `hidden = 0` under [learner], or use another strategy"
+                if need in learners[spec.learner.kind].provides
+                else f"use one of the learners {', '.join(_able(learners, need))}, or another strategy",
             )
+
+
+def _check_gradient(spec: Spec, name: str, space: str) -> None:
+    kind = spec.features[space].kind
+    if "gradient" not in features[kind].provides:
+        able = ", ".join(f"'{able}'" for able in _able(features, "gradient"))
+        raise UserError(
+            f"strategy '{name}' follows a gradient from an image to the classifier, which reads the features '{space}'",
+            rule=f"features of kind '{kind}' have no gradient; those of kind {able} have one",
+            hint="let the learner read another space, or use a strategy that needs no gradient, such as 'subset'",
+        )
 
 
 def _able(registry: Registry, need: str) -> list[str]:

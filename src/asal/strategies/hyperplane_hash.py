@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from annotated_types import Ge, Le
 
-from asal.core import NO_IDS, Candidates, Features, Ids, Images, LinearModel, Pool, Round, Selection, not_enough
+from asal.core import NO_IDS, Candidates, Features, Ids, Inputs, LinearModel, Pool, Round, Selection, not_enough
 from asal.errors import UserError
 from asal.models.tensors import to_batch
 from asal.runtime import artifacts, npy
@@ -39,9 +39,10 @@ class HyperplaneHash:
     H-Hash (their eq. 4) gives a point x the two bits sgn(u·x), sgn(v·x) and a plane w the bits sgn(u·w), sgn(−v·w);
     EH-Hash (eq. 7) a point the bit sgn(xᵀUx) and a plane sgn(−wᵀUw). What shares a plane's code in any table is
     re-ranked by its exact distance; where too little of it is still open, codes that differ in one bit, then in two,
-    are looked up too, and after those images are drawn at random, as the notes say. Points are pixels less the
-    pool's mean, with the root mean square of their lengths as one more coordinate for the bias, of unit length. Cost:
-    that of `candidates` network evaluations, whatever the pool's size; hashing the pool is done once.
+    are looked up too, and after those images are drawn at random, as the notes say. Points are what the classifier
+    reads, pixels or stored features, less the pool's mean, with the root mean square of their lengths as one more
+    coordinate for the bias, of unit length. Cost: that of `candidates` network evaluations, whatever the pool's size;
+    hashing the pool is done once.
 
     Args:
         kind: "h", or "eh", whose codes collide twice as readily and cost pixels² to compute.
@@ -72,15 +73,15 @@ class HyperplaneHash:
         return Selection(picks, values, [{"hashed": bool(is_hashed)} for is_hashed in np.isin(picks, hashed)])
 
     def train(self, pool: Pool, folder: Path, seed: int, device: Any, progress: Progress) -> None:
-        """Hash every image of the pool into `folder`. Memory: one code an image and table."""
+        """Hash every image of the pool, or their features, into `folder`. Memory: one code an image and table."""
         rng, n = stream(seed, "hyperplane hash"), len(pool)
-        self._check_size(int(np.prod(pool.shape)) + 1, self._functions(n))
+        self._check_size(points(pool.read(np.zeros(1, np.int64))).shape[1] + 1, self._functions(n))
         hashing = Hashing.drawn(self.kind, self.tables, self._functions(n), *_moments(pool, progress), rng)
         hashing.save(folder)
         codes = np.empty((n, self.tables), np.uint32)
         for ids in _blocks(n):
             progress("hyperplane hash", int(ids[0]), n)
-            codes[ids] = hashing.of_points(pixels(pool.read(ids)))
+            codes[ids] = hashing.of_points(points(pool.read(ids)))
         for table in range(self.tables):
             order = np.argsort(codes[:, table], kind="stable")
             npy.write(folder / f"codes-{table:03d}.npy", codes[order, table])
@@ -225,9 +226,9 @@ class Tables:
         return bucket
 
 
-def pixels(images: Images) -> Features:
-    """Return images as a linear classifier's last layer sees them: (n, c · h · w) in [−1, 1]."""
-    return to_batch(images).flatten(1).numpy()
+def points(inputs: Inputs) -> Features:
+    """Return what a linear classifier's last layer sees: images as (n, c · h · w) in [−1, 1], features as they are."""
+    return to_batch(inputs).flatten(1).numpy() if inputs.dtype == np.uint8 else inputs
 
 
 def _unit(rows: npt.NDArray[Any]) -> Floats:
@@ -241,12 +242,12 @@ def _blocks(n: int) -> Iterator[Ids]:
 
 
 def _moments(pool: Pool, progress: Progress) -> tuple[Floats, float]:
-    """Return the mean of the pool's pixels (d,), and the root mean square of their distances to it."""
+    """Return the mean of the pool's points (d,), and the root mean square of their distances to it."""
     n, squares, total = len(pool), 0.0, np.zeros(int(np.prod(pool.shape)))
     for ids in _blocks(n):
         progress("hyperplane hash: mean", int(ids[0]), n)
-        points = pixels(pool.read(ids)).astype(np.float64)
-        total += points.sum(axis=0)
-        squares += float((points**2).sum())
+        x = points(pool.read(ids)).astype(np.float64)
+        total += x.sum(axis=0)
+        squares += float((x**2).sum())
     mean = total / n
     return mean.astype(np.float32), float(np.sqrt(max(squares / n - float(mean @ mean), 1e-12)))

@@ -19,6 +19,7 @@ from asal.features import ExtractorInputs, TrainableFeatures
 from asal.models.generators import TrainedGenerator
 from asal.models.learners.linear import Linear
 from asal.models.networks import generator_and_critic, initialise
+from asal.models.tensors import to_batch
 from asal.runtime.devices import here
 from asal.runtime.rng import stream, torch_stream
 from asal.testing import training
@@ -113,6 +114,27 @@ def does_not_modify_images(make: Make) -> None:
             raise AssertionError(f"read-only images are not accepted: {error}") from error
 
 
+def passes_a_gradient(make: Make) -> None:
+    """If it has `differentiable`, that gives the same features of float images, with a gradient for every image."""
+    import torch
+
+    with trained(make) as extract:
+        if (differentiable := getattr(extract, "differentiable", None)) is None:
+            return
+        pixels = images(5)
+        batch = to_batch(pixels).requires_grad_()
+        found, expected = differentiable(batch), extract(pixels)
+        assert found.shape == expected.shape, f"features {expected.shape} became {tuple(found.shape)}"
+        apart = float(np.abs(found.detach().cpu().numpy() - expected).max() / np.abs(expected).max())
+        assert apart < 1e-3, f"features of float images differ by {apart:.3g} of the largest"
+        assert found.requires_grad, "the features do not depend on the images"
+        weights = torch.linspace(
+            1, 2, found.shape[1], device=found.device
+        )  # a plain sum of normalised features is fixed
+        (gradient,) = torch.autograd.grad((found @ weights).sum(), batch)
+        assert bool((gradient.flatten(1).abs().amax(1) > 0).all()), "the gradient of an image is zero"
+
+
 CHECKS: dict[str, Callable[[Make], None]] = {
     **training.CHECKS,
     "returns features of its dimension": returns_features_of_its_dimension,
@@ -120,4 +142,5 @@ CHECKS: dict[str, Callable[[Make], None]] = {
     "distinguishes images": distinguishes_images,
     "is the same when reloaded": is_the_same_when_reloaded,
     "does not modify images": does_not_modify_images,
+    "passes a gradient": passes_a_gradient,
 }

@@ -7,14 +7,16 @@ learner's registered part, `learners[name]`: what it provides is held against it
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 
-from asal.core import Images, Labels, Learner, Model
+from asal.core import Images, Inputs, Labels, Learner, Model
 from asal.errors import UserError
+from asal.features.pixels import PixelExtractor
 from asal.models.tensors import to_batch
 from asal.registry import Part
 from asal.runtime.rng import stream
@@ -25,6 +27,7 @@ Make: TypeAlias = Callable[[], Part]
 
 SHAPE = (8, 8, 1)
 CLASSES = 3
+PIXELS = PixelExtractor(math.prod(SHAPE))
 
 
 def toy_set(n: int = 60, first: int = 0) -> tuple[Images, Labels]:
@@ -34,27 +37,39 @@ def toy_set(n: int = 60, first: int = 0) -> tuple[Images, Labels]:
     return world.pool.read(ids), world.truth[ids]
 
 
-def _learner(make: Make) -> Learner:
-    learner: Learner = make().make()
-    return learner
+class Trainee:
+    """A learner under test, with toy inputs: images, or their pixels as features where it reads those."""
 
+    def __init__(self, make: Make) -> None:
+        self.part = make()
+        self._reads_features = "features" in self.part.needs
+        learner: Any = self.part.make()
+        if self._reads_features and "gradient" in self.part.provides:
+            learner = learner.through(lambda: PIXELS)
+        self.learner: Learner = learner
 
-def _fit(learner: Learner, n: int = 60, *, seed: int = 0, keep: int = CLASSES) -> Model:
-    """Train on toy images of the first `keep` classes; the model knows of all three."""
-    images, labels = toy_set(n)
-    kept = labels < keep
-    return learner.fit(images[kept], labels[kept], CLASSES, stream(seed, "toy learner"))
+    def inputs(self, n: int = 60, first: int = 0) -> tuple[Inputs, Labels]:
+        """Return what it reads of n toy images, and their labels."""
+        images, labels = toy_set(n, first)
+        return PIXELS(images) if self._reads_features else images, labels
+
+    def fit(self, n: int = 60, *, seed: int = 0, keep: int = CLASSES) -> Model:
+        """Train on toy images of the first `keep` classes; the model knows of all three."""
+        inputs, labels = self.inputs(n)
+        kept = labels < keep
+        return self.learner.fit(inputs[kept], labels[kept], CLASSES, stream(seed, "toy learner"))
 
 
 def predicts_probabilities(make: Make) -> None:
     """Images (n, h, w, c) become float64 (n, k), not negative, whose rows sum to one; one image or many."""
-    model = _fit(_learner(make))
+    trainee = Trainee(make)
+    model = trainee.fit()
     for n in (1, 50):
-        _probable(model, n, "three classes")
+        _probable(model, trainee.inputs(n, first=60)[0], "three classes")
 
 
-def _probable(model: Model, n: int, when: str) -> None:
-    probs = model.predict(toy_set(n, first=60)[0])
+def _probable(model: Model, inputs: Inputs, when: str) -> None:
+    probs, n = model.predict(inputs), len(inputs)
     assert probs.shape == (n, CLASSES), f"{when}: {n} images became {probs.shape}, of {CLASSES} classes"
     assert probs.dtype == np.float64, f"{when}: probabilities are float64, not {probs.dtype}"
     assert np.isfinite(probs).all(), f"{when}: a probability is not finite"
@@ -66,29 +81,30 @@ def predicts_classes_without_labels(make: Make) -> None:
     """Where no label is of the last class, or of any but the first, it still predicts probabilities for all classes."""
     for keep, when in ((2, "the last class is missing"), (1, "only one class has labels")):
         try:
-            model = _fit(_learner(make), keep=keep)
+            model = Trainee(make).fit(keep=keep)
         except UserError:
             assert keep == 1, "labels of two classes are enough to be fitted to"
             continue  # some classifiers cannot be fitted to one class, and say so
         except Exception as error:
             raise AssertionError(f"{when}: {type(error).__name__}: {error}") from error
-        _probable(model, 20, when)
+        _probable(model, Trainee(make).inputs(20, first=60)[0], when)
 
 
 def learns(make: Make) -> None:
     """It classifies images that it was not trained on, of classes that are easy to distinguish."""
-    images, labels = toy_set(100, first=60)
-    right = float((_fit(_learner(make)).predict(images).argmax(axis=1) == labels).mean())
+    trainee = Trainee(make)
+    inputs, labels = trainee.inputs(100, first=60)
+    right = float((trainee.fit().predict(inputs).argmax(axis=1) == labels).mean())
     assert right >= 0.9, f"its accuracy is {right:.2f} on images that are easy to classify"
 
 
 def same_stream_same_model(make: Make) -> None:
     """The same stream gives the same model, whatever was drawn from the global streams of numpy and torch."""
-    images, _ = toy_set(50, first=60)
+    inputs, _ = Trainee(make).inputs(50, first=60)
     found = []
     for seed in (1, 2):
         with global_streams(seed):
-            found.append(_fit(_learner(make)).predict(images))
+            found.append(Trainee(make).fit().predict(inputs))
     assert np.array_equal(found[0], found[1]), "fitted twice from the same stream, the probabilities differ"
 
 
@@ -96,7 +112,8 @@ def leaves_global_random_state_alone(make: Make) -> None:
     """Training and prediction do not change the global random state of numpy and torch."""
     with global_streams(7):
         before = np.random.get_state(), torch.get_rng_state()
-        _fit(_learner(make)).predict(toy_set(5)[0])
+        trainee = Trainee(make)
+        trainee.fit().predict(trainee.inputs(5)[0])
         after = np.random.get_state(), torch.get_rng_state()
     assert str(before[0]) == str(after[0]), "it moved numpy's global stream"
     assert torch.equal(before[1], after[1]), "it moved torch's global stream"
@@ -104,42 +121,44 @@ def leaves_global_random_state_alone(make: Make) -> None:
 
 def starts_from_scratch(make: Make) -> None:
     """Earlier fits do not affect a later one, and a later fit does not change an earlier model."""
-    learner, (images, _) = _learner(make), toy_set(50, first=60)
-    model = _fit(learner)
-    first = model.predict(images)
-    _fit(learner, n=20, seed=1, keep=2)
-    assert np.array_equal(model.predict(images), first), "a later fit changed an earlier model"
-    assert np.array_equal(_fit(learner).predict(images), first), "an earlier fit changes a later one"
+    trainee = Trainee(make)
+    model, (inputs, _) = trainee.fit(), trainee.inputs(50, first=60)
+    first = model.predict(inputs)
+    trainee.fit(20, seed=1, keep=2)
+    assert np.array_equal(model.predict(inputs), first), "a later fit changed an earlier model"
+    assert np.array_equal(trainee.fit().predict(inputs), first), "an earlier fit changes a later one"
 
 
 def predicts_each_image_alone(make: Make) -> None:
     """An image's probabilities do not depend on the images beside it, nor on how often one asks."""
-    model, (images, _) = _fit(_learner(make)), toy_set(12, first=60)
-    together = model.predict(images)
-    assert np.array_equal(model.predict(images), together), "predicted again, the probabilities differ"
-    alone = np.concatenate([model.predict(image[None]) for image in images])
+    trainee = Trainee(make)
+    model, (inputs, _) = trainee.fit(), trainee.inputs(12, first=60)
+    together = model.predict(inputs)
+    assert np.array_equal(model.predict(inputs), together), "predicted again, the probabilities differ"
+    alone = np.concatenate([model.predict(one[None]) for one in inputs])
     apart = float(np.abs(alone - together).max())
     assert apart < 1e-5, f"alone, a probability differs by {apart:.3g}: is batch norm or dropout in training mode?"
 
 
 def embeds(make: Make) -> None:
     """Images (n, h, w, c) become finite float32 (n, d), one d for all, that differ between images."""
-    model, (images, _) = _fit(_learner(make)), toy_set(9)
-    found = model.embed(images)
+    trainee = Trainee(make)
+    model, (inputs, _) = trainee.fit(), trainee.inputs(9)
+    found = model.embed(inputs)
     assert found.ndim == 2, f"an embedding is flat: nine images became {found.shape}"
     assert len(found) == 9, f"nine images became {len(found)} embeddings"
     assert found.dtype == np.float32, f"embeddings are float32, not {found.dtype}"
     assert np.isfinite(found).all(), "an embedding is not finite"
     assert len(np.unique(found, axis=0)) > 1, "all images have the same embedding"
-    assert np.allclose(model.embed(images[:1]), found[:1], atol=1e-4), "an embedding depends on the batch"
+    assert np.allclose(model.embed(inputs[:1]), found[:1], atol=1e-4), "an embedding depends on the batch"
 
 
 def has_the_gradient_it_declares(make: Make) -> None:
     """If it provides "gradient", softmax(`logits`) is `predict`, differentiably; if not, `logits` raises UserError."""
-    part = make()
-    model, (images, _) = _fit(part.make()), toy_set(10, first=60)
-    batch = to_batch(images).requires_grad_()
-    if "gradient" not in part.provides:
+    trainee = Trainee(make)
+    model, (inputs, _) = trainee.fit(), trainee.inputs(10, first=60)
+    batch = to_batch(toy_set(10, first=60)[0]).requires_grad_()
+    if "gradient" not in trainee.part.provides:
         try:
             model.logits(batch)
         except UserError:
@@ -149,7 +168,7 @@ def has_the_gradient_it_declares(make: Make) -> None:
         raise AssertionError("it has logits, but does not declare that it provides a gradient")
     logits = model.logits(batch)
     assert logits.shape == (10, CLASSES), f"ten images became logits of {tuple(logits.shape)}"
-    apart = np.abs(logits.detach().double().softmax(1).cpu().numpy() - model.predict(images)).max()
+    apart = np.abs(logits.detach().double().softmax(1).cpu().numpy() - model.predict(inputs)).max()
     assert apart < 1e-5, f"the softmax of the logits is {apart:.3g} off the probabilities"
     assert logits.requires_grad, "the logits do not depend on the images"
     (slope,) = torch.autograd.grad(logits[:, 0].sum(), batch)
@@ -157,19 +176,28 @@ def has_the_gradient_it_declares(make: Make) -> None:
     assert bool((slope.flatten(1).abs().amax(1) > 0).any()), "the gradient is zero"
 
 
+def says_what_it_reads(make: Make) -> None:
+    """Its models say that they read "features" where it needs those, and else "images"."""
+    trainee = Trainee(make)
+    expected = "features" if "features" in trainee.part.needs else "images"
+    reads = getattr(trainee.fit(), "reads", None)
+    assert reads == expected, f"its model reads {expected}, and its `reads` is {reads!r}"
+
+
 def does_not_modify_its_arguments(make: Make) -> None:
     """It does not write into its arguments, and accepts read-only arrays."""
-    images, labels = toy_set(30)
-    kept = images.copy(), labels.copy()
-    model = _learner(make).fit(images, labels, CLASSES, stream(0, "toy learner"))
-    model.predict(images), model.embed(images)
-    assert np.array_equal(images, kept[0]), "it wrote into the images"
+    trainee = Trainee(make)
+    inputs, labels = trainee.inputs(30)
+    kept = inputs.copy(), labels.copy()
+    model = trainee.learner.fit(inputs, labels, CLASSES, stream(0, "toy learner"))
+    model.predict(inputs), model.embed(inputs)
+    assert np.array_equal(inputs, kept[0]), "it wrote into the images"
     assert np.array_equal(labels, kept[1]), "it wrote into the labels"
-    images.setflags(write=False)
+    inputs.setflags(write=False)
     labels.setflags(write=False)
     try:
-        model = _learner(make).fit(images, labels, CLASSES, stream(0, "toy learner"))
-        model.predict(images), model.embed(images)
+        model = Trainee(make).learner.fit(inputs, labels, CLASSES, stream(0, "toy learner"))
+        model.predict(inputs), model.embed(inputs)
     except Exception as error:
         raise AssertionError(f"read-only arrays are not accepted: {error}") from error
 
@@ -184,5 +212,6 @@ CHECKS: dict[str, Callable[[Make], Any]] = {
     "predicts each image alone": predicts_each_image_alone,
     "embeds": embeds,
     "has the gradient it declares": has_the_gradient_it_declares,
+    "says what it reads": says_what_it_reads,
     "does not modify its arguments": does_not_modify_its_arguments,
 }

@@ -11,16 +11,18 @@ import math
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 from torch import Tensor
 
 from asal.core import (
     NO_IDS,
+    DifferentiableExtractor,
     Extractor,
     Features,
     Generator,
@@ -41,8 +43,9 @@ from asal.features import ExtractorInputs
 from asal.features.latent import Latent
 from asal.features.pca import Reduced, fit_pca
 from asal.features.pixels import PixelExtractor
-from asal.features.store import write_vectors
+from asal.features.store import VectorPool, write_vectors
 from asal.index.exact import Exact
+from asal.models.learners.head import Head
 from asal.models.learners.linear import Linear
 from asal.models.learners.neural import NeuralModel
 from asal.registry import Part
@@ -98,6 +101,19 @@ class EntropyAsLossModel:
         return getattr(self.__dict__["model"], name)  # what it has of the classifier within
 
 
+READS: ContextVar[Literal["images", "features"]] = ContextVar("reads", default="images")
+
+
+@contextmanager
+def classifier_of_features() -> Iterator[None]:
+    """Let the rounds of all settings have a classifier that reads stored features: `head`, in place of `linear`."""
+    before = READS.set("features")
+    try:
+        yield
+    finally:
+        READS.reset(before)
+
+
 @dataclass(frozen=True)
 class Setting:
     """A pool whose labels are known, with the tools prepared for it and for a strategy."""
@@ -107,27 +123,32 @@ class Setting:
     pool: Pool
     truth: Labels
     tools: Toolbox
+    reads_features: bool = False
 
     def round(self, labelled: Ids, *, skipped: Ids = NO_IDS, number: int = 1) -> Round:
         """Return what a strategy sees once these images are labelled truly and its classifier is fitted to them."""
         labels, rng = self.truth[labelled], stream(0, "learner", number)
+        classes, reader = int(self.truth.max()) + 1, self.tools.vectors if self.reads_features else None
         model: Any = None
-        if "lines" in self.part.provides:
-            learner, classes = self.part.make.learner(self.tools), int(self.truth.max()) + 1  # type: ignore[attr-defined]
+        if reader is not None:
+            extractor = cast(DifferentiableExtractor, self.tools.extractor)
+            model = Head().through(lambda: extractor).fit(reader.read(labelled), labels, classes, rng)
+        elif "lines" in self.part.provides:
+            learner = self.part.make.learner(self.tools)  # type: ignore[attr-defined]
             model = learner.fit_with_origins(self.pool.read(labelled), labels, [{}] * len(labels), classes, rng)
         else:
-            classes = int(self.truth.max()) + 1
             model = EntropyAsLossModel(Linear(iterations=10).fit(self.pool.read(labelled), labels, classes, rng))
-        return Round(number, self.pool, labelled, labels, model, self.tools, skipped)
+        return Round(number, self.pool, labelled, labels, model, self.tools, skipped, reader=reader)
 
-    def own(self, pool: Pool, name: str) -> Any:
+    def own(self, pool: Pool, vectors: Any, name: str) -> Any:
         """Return what the strategy prepares for itself on a pool; nothing where it has no need of it."""
         if "own" not in self.part.needs:
             return None
         folder = self.home / name
         folder.mkdir()
         owner: Any = self.part.make
-        owner.train(pool, folder, 0, Device("cpu"), no_progress)
+        read: Any = VectorPool(name, len(pool), (1, 1, vectors.dim), lambda: vectors) if self.reads_features else pool
+        owner.train(read, folder, 0, Device("cpu"), no_progress)
         return owner.load(folder, pool.shape)
 
 
@@ -148,8 +169,8 @@ def setting(part: Part, images: int = 60, change: Callable[[Images], Images] | N
         vectors = write_vectors(folder, lambda ids: extractor(toy.pool.read(ids)), images)
         indexer.build(vectors, folder / "index")
         tools = Toolbox(toy.tools.generator, extractor, vectors, indexer.load(vectors, folder / "index"))
-        made = Setting(part, folder, toy.pool, toy.truth, tools)
-        yield replace(made, tools=replace(tools, own=made.own(toy.pool, "own")))
+        made = Setting(part, folder, toy.pool, toy.truth, tools, READS.get() == "features")
+        yield replace(made, tools=replace(tools, own=made.own(toy.pool, vectors, "own")))
 
 
 @lru_cache(8)
@@ -295,6 +316,11 @@ class Repeated:
         return shape
 
     @property
+    def dim(self) -> int:
+        """Dimensions of a vector."""
+        return int(self._source.dim)
+
+    @property
     def fingerprint(self) -> str:
         """That of the few, and how often they come."""
         return f"{self._source.fingerprint} × {self._copies}"
@@ -330,6 +356,7 @@ def repeated(at: Setting, labelled: Ids, copies: int) -> tuple[Round, Repeated, 
     """Return a round over so many copies of the pool, and what counts the images and the features read."""
     base = len(at.pool)
     pool, vectors = Repeated(at.pool, base, copies), Repeated(at.tools.vectors, base, copies)
-    own = at.own(pool, f"own-{copies}")
+    own = at.own(pool, vectors, f"own-{copies}")
     tools = replace(at.tools, vectors=vectors, index=RepeatedIndex(at.tools.index, base, copies), own=own)
-    return replace(at.round(labelled), pool=pool, tools=tools), pool, vectors
+    now = at.round(labelled)
+    return replace(now, pool=pool, tools=tools, reader=now.reader and vectors), pool, vectors

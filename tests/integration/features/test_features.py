@@ -100,6 +100,13 @@ class ProjectsAnew(Twin):
         return Twin(lambda pixels: flat(pixels) @ projection, 8)
 
 
+class Detaches(Twin):
+    """Its float images have features of another scale, without a gradient."""
+
+    def differentiable(self, batch: Any) -> Any:
+        return batch.permute(0, 2, 3, 1).flatten(1).detach()
+
+
 TRAINING = training_twins(Autoencoder, TINY)
 TWINS: dict[str, Make] = {
     "reads images only": TRAINING["reads images only"],
@@ -111,6 +118,7 @@ TWINS: dict[str, Make] = {
     "distinguishes images": lambda: Twin(lambda pixels: 0 * flat(pixels)),
     "is the same when reloaded": lambda: ProjectsAnew(flat),
     "does not modify images": lambda: Twin(darkens_in_place),
+    "passes a gradient": lambda: Detaches(flat),
 }
 
 

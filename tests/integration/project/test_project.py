@@ -149,7 +149,9 @@ def test_a_learner_without_a_gradient_serves_strategies_that_need_none(
         batch = session.ask(20)
         session.tell(zip(batch.ids, project.oracle("pool").answer(batch.ids), strict=True))
     assert session.state.rounds[1].evaluations == 380
-    with pytest.raises(UserError, match=r"does not go with the learner 'sklearn'.*must have one.*cnn, linear, torch"):
+    with pytest.raises(
+        UserError, match=r"does not go with the learner 'sklearn'.*must have one.*cnn, head, linear, torch"
+    ):
         project.session("asal")
 
 

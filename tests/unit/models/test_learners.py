@@ -37,6 +37,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         {"factory": "support.classifiers:Nested", "steps": 40, "batch": 32, "learning_rate": 0.02},
     ),
     "logistic regression": ("sklearn", {"factory": "sklearn.linear_model:LogisticRegression"}),
+    "head with a hidden layer": ("head", {"hidden": 16, "steps": 100, "learning_rate": 0.01}),
     "forest": ("sklearn", {"factory": "sklearn.ensemble:RandomForestClassifier", "options": {"n_estimators": 15}}),
     "nearest mean": ("sklearn", {"factory": "support.classifiers:NearestMean", "options": {"power": 9.0}}),
 }
@@ -168,6 +169,14 @@ class Detaches(Spoilt):
         return Detached(model.net)
 
 
+class ReadsFeaturesUnasked(Spoilt):
+    def spoil(self, model: NeuralModel) -> Any:
+        class Reading(NeuralModel):
+            reads = "features"  # type: ignore[assignment]
+
+        return Reading(model.net)
+
+
 class CentresInPlace(Linear):
     def fit(self, images: Images, labels: Labels, classes: int, rng: np.random.Generator) -> Any:
         images -= images.min()
@@ -190,6 +199,7 @@ TWINS: dict[str, Make] = {
     "predicts each image alone": twin(StaysInTraining),
     "embeds": twin(EmbedsInSquares),
     "has the gradient it declares": twin(Cools),
+    "says what it reads": twin(ReadsFeaturesUnasked),
     "does not modify its arguments": twin(CentresInPlace),
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ from asal.runtime.progress import track
 
 BATCH_ON_CPU = 256  # images per forward pass: activations stay in the caches
 BATCH_ON_GPU = 4096  # images per forward pass: a GPU needs large batches
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,22 @@ def train(
     Modules and dropout draw from torch's global stream: it is seeded from `rng` for the time of the training and
     restored afterwards, so that the training and the rest of the program do not influence each other.
     """
+
+    def batch(rows: Tensor) -> Tensor:
+        return augment(to_batch(images[rows]), recipe.augment)
+
+    return NeuralModel(fit_network(make, recipe, batch, labels, classes, rng))
+
+
+def fit_network(
+    make: Callable[[], Network],
+    recipe: TrainingRecipe,
+    batch_of: Callable[[Tensor], Tensor],
+    labels: Labels,
+    classes: int,
+    rng: np.random.Generator,
+) -> Network:
+    """Train as `train` does, whatever the module reads: `batch_of` returns its input for some rows."""
     y = torch.tensor(labels).to(here())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(rng.integers(2**63 - 1)))
@@ -99,14 +117,13 @@ def train(
         move_to(net, here())
         optimizer = torch.optim.Adam(net.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.steps)
-        for rows in track(batch_rows(len(images), recipe), recipe.steps, "steps"):
-            batch = augment(to_batch(images[rows]), recipe.augment).to(here())
-            loss = F.cross_entropy(check_logits(net(batch), classes), y[rows])
+        for rows in track(batch_rows(len(y), recipe), recipe.steps, "steps"):
+            loss = F.cross_entropy(check_logits(net(batch_of(rows).to(here())), classes), y[rows])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
-    return NeuralModel(net.eval().requires_grad_(False))
+    return net.eval().requires_grad_(False)
 
 
 def augment(batch: Tensor, pixels: int) -> Tensor:
