@@ -178,7 +178,7 @@ def prepare(
         sheet = contact_sheet.write(opened)
     status(root)
     print_lines([*report(root).lines, *opened.folder.scarce(), f"What the classifier sees: {sheet}"])
-    print_lines(_next(spec, opened.folder))
+    print_lines([*(f"warning: {warning}" for warning in preparer.warnings()), *_next(spec, opened.folder)])
 
 
 def _next(spec: Path, folder: ProjectFolder) -> list[str]:

@@ -9,6 +9,7 @@ from typing import TypeAlias
 from asal.errors import UserError
 from asal.experiments.evaluation import Supervised, add_reference, references
 from asal.experiments.run import RunTask, begin
+from asal.project.preparer import Preparer
 from asal.project.project import Project
 from asal.runtime import artifacts, environment
 from asal.runtime.engine import InProcess
@@ -49,6 +50,8 @@ def compare(
         project.ingest()
         begin(project, names, seeds, out, threads)
         project.prepare(names)
+        for warning in Preparer(project).warnings(names):
+            project.progress("warning", 0, 0, warning)
         commit = environment.commit()
         tasks = [
             RunTask(project.root, project.spec, name, seed, out, commit, validated) for seed in seeds for name in names

@@ -20,6 +20,7 @@ from asal.data.source_changes import accept_place, changes_of
 from asal.data.sources import Source, check_outside
 from asal.data.splits import Split
 from asal.errors import UserError
+from asal.models.generators import quality
 from asal.project import corrections, durations
 from asal.project.corrections import Corrected
 from asal.project.durations import Estimate
@@ -91,16 +92,32 @@ class Preparer:
             ahead = not project.folder.has("pool")
             if ahead:
                 unknown = self._steps(validated, chosen is None)
-                outlook.expect([Expected(INGEST), *(Expected.of(step, device) for step in unknown)])
+                images = durations.estimate(self._ingest_work, device)
+                outlook.expect([Expected(INGEST, "to do", images), *(Expected.of(step, device) for step in unknown)])
             with outlook.step(1):
                 self._take_in(IngestContext(self._ingest_engine, outlook))
                 self._check_images()
             steps = self._steps(validated, chosen is None)
-            images = Expected(INGEST, "to do" if ahead else "there")
-            outlook.expect([images, *(Expected.of(step, device) for step in steps)])
+            outlook.expect(
+                [Expected(INGEST, "to do" if ahead else "there"), *(Expected.of(step, device) for step in steps)]
+            )
             for number, step in enumerate(steps, 2):
                 with outlook.step(number), durations.measured(step, device):
                     step.make()
+
+    def warnings(self, chosen: Sequence[str] | None = None) -> list[str]:
+        """Return what to know before the chosen strategies choose: whether the generator draws what the pool shows.
+
+        Args:
+            chosen: names of strategies; None takes all of the spec, and what it has beside them.
+        """
+        project = self._project
+        if project.spec.generator is None or not project.folder.has("pool"):
+            return []
+        strategies = project.validate(chosen).strategies.values()
+        if chosen is not None and not any("generator" in strategy.needs for strategy in strategies):
+            return []
+        return list(filter(None, [quality.warning(project.parts.generator().folder)]))
 
     def ingest(self) -> None:
         """Take the source's images in, once."""
@@ -211,6 +228,14 @@ class Preparer:
         pool = _UnknownPool((side, side, 1 if table.gray else 3), table.split.train or self._images_of_source())
         return PrepareContext(project.root, pool, project.spec.seed)
 
+    @property
+    def _ingest_work(self) -> Work:
+        """The images that are taken in; none where the source cannot be read now."""
+        try:
+            return Work("ingest", float(sum(dict(self.source.splits).values())))
+        except UserError:
+            return Work("ingest")
+
     def _images_of_source(self) -> int:
         """Return about how many images the pool will have; 0 where the source cannot be read now."""
         split = self._project.spec.pool.split
@@ -249,7 +274,8 @@ class Preparer:
             source = self.source
             check_ingested(source, root, split, keep=table.keep, **table.images)
         status: Status = "there" if states == {"there"} else "to do" if states == {"to do"} else "partly done"
-        made = durations.nothing if status == "there" else Estimate()
+        device = self._project.device.name()
+        made = durations.nothing if status == "there" else durations.estimate(self._ingest_work, device)
         return PlannedStep(INGEST, ", ".join(names), status, made)
 
 

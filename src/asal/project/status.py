@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from shlex import quote
 
 from asal.data.concat_pool import ADDITIONS
 from asal.data.decoding.ranges import range_lines
@@ -45,9 +46,14 @@ def summary(root: Path) -> list[tuple[str, str, str]]:
     """
     if not root.is_dir():
         raise UserError(f"no folder at {root}", rule="a project is a folder", hint="check the path")
-    rows = []
+    rows, left = [], abandoned(root)
     for folder in folders(root):
         name = str(folder.relative_to(root))
+        if folder in left:
+            rows.append(
+                (name, "abandoned", f"{_megabytes(folder)}; of an earlier asal.toml: rm -r {quote(str(folder))}")
+            )
+            continue
         if not artifacts.is_complete(folder) or folder.suffix == ".partial":
             command = "add" if folder.parent.name == ADDITIONS else "prepare"
             rows.append((name, "unfinished", f"the next `asal {command}` goes on with it"))
@@ -57,6 +63,28 @@ def summary(root: Path) -> list[tuple[str, str, str]]:
         except UserError as error:
             rows.append((name, "damaged", error.got))
     return rows + _labels(root)
+
+
+def abandoned(root: Path) -> set[Path]:
+    """Return the half-made folders with which no step of the present asal.toml goes on: it has changed since.
+
+    Where that cannot be known, because the spec or the images are not there or not right, none is returned.
+    """
+    half = {path for path in folders(root) if path.parent.name in DERIVED and path.suffix == artifacts.UNFINISHED}
+    if not half or not (root / FILE).exists() or not artifacts.is_complete(root / "pool"):
+        return set()
+    from asal.project.preparer import Preparer  # here: it loads torch, and most projects have no such folder
+    from asal.project.project import Project
+
+    try:
+        plan = Preparer(Project.open(root)).plan()
+    except UserError:
+        return set()
+    return half - {root / f"{step.makes}{artifacts.UNFINISHED}" for step in plan}
+
+
+def _megabytes(folder: Path) -> str:
+    return f"{sum(path.stat().st_size for path in folder.rglob('*') if path.is_file()) / 1e6:,.1f} MB"
 
 
 def _labels(root: Path) -> list[tuple[str, str, str]]:

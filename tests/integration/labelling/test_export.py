@@ -206,7 +206,7 @@ def test_made_up_images_come_along(project: Project, tmp_path: Path) -> None:
 
 def test_what_people_disagree_on_is_told(project: Project, tmp_path: Path) -> None:
     session = project.session("random")
-    one, two, three, four, *waiting = session.ask(6).ids.tolist()
+    one, two, three, four, *waiting = session.ask(7).ids.tolist()
     exchanges.write(
         project,
         Event("answered", 0, one, 3, "Ada", {"seconds": 1.5}),
@@ -222,6 +222,8 @@ def test_what_people_disagree_on_is_told(project: Project, tmp_path: Path) -> No
         Event("skipped", 0, four, None, "Bo", {"votes": 2}),
         Event("corrected", 0, four, 4, "Bo"),
         Event("voted", 0, waiting[0], 1, "Ada"),
+        Event("voted", 0, waiting[1], 1, "Ada"),
+        Event("voted", 0, waiting[1], 2, "Bo"),
     )
     done = export(project, tmp_path / "out")
     rows = {int(row["id"]): row for row in table(tmp_path / "out")}
@@ -233,13 +235,19 @@ def test_what_people_disagree_on_is_told(project: Project, tmp_path: Path) -> No
     assert told == {
         one: ("people disagree", {"Ada": "3", "Bo": "5"}),
         four: ("a vote differs from the label", {"Ada": None, "Bo": None}),
-        waiting[0]: ("still open", {"Ada": "1"}),
-        waiting[1]: ("still open", {}),
+        waiting[1]: ("people disagree", {"Ada": "1", "Bo": "2"}),
     }
-    assert dict(done.conflicts) == {
-        "people disagree": 1, "a vote differs from the label": 1, "still open": 2,
-    }  # fmt: skip
+    assert dict(done.conflicts) == {"people disagree": 2, "a vote differs from the label": 1}
     assert "conflicts.csv" in " ".join(done.lines)
+
+
+def test_images_that_wait_for_an_answer_are_counted_and_are_no_conflict(project: Project, tmp_path: Path) -> None:
+    session = project.session("random")
+    first, *_ = session.ask(6).ids.tolist()
+    exchanges.write(project, Event("answered", 0, first, 3, "Ada"))
+    done = export(project, tmp_path / "out")
+    assert not done.conflicts and not conflicts(tmp_path / "out") and done.waiting == 5
+    assert "5 images are chosen and not answered yet" in done.lines and "onflict" not in " ".join(done.lines)
 
 
 def test_an_export_replaces_an_export_and_nothing_else(project: Project, tmp_path: Path) -> None:

@@ -232,6 +232,33 @@ def test_the_seconds_left_are_known_while_it_runs(write_spec: Callable[..., Path
     assert known and max(known) > 0 and known[-1] == 0
 
 
+# Warnings ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_generator_far_from_the_real_images_is_warned_of_before_it_is_used(
+    asal: Any, tiny: Path, tmp_path: Path
+) -> None:
+    (picture,) = tiny.glob("parts/wgan-gp-*/samples.png")
+    preparer = Preparer(Project.open(tiny))
+    for chosen in (None, ["asal"], ["random", "asal"]):
+        (warning,) = preparer.warnings(chosen)
+        assert "far from the real ones" in warning and str(picture) in warning
+    assert preparer.warnings(["random", "uncertainty"]) == []
+    assert f"warning: {warning}" in asal("prepare", tiny).out
+    run_once = ("run", tiny, "--seeds", 1, "--jobs", 1)
+    said = asal(*run_once, "--strategies", "asal", "--out", tmp_path / "with")
+    assert said.out.count(str(picture)) == 1 and "warning: the generator's images" in said.out
+    assert "warning" not in asal(*run_once, "--strategies", "random", "--out", tmp_path / "without").out
+
+
+def test_a_project_without_a_generator_or_images_has_no_warning(
+    write_spec: Callable[..., Path], tmp_path: Path
+) -> None:
+    assert Preparer(Project.open(write_spec(tmp_path))).warnings() == []
+    spec = write_spec(tmp_path, generator=None, features=None, strategies={"asal": None})
+    assert Preparer(Project.open(spec)).warnings() == []
+
+
 # Damage --------------------------------------------------------------------------------------------------------------
 
 

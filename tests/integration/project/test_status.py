@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from asal.project.status import damage, folders, summary
+from asal.project.status import abandoned, damage, folders, summary
 
 
 def states(root: Path) -> dict[str, str]:
@@ -42,6 +42,31 @@ def test_what_was_cut_short_is_told(tiny: Path, asal: Any) -> None:
     told = " ".join(asal("status", tiny).out.split())
     assert "unfinished" in told and "asal prepare" in told
     assert asal("doctor", tiny).code == 0, "a cut is no damage"
+
+
+def half_made(folder: Path) -> Path:
+    """Make a finished folder a half-made one, as a kill leaves it."""
+    partial = folder.rename(folder.with_name(f"{folder.name}.partial"))
+    (partial / "part.json").unlink()
+    return partial
+
+
+def test_a_half_made_folder_of_a_spec_that_has_changed_is_abandoned(
+    tiny: Path, write_spec: Callable[..., Path], asal: Any
+) -> None:
+    (generator,), (features,) = tiny.glob("parts/wgan-gp-*"), tiny.glob("features/*")
+    left, under_way = half_made(generator), half_made(features)
+    assert abandoned(tiny) == set() and "abandoned" not in asal("status", tiny).out
+    write_spec(tiny, generator={"steps": 19})
+    assert abandoned(tiny) == {left}
+    rows = {name: (state, detail) for name, state, detail in summary(tiny)}
+    state, detail = rows[str(left.relative_to(tiny))]
+    size = sum(path.stat().st_size for path in left.rglob("*") if path.is_file()) / 1e6
+    assert state == "abandoned" and f"{size:,.1f} MB" in detail and detail.endswith(f"rm -r {left}")
+    assert rows[str(under_way.relative_to(tiny))][0] == "unfinished"
+    assert "abandoned" in asal("status", tiny).out
+    (tiny / "asal.toml").write_text("name = ")
+    assert abandoned(tiny) == set(), "a spec that cannot be read says nothing of its folders"
 
 
 @pytest.mark.parametrize("place", ["pool/images/00000.npy", "parts/wgan-gp-*/weights.safetensors", "test/labels.npy"])

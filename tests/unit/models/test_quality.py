@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy import linalg
 
-from asal.models.generators.quality import GRID, MIN_IMAGES, draw, frechet, save_grid, write_quality
+from asal.models.generators.quality import GRID, MIN_IMAGES, draw, frechet, save_grid, warning, write_quality
 from asal.runtime.rng import stream
 from asal.testing.toys import toy_world
 
@@ -101,3 +101,22 @@ def test_images_are_drawn_in_parts_and_from_their_stream() -> None:
     assert many.dtype == np.uint8
     assert np.array_equal(many, draw(generator, 300, stream(0, "draw")))
     assert not np.array_equal(many, draw(generator, 300, stream(1, "draw")))
+
+
+@pytest.mark.parametrize(
+    ("distance", "real", "far"), [(2.39, 0.84, False), (15.0, 1.0, False), (15.1, 1.0, True), (0.1, 0.0, True)]
+)
+def test_a_generator_far_from_the_real_images_is_warned_of(
+    distance: float, real: float, far: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "quality.json").write_text(json.dumps({"frechet": distance, "frechet_real": real, "images": 2048}))
+    said = warning(tmp_path)
+    assert bool(said) == far
+    if far:
+        assert f"{distance:.2f}" in said and f"({real:.2f})" in said and str(tmp_path / "samples.png") in said
+
+
+def test_too_few_images_and_no_measurement_are_no_warning(tmp_path: Path) -> None:
+    assert warning(tmp_path) == ""
+    (tmp_path / "quality.json").write_text(json.dumps({"frechet": None, "frechet_real": None, "images": 4}))
+    assert warning(tmp_path) == ""

@@ -1,7 +1,7 @@
 """Labels out of a project: complete or not at all, and never over files that asal did not write.
 
 OUT/part.json       what was exported, and the sha256 of every file
-    conflicts.csv   where people disagree, where a vote differs from the label, what is still open
+    conflicts.csv   where people disagree, where a vote differs from the label
     labels.csv      or labels.jsonl, labels.parquet, a folder for each class, or what another tool opens
 """
 
@@ -49,11 +49,14 @@ class Exported:
     left_out: int = 0  # of those with "can't tell", because the form has no place for them
     synthetic: int = 0  # among the labelled ones
     copies: int = 0  # of the labelled: exact copies of images that were answered
+    waiting: int = 0  # chosen, and not answered yet
 
     @property
     def lines(self) -> list[str]:
         """The same as sentences."""
         lines = [f'{count(self.labelled, "label")}, {self.cant_tell:,} answered with "can\'t tell": {self.folder}']
+        if self.waiting:
+            lines.append(f"{count(self.waiting, 'image is', 'images are')} chosen and not answered yet")
         if self.left_out:
             images = count(self.left_out, "image")
             lines.append(f'left out: {images} with "can\'t tell", for which this form has no place')
@@ -99,7 +102,8 @@ def export(project: ProjectFolder, out: Path, form: str = "csv", *, originals: b
     left_out = 0 if form in WITH_CANT_TELL else skipped
     synthetic = sum(bool(row["made"]) for row in data.labelled)
     copies = sum(row["copy_of"] is not None for row in data.rows)
-    return Exported(out, len(data.rows) - skipped, skipped, counts, len(missing), left_out, synthetic, copies)
+    waiting = len(records.state.waiting)
+    return Exported(out, len(data.rows) - skipped, skipped, counts, len(missing), left_out, synthetic, copies, waiting)
 
 
 def records_of(project: ProjectFolder) -> LabelRecords:

@@ -47,15 +47,15 @@ class LabelEntry:
 
 @dataclass(frozen=True)
 class Conflict:
-    """An open image, or one whose votes differ from each other or from its label."""
+    """An image whose votes differ from each other or from its label."""
 
     image: int
     label: int | None
-    kind: str  # DISAGREE, AGAINST or OPEN
+    kind: str  # DISAGREE or AGAINST
     votes: Mapping[str, int | None]
 
 
-DISAGREE, AGAINST, OPEN = "people disagree", "a vote differs from the label", "still open"
+DISAGREE, AGAINST = "people disagree", "a vote differs from the label"
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class LabelRecords:
         return list(self.state.classes.numbers)
 
     def conflicts(self) -> list[Conflict]:
-        """Return the images on which people disagree, whose label differs from a vote, and that are still open."""
+        """Return the images on which people disagree, answered or still open, and whose label differs from a vote."""
         conflicts = []
         for entry in self.entries:
             labels = set(entry.votes.values())
@@ -81,8 +81,10 @@ class LabelRecords:
                 conflicts.append(Conflict(entry.image, entry.label, DISAGREE, entry.votes))
             elif labels - {entry.label}:
                 conflicts.append(Conflict(entry.image, entry.label, AGAINST, entry.votes))
-        waiting = sorted(self.state.waiting)
-        return conflicts + [Conflict(image, None, OPEN, self.votes.get(image, NOTHING)) for image in waiting]
+        votes = {image: self.votes.get(image, NOTHING) for image in sorted(self.state.waiting)}
+        return conflicts + [
+            Conflict(image, None, DISAGREE, its) for image, its in votes.items() if len({*its.values()}) > 1
+        ]
 
 
 @dataclass
