@@ -21,6 +21,7 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.datasets import load_sample_image
 from support import label_studio_server as studio_server
 from support.commands import Command, Said, Starter
 from support.label_studio_server import ADA, BOB, PASSWORD, TOKEN, Server
@@ -57,6 +58,22 @@ initial = 100
 batch = 6
 budget = 112
 [strategies.uncertainty]
+"""
+
+
+PHOTOGRAPHS = """
+name = "photographs"
+[source]
+kind = "folder"
+path = "{path}"
+[pool]
+size = 32
+fit = "pad"
+[protocol]
+initial = 30
+batch = 10
+budget = 40
+[strategies.random]
 """
 
 
@@ -312,6 +329,42 @@ def test_a_push_killed_half_way_and_repeated_puts_nothing_there_twice(
     assert len(pushed.images) == {"before the first": 10, "between two": 6, "after the last": 0}[when]
     assert sorted(studio.tasks(again.project)) == sorted(session.state.waiting)
     assert again.push(10).images == () and again.project == bridge.project
+
+
+def photographs(home: Path) -> Path:
+    """A project of 30 photographs: excerpts of those that a package ships, larger than an import may be together."""
+    pixels = load_sample_image("china.jpg")
+    for number in range(30):
+        path = home / "images" / ("left", "right")[number % 2] / f"{number:02d}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = pixels[5 * number : 5 * number + 250, 8 * number : 8 * number + 400]
+        Image.fromarray(part).resize((1600, 1000)).effect_spread(9).save(path, quality=95)
+    root = home / "photographs"
+    root.mkdir()
+    (root / "asal.toml").write_text(PHOTOGRAPHS.format(path=home / "images"))
+    Project.open(root).prepare()
+    return root
+
+
+def test_people_see_the_originals_of_photographs(studio: Server, tmp_path: Path, token: None, asal: Command) -> None:
+    root = photographs(tmp_path)
+    pool = Project.open(root).pool
+    (tmp_path / "images" / "left" / "00.jpg").unlink()
+    said = asal("label-studio", "push", root, "--url", studio.url)
+    assert "30 images put into Label Studio, 0 were there" in said.out, said.err
+    there = studio.tasks(number(root))
+    assert len(there) == 30
+    for image, task in there.items():
+        kind, _, data = task["data"]["image"].partition(",")
+        picture, name = Image.open(io.BytesIO(base64.b64decode(data))), task["data"]["asal_file"]
+        if name == "left/00.jpg":
+            assert kind == "data:image/png;base64" and picture.size == (32, 32), "it is gone: the pool's picture"
+            continue
+        assert kind == "data:image/jpeg;base64" and picture.size == (1024, 640)
+        small = np.asarray(picture.resize((32, 20), Image.Resampling.BICUBIC), int)
+        assert np.abs(small - pool.read(np.array([image]))[0, 6:26]).mean() < 12
+    studio.answer(there[3]["id"], "left")
+    shown(asal("label-studio", "pull", root), answered=1)
 
 
 def test_killed_after_making_the_project_it_is_found_again(

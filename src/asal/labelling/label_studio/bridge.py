@@ -7,6 +7,7 @@ it, by the ids in the tasks, and what the record holds is read from the record.
 
 from __future__ import annotations
 
+import base64
 import re
 import secrets
 import threading
@@ -20,20 +21,24 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from asal.data.decoding.viewing import kind_of_file
+from asal.data.png import png
 from asal.errors import BusyError, UserError, without_secrets
 from asal.labelling.consensus import OverlapRules
 from asal.labelling.label_studio.choices import are_of, with_choices
 from asal.labelling.label_studio.client import CONTROL, MODEL, AwayError, LabelStudio, label_config
 from asal.labelling.label_studio.reconcile import IMAGE, POOL, ROUND, Discrepancy, Report, Target, image_of, reconcile
+from asal.labelling.photos import Photos
 from asal.runtime import artifacts
 from asal.runtime.retry import retry
 from asal.session.events import Event
 from asal.session.session import Session
-from asal.session.synthetic_pool import encoded
 
 FILE = "label-studio.json"  # in a project folder: where its tasks are
 MOST = 200  # tasks to an import
-LARGEST = 8_000_000  # bytes of pixels to an import
+LARGEST = 8_000_000  # bytes of images to an import
+AHEAD = 32  # images that are read and encoded while others are sent
+EDGE = 1024  # pixels at most, wide or high, of an original
 ATTEMPTS = 8  # to write while others write to the record
 SHORTEST = 1.0  # seconds between two syncs, however many webhooks arrive
 
@@ -60,6 +65,7 @@ class Bridge:
         title: str = "asal",
         project: int = 0,
         rules: OverlapRules | None = None,
+        photos: Photos | None = None,
     ) -> None:
         """Find the Label Studio project that belongs to a session, or create it.
 
@@ -70,12 +76,14 @@ class Bridge:
             title: of a project that is created.
             project: the number of an existing one; 0 for the remembered one, or a new one.
             rules: how many people answer an image; one if None.
+            photos: the originals of the images; None shows people the pool's pictures.
 
         Raises:
             UserError: the token or the URL is wrong, or the project was deleted, asks something else or is not the
                 remembered one.
         """
         self.session, self._studio, self._home, self._rules = session, studio, home, rules or OverlapRules()
+        self._photos = photos
         known = self._remembered(project)
         self.me = studio.me()  # checks the token before anything is created
         self.project = known or self._created(title)
@@ -183,19 +191,37 @@ class Bridge:
 
     def _loads(self, images: Sequence[int]) -> Iterator[list[dict[str, Any]]]:
         """Yield tasks for these images, in parts small enough for an import."""
-        height, width, channels = self.session.pool.shape
-        most = max(1, min(MOST, LARGEST // (height * width * channels)))
-        for start in range(0, len(images), most):
-            part = images[start : start + most]
-            yield list(map(self._task, part, encoded(self.session.images(np.array(part, np.int64)))))
+        tasks, size = list[dict[str, Any]](), 0
+        for image, name, data in self._files(images):
+            if tasks and (len(tasks) == MOST or size + len(data) > LARGEST):
+                yield tasks
+                tasks, size = [], 0
+            tasks.append(self._task(image, name, data))
+            size += len(data)
+        if tasks:
+            yield tasks
 
-    def _task(self, image: int, png: str) -> dict[str, Any]:
+    def _files(self, images: Sequence[int]) -> Iterator[tuple[int, str, str]]:
+        """Yield each image with its name and itself as a `data:` URL: its original, or else the pool's picture."""
+        originals = self._photos
+        for start in range(0, len(images), AHEAD):
+            part = images[start : start + AHEAD]
+            real = [image for image in part if image not in self.session.state.synthetic]
+            names = {} if originals is None else originals.keys(real)
+            views = {image: originals.get(image, "", (EDGE,)) for image in names} if originals is not None else {}
+            pictures = self.session.images(np.array(part, np.int64))
+            for image, picture in zip(part, pictures, strict=True):
+                found = views[image].result().files if image in views else {}
+                yield image, names.get(image, ""), data_url(found.get(EDGE) or png(picture))
+
+    def _task(self, image: int, name: str, data: str) -> dict[str, Any]:
         pick, asked = self.session.state.waiting[image], self.session.state.rounds
         # Lowest first: rounds in order, and in a round the order of asking.
         rank = pick.round + pick.place / len(asked[pick.round].ids)
         ids = {IMAGE: image, ROUND: pick.round}
+        named = {"asal_file": name} if name else {}
         return {
-            "data": {"image": f"data:image/png;base64,{png}", **ids, "asal_score": pick.score},
+            "data": {"image": data, **ids, "asal_score": pick.score, **named},
             "meta": {POOL: self.session.pool.fingerprint, **ids},
             "predictions": [{"model_version": MODEL, "score": rank, "result": []}],
         }
@@ -260,6 +286,11 @@ class Bridge:
     def hook(self, url: str) -> None:
         """Let Label Studio call a URL when somebody has answered; if `listening` serves it, `progress` syncs sooner."""
         self._studio.add_webhook(self.project, url)
+
+
+def data_url(file: bytes) -> str:
+    """Return an image's file as a URL that holds it."""
+    return f"data:{kind_of_file(file)};base64,{base64.b64encode(file).decode()}"
 
 
 def _question(config: dict[str, Any]) -> str:

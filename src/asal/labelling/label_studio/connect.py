@@ -10,6 +10,8 @@ from asal.errors import UserError
 from asal.labelling.consensus import OverlapRules
 from asal.labelling.label_studio.bridge import FILE, Bridge
 from asal.labelling.label_studio.client import LabelStudio, token_of
+from asal.labelling.photos import Photos
+from asal.project.folder import ProjectFolder
 from asal.project.project import Project
 from asal.project.spec import load
 from asal.runtime import artifacts
@@ -48,8 +50,8 @@ def bridged(
     session = project.session(name, seed=int(opened["seed"]))
     rules = OverlapRules(spec.labelling.overlap, spec.labelling.share)
     try:
-        with LabelStudio(server, token) as studio:
-            yield Bridge(session, studio, folder, f"asal {spec.name}", number, rules)
+        with LabelStudio(server, token) as studio, Photos(ProjectFolder(folder, spec)) as photos:
+            yield Bridge(session, studio, folder, f"asal {spec.name}", number, rules, photos)
     finally:
         session.record.close()
 
