@@ -20,56 +20,95 @@ ProjectPath = Annotated[Path, typer.Argument(help="A project folder.", metavar="
 Name = Annotated[str, typer.Argument(help="The person's name.", metavar="NAME")]
 
 
+Place = Annotated[Path, typer.Argument(help="A project folder, or a folder of images.", metavar="PROJECT|IMAGES")]
+ProjectOption = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(
+        "--project",
+        help="Where the project of a folder of images is made. [default: beside it, IMAGES-asal]",
+        show_default=False,
+    ),
+]
+ClassesOption = Annotated[
+    str,
+    typer.Option(
+        "--classes", help='The classes of a folder whose sub-folders name none, such as "cat,dog".', metavar="NAMES"
+    ),
+]
+PrepareOption = Annotated[
+    bool, typer.Option("--prepare", help="Prepare also what takes hours, such as a generator, while you label.")
+]
+StrategyOption = Annotated[
+    str, typer.Option("--strategy", help="What chooses the images. [default: the spec's first]", show_default=False)
+]
+NameOption = Annotated[str, typer.Option("--name", help="Your name. [default: your user name]", show_default=False)]
+PortOption = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option("--port", min=0, max=65535, help="[default: the first free one from 8765 on]", show_default=False),
+]
+HostOption = Annotated[
+    str, typer.Option("--host", help="The address to listen at; beyond this machine, people need tokens.")
+]
+OriginOption = Annotated[
+    str,
+    typer.Option(
+        "--origin", help="The address that people use if it is behind a proxy, such as https://label.example.org."
+    ),
+]
+RootPathOption = Annotated[
+    str, typer.Option("--root-path", help="The path before the page behind a proxy, such as /tools/asal.")
+]
+BudgetOption = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option("--budget", min=1, help="Answers after which to stop. [default: the spec's]", show_default=False),
+]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seed of the random draws of a new record.")]
+ThreadsOption = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option("--threads", min=1, help="Threads that training may use. [default: all]", show_default=False),
+]
+BrowserOption = Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")]
+
+
 def label(
-    project: ProjectPath = Path(),
-    strategy: Annotated[
-        str,
-        typer.Option("--strategy", help="What chooses the images. [default: the spec's first]", show_default=False),
-    ] = "",
-    name: Annotated[str, typer.Option("--name", help="Your name. [default: your user name]", show_default=False)] = "",
-    port: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option("--port", min=0, max=65535, help="[default: the first free one from 8765 on]", show_default=False),
-    ] = None,
-    host: Annotated[
-        str,
-        typer.Option("--host", help="The address to listen at; beyond this machine, people need tokens."),
-    ] = "127.0.0.1",
-    origin: Annotated[
-        str,
-        typer.Option(
-            "--origin", help="The address that people use if it is behind a proxy, such as https://label.example.org."
-        ),
-    ] = "",
-    root_path: Annotated[
-        str,
-        typer.Option("--root-path", help="The path before the page behind a proxy, such as /tools/asal."),
-    ] = "",
-    budget: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option("--budget", min=1, help="Answers after which to stop. [default: the spec's]", show_default=False),
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the random draws of a new record.")] = 0,
-    threads: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option("--threads", min=1, help="Threads that training may use. [default: all]", show_default=False),
-    ] = None,
-    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
+    place: Place = Path(),
+    project: ProjectOption = None,
+    classes: ClassesOption = "",
+    prepare: PrepareOption = False,
+    strategy: StrategyOption = "",
+    name: NameOption = "",
+    port: PortOption = None,
+    host: HostOption = "127.0.0.1",
+    origin: OriginOption = "",
+    root_path: RootPathOption = "",
+    budget: BudgetOption = None,
+    seed: SeedOption = 0,
+    threads: ThreadsOption = None,
+    browser: BrowserOption = True,
 ) -> None:
     """Label in the browser: one key for each image, and the next images keep coming.
+
+    A folder of images becomes a project beside it: its images are taken in while the page opens, and the first ones
+    can be labelled while features of the others are still being computed.
 
     The classifier is trained and images are chosen in another process while you label. Every answer is on the disk
     before the page shows it as saved: Ctrl-C, a crash or a reload loses none, and the same command goes on. The
     settings are under **[labelling]** in asal.toml: classes, record (a file or postgresql://…), pace, overlap, lease.
     For several people see **asal annotator** and docs/how-to/label-together.md.
 
-    For example: `asal label my-project --strategy asal`
+    For example: `asal label photos`, `asal label photos --classes "cat,dog"`, `asal label my-project --strategy asal`
     """
     from asal.cli.errors import print_error
+    from asal.project.labelled_folder import project_of, strategy_at_once
     from asal.project.spec import load
     from asal.web.serve import Address, serve, with_budget, worker_config
 
-    config = worker_config(project, with_budget(load(project), budget), strategy, seed, threads)
+    found = project_of(place, project, [name.strip() for name in classes.split(",") if name.strip()])
+    for line in found.lines:
+        say(line)
+    spec = with_budget(load(found.root), budget)
+    chosen = strategy_at_once(found, spec, strategy, prepare)
+    config = worker_config(found.root, spec, chosen, seed, threads)
     serve(config, Address.of(host, port, origin, root_path), name, browser, say, print_error)
 
 

@@ -144,7 +144,7 @@ def _sentence(state: State, image: int, because: str | None, synthetic: bool) ->
             "The generator made this image; nobody has seen it before. If it shows nothing, answer that you can't tell."
         )
     if because:
-        return f"No classifier could choose yet ({because}): this image is of a first batch, drawn without one."
+        return f"This image was chosen without a classifier, as those of a first batch are: {because}."
     if synthetic:
         return "The generator made an image that the classifier was unsure of; this real image is close to it."
     return "The strategy gave this image one of the highest scores of those that it considered."

@@ -57,13 +57,16 @@ class Activity:
     def to_json(self) -> dict[str, Any]:
         """Return it as the page reads it: `since` in seconds up to now, `left` in seconds from now on."""
         error = None if self.error is None else self.error.to_json()
-        left = None if self.ends is None else round(max(0.0, self.ends - time.time()), 1)
+        now, done, total = time.time(), self.done, self.total
+        left = None if self.ends is None else round(max(0.0, self.ends - now), 1)
+        if self.ends is not None and not total:  # the share of the time, where there are no steps to count
+            done, total = round(100 * min(1.0, (now - self.since) / max(self.ends - self.since, 1e-3))), 100
         return {
             "stage": self.stage,
-            "done": self.done,
-            "total": self.total,
+            "done": done,
+            "total": total,
             "note": self.note,
-            "since": round(time.time() - self.since, 1),
+            "since": round(now - self.since, 1),
             "left": left,
             "error": error,
             "next": self.next,

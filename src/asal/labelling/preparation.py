@@ -10,20 +10,35 @@ import os
 import signal
 import threading
 import time
-from multiprocessing.connection import Connection, wait
+from collections.abc import Callable
+from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import TYPE_CHECKING, Any
 
-from asal.core import Features, Ids
+import numpy as np
+
+from asal.core import Features, Round, Selection
+from asal.data.ingest import IngestContext
 from asal.errors import BusyError, UserError
 from asal.labelling.messages import Activity, Failed, FromPreparation, Prepared, Sampled, TakenIn
+from asal.project.folder import ProjectFolder
+from asal.project.images import source_of, take_in
+from asal.runtime import artifacts
+from asal.runtime.engine import InProcess
+from asal.runtime.engine.local import Local
+from asal.runtime.environment import cores
+from asal.runtime.progress import Progress
 from asal.runtime.rng import stream
+from asal.session.proposals import Meanwhile
+from asal.strategies.typiclust import typical_of
 
 if TYPE_CHECKING:
     from asal.labelling.worker import WorkerConfig
     from asal.project.project import Project
+    from asal.session.session import Session
 
 SAMPLE = 256  # images drawn at random, of which the first ones to label are typical: a few seconds of a small backbone
+MANY = 20_000  # images, from which on starting several processes pays
 PAUSE = 1.0  # seconds until a folder that another process holds is tried again
 OFTEN = 0.2  # seconds between two reports
 
@@ -52,6 +67,10 @@ def _end_with_worker() -> None:
 
 
 def _prepare(config: WorkerConfig, connection: Connection) -> None:
+    reporter = _Reporter(connection)
+    if not ProjectFolder(config.root, config.spec).has("pool"):  # before torch is imported, which takes seconds
+        _while_held(lambda: _take_in(config, reporter), connection)
+    connection.send(TakenIn())
     from asal.project.preparer import Preparer
     from asal.project.project import Project
     from asal.runtime.engine.choice import chosen
@@ -60,16 +79,20 @@ def _prepare(config: WorkerConfig, connection: Connection) -> None:
         import torch
 
         torch.set_num_threads(config.threads)
-    reporter = _Reporter(connection)
     project = Project(config.root, config.spec, progress=reporter)
-    if not project.folder.has("pool"):
-        _while_held(Preparer(project).ingest, connection)
-    connection.send(TakenIn())
     connection.send(_while_held(lambda: sample(project, config.strategy), connection))
-    reporter.stage = "computing features"
     project = Project(config.root, config.spec, progress=reporter, engine=chosen("local", config.threads or 0))
-    _while_held(lambda: Preparer(project).run([config.strategy]), connection)
+    preparer = Preparer(project)
+    reporter.stage, reporter.left = "computing features", preparer.left
+    _while_held(lambda: preparer.run([config.strategy]), connection)
     connection.send(Prepared())
+
+
+def _take_in(config: WorkerConfig, progress: Progress) -> None:
+    images = sum(source_of(config.root, config.spec.source).splits.values())
+    engine = Local(cores(), threads=1) if images > MANY else InProcess()
+    with artifacts.exclusive(config.root):
+        take_in(config.root, config.spec, IngestContext(engine, progress))
 
 
 def _while_held(do: Any, connection: Connection) -> Any:
@@ -87,6 +110,7 @@ class _Reporter:
 
     def __init__(self, connection: Connection) -> None:
         self._connection, self.stage, self._last = connection, "taking in images", 0.0
+        self.left: Callable[[], float | None] | None = None  # seconds until all is done, of all steps
         self._begun: tuple[str, int, float] = ("", 0, time.time())  # a step's name, what was done then, and when
 
     def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
@@ -96,11 +120,16 @@ class _Reporter:
         if now - self._last < OFTEN and done < total:
             return
         self._last = now
+        left = self._left_of_stage(now, done, total) if self.left is None else self.left()
+        text = "; ".join(filter(None, (stage, note)))
+        ends = None if left is None else now + left
+        self._connection.send(Activity(self.stage, done, total, text, self._begun[2], ends=ends))
+
+    def _left_of_stage(self, now: float, done: int, total: int) -> float | None:
         _, first, begun = self._begun
-        left = (now - begun) / (done - first) * (total - done) if done > first else None
-        ends = None if left is None or now - begun < 2 * OFTEN else now + left
-        text = f"{stage}; {note}" if note else stage
-        self._connection.send(Activity(self.stage, done, total, text, begun, ends=ends))
+        if done <= first or now - begun < 2 * OFTEN:
+            return None
+        return (now - begun) / (done - first) * (total - done)
 
 
 def sample(project: Project, strategy: str) -> Sampled:
@@ -128,10 +157,12 @@ def sample(project: Project, strategy: str) -> Sampled:
 def space_of(project: Project, strategy: str) -> str:
     """Return the space of stored features that a strategy chooses in; "" where it needs none."""
     from asal.project.parts import needs_generator, of_classifier
+    from asal.project.validate import learner_space
 
-    validated = project.validate([strategy]).strategies[strategy]
-    for name in (validated.first_space, validated.space):
-        if name and not of_classifier(project.spec.features[name]) and not needs_generator(project.spec.features[name]):
+    strategy_ = project.validate([strategy]).strategies[strategy]
+    for name in (strategy_.first_space, strategy_.space, learner_space(project.spec)):
+        table = project.spec.features.get(name)
+        if table is not None and not of_classifier(table) and not needs_generator(table):
             return name
     return ""
 
@@ -147,6 +178,15 @@ class Preparation:
         self.sampled: Sampled | None = None  # None as long as it may come
         self.activity: Activity | None = None
 
+    def __enter__(self) -> Preparation:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the process, whatever it does: what it has written stays."""
+        if self._process is not None and self._process.is_alive():
+            self._process.kill()
+            self._process.join(5)
+
     def start(self) -> None:
         """Start the process."""
         context = multiprocessing.get_context("spawn")
@@ -161,9 +201,10 @@ class Preparation:
         """Whether it was started and is not over."""
         return self._connection is not None and not self.over
 
-    def wait(self, *others: Connection, seconds: float) -> None:
-        """Wait until it has said something, or one of the other connections has."""
-        wait([*others, *filter(None, [self._connection])], seconds)
+    @property
+    def connections(self) -> list[Connection]:
+        """What has something to read when it has said something."""
+        return [] if self._connection is None else [self._connection]
 
     def read(self) -> Activity | None:
         """Take what it has said; return its newest activity, if there is one.
@@ -202,8 +243,19 @@ class Preparation:
                 hint="it is started again by itself, and goes on where it was; close other programs",
             )
 
-    def sample_of(self, ids: Ids) -> Features:
-        """Return the features (n, d) of images of the sample, by their ids."""
-        assert self.sampled is not None
-        order = self.sampled.ids.argsort()
-        return self.sampled.vectors[order[self.sampled.ids[order].searchsorted(ids)]]
+
+def typical(sampled: Sampled, session: Session, n: int, why: str) -> Meanwhile | None:
+    """Return what chooses typical images of a sample; None where fewer than n of it were never asked."""
+    touched = session.state.touched
+    copies = session.copies.excluded(touched[touched < len(session.pool)])
+    candidates = sampled.ids[~np.isin(sampled.ids, np.concatenate([touched, copies]))]
+    if len(candidates) < n:
+        return None
+    known = np.intersect1d(sampled.ids, session.labelled)
+    rows = {int(image): row for row, image in enumerate(sampled.ids)}
+    vectors = sampled.vectors[[rows[int(image)] for image in (*known, *candidates)]]
+
+    def chooser(now: Round, n: int, rng: np.random.Generator) -> Selection:
+        return typical_of(candidates, vectors, n, rng)
+
+    return Meanwhile(f"{why}; these are typical of {len(sampled.ids)} random ones", chooser, "typiclust")

@@ -3,7 +3,7 @@
 >>> from asal.project.spec import ProtocolTable
 >>> from asal.session.state import State
 >>> due_batch(State(), ProtocolTable(initial=20), Throughput(strict=True), left=1000)
-BatchRequest(n=20, ahead=False, topped=False)
+BatchRequest(n=20, ahead=False)
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
-
 from asal.project.spec import ProtocolTable
 from asal.session.state import State
 
 MARGIN = 1.5  # a choice starts this many times earlier than its duration needs
 FIRST = 3.0  # seconds that a choice is expected to take before one was timed
-MOST = 4  # batches in one, where people are that fast
+SHORT = 1.0  # seconds that people need not be kept busy for
+REACH = 2.0  # seconds for which images are handed out at a time, while a choice is under way
+FEW = 3  # images open: more are handed out, since each page holds some ready
 
 
 @dataclass
@@ -29,16 +29,26 @@ class Throughput:
         strict: the next batch is chosen when every answer to the one before is in, as `asal run` does.
         rate: answers a second.
         seconds: what the last training and choice took.
+        timed: whether that was measured.
     """
 
     strict: bool = False
     rate: float = 0.0
     seconds: float = FIRST
+    timed: bool = False
 
     @property
     def meanwhile(self) -> int:
         """How many answers come in while the next batch is trained for and chosen, with a margin."""
         return math.ceil(self.rate * self.seconds * MARGIN)
+
+    def took(self, seconds: float) -> None:
+        """Take how long a training and a choice were."""
+        self.seconds, self.timed = seconds, True
+
+    def is_long(self, elapsed: float) -> bool:
+        """Whether what has been under way for so many seconds takes so long that people are to be kept busy."""
+        return elapsed > SHORT or (self.timed and self.seconds > SHORT)
 
 
 @dataclass(frozen=True)
@@ -48,12 +58,20 @@ class BatchRequest:
     Args:
         n: images, or annotations of synthetic ones.
         ahead: it is chosen while images of earlier batches are open.
-        topped: the last classifier chooses once more, since training takes longer than the open images last.
     """
 
     n: int
     ahead: bool = False
-    topped: bool = False
+
+
+def possible(state: State, protocol: ProtocolTable, left: int) -> int:
+    """Return how many more annotations may be asked for: of the budget, less what is open, and of the pool.
+
+    Args:
+        left: images that were never asked.
+    """
+    committed = state.spent + sum(1 / state.rounds[pick.round].group for pick in state.waiting.values())
+    return min(protocol.budget - math.ceil(round(committed, 6)), left)  # a group's shares add up to a little more
 
 
 def due_batch(state: State, protocol: ProtocolTable, throughput: Throughput, left: int) -> BatchRequest | None:
@@ -62,23 +80,38 @@ def due_batch(state: State, protocol: ProtocolTable, throughput: Throughput, lef
     Args:
         left: images that were never asked.
     """
-    committed = state.spent + sum(1 / state.rounds[pick.round].group for pick in state.waiting.values())
-    size = protocol.batch if state.rounds else protocol.initial
-    possible = min(protocol.budget - math.ceil(round(committed, 6)), left)  # a group's shares add up to a little more
-    if possible < 1:
+    size, most = protocol.batch if state.rounds else protocol.initial, possible(state, protocol, left)
+    if most < 1:
         return None
     if not state.waiting:
-        return BatchRequest(min(size, possible))
-    # An image with one vote may wait for a second one for hours; whoever gave the first goes on meanwhile.
-    untouched = sum(not state.votes.get(image) for image in state.waiting)
-    if throughput.strict or not _trainable(state) or untouched > max(1, throughput.meanwhile):
+        return BatchRequest(min(size, most))
+    if throughput.strict or not trainable(state) or untouched(state) > max(1, throughput.meanwhile):
         return None
-    # After such a batch comes one of a new classifier, or where people are fast none would ever be trained.
-    runs_out = untouched < throughput.rate * throughput.seconds and throughput.rate > 0
-    topped = runs_out and not state.rounds[-1].topped and state.rounds[-1].fallback_reason is None
-    n = max(size, min(MOST * size, throughput.meanwhile)) if topped else size
-    return BatchRequest(min(n, possible), True, topped)
+    return BatchRequest(min(size, most), True)
 
 
-def _trainable(state: State) -> bool:
-    return len(np.unique(state.labels)) > 1
+def due_meanwhile(state: State, protocol: ProtocolTable, throughput: Throughput, left: int) -> int:
+    """Return how many images to hand out at once, while the classifier cannot choose yet: 0 where enough are open.
+
+    Few at a time: those that it chooses, when it can, are asked behind them.
+    """
+    most = possible(state, protocol, left)
+    if throughput.strict or most < 1:
+        return 0
+    if not state.rounds:
+        return min(protocol.initial, most)
+    needed = max(FEW, min(math.ceil(throughput.rate * REACH * MARGIN), protocol.batch))
+    return min(max(needed, 2 * FEW), most) if untouched(state) <= needed else 0
+
+
+def untouched(state: State) -> int:
+    """Return how many open images nobody has answered.
+
+    One with one vote may wait for a second one for hours; whoever gave the first goes on meanwhile.
+    """
+    return sum(not state.votes.get(image) for image in state.waiting)
+
+
+def trainable(state: State) -> bool:
+    """Whether a classifier can be trained."""
+    return bool((state.labels != state.labels[0]).any()) if len(state.labels) else False

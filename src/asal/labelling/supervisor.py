@@ -24,6 +24,7 @@ from asal.labelling.messages import (
     RecordChanged,
     Rows,
     Stopping,
+    TakenIn,
 )
 from asal.labelling.worker import WorkerConfig, work
 
@@ -36,15 +37,25 @@ T = TypeVar("T")
 OnError: TypeAlias = Callable[[UserError], object]
 
 
-def ignore(error: UserError) -> None:
-    """Do nothing: the page shows the error."""
+def ignore(what: object) -> None:
+    """Do nothing: the page shows it."""
 
 
 class WorkerSupervisor:
     """Runs a worker, and keeps what it reported last. Every method returns at once."""
 
-    def __init__(self, config: WorkerConfig, on_error: OnError = ignore) -> None:
-        self._config, self._on_error, self._lock, self._closed = config, on_error, threading.Lock(), threading.Event()
+    def __init__(
+        self, config: WorkerConfig, on_error: OnError = ignore, on_finish: Callable[[Activity], object] = ignore
+    ) -> None:
+        """Name what it works on; nothing is started.
+
+        Args:
+            on_error: is called with errors of the worker.
+            on_finish: is called when all is labelled, with what comes next.
+        """
+        self._config, self._on_error, self._on_finish = config, on_error, on_finish
+        self._lock, self._closed = threading.Lock(), threading.Event()
+        self.taken_in = threading.Event()  # whether the images are there
         self._connection: Connection | None = None
         self._process: SpawnProcess | None = None
         self._activity, self._rows, self._stopping = Activity("starting"), Rows(), Stopping()
@@ -60,10 +71,16 @@ class WorkerSupervisor:
     def close(self) -> None:
         """End the worker, whatever it does: what it has written stays."""
         self._closed.set()
+        self.taken_in.set()  # whoever waits for it looks whether it is closed
         if self._process is not None:
             self._process.terminate()
             self._process.join(5)
         self._listener.join(5)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the worker was ended."""
+        return self._closed.is_set()
 
     @property
     def pid(self) -> int | None:
@@ -118,7 +135,8 @@ class WorkerSupervisor:
     def _start_process(self) -> tuple[Connection, SpawnProcess]:
         context = multiprocessing.get_context("spawn")  # a fork would inherit the server's threads and sockets
         here, there = context.Pipe()
-        process = context.Process(target=work, args=(self._config, there), name="asal worker", daemon=True)
+        # Not a daemon, which could not start processes: it ends by itself when the pipe is closed.
+        process = context.Process(target=work, args=(self._config, there), name="asal worker")
         process.start()
         there.close()
         with self._lock:
@@ -138,12 +156,15 @@ class WorkerSupervisor:
     def _receive(self, message: FromWorker) -> None:
         if isinstance(message, Failed):
             self._on_error(message.error)
+            message = self._activity.failed(message.error)
+        if isinstance(message, Activity) and message.stage == "finished" != self._activity.stage:
+            self._on_finish(message)
+        if isinstance(message, TakenIn):
+            self.taken_in.set()
         with self._lock:
             match message:
                 case Activity():
                     self._activity = message
-                case Failed(error):
-                    self._activity = self._activity.failed(error)
                 case CaughtUp():
                     self._unread = 0
                 case Rows():

@@ -1,31 +1,41 @@
-"""The worker: a process beside the server that trains, chooses the next images, and reports its progress.
+"""The worker: a process beside the server that prepares, trains, chooses the next images, and reports its progress.
 
 It talks to the server's process through a pipe, and writes what it chooses into the record. Killed at any moment, it is
-started again and goes on.
+started again and goes on. Long work is done beside the loop that hands images out: preparing by another process,
+training and choosing by a thread.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from asal.errors import BusyError, UserError
-from asal.labelling.messages import Activity, CaughtUp, Failed, RecordChanged
-from asal.labelling.scheduling import BatchRequest, Throughput, due_batch
+from asal.labelling.background import Background
+from asal.labelling.line import Line
+from asal.labelling.messages import Activity, Failed, Sampled, TakenIn
+from asal.labelling.preparation import Preparation, typical
+from asal.labelling.scheduling import BatchRequest, Throughput, due_batch, due_meanwhile, possible, trainable
+from asal.project.folder import ProjectFolder
 from asal.project.spec import Spec
 from asal.runtime import artifacts
+from asal.session.proposals import Meanwhile
 
 if TYPE_CHECKING:  # the server's process, which starts the worker, needs no torch
     from asal.labelling.worker_session import WorkerSession
+    from asal.session.proposals import Proposal
+    from asal.session.state import State
 
-GATHER = 0.1  # seconds in which answers come together: each read of a large record costs milliseconds
-POLL = 1.0  # seconds after which the record is read although no message came
+SAMPLE_WAIT = 10.0  # seconds that the first images wait for a sample of features, of which typical ones are taken
+TRAINING = "the classifier is being trained"
+COMPUTING = "features are still being computed"
 
 
 @dataclass(frozen=True)
@@ -51,9 +61,9 @@ def work(config: WorkerConfig, connection: Connection) -> None:
     """Choose the next images whenever they are due, until the other end of the connection is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that serves people
     try:
-        _work(config, connection)
+        _work(config, Line(connection))
     except (EOFError, BrokenPipeError, ConnectionResetError):
-        return  # the server is gone
+        os._exit(0)  # the server is gone: a training that is under way in a thread is not waited for
     except UserError as error:
         connection.send(Failed(error))
     except Exception as error:
@@ -62,46 +72,164 @@ def work(config: WorkerConfig, connection: Connection) -> None:
         raise
 
 
-def _work(config: WorkerConfig, connection: Connection) -> None:
-    from asal.labelling.worker_session import WorkerSession
-
+def _work(config: WorkerConfig, line: Line) -> None:
     if config.threads:
         import torch
 
         torch.set_num_threads(config.threads)
-    with _only_worker(config.root / "labelling", connection):
-        worker = WorkerSession(config, connection)
-        throughput = Throughput(config.spec.labelling.pace == "strict")
-        worker.report_start()
+    with _only_worker(config.root / "labelling", line), Preparation(config) as preparation:
+        if not ProjectFolder(config.root, config.spec).has("pool"):
+            preparation.start()
+            imports = Background(_import)
+            while not (preparation.taken_in and imports.over):
+                line.wait(*preparation.connections, *([] if imports.over else [imports.connection]))
+                line.pass_on(preparation.read())
+            imports.result()
+        line.send(TakenIn())
+        from asal.labelling.worker_session import WorkerSession
+
+        loop = Loop(WorkerSession(config, line), line, preparation, Throughput(config.spec.labelling.pace == "strict"))
+        loop.begin()
         while True:
-            state = worker.session.refresh()
-            due = due_batch(state, config.spec.protocol, throughput, worker.session.left)
-            if due is None:
-                worker.idle(state)
-                throughput.rate = _wait_for_changes(connection, throughput.rate)
-            else:
-                _choose(worker, due, throughput)
+            if not loop.step():
+                loop.wait()
 
 
-def _choose(worker: WorkerSession, due: BatchRequest, throughput: Throughput) -> None:
+def _import() -> None:
+    """Import what the session needs, which takes seconds."""
+    import asal.labelling.worker_session  # noqa: F401
+
+
+@dataclass
+class Loop:
+    """Hands images out, again and again: chosen by the classifier, or while that is not possible without it."""
+
+    at: WorkerSession
+    line: Line
+    preparation: Preparation
+    throughput: Throughput
+    began: float = field(default_factory=time.monotonic)
+    job: Background | None = None
+    ready: bool = False  # whether all that the strategy needs is there
+
+    def begin(self) -> None:
+        """Report what is there already, and start what is to be done first."""
+        if not self.preparation.under_way and self.at.missing:
+            self.preparation.start()
+        self.at.report_start()
+        self._get_ready()
+
+    def _get_ready(self) -> None:
+        """Open what the strategy needs, once it is there."""
+        if self.preparation.under_way:
+            return
+        self.at.open_tools()
+        self.ready = True
+        if (batch := self.at.unevaluated()) is not None:
+            self.job = Background(lambda: self.at.evaluate(batch))
+
+    def step(self) -> bool:
+        """Do what is due; return whether anything was."""
+        state = self.at.session.refresh()
+        if not self.ready:
+            self.line.pass_on(self.preparation.read())
+            if self.preparation.over:
+                self._get_ready()
+                return True
+            return self._ask_without_features(state)
+        if self.job is not None:
+            return self._finish(self.job) if self.job.over else self._keep_busy(state, self.job)
+        due = due_batch(state, self.at.project.spec.protocol, self.throughput, self.at.session.left)
+        if due is not None:
+            self._choose(due, state)
+            return True
+        if self.at.lacks_last_row(state):
+            self.job = Background(lambda: self.at.make_last_row(state))
+            return True
+        self.at.report_idle(state)
+        return False
+
+    def _choose(self, due: BatchRequest, state: State) -> None:
+        """Choose a batch: in a thread, where a classifier is trained for it."""
+        if self.throughput.strict or not trainable(state):
+            choose_now(self.at, due, self.throughput)
+            return
+        expected = self.throughput.seconds if self.throughput.timed else None
+        self.job = Background(lambda: self.at.proposed(state.seq, due.n, expected))
+
+    def _finish(self, job: Background) -> bool:
+        """Ask what was chosen in the thread, and have its classifier evaluated there."""
+        self.job, proposal = None, job.result()
+        if proposal is None:
+            return True
+        self.throughput.took(job.seconds)
+        self._ask(proposal)
+        return True
+
+    def _ask(self, proposal: Proposal) -> None:
+        session = self.at.session
+        most = possible(session.refresh(), self.at.project.spec.protocol, session.left)
+        try:
+            batch = self.at.ask_proposed(proposal, most) if most > 0 else None
+        except BusyError:
+            return
+        if batch is not None:
+            self.job = Background(lambda: self.at.evaluate(batch))
+
+    def _keep_busy(self, state: State, job: Background) -> bool:
+        """Hand images out while something takes long in the thread."""
+        if not self.throughput.is_long(job.elapsed):
+            return False
+        return self._ask_meanwhile(state, None)
+
+    def _ask_without_features(self, state: State) -> bool:
+        """Hand images out while features are computed: typical ones of a sample, as long as there are enough."""
+        preparation = self.preparation
+        if self.throughput.strict:
+            return False
+        if preparation.sampled is None and not state.rounds and time.monotonic() - self.began < SAMPLE_WAIT:
+            return False
+        return self._ask_meanwhile(state, preparation.sampled)
+
+    def _ask_meanwhile(self, state: State, sampled: Sampled | None) -> bool:
+        session = self.at.session
+        n = due_meanwhile(state, self.at.project.spec.protocol, self.throughput, session.left)
+        if not n:
+            return False
+        chooser = Meanwhile(COMPUTING) if not self.ready else None
+        if sampled is not None:
+            chooser = typical(sampled, session, n, COMPUTING) or chooser
+        try:
+            self.at.ask_meanwhile(n, TRAINING, chooser)
+        except BusyError:
+            return False
+        return True
+
+    def wait(self) -> None:
+        """Wait until there may be something to do."""
+        connections = [*self.preparation.connections, *([self.job.connection] if self.job else [])]
+        self.throughput.rate = self.line.wait_for_changes(self.throughput.rate, *connections)
+
+
+def choose_now(at: WorkerSession, due: BatchRequest, throughput: Throughput) -> None:
     """Train and choose, and time both; where another process has written in between, return without a batch."""
-    session, started = worker.session, time.monotonic()
+    session, started = at.session, time.monotonic()
     try:
-        worker.train(due)
+        at.train(due)
         if due.ahead:
-            session.ask_ahead(due.n, topped=due.topped)
+            session.ask_ahead(due.n)
         else:
             session.ask(due.n)
     except BusyError:
         return
     # A first batch, chosen without a classifier, does not show how long training takes.
-    if not due.topped and session.state.rounds[-1].fallback_reason is None:
-        throughput.seconds = time.monotonic() - started
-    worker.report_batch()
+    if session.state.rounds[-1].fallback_reason is None:
+        throughput.took(time.monotonic() - started)
+    at.report_batch()
 
 
 @contextmanager
-def _only_worker(folder: Path, connection: Connection) -> Iterator[None]:
+def _only_worker(folder: Path, line: Line) -> Iterator[None]:
     """Wait until no other worker is at work in the project: one whose server was killed finishes its step first."""
     with ExitStack() as held:
         while True:
@@ -109,20 +237,6 @@ def _only_worker(folder: Path, connection: Connection) -> Iterator[None]:
                 held.enter_context(artifacts.exclusive(folder))
                 break
             except BusyError:
-                connection.send(Activity("waiting", note="another process trains for this project"))
-                _wait_for_changes(connection, 0.0)
+                line.send(Activity("waiting", note="another process trains for this project"))
+                line.wait_for_changes(0.0)
         yield  # outside the try: a busy record is not another worker
-
-
-def _wait_for_changes(connection: Connection, rate: float) -> float:
-    """Wait until something was written, or for `POLL`; return how many answers come in a second by now."""
-    until = time.monotonic() + POLL
-    received = False
-    while connection.poll(max(0.0, until - time.monotonic())):
-        message: RecordChanged = connection.recv()
-        if not received:
-            time.sleep(GATHER)
-        rate, until, received = message.rate, 0.0, True  # read all that was sent, then look at the record
-    if received:
-        connection.send(CaughtUp())
-    return rate

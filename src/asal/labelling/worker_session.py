@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from shlex import quote
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -20,13 +21,15 @@ from asal.errors import DamageError, UserError, counted
 from asal.experiments.evaluation import Evaluation
 from asal.experiments.round_log import round_row
 from asal.experiments.round_row import NOT_A_ROW, RoundRow
-from asal.labelling.messages import Activity, Guesses, Reason, Reasons, Rows, Stopping
-from asal.labelling.scheduling import BatchRequest
+from asal.labelling.messages import Activity, FromWorker, Guesses, Reason, Reasons, Rows, Stopping
+from asal.labelling.scheduling import SHORT, BatchRequest, trainable
 from asal.labelling.stopping import Look, advice, look, stop_set, verdicts
+from asal.project.preparer import Preparer
 from asal.project.project import Project
 from asal.runtime import artifacts
 from asal.runtime.progress import report_to
 from asal.session.classes import ClassList
+from asal.session.proposals import Meanwhile, Proposal, Trained
 from asal.session.session import Batch, Session
 from asal.session.state import State
 
@@ -34,78 +37,183 @@ if TYPE_CHECKING:
     from asal.labelling.worker import WorkerConfig
 
 
-class WorkerSession:
-    """A worker's session, its rows on disk, and the connection to the server's process."""
+class Line(Protocol):
+    """Takes messages for the process that serves people."""
 
-    def __init__(self, config: WorkerConfig, connection: Connection) -> None:
-        self._config, self._connection, self._stage = config, connection, ""
+    def send(self, message: FromWorker, /) -> None: ...
+
+
+class WorkerSession:
+    """A worker's session, its rows on disk, and the line to the server's process.
+
+    One thread may train and evaluate while another one asks.
+    """
+
+    def __init__(self, config: WorkerConfig, line: Line) -> None:
+        self._config, self._line, self._stage = config, line, ""
         self._report("starting", 0, 0)
         self.project = Project(config.root, config.spec)
         self.session: Session = self.project.session(config.strategy, seed=config.seed)
-        with report_to(self._report, "starting"):
-            self.project.tools(config.strategy).open()
+        self._last: Trained | None = None  # the newest classifier
+        self._choosing = 0.0  # seconds that it took to choose
 
     def _report(self, stage: str, done: int = 0, total: int = 0, note: str = "") -> None:
-        self._stage = stage
-        self._connection.send(Activity(stage, done, total, note))
+        self._send_activity(Activity(stage, done, total, note))
+
+    @property
+    def missing(self) -> bool:
+        """Whether something that the strategy needs is not prepared."""
+        return bool(Preparer(self.project).missing([self._config.strategy]))
+
+    def open_tools(self) -> None:
+        """Open what the strategy needs, so that no round is charged for it."""
+        self.project.refresh()
+        with report_to(self._report, "starting"):
+            self.project.tools(self._config.strategy).open()
 
     def report_start(self) -> None:
-        """Report all that is there already, and make the rows that are missing since a worker was killed."""
+        """Report all that is there already."""
         state = self.session.refresh()
         # The name of the file of rows depends on when the record was begun.
         self._send_rows(self._rows if state.opened else [])
         self._send_reasons(state.open)
-        if state.waiting and state.rounds[-1].fallback_reason is None:
-            self._evaluate(self.session.batch_of(len(state.rounds) - 1))
+
+    def unevaluated(self) -> Batch | None:
+        """Return the newest batch that a new classifier has chosen, if its row is missing since a worker was killed."""
+        state = self.session.state
+        chosen = [asked for asked in state.rounds if asked.fallback_reason is None and not asked.topped]
+        if not chosen or not state.waiting or self._has_row(chosen[-1].round):
+            return None
+        return self.session.batch_of(chosen[-1].round)
+
+    def _has_row(self, number: int) -> bool:
+        return any(row.round == number and not row.last for row in self._rows)
+
+    # Asking -----------------------------------------------------------------------------------------------------------
 
     def train(self, due: BatchRequest) -> None:
-        """Train, where that is due, before a batch is chosen."""
+        """Train, where that is possible, before a batch is chosen."""
         state = self.session.state
-        if not due.topped and len(np.unique(state.labels)) > 1:
-            self._report("training", note=f"on {len(state.answers):,} labels")
+        if trainable(state):
+            self._report("training", note=_on(state))
             with report_to(self._report, "training"):
                 self.session.model(len(state.rounds))
         self._report("generating and matching", note=f"{due.n} more")
 
-    def report_batch(self) -> None:
-        """Report why each image of the newest batch was chosen; then evaluate the classifier."""
+    def proposed(self, seq: int, n: int, expected: float | None) -> Proposal:
+        """Train on what the record says up to an event, and choose n images; ask none of them yet.
+
+        Args:
+            expected: seconds that both take, where that is known.
+        """
+        past, begun = self.session.as_of(seq), time.time()
+        now = Activity("training", note=_on(past.state), since=begun, ends=expected and begun + expected)
+
+        def progress(stage: str, done: int, total: int, note: str = "") -> None:
+            self._send_activity(replace(now, note=f"{now.note}: {done:,} of {total:,} {note}".rstrip()))
+
+        self._send_activity(now)
+        with report_to(progress, "training"):
+            past.model(len(past.state.rounds))
+            chosen = time.monotonic()
+            now = replace(now, stage="generating and matching", note=f"{n} more")
+            self._send_activity(now)
+            proposal = past.propose(min(n, past.left))
+        self._choosing = time.monotonic() - chosen
+        return proposal
+
+    def _send_activity(self, activity: Activity) -> None:
+        self._stage = activity.stage
+        self._line.send(activity)
+
+    def ask_proposed(self, proposal: Proposal, most: int) -> Batch:
+        """Ask what was chosen, and return that batch."""
+        self.session.ask_proposed(proposal, most)
+        self._last = proposal.trained
+        return self.report_asked()
+
+    def ask_meanwhile(self, n: int, why: str, chooser: Meanwhile | None = None) -> None:
+        """Hand out n images while the present classifier cannot choose: by the last one, where that is quick."""
+        topped = chooser is None and self._can_choose_again
+        meanwhile = None if topped else chooser or Meanwhile(why)
+        self.session.ask_ahead(n, topped=topped, meanwhile=meanwhile)
+        batch = self.report_asked()
+        if self._last is not None:
+            self._line.send(Guesses(self._guesses(self._last.state.classes, self._last.model, batch.ids)))
+
+    @property
+    def _can_choose_again(self) -> bool:
+        state, last = self.session.state, self._last
+        if last is None or state.synthetic or self._choosing > SHORT:
+            return False
+        return last.state.classes.live.keys() == state.classes.live.keys()
+
+    def report_asked(self) -> Batch:
+        """Report why each image of the newest batch was chosen, and return the batch."""
         batch = self.session.batch_of(len(self.session.state.rounds) - 1)
         self._send_reasons(batch.ids)
+        return batch
+
+    def report_batch(self) -> None:
+        """Report why each image of the newest batch was chosen; then evaluate the classifier."""
+        batch = self.report_asked()
         self._report("waiting")
         if batch.asked.fallback_reason is None and not batch.asked.topped:
-            self._evaluate(batch)
+            self.evaluate(batch)
+
+    # Idling -----------------------------------------------------------------------------------------------------------
 
     def idle(self, state: State) -> None:
-        """Report that there is nothing to do now; at the budget's end, make the last row."""
-        budget, all_answered = self._config.spec.protocol.budget, not state.waiting
-        if all_answered and (state.spent >= budget or self.session.left == 0):
-            known = any(row.last and (row.look or {}).get("answers") == _digest(state) for row in self._rows)
-            if not known and len(np.unique(state.labels)) > 1:
-                self._make_last_row(state)
-            self._report("finished", note="the budget is spent" if state.spent >= budget else "the pool is labelled")
+        """Report that there is nothing to do now; at the end, make the last row."""
+        if self.lacks_last_row(state):
+            self.make_last_row(state)
+        self.report_idle(state)
+
+    def _is_over(self, state: State) -> bool:
+        budget = self._config.spec.protocol.budget
+        return not state.waiting and (state.spent >= budget or self.session.left == 0)
+
+    def lacks_last_row(self, state: State) -> bool:
+        """Whether all is answered, and the classifier of all answers has no row yet."""
+        known = any(row.last and (row.look or {}).get("answers") == _digest(state) for row in self._rows)
+        return self._is_over(state) and not known and trainable(state)
+
+    def make_last_row(self, state: State) -> None:
+        """Train and evaluate the classifier of all answers."""
+        past = self.session.as_of(state.seq)
+        self._report("training", note=f"{_on(state)}, for the last time")
+        with report_to(self._report, "training"):
+            past.model()
+        self._add(self._row(past, None), past.model(), past.state)
+
+    def report_idle(self, state: State) -> None:
+        """Report that there is nothing to do now, and at the end what comes next."""
+        if self._is_over(state):
+            spent = state.spent >= self._config.spec.protocol.budget
+            note = f"the budget of {counted(state.spent, 'label')} is spent" if spent else "the pool is labelled"
+            if self._stage != "finished":
+                command = f"asal export {quote(str(self._config.root))} labels"
+                self._send_activity(Activity("finished", note=note, next=command))
         elif self._stage != "waiting":
             self._report("waiting")
 
-    def _make_last_row(self, state: State) -> None:
-        self._report("training", note=f"on {len(state.answers):,} labels, for the last time")
-        with report_to(self._report, "training"):
-            self.session.model()
-        self._add(self._row(self.session, None), self.session.model(), state)
+    # Rows -------------------------------------------------------------------------------------------------------------
 
-    def _evaluate(self, batch: Batch) -> None:
+    def evaluate(self, batch: Batch) -> None:
         """Add the row of a round whose batch was just chosen, by the classifier that chose it."""
-        if any(row.round == batch.round and not row.last for row in self._rows):
+        if self._has_row(batch.round):
             return
         past = self.session.as_of(batch.asked.trained_up_to)
         with report_to(self._report, "evaluating"):
-            model = past.model(batch.round)
-            self._connection.send(Guesses(self._guesses(past.class_list, model, batch.ids)))
+            model = past.model(batch.asked.classifier)
+            open_ = np.union1d(batch.ids, self.session.state.open)
+            self._line.send(Guesses(self._guesses(past.class_list, model, open_)))
             self._add(self._row(past, batch), model, past.state)
 
     def _row(self, session: Session, batch: Batch | None) -> RoundRow:
         sets = self._test_sets(session)
         row = round_row(self._config, session, batch, sets.get("test"))
-        number = session.state.number if batch is None else batch.round
+        number = session.state.number if batch is None else batch.asked.classifier
         if "validation" not in sets:
             return row
         return replace(row, validation=round(sets["validation"].accuracy(session.model(number)), 6))
@@ -122,12 +230,12 @@ class WorkerSession:
         self._send_rows(self._rows)
 
     def _send_rows(self, rows: list[RoundRow]) -> None:
-        self._connection.send(Rows(tuple(rows)))
+        self._line.send(Rows(tuple(rows)))
         classes = self.session.class_list
         looks = [Look.from_json(row.look or {}) for row in rows]
         now = [replace(each, predicted=classes.present_labels(each.predicted)) for each in looks]
         results = verdicts(now)
-        self._connection.send(Stopping(tuple(results), advice(results)))
+        self._line.send(Stopping(tuple(results), advice(results)))
 
     @cached_property
     def _held_out(self) -> dict[str, Evaluation]:
@@ -185,7 +293,7 @@ class WorkerSession:
             if state.pick(image) is not None:
                 facts = {key: value for key, value in note.items() if isinstance(value, int | float | str)}
                 reasons[image] = Reason(facts, self._synthetic(note))
-        self._connection.send(Reasons(reasons))
+        self._line.send(Reasons(reasons))
 
     def _synthetic(self, note: Mapping[str, Any]) -> bytes | None:
         """Return the synthetic image whose latent a note holds, as a PNG file."""
@@ -204,6 +312,10 @@ class WorkerSession:
         probs = np.zeros((len(ids), len(classes.names)))
         probs[:, list(classes.live)] = model.predict(self.session.inputs(ids))
         return {int(image): [round(float(p), 4) for p in row] for image, row in zip(ids, probs, strict=True)}
+
+
+def _on(state: State) -> str:
+    return f"on {counted(len(state.answers), 'label')}"
 
 
 def _digest(state: State) -> str:

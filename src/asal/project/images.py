@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from asal.data.image_options import PARTS
+from asal.data.ingest import IngestContext, ingest
 from asal.data.places import absolute_place, relative_place
 from asal.data.source_changes import Keyed, accept_place, known_keys
 from asal.data.sources import Source, check_outside, sources
+from asal.data.splits import Split
 from asal.errors import UserError
 from asal.project.folder import ProjectFolder
-from asal.project.spec import FILE, PartTable, load
+from asal.project.spec import FILE, PartTable, Spec, load
 from asal.runtime import artifacts
 
 
@@ -35,6 +37,13 @@ def held_out_keys(project: ProjectFolder) -> Iterator[str]:
             for split in source.splits:
                 if split != "train":
                     yield from source.keys(split)
+
+
+def take_in(root: Path, spec: Spec, context: IngestContext) -> None:
+    """Take the images of a project in, once. The caller has locked the project and checked its spec."""
+    table = spec.pool
+    split = Split(**table.split.model_dump())
+    ingest(source_of(root, spec.source), root, split, keep=table.keep, context=context, **table.images)
 
 
 def source_of(root: Path, table: PartTable) -> Source:

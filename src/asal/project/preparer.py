@@ -12,7 +12,7 @@ from asal.core import Ids, Images
 from asal.data.append import Added, add
 from asal.data.found import found, mistaken_for_classes
 from asal.data.image_options import PARTS, check_added, conversion, ranges_of
-from asal.data.ingest import IngestContext, ingest
+from asal.data.ingest import IngestContext
 from asal.data.ingest_check import check_ingested
 from asal.data.ingest_shard import ImageFormat
 from asal.data.pool import StoredPool
@@ -24,7 +24,7 @@ from asal.models.generators import quality
 from asal.project import corrections, durations
 from asal.project.corrections import Corrected
 from asal.project.durations import Estimate
-from asal.project.images import source_of
+from asal.project.images import source_of, take_in
 from asal.project.outlook import INGEST, Expected, Outlook
 from asal.project.parts import ProjectParts
 from asal.project.spec import PoolTable
@@ -119,6 +119,14 @@ class Preparer:
             return []
         return list(filter(None, [quality.warning(project.parts.generator().folder)]))
 
+    def missing(self, chosen: Sequence[str] | None = None) -> list[Step]:
+        """Return the steps of `run` whose folders are not there, and make nothing. The images are there.
+
+        Raises:
+            UserError: whatever is wrong with the spec.
+        """
+        return [step for step in self._steps(self._project.validate(chosen), chosen is None) if step.status != "there"]
+
     def ingest(self) -> None:
         """Take the source's images in, once."""
         self._project.validate([])
@@ -189,11 +197,8 @@ class Preparer:
         return IngestContext(self._ingest_engine, self._project.progress)
 
     def _take_in(self, context: IngestContext) -> None:
-        project, table = self._project, self._project.spec.pool
-        split = Split(**table.split.model_dump())
-        source = self.source
-        ingest(source, project.root, split, keep=table.keep, context=context, **table.images)
-        project.refresh()
+        take_in(self._project.root, self._project.spec, context)
+        self._project.refresh()
 
     def _check_images(self) -> None:
         """Check every folder of images, those that no step reads as well.

@@ -71,12 +71,14 @@ class Started:
     Args:
         doubt: whether two readings of the folder are possible, so that the spec must say which is right.
         kind: what the images were taken for.
+        classes: how many the folders name; 0 for none.
     """
 
     file: Path
     found: list[str]
     doubt: bool = False
     kind: Kind = "photographs"
+    classes: int = 0
 
 
 def start(folder: Path, images: str | Path, wish: Wish | None = None) -> Started:
@@ -106,7 +108,7 @@ def start(folder: Path, images: str | Path, wish: Wish | None = None) -> Started
         folder.mkdir(parents=True, exist_ok=True)
         artifacts.write(file, text.encode())
     lines = [*read.lines, *(f"  {line}" for line in sample.lines()), *_choice(kind, wish), *read.scarce]
-    return Started(file, lines, read.doubt, kind)
+    return Started(file, lines, read.doubt, kind, read.classes)
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,18 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from asal.errors import UserError
+from fastapi import FastAPI
+
+from asal.errors import UserError, counted
 from asal.labelling.annotators import NAME, Annotators
 from asal.labelling.consensus import OverlapRules
 from asal.labelling.dashboard import Dashboard
+from asal.labelling.messages import Activity
 from asal.labelling.photo_cache import PhotoCache
 from asal.labelling.photos import Photos
 from asal.labelling.service import AnnotationService
@@ -25,11 +29,14 @@ from asal.project.folder import ProjectFolder
 from asal.project.spec import Spec
 from asal.session.events import Record
 from asal.session.opening import check_record, opening_body
+from asal.session.state import State, fold
 from asal.web.addresses import LOOPBACK, Reached, loops_back, public_address
 from asal.web.app import AppState, build
 from asal.web.browser import open_browser
 from asal.web.middleware import Guard
+from asal.web.preparing import CurrentApp, build_preparing
 from asal.web.project_info import ProjectInfo
+from asal.web.signing import SignIn
 
 PORT = 8765
 LINK = 12 * 3600.0  # seconds that the printed link is valid
@@ -80,13 +87,14 @@ def serve(
         say: takes each line that is printed.
         on_error: is called with errors of the worker.
 
+    A project whose images are not there is served as well: the page shows how far they are taken in.
+
     Raises:
-        UserError: the project is not prepared, the record belongs to another project, the port is taken, or the
-            address can be reached from other machines and nobody has a token.
+        UserError: the record belongs to another project, the port is taken, or the address can be reached from other
+            machines and nobody has a token.
     """
-    spec, root = config.spec, config.root
-    project = ProjectInfo.of(ProjectFolder(root, spec), config.strategy)
-    with Record.open(spec.labelling.place(root)) as record:
+    root = config.root
+    with Record.open(config.spec.labelling.place(root)) as record, ExitStack() as held:
         annotators = Annotators(record)
         if not address.loops_back and not annotators.all():
             raise UserError(
@@ -94,38 +102,107 @@ def serve(
                 rule="only people with a token are served beyond the loopback",
                 hint=f"add somebody: asal annotator add {root} NAME",
             )
-        rules = OverlapRules(spec.labelling.overlap, spec.labelling.share)
-        origin = opening_body(project.pool, project.classes, config.seed)
-        checked = check_strategy(project.folder, config.strategy)
-        service = AnnotationService(record, project.classes, rules, spec.labelling.lease, origin=origin, check=checked)
-        check_record(record.name, service.state, project.pool, config.seed)
-        service.add_new_classes(str(root))
+        there = ProjectFolder(root, config.spec).has("pool")
+        opened = _opened(config, record) if there else None
         with bound(address) as listening:
             port = listening.getsockname()[1]
-            supervisor = WorkerSupervisor(config, on_error)
-            dashboard = Dashboard(service, supervisor, annotators, spec.protocol.budget)
-            photos = Photos(project.folder, PhotoCache(root / "labelling" / "photos"))
-            app_state = AppState(project, dashboard, f"asal-{port}", _https(address), address.root_path, photos)
-            guarded = Guard(build(app_state), _reached(address))
-            if address.loops_back:
-                me = name or _user()
-                annotators.ensure(me, "adjudicator")
-                link = f"http://{_shown(address.host)}:{port}/#token={annotators.token(me, LINK)}"
-                say(f"Label at {link}")
-                if address.origin or address.root_path:
-                    at = f"{address.origin or 'the proxy'}{address.root_path}/"
-                    say(f"Behind the proxy it is {at}; people sign in there with the tokens of `asal annotator add`.")
-                say("Ctrl-C stops it; the same command goes on from there.")
-            else:
-                link = f"{address.origin or f'http://{_shown(address.host)}:{port}'}{address.root_path}/"
-                say(f"Serving {link}; people sign in with the tokens of `asal annotator add`.")
+            supervisor = WorkerSupervisor(config, on_error, lambda done: say(_finished(done)))
+            sign_in = SignIn(annotators, f"asal-{port}", _https(address), address.root_path)
+            page = Page(config, record, sign_in, supervisor, held)
+            current = CurrentApp(build_preparing(sign_in, page.activity) if opened is None else page.app(*opened))
+            link = _introduce(address, port, annotators, name or _user(), say)
             supervisor.start()
-            try:
-                _run(guarded, listening, link if browser else "", root / "labelling")
-            finally:
-                supervisor.close()
-                photos.close()
-                (root / "labelling" / "open.html").unlink(missing_ok=True)
+            held.callback((root / "labelling" / "open.html").unlink, missing_ok=True)
+            held.callback(lambda: say(_saved(record)))
+            held.callback(supervisor.close)
+            if opened is None:
+                threading.Thread(target=page.replace, args=(current, on_error), name="opening", daemon=True).start()
+            _run(Guard(current, _reached(address)), listening, link if browser else "", root / "labelling")
+
+
+@dataclass
+class Page:
+    """The application of a project, which is built when its images are there.
+
+    Args:
+        held: ends what the application has opened, when the server stops.
+        error: why it cannot be built.
+    """
+
+    config: WorkerConfig
+    record: Record
+    sign_in: SignIn
+    supervisor: WorkerSupervisor
+    held: ExitStack
+    error: UserError | None = None
+
+    def app(self, project: ProjectInfo, service: AnnotationService) -> FastAPI:
+        """Return the application."""
+        sign_in, budget = self.sign_in, self.config.spec.protocol.budget
+        dashboard = Dashboard(service, self.supervisor, sign_in.annotators, budget)
+        photos = Photos(project.folder, PhotoCache(self.config.root / "labelling" / "photos"))
+        self.held.callback(photos.close)
+        return build(AppState(project, dashboard, sign_in.cookie, sign_in.secure, sign_in.root_path, photos))
+
+    def activity(self) -> Activity:
+        """Return what is done until there is something to show."""
+        activity = self.supervisor.activity
+        return activity if self.error is None else activity.failed(self.error)
+
+    def replace(self, current: CurrentApp, on_error: OnError) -> None:
+        """Build the application as soon as the images are there, and let it answer from then on."""
+        self.supervisor.taken_in.wait()
+        if self.supervisor.closed:
+            return
+        try:
+            current.app = self.app(*_opened(self.config, self.record))
+        except UserError as error:
+            self.error = error
+            on_error(error)
+
+
+def _opened(config: WorkerConfig, record: Record) -> tuple[ProjectInfo, AnnotationService]:
+    """Open a project whose images are there, and its record.
+
+    Raises:
+        UserError: its classes are not known, or the record belongs to another project.
+    """
+    spec, root = config.spec, config.root
+    project = ProjectInfo.of(ProjectFolder(root, spec), config.strategy)
+    rules = OverlapRules(spec.labelling.overlap, spec.labelling.share)
+    origin = opening_body(project.pool, project.classes, config.seed)
+    checked = check_strategy(project.folder, config.strategy)
+    service = AnnotationService(record, project.classes, rules, spec.labelling.lease, origin=origin, check=checked)
+    check_record(record.name, service.state, project.pool, config.seed)
+    service.add_new_classes(str(root))
+    return project, service
+
+
+def _introduce(address: Address, port: int, annotators: Annotators, name: str, say: Callable[[str], object]) -> str:
+    """Print where the page is, and return the link that opens it."""
+    if not address.loops_back:
+        link = f"{address.origin or f'http://{_shown(address.host)}:{port}'}{address.root_path}/"
+        say(f"Serving {link}; people sign in with the tokens of `asal annotator add`.")
+        return link
+    annotators.ensure(name, "adjudicator")
+    link = f"http://{_shown(address.host)}:{port}/#token={annotators.token(name, LINK)}"
+    say(f"Label at {link}")
+    if address.origin or address.root_path:
+        at = f"{address.origin or 'the proxy'}{address.root_path}/"
+        say(f"Behind the proxy it is {at}; people sign in there with the tokens of `asal annotator add`.")
+    say("Ctrl-C stops it; the same command goes on from there.")
+    return link
+
+
+def _finished(done: Activity) -> str:
+    return f"Done: {done.note}. Next: {done.next}"
+
+
+def _saved(record: Record) -> str:
+    """Say how many labels there are."""
+    number = len(fold(State(), record.read()).answers)
+    are = "is" if number == 1 else "are"
+    return f"{counted(number, 'label')} {are} saved in {record.name}; the same command goes on."
 
 
 def _run(app: Any, listening: socket.socket, link: str, folder: Path) -> None:

@@ -16,7 +16,7 @@ from asal.core import Labels
 from asal.errors import BusyError
 from asal.experiments.round_row import RoundRow
 from asal.labelling import worker
-from asal.labelling.messages import Failed, FromWorker, Guesses, Rows, Stopping
+from asal.labelling.messages import Failed, FromWorker, Guesses, Rows, Stopping, TakenIn
 from asal.labelling.scheduling import FIRST, BatchRequest, Throughput, due_batch
 from asal.labelling.stopping import Look
 from asal.labelling.worker import WorkerConfig
@@ -71,10 +71,10 @@ def labels(root: Path) -> Labels:
 def test_a_first_batch_says_nothing_of_how_long_training_takes(tiny: Path) -> None:
     at, _ = started(tiny)
     throughput = Throughput()
-    worker._choose(at, BatchRequest(20), throughput)
+    worker.choose_now(at, BatchRequest(20), throughput)
     assert throughput.seconds == FIRST, "else the second one begins too late"
     at.session.tell({image: int(labels(tiny)[image]) for image in at.session.state.open.tolist()}, by="Ada")
-    worker._choose(at, BatchRequest(10), throughput)
+    worker.choose_now(at, BatchRequest(10), throughput)
     assert throughput.seconds != FIRST
 
 
@@ -158,6 +158,7 @@ def test_a_record_that_is_busy_is_not_taken_for_another_worker(tiny: Path, monke
     monkeypatch.setattr("asal.labelling.worker_session.WorkerSession", busy)
     monkeypatch.setattr("signal.signal", lambda *_: None)
     worker.work(WorkerConfig(tiny, load(tiny), "uncertainty"), there)
+    assert isinstance(here.recv(), TakenIn)
     message = here.recv()
     assert isinstance(message, Failed) and message.error.got == "the record is held"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from asal.labelling.scheduling import FIRST, BatchRequest, Throughput, due_batch
+from asal.labelling.scheduling import FEW, FIRST, SHORT, BatchRequest, Throughput, due_batch, due_meanwhile
 from asal.project.spec import ProtocolTable
 from asal.session.events import FORMAT, Event
 from asal.session.state import State, fold
@@ -51,14 +51,31 @@ def test_the_next_batch_is_begun_as_early_as_it_takes() -> None:
     assert due_batch(state(6, open_=6), PROTOCOL, fast, left=100) is None
 
 
-def test_people_who_are_faster_than_training_get_more_by_the_last_classifier_once() -> None:
-    fast = Throughput(rate=2.0, seconds=10.0)
-    protocol = ProtocolTable(initial=4, batch=3, budget=1000)
-    assert due_batch(state(6, open_=4), protocol, fast, left=1000) == BatchRequest(
-        12, ahead=True, topped=True
-    )  # four batches
-    after = state(6, open_=4, more=[{"topped": True}])
-    assert due_batch(after, protocol, fast, left=1000) == BatchRequest(3, ahead=True), "now it is trained"
+def test_while_the_classifier_cannot_choose_a_few_images_are_handed_out_at_a_time() -> None:
+    protocol = ProtocolTable(initial=4, batch=20, budget=1000)
+    slow, fast = Throughput(rate=0.1), Throughput(rate=4.0)
+    assert due_meanwhile(State(), protocol, slow, left=100) == 4, "a first batch"
+    assert due_meanwhile(state(6, open_=FEW + 1), protocol, slow, left=100) == 0, "there are enough"
+    assert due_meanwhile(state(6, open_=FEW), protocol, slow, left=100) == 2 * FEW
+    assert due_meanwhile(state(6, open_=FEW), protocol, slow, left=2) == 2
+    assert due_meanwhile(state(6, open_=12), protocol, fast, left=100) == 12, "who is fast gets more"
+    assert due_meanwhile(state(6, open_=20), protocol, Throughput(rate=99.0), left=100) == 20, "at most a batch"
+    assert due_meanwhile(state(6, open_=0), protocol, Throughput(strict=True), left=100) == 0
+
+
+def test_images_that_are_handed_out_meanwhile_do_not_overdraw_the_budget() -> None:
+    assert due_meanwhile(state(9, open_=1), PROTOCOL, Throughput(), left=100) == 3
+    assert due_meanwhile(state(12, open_=1), PROTOCOL, Throughput(), left=100) == 0
+
+
+def test_nobody_is_kept_busy_while_something_short_is_done() -> None:
+    throughput = Throughput()
+    assert not throughput.is_long(0.1), "it is not known yet"
+    assert throughput.is_long(SHORT + 0.1)
+    throughput.took(0.2)
+    assert not throughput.is_long(0.1)
+    throughput.took(60.0)
+    assert throughput.is_long(0.0) and throughput.seconds == 60.0
 
 
 def test_nothing_is_chosen_ahead_without_a_classifier() -> None:
@@ -76,7 +93,7 @@ def test_made_up_images_that_are_answered_together_cost_one_annotation() -> None
     done = fold(open_, [Event("answered", 0, image, image % 2, "Ada") for image in (10, 11)])
     assert done.spent == 1
     assert due_batch(done, ProtocolTable(initial=1, batch=9, budget=5), Throughput(rate=0.5), left=100) == BatchRequest(
-        3, True, False
+        3, True
     )
 
 
