@@ -9,17 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.progress import (
-    Progress as Bars,
-)
+from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
+from rich.table import Column
 
 from asal.runtime.progress import Progress
 
@@ -34,20 +26,28 @@ def show_progress(console: Console) -> Iterator[Progress]:
         with _Lines(console).alive() as lines:
             yield lines
         return
+    # Two lines of text beside a short bar: what stands in one line is cut on a terminal of 80 columns.
     columns = (
-        TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TimeElapsedColumn(),
-        TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
-    )  # fmt: skip
+        BarColumn(10, table_column=Column(min_width=10)),
+        TimeElapsedColumn(table_column=Column(min_width=7)),
+        TextColumn("{task.description}\n{task.fields[line]}", markup=False, table_column=Column(overflow="fold")),
+    )
     with Bars(*columns, console=console) as bars:
-        stages: dict[str, TaskID] = {}
+        tasks: dict[str, TaskID] = {}
+        stages: dict[str, _Stage] = {}
 
         def progress(stage: str, done: int, total: int, note: str = "") -> None:
             if not total:
                 console.print(_message(stage, note), highlight=False, markup=False)  # above the bars
                 return
-            if stage not in stages:
-                stages[stage] = bars.add_task(stage, total=total, note="")
-            bars.update(stages[stage], completed=done, total=total, note=note)
+            now = time.monotonic()
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total, line="")
+            known = stages.get(stage)
+            if known is None or done < known.done:  # it begins, or begins again
+                known = stages[stage] = _Stage(now, done, now)
+            known.last, known.done = now, done
+            bars.update(tasks[stage], completed=done, total=total, line=_line(known, done, total, note))
 
         yield progress
 
@@ -65,6 +65,15 @@ class _Stage:
     last: float  # seconds, of its last line
     ended: bool = False
     lines: int = 0  # since it began
+    done: int = 0
+
+
+def _line(known: _Stage, done: int, total: int, note: str) -> str:
+    """Return how much is done, since when, and how long the rest takes at the mean rate since the first report."""
+    spent = known.last - known.begun
+    seconds = f" in {spent:.0f} s" if spent or done >= total else ""
+    left = f", {spent / (done - known.first) * (total - done):.0f} s left" if known.first < done < total else ""
+    return f"{done:,} of {total:,}{seconds}{left}{f' · {note}' if note else ''}"
 
 
 class _Lines:
@@ -101,13 +110,13 @@ class _Lines:
         with self.lock:
             now = time.monotonic()
             if self.latest and now - self.printed >= SILENT_SECONDS:
-                self._line(f"{self.latest}: at work, with no report for {now - self.reported:.0f} s")
+                self._write(f"{self.latest}: at work, with no report for {now - self.reported:.0f} s")
 
     def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
         with self.lock:
             self.latest, self.reported = stage, time.monotonic()
             if not total:
-                self._line(_message(stage, note))
+                self._write(_message(stage, note))
                 return
             if done >= total:
                 self.latest = ""
@@ -125,15 +134,8 @@ class _Lines:
         if now - known.last < EVERY_SECONDS and not (ends and known.lines):
             return
         known.last, known.lines = now, known.lines + 1
-        self._print(stage, known, done, total, note)
+        self._write(f"{stage}: {_line(known, done, total, note)}")
 
-    def _print(self, stage: str, known: _Stage, done: int, total: int, note: str) -> None:
-        spent = known.last - known.begun
-        seconds = f" in {spent:.0f} s" if spent or done >= total else ""
-        left = f", {spent / (done - known.first) * (total - done):.0f} s left" if known.first < done < total else ""
-        detail = f" · {note}" if note else ""
-        self._line(f"{stage}: {done:,} of {total:,}{seconds}{left}{detail}")
-
-    def _line(self, text: str) -> None:
+    def _write(self, text: str) -> None:
         self.printed = time.monotonic()
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)  # a file has no width

@@ -105,4 +105,15 @@ def test_a_terminal_shows_messages_above_its_bars() -> None:
         show("5 steps", 0, 0, "in all about 2 min")
         show("1 of 5: take the images in", 1, 2)
     text = console.file.getvalue()  # type: ignore[attr-defined]
-    assert "5 steps: in all about 2 min" in text and "1 of 5: take the images in" in text and "1/2" in text
+    assert "5 steps: in all about 2 min" in text and "1 of 5: take the images in" in text and "1 of 2" in text
+
+
+def test_nothing_is_cut_off_on_a_terminal_of_80_columns(clock: list[float]) -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=80, color_system=None)
+    with progress.show_progress(console) as show:
+        show("2 of 5: compute the features 'photos'", 0, 3_068)
+        clock[0] = 20.0
+        show("2 of 5: compute the features 'photos'", 1_240, 3_068, "62 images/s · in all about 2 min left")
+    text = " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
+    assert "2 of 5: compute the features 'photos'" in text and "1,240 of 3,068 in 20 s, 29 s left" in text
+    assert "62 images/s · in all" in text and "2 min left" in text and "…" not in text
