@@ -55,6 +55,8 @@ ROLES = {  # what an option means to others: declared with the option's name
     "score": "names a score, whose needs the part has too",
     "hidden": "units of a hidden layer: a classifier that has any is not linear",
     "subset": "how many random images a batch is chosen from: more than the batch",
+    "batch": "names a batch rule: 'top' needs no distances",
+    "space": "where distances are measured: in 'stored' features, which the part needs then, or in the classifier's",
 }
 
 

@@ -13,9 +13,16 @@ from asal.strategies.scores import scores
 
 
 def needs_of(part: Part, options: Mapping[str, Any]) -> frozenset[str]:
-    """Return what a strategy with these options needs: its own needs, and those of the score that it uses."""
-    score = part.value_of("score", options)
-    return part.needs | (scores[score].needs if score is not None else frozenset())
+    """Return what a strategy with these options needs: its own needs, those of its score, and features for distances.
+
+    Stored features are needed where the batch is spread in them, and not where it is spread in the classifier's own.
+    """
+    score, space = part.value_of("score", options), part.value_of("space", options)
+    needs = part.needs | (scores[score].needs if score is not None else frozenset())
+    if space is None:
+        return needs
+    apart = part.value_of("batch", options) != "top"  # without such an option the batch is always spread
+    return needs | {"features"} if apart and space == "stored" else needs - {"features"}
 
 
 def rated(now: Round, ids: Ids, score: str) -> Scores:

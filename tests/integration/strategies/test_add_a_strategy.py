@@ -60,7 +60,7 @@ def execute(line: str, folder: Path) -> str:
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with the document's files, its comparison made smaller, and installed."""
-    folder = tmp_path_factory.mktemp("asal-spread")
+    folder = tmp_path_factory.mktemp("asal-diverse")
     for name, text in FILES.items():
         (folder / name).write_text(text)
     spec = FILES["digits.toml"].replace("budget = 200", "budget = 40")
@@ -77,17 +77,17 @@ def test_the_document_has_the_files_that_it_counts() -> None:
 
 def test_the_installed_strategy_is_listed_and_passes_the_shipped_checks(package: Path) -> None:
     listed, checked = (next(line for line in COMMANDS if line.startswith(word)) for word in ("asal list", "pytest"))
-    assert re.search(r"^spread +The n · `times` most uncertain", execute(listed, package), re.MULTILINE)
+    assert re.search(r"^diverse +The n · `times` most uncertain", execute(listed, package), re.MULTILINE)
     assert "16 passed" in execute(checked, package)
 
 
 def test_it_is_compared_with_the_others_in_processes_of_their_own(package: Path) -> None:
     run, report = (next(line for line in COMMANDS if line.startswith(f"asal {word} ")) for word in ("run", "report"))
     execute(run.replace("--seeds 5", "--seeds 1 --jobs 2"), package)
-    names = {path.name for path in (package / "runs/spread").iterdir() if (path / "seed-0").is_dir()}
-    assert names == {"random", "subset", "spread", "mine", "first", "uneven"}
+    names = {path.name for path in (package / "runs/diverse").iterdir() if (path / "seed-0").is_dir()}
+    assert names == {"random", "subset", "diverse", "mine", "first", "uneven"}
     for name in names:
-        rows = (package / "runs/spread" / name / "seed-0/rows.jsonl").read_text().splitlines()
+        rows = (package / "runs/diverse" / name / "seed-0/rows.jsonl").read_text().splitlines()
         assert [json.loads(row)["labels"] for row in rows] == [20, 30, 40], name
     execute(report, package)
-    assert "spread" in (package / "runs/spread/summary.md").read_text()
+    assert "diverse" in (package / "runs/diverse/summary.md").read_text()

@@ -42,6 +42,10 @@ CASES = {
     "subset of four": ("subset", {"size": 4, "score": "least-confidence"}),
     "hyperplane-hash by EH": ("hyperplane-hash", {"kind": "eh", "tables": 4, "candidates": 20}),
     "seals with three neighbours": ("seals", {"neighbours": 3, "score": "margin"}),
+    "subset of ten, spread": ("subset", {"size": 10, "batch": "spread"}),
+    "uncertainty on the learned loss, spread": ("uncertainty", {"score": "learned-loss", "batch": "spread"}),
+    "spread of few in the penultimate layer": ("spread", {"size": 12, "times": 1, "space": "penultimate"}),
+    "spread wide without class weights": ("spread", {"times": 20, "width": 5.0, "gamma": 0.0, "score": "entropy"}),
     "typiclust of few clusters": ("typiclust", {"clusters": 2, "size": 30}),
 }
 

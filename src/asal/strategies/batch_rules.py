@@ -1,0 +1,275 @@
+"""Batch rules: which n of the images that a strategy scored are asked about together; shared by several strategies.
+
+"top" takes those of the highest score (`asal.strategies.scoring.best`). "spread" (`spread_batch`) takes images that
+are wanted and stand for others that are wanted, where no labelled or earlier image stands for these yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from annotated_types import Ge, Gt
+
+from asal.core import NO_IDS, Candidates, Features, Ids, Labels, Round, Scores, Selection, not_enough
+from asal.runtime.rng import stream
+from asal.strategies.scores import scores
+
+BatchRule: TypeAlias = Literal["top", "spread"]
+Space: TypeAlias = Literal["stored", "penultimate"]
+Floats: TypeAlias = npt.NDArray[np.float64]
+Rows: TypeAlias = npt.NDArray[np.int64]
+
+SAMPLE, NEIGHBOUR = 1000, 10  # images whose distances, each to its tenth nearest other, set the kernel's width
+SMALLEST = 1e-3  # of the largest feature: a narrower kernel would measure rounding errors
+TIE = 1e-9  # of all that could be gained: what differs less is equal, for sums in another order differ in their digits
+BLOCK = 32  # candidates whose gains are computed together
+KEPT = 1 << 22  # entries of the kernel that are kept (32 MB); of a larger one, rows are computed when they are needed
+LAID_OUT = 1 << 20  # distances to labelled images that are laid out together (8 MB)
+
+
+@dataclass(frozen=True)
+class SpreadRule:
+    """The settings of the rule "spread".
+
+    Args:
+        times: the batch is chosen among `times` · n images, the most wanted ones.
+        width: of the kernel, in units of the pool's typical distance (`typical_distance`).
+        gamma: how much images of classes with few labels are preferred; 0: not at all.
+        recent: so many labelled images stand for others: those that were answered last.
+        space: distances are those of the stored features, or of the classifier's penultimate layer.
+    """
+
+    times: Annotated[int, Ge(1)] = 3
+    width: Annotated[float, Gt(0)] = 0.35
+    gamma: Annotated[float, Ge(0)] = 0.5
+    recent: Annotated[int, Ge(0)] = 1000
+    space: Space = "stored"
+
+
+@dataclass(frozen=True)
+class Rated:
+    """Images and how much they are wanted."""
+
+    ids: Ids  # (m,)
+    values: Scores  # (m,) of the score
+    weights: Scores  # (m,) the class weights
+    floor: float  # the score of an image that the classifier is certain of
+
+    @property
+    def wanted(self) -> Scores:
+        """How far the score is above that of a certain image, times the class weight; never below 0."""
+        return np.asarray(np.maximum(self.values - self.floor, 0.0) * self.weights)
+
+    @property
+    def _columns(self) -> tuple[Ids, Scores, Scores]:
+        return self.ids, self.values, self.weights
+
+    def highest(self, n: int, more: Rated | None = None) -> Rated:
+        """Return the n most wanted of these and of more, most wanted first; of equal ones the lower id."""
+        parts = [self] if more is None else [self, more]
+        ids, values, weights = (np.concatenate(its) for its in zip(*(part._columns for part in parts), strict=True))
+        together = Rated(ids, values, weights, self.floor)
+        rows = np.lexsort((ids, -together.wanted))[:n]
+        return Rated(ids[rows], values[rows], weights[rows], self.floor)
+
+
+def rate(now: Round, ids: Ids, score: str, gamma: float) -> Rated:
+    """Score pool images and weight them by their probable classes.
+
+    One network evaluation for each image; two where the score is a predicted loss and `gamma` > 0. A predicted loss
+    has no scale: its floor is the smallest of these images.
+    """
+    part = scores[score]
+    of_losses = "loss" in part.needs
+    probs = now.predict(ids) if gamma or not of_losses else np.empty((len(ids), 0))
+    values = np.asarray(part.make(now.losses(ids) if of_losses else probs), np.float64)
+    floor = values.min(initial=np.inf) if of_losses else part.make(np.eye(probs.shape[1])[:1])[0]
+    # Not `probs @ weights`, which may add the columns of equal rows in different orders.
+    weights = (probs * class_weights(now.labels, probs.shape[1], gamma)).sum(axis=1) if gamma else np.ones(len(ids))
+    return Rated(ids, values, weights, float(floor))
+
+
+def class_weights(labels: Labels, classes: int, gamma: float) -> Floats:
+    """Return (mean(n) / n_c)^gamma for each class (k,), n_c = labels of class c so far + 1.
+
+    >>> class_weights(np.array([0, 0, 0, 1]), 3, 0.5).round(3).tolist()
+    [0.764, 1.08, 1.528]
+    """
+    counts = np.bincount(labels, minlength=classes) + 1.0
+    return np.asarray((counts.mean() / counts) ** gamma)
+
+
+def spread_batch(
+    now: Round, n: int, covered: Ids, others: Iterable[Ids], score: str, rule: SpreadRule = SpreadRule()
+) -> Selection:
+    """Choose n images that are wanted and stand for the others: uncertainty-weighted herding.
+
+    Kernel herding (Chen, Welling & Smola, UAI 2010) picks, one by one, what brings the picks closest to a set. Here
+    each image j of the set counts by how much it is wanted, u_j, and is covered by the nearest image that is labelled
+    or picked, with the kernel K(a, b) = exp(−‖a − b‖² / 2s²): the next pick c has the largest
+
+        gain(c) = Σ_j u_j · max(0, K(c, j) − cover_j),
+
+    j over `covered`, and c among the `times` · n most wanted of all. u is the score's distance from certainty times
+    the class weight. Scores of the picks are their gains.
+
+    Cost: a network evaluation for each image of `covered` and `others` (in the penultimate space a second one for
+    `covered` and the candidates, and one for each recent labelled image), len(covered) · (`recent` + `times` · n)
+    entries of the kernel, in blocks. Gains never grow, so only few are computed again for each pick (Minoux 1978).
+
+    Args:
+        covered: open ids that stand for the images that matter, drawn fairly from these.
+        others: blocks of open ids that may be picked as well; those that are in `covered` are not evaluated again.
+
+    Raises:
+        UserError: fewer than n ids.
+    """
+    rated = rate(now, covered, score, rule.gamma)
+    top = rated.highest(rule.times * n)
+    for block in others:
+        rest = block[~np.isin(block, covered)]
+        if len(rest):
+            top = top.highest(rule.times * n, rate(now, rest, score, rule.gamma))
+    if len(top.ids) < n:
+        raise not_enough(n, len(top.ids))
+    ids = np.unique(np.concatenate([covered, top.ids]))
+    features, labelled = _features(now, ids, rule), _features(now, _recent(now, rule), rule)
+    among, rows = features[np.searchsorted(ids, covered)], np.searchsorted(ids, top.ids)
+    sample = _sample(now, among, rule)
+    with now.meter.part("match"):
+        origin = among.mean(axis=0, dtype=np.float64)  # off first: squares of features with a large offset cancel
+        points, among, labelled = features[rows] - origin, among - origin, labelled - origin
+        kernel = Kernel.of(points, among, kernel_width(sample, rule.width))
+        rows, gains = herded(kernel, rated.wanted, kernel.similarity(nearest_squares(among, labelled)), n)
+        gaps = np.sqrt(nearest_squares(points[rows], labelled))
+    picks = zip(top.values[rows], top.weights[rows], gains, gaps, strict=True)
+    return Selection(top.ids[rows], gains, [_note(*pick) for pick in picks])
+
+
+def _note(score: float, weight: float, gain: float, gap: float) -> dict[str, Any]:
+    distance = {"labelled_distance": float(gap)} if np.isfinite(gap) else {}
+    return {"score": float(score), "class_weight": float(weight), "gain": float(gain), **distance}
+
+
+def _features(now: Round, ids: Ids, rule: SpreadRule) -> Features:
+    if not len(ids):
+        return np.empty((0, 1), np.float32)
+    return now.features(ids) if rule.space == "stored" else now.embed(ids)
+
+
+def _recent(now: Round, rule: SpreadRule) -> Ids:
+    """Return the images that were labelled last; synthetic ones have no stored features."""
+    real = now.labelled[now.labelled < len(now.pool)]
+    return real[max(len(real) - rule.recent, 0) :]
+
+
+def _sample(now: Round, among: Features, rule: SpreadRule) -> Features:
+    """Return the features of images drawn from the pool: the same in every round, as long as the pool does not grow.
+
+    In the penultimate layer they are drawn from the covered ones, whose features are known.
+    """
+    rng, size = stream(0, "spread", "width"), len(now.pool if rule.space == "stored" else among)
+    rows = np.sort(Candidates(size, NO_IDS).sample(min(SAMPLE, size), rng))
+    return now.features(rows) if rule.space == "stored" else among[rows]
+
+
+def kernel_width(sample: Features, width: float) -> float:
+    """Return s: `width` typical distances, and never so little that rounding errors would count as distances."""
+    smallest = SMALLEST * float(np.abs(sample).max(initial=0.0))
+    return max(width * typical_distance(sample), smallest) or 1.0
+
+
+def typical_distance(features: Features) -> float:
+    """Return the median over images (m, d) of the distance to the tenth nearest other, or the farthest of fewer.
+
+    >>> typical_distance(np.array([[0.0], [3.0], [4.0]], np.float32))
+    4.0
+    """
+    if not len(features):
+        return 0.0
+    points = features - features.mean(axis=0, dtype=np.float64)
+    squares = squared_distances(points, points)  # (m, m): each image is its own nearest
+    nearest = min(NEIGHBOUR, len(features) - 1)
+    return float(np.median(np.sqrt(np.partition(squares, nearest, axis=1)[:, nearest])))
+
+
+def squared_distances(points: Floats, others: Floats) -> Floats:
+    """Return ‖a − b‖² (n, m) of points (n, d) and others (m, d)."""
+    squares = (points**2).sum(axis=1)[:, None] + (others**2).sum(axis=1) - 2 * points @ others.T
+    return np.asarray(np.maximum(squares, 0.0))
+
+
+def nearest_squares(points: Floats, labelled: Floats) -> Scores:
+    """Return the squared distance (n,) to the nearest labelled image; infinity where there is none."""
+    if not len(labelled):
+        return np.full(len(points), np.inf)
+    size = max(1, LAID_OUT // len(labelled))
+    blocks = (points[at : at + size] for at in range(0, len(points), size))
+    return np.concatenate([np.empty(0), *(squared_distances(block, labelled).min(axis=1) for block in blocks)])
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """exp(−‖a − b‖² / 2s²) of candidates and of what they are to cover."""
+
+    candidates: Floats  # (c, d)
+    covered: Floats  # (m, d)
+    width: float  # s
+    kept: Floats | None = None  # (c, m), unless it is large
+
+    @classmethod
+    def of(cls, candidates: Floats, covered: Floats, width: float) -> Kernel:
+        """Return the kernel of features (c, d) and (m, d)."""
+        plain = cls(candidates, covered, width)
+        if len(candidates) * len(covered) > KEPT:
+            return plain
+        return cls(candidates, covered, width, plain.rows(np.arange(len(candidates))))
+
+    def rows(self, rows: Rows) -> Floats:
+        """Return the similarities (r, m) of some candidates to all that is to be covered."""
+        if self.kept is not None:
+            return self.kept[rows]
+        return self.similarity(squared_distances(self.candidates[rows], self.covered))
+
+    def similarity(self, squares: Floats) -> Floats:
+        """Return the similarities at these squared distances."""
+        return np.asarray(np.exp(-squares / (2 * self.width**2)))
+
+
+def herded(kernel: Kernel, wanted: Scores, cover: Scores, n: int) -> tuple[Rows, Scores]:
+    """Return n rows of the kernel's candidates, each of the largest gain after those before it, and the gains (n,).
+
+    Of equal gains the first row. Where nothing is left to gain, the first rows that are left.
+
+    Args:
+        wanted: (m,) u.
+        cover: (m,) of what is labelled.
+    """
+    bounds = np.full(len(kernel.candidates), np.inf)  # on gains: what they were when they were last computed
+    rows, gains, tie = np.empty(n, np.int64), np.zeros(n), TIE * float(wanted.sum())
+    for place in range(n):
+        row = _next(kernel.rows, wanted, cover, bounds, tie)
+        if bounds[row] <= tie:
+            rows[place:] = np.flatnonzero(bounds > -np.inf)[: n - place]
+            break
+        rows[place], gains[place] = row, bounds[row]
+        cover = np.maximum(cover, kernel.rows(rows[place : place + 1])[0])
+        bounds[row] = -np.inf  # taken
+    return rows, gains
+
+
+def _next(similar: Callable[[Rows], Floats], wanted: Scores, cover: Scores, bounds: Scores, tie: float) -> int:
+    """Return the row of the largest gain, and write the gains that are computed for it into `bounds`."""
+    left = np.flatnonzero(bounds > -np.inf)
+    order, best = left[np.argsort(-bounds[left], kind="stable")], 0.0
+    for at in range(0, len(order), BLOCK):
+        block = order[at : at + BLOCK]
+        if bounds[block[0]] < best - tie:
+            break  # the rest gained less before, and covering more never raises a gain
+        bounds[block] = np.maximum(similar(block) - cover, 0.0) @ wanted
+        best = max(best, float(bounds[block].max()))
+    return int(np.flatnonzero(bounds >= best - tie)[0])
