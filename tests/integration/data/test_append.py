@@ -72,6 +72,16 @@ def everything(project: Project) -> dict[int, tuple[str, int, bytes]]:
     return {i: (key, int(labels[i]), images[i].tobytes()) for i, key in enumerate(project.pool.keys(ids))}
 
 
+@pytest.mark.parametrize("file", ["images/00000.npy", "labels.npy"])
+def test_preparing_refuses_a_damaged_addition(file: str, at: tuple[Path, Path], asal: Any) -> None:
+    images, root = at
+    draw(images, range(80, 90))
+    assert asal("add", root).code == asal("prepare", root).code == 0
+    path = root / ADDITIONS / "0001" / file
+    path.write_bytes(path.read_bytes()[:-1])
+    asal("prepare", root).refused(str(path), "is damaged", "--repair", "asal add")
+
+
 def test_new_images_are_taken_in_behind_the_old_ones(at: tuple[Path, Path], asal: Any) -> None:
     images, root = at
     before = everything(Project.open(root))

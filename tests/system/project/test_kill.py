@@ -89,6 +89,40 @@ def test_prepare_stops_at_ctrl_c_with_a_line_and_goes_on(start: Any, whole: Any,
     assert bytes_of(folder) == bytes_of(whole[0])
 
 
+# Extraction that takes its time, so that a kill hits it.
+SLOWLY = f"""{OFTEN}
+import time, asal.features.autoencoder
+encode = asal.features.autoencoder.Encoder.__call__
+asal.features.autoencoder.Encoder.__call__ = lambda self, images: (time.sleep(0.1), encode(self, images))[1]
+"""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
+def test_an_extraction_that_is_ended_keeps_every_complete_shard(
+    end: signal.Signals, workers: int, start: Any, asal: Any, write_spec: Callable[..., Path], tmp_path: Path
+) -> None:
+    words = ("prepare", write_spec(tmp_path, generator=None, strategies={"asal": None}), "--workers", workers)
+    running = start(*words, first=SLOWLY)
+    while len(shards := list(tmp_path.glob("features/*.partial/vectors/0*.npy"))) < 2 and not running.ended():
+        time.sleep(0.005)
+    os.kill(running.pid, end)
+    said = running.wait()
+    assert said.code == (130 if end == signal.SIGINT else -signal.SIGKILL)
+    assert gone(running), "a worker outlived the command"
+    complete = {path.name: path.stat().st_ino for path in shards[0].parent.glob("0*.npy")}
+    assert 2 <= len(complete) < 7, "the end came too early or too late"
+    assert "features/" in asal("status", tmp_path).out and asal("doctor", tmp_path).code == 0
+
+    again = start(*words, first=OFTEN).wait()
+    assert again.code == 0, again.err
+    (vectors,) = tmp_path.glob("features/*/vectors")
+    kept = {name: (vectors / name).stat().st_ino for name in complete}
+    assert kept == complete, "a complete shard was computed again"
+    rows = 64 * len(complete)
+    assert f"compute the features 'autoencoder': {rows} of 400" in again.out, "its progress begins with what is there"
+
+
 # Run -----------------------------------------------------------------------------------------------------------------
 
 
