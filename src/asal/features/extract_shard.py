@@ -9,22 +9,24 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from asal.core import Extractor, Features, Ids
+from asal.core import Extractor, Features, Ids, Pool
 from asal.data.augmented_pool import AugmentedPool, in_full
-from asal.data.pool import FACTS, StoredPool, images_fingerprint, shard_name
+from asal.data.originals_pool import OriginalImages, OriginalsPool
+from asal.data.pool import FACTS, KEYS, StoredPool, images_fingerprint, shard_name
 from asal.errors import UserError
 from asal.features import ExtractorInputs, features
 from asal.features.pca import Pca, Reduced
-from asal.features.store import BATCH, Compute, ids_of, write_shard
+from asal.features.store import BATCH, Compute, ids_of, shard_path, write_shard
 from asal.models.generators import generators
 from asal.runtime import artifacts
 from asal.runtime.progress import Progress
@@ -52,6 +54,7 @@ class ExtractorRecipe:
         pca: the folder of the projection, if there is one.
         digest: of the contents of these folders; recipes of other features have another.
         half: whether features are stored as float16, in half the bytes.
+        originals: of the pool's images, where they are read in place of its pictures; part of the digest.
     """
 
     pool: Path
@@ -60,6 +63,7 @@ class ExtractorRecipe:
     pca: Path | None
     digest: str = ""
     half: bool = False
+    originals: OriginalImages | None = field(default=None, compare=False)
 
     def with_digest(self) -> ExtractorRecipe:
         """Return the recipe with its digest."""
@@ -70,17 +74,18 @@ class ExtractorRecipe:
             "files": [artifacts.sha256(file) for file in files],
         }
         facts |= {"half": True} if self.half else {}
+        facts |= {"originals": self.originals.first} if self.originals else {}
         return replace(self, digest=artifacts.fingerprint(facts))
 
-    def extract(self) -> Extractor:
-        """Open the extractor, and the projection after it."""
+    def extractor_alone(self) -> Extractor:
+        """Open the extractor, without the projection after it."""
         shape, inputs = _pool(self).shape, ExtractorInputs()
         if self.generator:
             generator = generators[self.generator.kind].bind(json.loads(self.generator.options))
             inputs = ExtractorInputs(generator.load(self.generator.folder, shape))
         part = features[self.extractor.kind].bind(json.loads(self.extractor.options))
-        raw: Extractor = part.load(self.extractor.folder, shape, inputs)
-        return Reduced(raw, Pca.load(self.pca)) if self.pca else raw
+        extractor: Extractor = part.load(self.extractor.folder, shape, inputs)
+        return extractor
 
 
 @lru_cache(2)
@@ -94,11 +99,26 @@ def _stored(folder: Path) -> StoredPool:
 
 
 @lru_cache(2)  # a process computes one space at a time, and networks are large
+def _images_and_extractor(recipe: ExtractorRecipe) -> tuple[Pool, Extractor]:
+    pool, extractor = _pool(recipe), recipe.extractor_alone()
+    if recipe.originals is None:
+        return pool, extractor
+    return recipe.originals.of(pool, input_size(extractor)), extractor
+
+
+def input_size(extractor: Extractor) -> int:
+    """Return the pixels of the squares that an extractor reads: of a kind that provides "originals"."""
+    size: int = extractor.size  # type: ignore[attr-defined]  # see `asal.features.OriginalsExtractor`
+    return size
+
+
+@lru_cache(2)
 def _compute(recipe: ExtractorRecipe) -> Compute:
-    pool, extract = _pool(recipe), recipe.extract()
+    images, extractor = _images_and_extractor(recipe)
+    extract: Extractor = Reduced(extractor, Pca.load(recipe.pca)) if recipe.pca else extractor
 
     def compute(ids: Ids) -> Features:
-        features = extract(pool.read(ids))
+        features = extract(images.read(ids))
         return as_float16(features) if recipe.half else features
 
     return compute
@@ -137,6 +157,7 @@ class ExtractShardTask:
         images: in the pool.
         rows: vectors per shard.
         remote: where machines with other files find the recipe's folders, and put the shard.
+        batch: images computed at a time.
     """
 
     space: str
@@ -146,6 +167,7 @@ class ExtractShardTask:
     images: int
     rows: int
     remote: RemoteLayout | None = None
+    batch: int = BATCH
     needs_torch: ClassVar[bool] = True
 
     @property
@@ -167,7 +189,10 @@ class ExtractShardTask:
         if storage.entry(name) is None:
             recipe = fetch_inputs(self.recipe, self.remote, ids_of(self.shard, self.images, self.rows))
             with tempfile.TemporaryDirectory(dir=cache_folder()) as folder:
-                storage.offer(self._write(recipe, Path(folder), progress), name)
+                path = self._write(recipe, Path(folder), progress)
+                if receipt_path(path).exists():
+                    storage.offer(receipt_path(path), f"{name}{RECEIPT}")
+                storage.offer(path, name)
 
     def _write(self, recipe: ExtractorRecipe, folder: Path, progress: Progress) -> Path:
         first = self.shard * self.rows
@@ -180,7 +205,44 @@ class ExtractShardTask:
             extract = _compute(recipe)
             with artifacts.explain_disk_errors(folder):
                 folder.mkdir(parents=True, exist_ok=True)
-                return write_shard(folder, self.shard, compute, (self.images, self.rows), BATCH)
+                if recipe.originals is None:
+                    return write_shard(folder, self.shard, compute, (self.images, self.rows), self.batch)
+                return self._write_with_receipt(recipe, folder, compute)
+
+    def _write_with_receipt(self, recipe: ExtractorRecipe, folder: Path, compute: Compute) -> Path:
+        """Write beside the shard, and before it, how many pictures of the pool stood in for originals, if any did."""
+        images, _ = _images_and_extractor(recipe)
+        assert isinstance(images, OriginalsPool)
+        images.replaced.clear()
+        receipt, end = receipt_path(shard_path(folder, self.shard)), min((self.shard + 1) * self.rows, self.images)
+
+        def noted(ids: Ids) -> Features:
+            features = compute(ids)
+            if int(ids[-1]) + 1 == end:
+                receipt.unlink(missing_ok=True)  # of an attempt that was cut before its shard was there
+                if images.replaced:
+                    artifacts.write_json(receipt, dict(images.replaced))
+            return features
+
+        return write_shard(folder, self.shard, noted, (self.images, self.rows), self.batch)
+
+
+# How many originals were replaced ------------------------------------------------------------------------------------
+
+RECEIPT = ".json"  # at the end of a shard's name
+
+
+def receipt_path(shard: Path) -> Path:
+    """Return the file beside a shard that says how many pictures of the pool stood in for originals, by reason."""
+    return shard.with_name(f"{shard.name}{RECEIPT}")
+
+
+def receipts_of(folder: Path) -> Mapping[str, int]:
+    """Return how many pictures stood in, in all shards of a folder together, by reason."""
+    total: Counter[str] = Counter()
+    for path in sorted(folder.glob(f"[0-9]*.npy{RECEIPT}")):
+        total.update(artifacts.read_json(path))
+    return total
 
 
 # Through a remote storage --------------------------------------------------------------------------------------------
@@ -214,13 +276,22 @@ def push(recipe: ExtractorRecipe, url: str) -> RemoteLayout:
     return RemoteLayout(url, names[0], names[1], names[2], home)
 
 
+def fetch_shard(remote: RemoteLayout, task: ExtractShardTask, path: Path) -> None:
+    """Download a shard that a machine put into the storage, and its receipt, if it has one."""
+    storage, name = Storage(remote.url), remote.shard(task.shard, task.rows)
+    if storage.entry(f"{name}{RECEIPT}"):
+        storage.fetch(f"{name}{RECEIPT}", receipt_path(path))
+    storage.fetch(name, path)
+
+
 def fetch_inputs(recipe: ExtractorRecipe, remote: RemoteLayout, ids: Ids) -> ExtractorRecipe:
     """Download what the features of these images need, once per machine, and return the recipe with local paths."""
     storage, here = Storage(remote.url), cache_folder()
     for name in filter(None, (remote.extractor, remote.generator)):
         storage.pull(name, here / name, storage.manifest(name, here / name))
     pool, entries = here / remote.pool, storage.manifest(remote.pool, here / remote.pool)
-    storage.pull(remote.pool, pool, {FACTS: entries[FACTS]})
+    known = (FACTS, KEYS) if recipe.originals else (FACTS,)
+    storage.pull(remote.pool, pool, {file: entries[file] for file in known})
     stored = _stored(pool)
     files = {shard_name(number) for number in np.unique(stored.shards_of(ids % len(stored))).tolist()}
     storage.pull(remote.pool, pool, {file: entries[file] for file in files})

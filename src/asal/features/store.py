@@ -65,27 +65,34 @@ class StoredVectors:
         """Number of files."""
         return -(-self._count // self.rows)
 
-    def read(self, ids: Ids) -> Features:
+    def read(self, ids: Ids, dim: int | None = None) -> Features:
         """Return the vectors (n, d) of these ids, in their order; ids may repeat.
+
+        Args:
+            dim: the first dimensions alone; all by default.
 
         Raises:
             UserError: an id is not in the pool.
             DamageError: a shard has changed since it was written.
         """
         ids = check_ids(ids, self._count)
-        vectors = np.empty((len(ids), self.dim), np.float32)
+        vectors = np.empty((len(ids), dim or self.dim), np.float32)
         shard, row = np.divmod(ids, self.rows)
         order = np.argsort(shard, kind="stable")
         starts = np.flatnonzero(np.diff(shard[order], prepend=-1))
         for in_shard in np.split(order, starts[1:]) if len(ids) else []:
-            vectors[in_shard] = self._map(int(shard[in_shard[0]]))[row[in_shard]]
+            vectors[in_shard] = self._map(int(shard[in_shard[0]]))[row[in_shard], :dim]
         return vectors
 
-    def shards(self) -> Iterator[tuple[Ids, Features]]:
-        """Yield the ids of every shard, ascending, and its vectors (m, d), a read-only memory map."""
+    def shards(self, dim: int | None = None) -> Iterator[tuple[Ids, Features]]:
+        """Yield the ids of every shard, ascending, and its vectors (m, d), a read-only memory map.
+
+        Args:
+            dim: the first dimensions alone; all by default.
+        """
         for shard in range(self.shard_count):
             first = shard * self.rows
-            vectors = self._map(shard)
+            vectors = self._map(shard)[:, :dim]
             yield np.arange(first, first + len(vectors), dtype=np.int64), vectors.astype(np.float32, copy=False)
 
     def read_ahead(self) -> None:
@@ -123,6 +130,39 @@ class StoredVectors:
 
 
 @dataclass(frozen=True)
+class PrefixVectors:
+    """The first dimensions of stored vectors: of principal components, the best so many."""
+
+    stored: StoredVectors | ConcatVectors
+    dim: int
+
+    @property
+    def folder(self) -> Path:
+        """The folder of vectors that are in one."""
+        assert isinstance(self.stored, StoredVectors)
+        return self.stored.folder
+
+    def __len__(self) -> int:
+        return len(self.stored)
+
+    def read(self, ids: Ids) -> Features:
+        """Return the vectors (n, dim) of these ids, in their order; ids may repeat.
+
+        Raises:
+            UserError: an id is not in the pool.
+        """
+        return self.stored.read(ids, self.dim)
+
+    def read_ahead(self) -> None:
+        """Ask the system to read all files into its cache."""
+        self.stored.read_ahead()
+
+    def shards(self) -> Iterator[tuple[Ids, Features]]:
+        """Yield the ids of every shard, ascending, and its vectors (m, dim)."""
+        yield from self.stored.shards(self.dim)
+
+
+@dataclass(frozen=True)
 class ConcatVectors:
     """The features of a pool to which images were added."""
 
@@ -136,16 +176,19 @@ class ConcatVectors:
     def __len__(self) -> int:
         return sum(map(len, self.parts))
 
-    def read(self, ids: Ids) -> Features:
+    def read(self, ids: Ids, dim: int | None = None) -> Features:
         """Return the vectors (n, d) of these ids, in their order; ids may repeat.
+
+        Args:
+            dim: the first dimensions alone; all by default.
 
         Raises:
             UserError: an id is not in the pool.
         """
         ids = check_ids(ids, len(self))
-        vectors = np.empty((len(ids), self.dim), np.float32)
+        vectors = np.empty((len(ids), dim or self.dim), np.float32)
         for part, mask, local_ids in places(ids, [len(part) for part in self.parts]):
-            vectors[mask] = self.parts[part].read(local_ids)
+            vectors[mask] = self.parts[part].read(local_ids, dim)
         return vectors
 
     def read_ahead(self) -> None:
@@ -153,11 +196,11 @@ class ConcatVectors:
         for part in self.parts:
             part.read_ahead()
 
-    def shards(self) -> Iterator[tuple[Ids, Features]]:
+    def shards(self, dim: int | None = None) -> Iterator[tuple[Ids, Features]]:
         """Yield the ids of every shard, ascending, and its vectors (m, d)."""
         first = 0
         for part in self.parts:
-            for ids, vectors in part.shards():
+            for ids, vectors in part.shards(dim):
                 yield ids + first, vectors
             first += len(part)
 
@@ -184,6 +227,9 @@ class VectorPool:
     def read(self, ids: Ids) -> Inputs:
         """Return the vectors (n, d) of these ids."""
         return self.open().read(ids)
+
+
+Vectors: TypeAlias = StoredVectors | ConcatVectors | PrefixVectors
 
 
 def _mapped(path: Path, header: npy.Header) -> npt.NDArray[Any]:

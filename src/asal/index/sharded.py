@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
 from asal.core import NO_IDS, Features, Ids, Index, Neighbours
 from asal.errors import UserError
-from asal.features.store import StoredVectors
+from asal.features.store import PrefixVectors, StoredVectors
 from asal.index import (
     NO_PAIRS,
     Indexer,
@@ -33,6 +33,7 @@ from asal.runtime.engine import InProcess
 from asal.runtime.engine.ray import Ray
 from asal.runtime.progress import Progress, no_progress
 
+Stored: TypeAlias = StoredVectors | PrefixVectors
 # queries, k, the excluded ids of each part → the pairs of each part
 SearchParts = Callable[[Features, int, Sequence[Ids]], Sequence[NeighbourPairs]]
 
@@ -47,13 +48,15 @@ class IdRange:
     folder: Path
     first: int
     last: int
+    dimensions: int = 0  # the first ones of each vector; 0 is all
 
     @cached_property
-    def _store(self) -> StoredVectors:
-        return StoredVectors.open(self.folder)
+    def _store(self) -> Stored:
+        stored = StoredVectors.open(self.folder)
+        return PrefixVectors(stored, self.dimensions) if self.dimensions else stored
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"folder": self.folder, "first": self.first, "last": self.last}
+        return {"folder": self.folder, "first": self.first, "last": self.last, "dimensions": self.dimensions}
 
     @property
     def dim(self) -> int:
@@ -79,14 +82,14 @@ class IdRange:
                 yield ids[low:high] - self.first, x[low:high]
 
 
-def id_ranges(folder: Path, n: int, parts: int) -> list[IdRange]:
+def id_ranges(folder: Path, n: int, parts: int, dimensions: int = 0) -> list[IdRange]:
     """Split n ids into ranges of about the same length, none of them empty.
 
     >>> [(part.first, part.last) for part in id_ranges(Path("vectors"), 7, 3)]
     [(0, 2), (2, 4), (4, 7)]
     """
     ends = [part * n // min(parts, n) for part in range(min(parts, n) + 1)]
-    return [IdRange(folder, *ends[at : at + 2]) for at in range(len(ends) - 1)]
+    return [IdRange(folder, ends[at], ends[at + 1], dimensions) for at in range(len(ends) - 1)]
 
 
 class IndexPart:
@@ -180,7 +183,7 @@ class Sharded:
         """The recall of each part is that of all: the nearest of all is the nearest of its part."""
         return self.indexer.recall
 
-    def build(self, vectors: StoredVectors, folder: Path, progress: Progress = no_progress) -> None:
+    def build(self, vectors: Stored, folder: Path, progress: Progress = no_progress) -> None:
         """Build the parts, each in its own folder."""
         done, engine = 0, InProcess() if self.cluster is None else self.cluster
         for task, _ in engine.map_unordered(self._tasks(vectors, folder)):
@@ -188,19 +191,25 @@ class Sharded:
             progress("index: parts", done, len(vectors))
 
     def grow(
-        self, previous: Path, count: int, vectors: StoredVectors, folder: Path, progress: Progress = no_progress
+        self,
+        previous: Path,
+        count: int,
+        vectors: Stored,
+        folder: Path,
+        progress: Progress = no_progress,
     ) -> None:
         """Build the parts again: the number of vectors decides their ranges."""
         self.build(vectors, folder, progress)
 
-    def load(self, vectors: StoredVectors, folder: Path) -> ShardedIndex:
+    def load(self, vectors: Stored, folder: Path) -> ShardedIndex:
         """Open the parts where they will be searched."""
         tasks = self._tasks(vectors, folder)
         search = in_actors(self.cluster, tasks) if self.cluster else in_process(tasks)
         return ShardedIndex([task.ids for task in tasks], vectors.dim, search)
 
-    def _tasks(self, vectors: StoredVectors, folder: Path) -> list[BuildPartTask]:
-        cut = id_ranges(vectors.folder.absolute(), len(vectors), self.parts)
+    def _tasks(self, vectors: Stored, folder: Path) -> list[BuildPartTask]:
+        dimensions = vectors.dim if isinstance(vectors, PrefixVectors) else 0
+        cut = id_ranges(vectors.folder.absolute(), len(vectors), self.parts, dimensions)
         return [BuildPartTask(self.indexer, stretch, folder.absolute() / f"{at:05d}") for at, stretch in enumerate(cut)]
 
 

@@ -32,6 +32,7 @@ RULES = {
     "train autoencoder": 1e-8,
     "extract autoencoder": 1e-7,
     "extract discriminator": 1e-7,
+    "extract efficientnet-lite0": 8e-7,
     "extract pixels": 1e-8,
     "index auto": 2e-5,
     "index exact": 2e-5,

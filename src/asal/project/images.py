@@ -8,8 +8,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from asal.data.image_options import PARTS
+from asal.data.image_options import PARTS, conversion, ranges_of
 from asal.data.ingest import IngestContext, ingest
+from asal.data.originals import KeepsOriginals, keyed, originals_of
+from asal.data.originals_pool import OriginalImages
 from asal.data.places import absolute_place, relative_place
 from asal.data.source_changes import Keyed, accept_place, known_keys
 from asal.data.sources import Source, check_outside, sources
@@ -55,6 +57,31 @@ def source_of(root: Path, table: PartTable) -> Source:
     options = _placed(table.options, root) if (root / FILE).exists() else table.options
     source: Source = sources[table.kind].bind(options)
     return source
+
+
+def keeps_originals(root: Path, spec: Spec, pool: object) -> bool:
+    """Whether the images of a project's pool can be read again, by their keys, from where they came."""
+    return keyed(pool) is not None and isinstance(source_of(root, spec.source), KeepsOriginals)
+
+
+def originals_in(root: Path, spec: Spec, pool: object, part: str = "pool", first: int = 0) -> OriginalImages | None:
+    """Return the originals of a part of a project, and how they become squares: as the pool's pictures did.
+
+    Args:
+        pool: the project's.
+        part: "pool", "validation" or "test".
+        first: the id of the first image: of an addition, how many images there were before it.
+
+    Returns:
+        None where the source's images cannot be read again by their keys, or are not the pool's.
+    """
+    if keyed(pool) is None:
+        return None
+    originals = originals_of(source_of(root, spec.source), root, part)
+    if originals is None:
+        return None
+    options = artifacts.manifest(root / "pool")["options"]
+    return OriginalImages(originals, conversion(options, ranges_of(root), spec.pool.pixel_limit), first)
 
 
 def folder_of(root: Path, table: PartTable) -> str:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from asal.core import Extractor
-from asal.data.pool import LABELS
+from asal.data.originals_pool import OriginalImages
+from asal.data.pool import LABELS, facts_of
 from asal.errors import UserError
 from asal.features import features
 from asal.features.extract_shard import ExtractorRecipe, TrainedPart
@@ -19,8 +19,11 @@ from asal.features.store import VectorPool
 from asal.index import indexes
 from asal.models.generators import generators
 from asal.models.generators.quality import write_quality
-from asal.project import prepare, validate
-from asal.project.prepare import Compression, IndexParts, Space
+from asal.project import extraction, prepare, validate
+from asal.project.extraction import Compression, Extraction, Part, addition_part, held_out_part
+from asal.project.images import keeps_originals, originals_in
+from asal.project.prepare import IndexParts
+from asal.project.spaces import Space
 from asal.project.spec import FeatureTable
 from asal.project.step import PrepareContext, Step
 from asal.project.validate import ValidatedSpec, ValidatedStrategy
@@ -78,39 +81,68 @@ class ProjectParts:
 
     def features(self, name: str) -> Step:
         """The step that computes the features of the images that the pool began with."""
-        table = self._spec.features[name]
-        source, compression = self.extractor(table).folder, Compression.of(table)
-        return prepare.extraction(
-            self._context, name, self._opener(table), source, compression, lambda: self._recipe(table, source)
-        )
+        return extraction.extraction(self._context, self._extraction(name))
 
     def additions(self, name: str) -> list[Step]:
         """The steps that compute the features of what was added to the pool, oldest first."""
-        table, base = self._spec.features[name], self.features(name)
-        source = self.extractor(table).folder
+        before = [self._project.root / "pool", *self._added][: len(self._added)]
+        sizes = [int(facts_of(folder)["images"]) for folder in before]
         return [
-            prepare.extension(self._context, name, base, addition, lambda: self._recipe(table, source))
-            for addition in self._added
+            self._further(name, addition_part(folder), "pool", sum(sizes[:number]))
+            for number, folder in enumerate(self._added, 1)
         ]
 
-    def _opener(self, table: FeatureTable) -> Callable[[], Extractor]:
-        return lambda: self._project.extractor(table)
+    def held_out(self, name: str, part: str) -> Step:
+        """The step that computes the features of a held-out set, "validation" or "test", by the pool's projection."""
+        return self._further(name, held_out_part(self._project.root / part), part)
 
-    def _recipe(self, table: FeatureTable, folder: Path) -> ExtractorRecipe:
-        """Return how another process opens a trained extractor."""
+    def _further(self, name: str, part: Part, of: str, first: int = 0) -> Step:
+        it, table = self._extraction(name), self._spec.features[name]
+        return extraction.extension(
+            self._context, it, self.features(name), part, lambda: self._recipe(table, it.source, of, first)
+        )
+
+    def _extraction(self, name: str) -> Extraction:
+        table = self._spec.features[name]
+        source, slow = self.extractor(table).folder, "originals" in features[table.kind].provides
+        return Extraction(
+            name,
+            lambda: self._project.extractor(table),
+            source,
+            Compression.of(table),
+            lambda: self._recipe(table, source),
+            slow,
+            slow and keeps_originals(self._project.root, self._spec, self._context.pool),
+        )
+
+    def _recipe(self, table: FeatureTable, folder: Path, part: str = "pool", first: int = 0) -> ExtractorRecipe:
+        """Return how another process opens a trained extractor, and the originals of images, if it reads them.
+
+        Args:
+            part: "pool", "validation" or "test".
+            first: the id of the first image.
+        """
         generator = None
         if self._spec.generator and needs_generator(table):
             kind, options = self._spec.generator.kind, json.dumps(self._spec.generator.options, default=str)
             generator = TrainedPart(kind, options, self.generator().folder.absolute())
         extractor = TrainedPart(table.kind, json.dumps(table.options, default=str), folder.absolute())
-        pool = (self._project.root / "pool").absolute()
-        return ExtractorRecipe(pool, extractor, generator, None, half=table.storage == "float16")
+        pool, half = (self._project.root / "pool").absolute(), table.storage == "float16"
+        originals = self.originals(table, part, first)
+        return ExtractorRecipe(pool, extractor, generator, None, half=half, originals=originals)
+
+    def originals(self, table: FeatureTable, part: str = "pool", first: int = 0) -> OriginalImages | None:
+        """Return the originals that an extractor reads, or None where it reads the pool's pictures; see `_recipe`."""
+        if "originals" not in features[table.kind].provides:
+            return None
+        return originals_in(self._project.root, self._spec, self._context.pool, part, first)
 
     def index(self, name: str) -> Step:
         """The step that builds the index over a feature space."""
         folders = tuple(step.folder for step in (self.features(name), *self.additions(name)))
         kind, indexer, options = self._indexer(len(folders) - 1)
-        it = IndexParts(kind, indexer, options, folders, lambda: self._project.space(name))
+        dimensions = self._spec.features[name].index_dimensions
+        it = IndexParts(kind, indexer, options, folders, lambda: self._project.space(name), dimensions)
         return prepare.indexing(self._context, name, it)
 
     def indexer(self) -> Any:
@@ -139,7 +171,7 @@ class ProjectParts:
         """The step that builds the index over a space of the present classifier."""
         table = self._spec.index
         indexer, options = validate.made(indexes, table), validate.options_of(indexes, table)
-        it = IndexParts(table.kind, indexer, options, (space.folder,), lambda: space)
+        it = IndexParts(table.kind, indexer, options, (space.folder,), lambda: space, space.index_dimensions)
         return prepare.indexing(context, space.folder.name, it)
 
     def strategy_part(self, strategy: ValidatedStrategy) -> Step:
@@ -157,7 +189,7 @@ class ProjectParts:
             return self._context
         vectors, n = self.features(name), len(self._context.pool)
         shape = (1, 1, self._spec.features[name].dimensions)
-        pool = VectorPool(vectors.folder.name, n, shape, lambda: self._project.space(name).vectors)
+        pool = VectorPool(vectors.folder.name, n, shape, lambda: self._project.space(name).stored)
         return replace(self._context, pool=pool)
 
     def teacher(self) -> Step:
@@ -209,10 +241,18 @@ class ProjectParts:
             yield from self._for_generator()
         if space := validate.learner_space(self._spec):
             yield from self._for_features(space)
+            for part in self._held_out_parts():
+                yield self.held_out(space, part)
         for strategy in validated.strategies.values():
             yield from self._for_strategy(strategy)
         if labelled and any("images" in strategy.provides for strategy in validated.strategies.values()):
             yield self.teacher()
+
+    def _held_out_parts(self) -> Iterator[str]:
+        split, has = self._spec.pool.split, self._project.folder.has
+        for part, asked in (("validation", split.validation), ("test", split.test)):
+            if has(part) or (asked and not has("pool")):
+                yield part
 
     def _for_strategy(self, strategy: ValidatedStrategy) -> Iterator[Step]:
         if "generator" in strategy.needs:

@@ -18,17 +18,21 @@ from asal.data.pool import StoredPool
 from asal.data.sources import Source
 from asal.errors import UserError
 from asal.features import ExtractorInputs, features
+from asal.features.extract_shard import input_size
+from asal.features.store import StoredVectors
 from asal.index import Indexer
 from asal.index.sharded import Sharded
 from asal.models.generators import TrainedGenerator, generators
 from asal.models.learners import learners
-from asal.project import prepare, validate
+from asal.project import extraction, prepare, spaces, validate
 from asal.project.corrections import Corrected
+from asal.project.extraction import Compression, Extraction
 from asal.project.folder import ProjectFolder
 from asal.project.parts import ProjectParts, needs_generator, of_classifier
-from asal.project.prepare import Compression, CountingExtractor, Space
+from asal.project.prepare import CountingExtractor
 from asal.project.preparer import Preparer
 from asal.project.resources import LearnerFeatures, ProjectResources
+from asal.project.spaces import Space
 from asal.project.spec import FeatureTable, Spec, load
 from asal.project.step import PrepareContext
 from asal.project.validate import ValidatedSpec, ValidatedStrategy
@@ -243,6 +247,14 @@ class Project:
         opened: Extractor = validate.made(features, table).load(folder, self.pool.shape, inputs)
         return opened
 
+    def images_for(self, table: FeatureTable) -> Pool:
+        """Return the pool's images as an extractor reads them: decoded from originals, or its pictures.
+
+        Those that the pool began with; what was added to it has its own.
+        """
+        originals = self.parts.originals(table)
+        return originals.of(self.original, input_size(self.extractor(table))) if originals else self.original
+
     def space(self, name: str) -> Space:
         """Return a feature space of the spec."""
         if name not in self._spaces:
@@ -252,9 +264,17 @@ class Project:
                 validate.made(features, table).load(Path(), self.pool.shape, ExtractorInputs())
             extractor, step = self.extractor(table), self.parts.features(name)
             step.open()
-            space = prepare.opened_space(step, extractor, Compression.of(table))
-            self._spaces[name] = prepare.extended(space, tuple(more.open() for more in self.parts.additions(name)))
+            space = spaces.opened_space(step, extractor, table.index_dimensions)
+            self._spaces[name] = spaces.extended(space, tuple(more.open() for more in self.parts.additions(name)))
         return self._spaces[name]
+
+    def held_out_vectors(self, name: str, part: str) -> StoredVectors:
+        """Return the stored features of "validation" or "test" in a space of the spec: all their dimensions.
+
+        Raises:
+            UserError: they are not prepared, or there is no such set.
+        """
+        return StoredVectors.open(self.parts.held_out(name, part).open() / spaces.VECTORS)
 
     def index(self, name: str) -> Index:
         """Return the index over a feature space."""
@@ -273,14 +293,14 @@ class Project:
         extractor = CountingExtractor(part.load(Path(), self.pool.shape, ExtractorInputs(model=model)))
         context = replace(prepare.temporary_context(self.context, keeper), pool=self.pool)
         with meter.part("score"):
-            compression = Compression.of(table)
-            step = prepare.extraction(context, name, lambda: extractor, Path("present"), compression)
+            it = Extraction(name, lambda: extractor, Path("present"), Compression.of(table))
+            step = extraction.extraction(context, it)
             step.make()
-            space = prepare.opened_space(step, extractor, compression)
+            space = spaces.opened_space(step, extractor, table.index_dimensions)
             index: Index = parts.indexer_of_round().load(space.vectors, parts.index_of_round(context, space).make())
         meter.evaluations += extractor.images
         # Synthetic images go through it next.
-        return replace(space, extractor=CountingExtractor(space.extractor, meter)), index
+        return replace(space, stored_extractor=CountingExtractor(space.stored_extractor, meter)), index
 
     def strategy_part(self, name: str) -> Any:
         """Return what a strategy prepares for itself."""

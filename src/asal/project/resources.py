@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from asal.core import Extractor, Features, Ids, Images, Index, Model, Resources
 from asal.errors import UserError
 from asal.features import features
-from asal.features.store import ConcatVectors, StoredVectors
+from asal.features.store import StoredVectors, Vectors
 from asal.models.generators import TrainedGenerator
-from asal.project.prepare import Space
+from asal.project.spaces import Space
 from asal.registry import WORDS
 from asal.runtime.meter import Meter
 
@@ -29,9 +29,7 @@ class LearnerFeatures:
 
     def read(self, ids: Ids) -> Features:
         """Return the features (n, d) of these ids."""
-        if self.part == "pool":
-            return self.project.space(self.space).vectors.read(ids)
-        return self.extract(self.project.images(self.part).read(ids))
+        return self.project.space(self.space).stored.read(ids) if self.part == "pool" else self._held_out.read(ids)
 
     def extract(self, images: Images) -> Features:
         """Return the features (n, d) of other images."""
@@ -40,7 +38,11 @@ class LearnerFeatures:
     @property
     def extractor(self) -> Extractor:
         """What extracts them; a `DifferentiableExtractor` where the space's kind provides "gradient"."""
-        return self.project.space(self.space).extractor
+        return self.project.space(self.space).stored_extractor
+
+    @cached_property
+    def _held_out(self) -> StoredVectors:
+        return self.project.held_out_vectors(self.space, self.part)
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ class ProjectResources:
         return self._space("extractor").extractor
 
     @property
-    def vectors(self) -> StoredVectors | ConcatVectors:
+    def vectors(self) -> Vectors:
         return self._space("vectors").vectors
 
     @property
@@ -129,7 +131,7 @@ class RoundResources:
         return self._space_and_index[0].extractor
 
     @property
-    def vectors(self) -> StoredVectors | ConcatVectors:
+    def vectors(self) -> Vectors:
         return self._space_and_index[0].vectors
 
     @property

@@ -164,6 +164,18 @@ class FeatureTable(PartTable):
     dimensions: Annotated[int, Field(ge=0)] = 50  # the paper's; 0 keeps them as they are
     fit_on: Annotated[int, Field(ge=0)] = 20_000  # images drawn at random; 0 is all of them, in a stream
     storage: Literal["float32", "float16"] = "float32"  # float16 takes half the disk
+    # The index and the strategies see so many of the first dimensions; 0 is all. A classifier reads all.
+    index_dimensions: Annotated[int, Field(ge=0)] = 0
+    omitted_if_off = frozenset({"index_dimensions"})  # as specs from before there was such a key
+
+    @model_validator(mode="after")
+    def _are_ordered(self) -> FeatureTable:
+        if self.index_dimensions and not self.index_dimensions <= self.dimensions:
+            raise ValueError(
+                f"index_dimensions = {self.index_dimensions} are the first of dimensions = {self.dimensions}, "
+                "which PCA orders by how much they vary"
+            )
+        return self
 
 
 class LearnerTable(PartTable):

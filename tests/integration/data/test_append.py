@@ -274,9 +274,8 @@ def moments(seconds: float, count: int) -> Iterator[float]:
 def test_killed_at_any_moment_it_ends_in_the_same_bytes(at: tuple[Path, Path], start: Any, tmp_path: Path) -> None:
     images, root = at
     draw(images, range(80, 600))
-    often = (
-        "import asal.data.pool, asal.project.prepare\nasal.data.pool.SHARD_IMAGES = asal.project.prepare.SHARD = 64\n"
-    )
+    sizes = "asal.data.pool.SHARD_IMAGES = asal.project.extraction.SHARD = 64"
+    often = f"import asal.data.pool, asal.project.extraction\n{sizes}\n"
     kept = {folder: Path(shutil.copytree(root, tmp_path / folder)) for folder in ("whole", "cut")}
     begun = time.monotonic()
     for word in ("add", "prepare"):

@@ -21,7 +21,7 @@ from asal.errors import UserError
 from asal.features import extract_shard
 from asal.features.extract_shard import ExtractShardTask, push
 from asal.features.store import missing_shards
-from asal.project import prepare
+from asal.project import extraction
 from asal.project.project import Project
 from asal.project.spec import load
 from asal.runtime import artifacts
@@ -35,7 +35,7 @@ ROWS = 60
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(prepare, "SHARD", ROWS)
+    monkeypatch.setattr(extraction, "SHARD", ROWS)
     monkeypatch.setenv(CACHE, str(tmp_path / "cache"))
     extract_shard._pool.cache_clear()
     extract_shard._compute.cache_clear()
@@ -57,7 +57,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, write_spec: Any) -> Path:
 def expected(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """Return the features that one process computes."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prepare, "SHARD", ROWS)
+        patch.setattr(extraction, "SHARD", ROWS)
         return features_of(copy(trained, tmp_path_factory.mktemp("expected") / "project"))
 
 
@@ -102,7 +102,7 @@ def test_processes_compute_what_one_process_computes(
 
 def test_the_command_has_its_workers(start: Any, trained: Path, expected: Any, tmp_path: Path) -> None:
     root = copy(trained, tmp_path / "project")
-    small = f"import asal.project.prepare; asal.project.prepare.SHARD = {ROWS}"
+    small = f"import asal.project.extraction; asal.project.extraction.SHARD = {ROWS}"
     said = start("prepare", root, "--workers", 2, first=small).wait()
     assert said.code == 0, said.err
     assert features_of(root) == expected

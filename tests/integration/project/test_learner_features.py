@@ -26,7 +26,9 @@ def project(tiny: Path, write_spec: Callable[..., Path]) -> Project:
     text = (tiny / "asal.toml").read_text()
     lines = "\n".join(f'{key} = "{value}"' for key, value in REGRESSION.items())
     (tiny / "asal.toml").write_text(f"{text}\n[learner]\n{lines}\n")
-    return Project.open(tiny)
+    opened = Project.open(tiny)
+    opened.prepare(["uncertainty"])
+    return opened
 
 
 def test_it_is_trained_on_stored_vectors_and_measured_on_those_of_the_test_set(project: Project) -> None:
@@ -42,6 +44,8 @@ def test_it_is_trained_on_stored_vectors_and_measured_on_those_of_the_test_set(p
     assert np.allclose(model.embed(session.inputs(some)), space.extractor(project.pool.read(some)), atol=1e-3)
     test_set = Evaluation.of(project)
     found = model.predict(space.extractor(project.test.read(np.arange(200)))).argmax(axis=1)
+    assert np.allclose(project.held_out_vectors("autoencoder", "test").read(some),
+                       space.stored_extractor(project.test.read(some)), atol=1e-3)  # fmt: skip
     assert test_set.accuracy(model) == float((found == test_set.labels).mean())
     assert test_set.accuracy(model) > 0.12, "ten classes, forty labels, a space of eight untrained dimensions"
     again = project.session("uncertainty")
@@ -53,7 +57,8 @@ def test_its_space_is_prepared_for_a_strategy_that_needs_none(write_spec: Callab
     assert [step.name for step in Preparer(Project.open(plain)).plan(["random"])] == ["take the images in"]
     spec = parse(load(plain).model_dump() | {"learner": REGRESSION})
     steps = [step.name for step in Preparer(Project(tmp_path, spec)).plan(["random"])]
-    assert steps[1:3] == ["make the extractor autoencoder", "compute the features 'autoencoder'"]
+    features = "compute the features 'autoencoder'"
+    assert steps[1:4] == ["make the extractor autoencoder", features, f"{features} of the test set"]
     assert not any("index" in name or "generator" in name for name in steps)
 
 

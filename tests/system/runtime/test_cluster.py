@@ -15,7 +15,7 @@ import pytest
 
 from asal.core import as_ids
 from asal.index.sharded import Sharded
-from asal.project import prepare
+from asal.project import extraction
 from asal.project.project import Project
 from asal.project.spec import parse, to_toml
 from asal.runtime.engine.ray import Ray
@@ -30,7 +30,7 @@ ROWS, IMAGES = 16, 320  # 20 shards
 @pytest.fixture(scope="module", autouse=True)
 def small_shards() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prepare, "SHARD", ROWS)
+        patch.setattr(extraction, "SHARD", ROWS)
         yield
 
 

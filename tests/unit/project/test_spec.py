@@ -223,3 +223,12 @@ def test_the_hash_is_that_of_earlier_versions() -> None:
     """Run folders know their spec by it: renaming a setting must not make them those of another spec."""
     spec = parse({**MINIMAL, "strategies": {"gaal": {"sure": 0.9, "steps": 5}, "random": {}}})
     assert spec.hash == "c5b3b1e49309"
+
+
+def test_an_index_sees_the_first_of_ordered_dimensions() -> None:
+    plain = FeatureTable(kind="pixels")
+    assert "index_dimensions" not in plain.model_dump(), "specs from before there was such a key stay the same"
+    assert FeatureTable(kind="pixels", dimensions=9, index_dimensions=4).model_dump()["index_dimensions"] == 4
+    for table in ({"dimensions": 0, "index_dimensions": 4}, {"dimensions": 3, "index_dimensions": 4}):
+        with pytest.raises(UserError, match="index_dimensions = 4 are the first of dimensions = "):
+            parse({"name": "a", "source": {"kind": "digits"}, "features": {"pixels": table}})
