@@ -5,7 +5,7 @@
 
 For each number of labels, heads are fitted to random labels of the pool, the same ones for every variant, and measured
 on the test set: accuracy, cross entropy in nats, the mean of the largest probability, which equals the accuracy where
-probabilities are calibrated, and processor seconds of a fit. "The best l2" is chosen on the test set: a bound, no method.
+probabilities are calibrated, and processor seconds of a fit. "The best l2" is chosen on the test set: it is a bound.
 """
 
 from __future__ import annotations
@@ -96,7 +96,9 @@ def main() -> None:
     project, console = Project.open(options.project), Console(width=120)
     pool, test = (Part.of(project, options.space, part) for part in ("pool", "test"))
     classes = len(project.oracle("pool").classes)
-    console.print(f"{len(pool.x):,} × {pool.x.shape[1]} vectors, {len(test.x):,} of the test set; {environment.facts()}")
+    console.print(
+        f"{len(pool.x):,} × {pool.x.shape[1]} vectors, {len(test.x):,} of the test set; {environment.facts()}"
+    )
     for n in options.labels:
         table = Table("variant", "accuracy", "cross entropy", "confidence", "seconds", title=f"{n:,} labels")
         found: dict[str, list[Measured]] = {}
