@@ -179,6 +179,14 @@ class Process:
         return sorted(found, key=lambda pid: parents[pid][1])
 
 
+def is_preparing(reply: httpx.Response) -> bool:
+    """Say whether the server takes images in, and reports no error."""
+    if reply.status_code != 503:
+        return False
+    doing = reply.json()["error"].get("doing")
+    return doing is not None and doing["error"] is None
+
+
 @dataclass(eq=False)
 class Bot:
     """Somebody who answers over HTTP, with a token."""
@@ -193,13 +201,16 @@ class Bot:
         weakref.finalize(self, self.http.close)
 
     def get(self, path: str) -> Any:
-        """Return what the server says."""
-        reply = self.http.get(path)
+        """Return what the server says, as soon as it has taken the images in."""
+        until = time.monotonic() + self.patience
+        while is_preparing(reply := self.http.get(path)):
+            assert time.monotonic() < until, reply.text
+            time.sleep(0.05)
         assert reply.status_code == 200, reply.text
         return reply.json()
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
-        """Send something until it is acknowledged, over and over while the server is away."""
+        """Send something until it is acknowledged, over and over while the server is away, or takes images in."""
         until = time.monotonic() + self.patience
         while True:
             try:
@@ -207,6 +218,10 @@ class Bot:
             except httpx.TransportError:
                 assert time.monotonic() < until, "the server stays away"
                 time.sleep(0.02)
+                continue
+            if is_preparing(reply):
+                assert time.monotonic() < until, reply.text
+                time.sleep(0.05)
                 continue
             assert reply.status_code == 200, reply.text
             return reply.json()

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 SAMPLE = 256  # images drawn at random, of which the first ones to label are typical: a few seconds of a small backbone
 MANY = 20_000  # images, from which on starting several processes pays
 PAUSE = 1.0  # seconds until a folder that another process holds is tried again
+BEHIND = 5  # steps of priority
 OFTEN = 0.2  # seconds between two reports
 
 
@@ -82,6 +83,8 @@ def _prepare(config: WorkerConfig, connection: Connection) -> None:
     project = Project(config.root, config.spec, progress=reporter)
     connection.send(_while_held(lambda: sample(project, config.strategy), connection))
     project = Project(config.root, config.spec, progress=reporter, engine=chosen("local", config.threads or 0))
+    if hasattr(os, "nice"):
+        os.nice(BEHIND)  # what people wait for comes first
     preparer = Preparer(project)
     reporter.stage, reporter.left = "computing features", preparer.left
     _while_held(lambda: preparer.run([config.strategy]), connection)

@@ -7,6 +7,7 @@ training and choosing by a thread.
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import time
@@ -22,7 +23,7 @@ from asal.labelling.background import Background
 from asal.labelling.line import Line
 from asal.labelling.messages import Activity, Failed, Sampled, TakenIn
 from asal.labelling.preparation import Preparation, typical
-from asal.labelling.scheduling import BatchRequest, Throughput, due_batch, due_meanwhile, possible, trainable
+from asal.labelling.scheduling import FEW, BatchRequest, Throughput, due_batch, due_meanwhile, possible, trainable
 from asal.project.folder import ProjectFolder
 from asal.project.spec import Spec
 from asal.runtime import artifacts
@@ -33,7 +34,7 @@ if TYPE_CHECKING:  # the server's process, which starts the worker, needs no tor
     from asal.session.proposals import Proposal
     from asal.session.state import State
 
-SAMPLE_WAIT = 10.0  # seconds that the first images wait for a sample of features, of which typical ones are taken
+SAMPLE_WAIT = 5.0  # seconds that the first images wait for a sample of features, of which typical ones are taken
 TRAINING = "the classifier is being trained"
 COMPUTING = "features are still being computed"
 
@@ -96,8 +97,9 @@ def _work(config: WorkerConfig, line: Line) -> None:
 
 
 def _import() -> None:
-    """Import what the session needs, which takes seconds."""
-    import asal.labelling.worker_session  # noqa: F401
+    """Import what the session needs, which takes seconds, and what typical images are found with."""
+    for module in ("asal.labelling.worker_session", "sklearn.cluster", "sklearn.neighbors"):
+        importlib.import_module(module)
 
 
 @dataclass
@@ -124,6 +126,7 @@ class Loop:
         if self.preparation.under_way:
             return
         self.at.open_tools()
+        self.at.remember()
         self.ready = True
         if (batch := self.at.unevaluated()) is not None:
             self.job = Background(lambda: self.at.evaluate(batch))
@@ -196,6 +199,8 @@ class Loop:
         n = due_meanwhile(state, self.at.project.spec.protocol, self.throughput, session.left)
         if not n:
             return False
+        if not self.ready and sampled is None:
+            n = min(n, 2 * FEW)  # typical ones come soon
         chooser = Meanwhile(COMPUTING) if not self.ready else None
         if sampled is not None:
             chooser = typical(sampled, session, n, COMPUTING) or chooser

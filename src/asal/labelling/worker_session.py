@@ -21,6 +21,7 @@ from asal.errors import DamageError, UserError, counted
 from asal.experiments.evaluation import Evaluation
 from asal.experiments.round_log import round_row
 from asal.experiments.round_row import NOT_A_ROW, RoundRow
+from asal.labelling.kept_model import KeptModel
 from asal.labelling.messages import Activity, FromWorker, Guesses, Reason, Reasons, Rows, Stopping
 from asal.labelling.scheduling import SHORT, BatchRequest, trainable
 from asal.labelling.stopping import Look, advice, look, stop_set, verdicts
@@ -29,7 +30,7 @@ from asal.project.project import Project
 from asal.runtime import artifacts
 from asal.runtime.progress import report_to
 from asal.session.classes import ClassList
-from asal.session.proposals import Meanwhile, Proposal, Trained
+from asal.session.proposals import Meanwhile, Proposal
 from asal.session.session import Batch, Session
 from asal.session.state import State
 
@@ -54,7 +55,6 @@ class WorkerSession:
         self._report("starting", 0, 0)
         self.project = Project(config.root, config.spec)
         self.session: Session = self.project.session(config.strategy, seed=config.seed)
-        self._last: Trained | None = None  # the newest classifier
         self._choosing = 0.0  # seconds that it took to choose
 
     def _report(self, stage: str, done: int = 0, total: int = 0, note: str = "") -> None:
@@ -77,6 +77,16 @@ class WorkerSession:
         # The name of the file of rows depends on when the record was begun.
         self._send_rows(self._rows if state.opened else [])
         self._send_reasons(state.open)
+
+    def remember(self) -> None:
+        """Take the classifier that is kept on the disk, and report its guesses."""
+        if self.session.trained is None:
+            self.session.trained = self._kept.load(self.session)
+        self._send_guesses(self.session.state.open)
+
+    @cached_property
+    def _kept(self) -> KeptModel:
+        return KeptModel(self.project, self._config.strategy, self._config.seed)
 
     def unevaluated(self) -> Batch | None:
         """Return the newest batch that a new classifier has chosen, if its row is missing since a worker was killed."""
@@ -129,7 +139,6 @@ class WorkerSession:
     def ask_proposed(self, proposal: Proposal, most: int) -> Batch:
         """Ask what was chosen, and return that batch."""
         self.session.ask_proposed(proposal, most)
-        self._last = proposal.trained
         return self.report_asked()
 
     def ask_meanwhile(self, n: int, why: str, chooser: Meanwhile | None = None) -> None:
@@ -137,13 +146,16 @@ class WorkerSession:
         topped = chooser is None and self._can_choose_again
         meanwhile = None if topped else chooser or Meanwhile(why)
         self.session.ask_ahead(n, topped=topped, meanwhile=meanwhile)
-        batch = self.report_asked()
-        if self._last is not None:
-            self._line.send(Guesses(self._guesses(self._last.state.classes, self._last.model, batch.ids)))
+        self._send_guesses(self.report_asked().ids)
+
+    def _send_guesses(self, ids: Ids) -> None:
+        """Report what the newest classifier says of images, if there is one."""
+        if (last := self.session.trained) is not None and len(ids):
+            self._line.send(Guesses(self._guesses(last.state.classes, last.model, ids)))
 
     @property
     def _can_choose_again(self) -> bool:
-        state, last = self.session.state, self._last
+        state, last = self.session.state, self.session.trained
         if last is None or state.synthetic or self._choosing > SHORT:
             return False
         return last.state.classes.live.keys() == state.classes.live.keys()
@@ -185,6 +197,7 @@ class WorkerSession:
         with report_to(self._report, "training"):
             past.model()
         self._add(self._row(past, None), past.model(), past.state)
+        self._kept.keep(past.trained)
 
     def report_idle(self, state: State) -> None:
         """Report that there is nothing to do now, and at the end what comes next."""
@@ -209,6 +222,7 @@ class WorkerSession:
             open_ = np.union1d(batch.ids, self.session.state.open)
             self._line.send(Guesses(self._guesses(past.class_list, model, open_)))
             self._add(self._row(past, batch), model, past.state)
+        self._kept.keep(past.trained)
 
     def _row(self, session: Session, batch: Batch | None) -> RoundRow:
         sets = self._test_sets(session)

@@ -103,7 +103,7 @@ class Session:
         self.pool, self.record, self.plan = pool, record, plan
         self._tools, self.copies = tools, copies
         self._state = State()
-        self._trained: Trained | None = None
+        self.trained: Trained | None = None  # the newest classifier
         self._lock = threading.RLock()
         self.refresh()
         if isinstance(record, Record):  # what is past stays as it was
@@ -195,7 +195,7 @@ class Session:
         past = Session(
             self.pool, cast(Record, RecordSnapshot(self.record, seq)), self.plan, self._tools, copies=self.copies
         )
-        past._trained = self._trained
+        past.trained = self.trained
         past._state = replace(past._state, synthetic=self._state.synthetic)  # later ones can be read
         return past
 
@@ -326,7 +326,7 @@ class Session:
         def attempt() -> None:
             state = self.refresh()
             left = proposal.open_in(state, self._copies_of_touched(state), most)
-            self._trained = left.trained or self._trained
+            self.trained = left.trained or self.trained
             self._ask(left, len(state.rounds))
 
         with self._lock:
@@ -335,7 +335,7 @@ class Session:
 
     def _propose(self, n: int, topped: bool, meanwhile: Meanwhile | None) -> Proposal:
         state, plan, meter = self._state, self.plan, Meter()
-        number, reason, trained = len(state.rounds), untrainable(state), self._trained
+        number, reason, trained = len(state.rounds), untrainable(state), self.trained
         model = cast(Model, NO_MODEL)
         chooser, name, rng = plan.first, plan.first_name, stream(plan.seed, "initial", *([number] if number else []))
         if meanwhile is not None:
@@ -386,14 +386,14 @@ class Session:
 
     def _train(self, number: int) -> Trained:
         state = self._state
-        if self._trained is None or not self._trained.fits(state, number):
+        if self.trained is None or not self.trained.fits(state, number):
             meter = Meter()
             with meter.part("io"):
                 inputs = self.inputs(state.labelled)
             with meter.part("train"):
                 model = fitted(self.plan, state, self.class_list, inputs, number)
-            self._trained = Trained(state, number, model, meter)
-        return self._trained
+            self.trained = Trained(state, number, model, meter)
+        return self.trained
 
     def _write(self, events: list[Event]) -> None:
         if events:

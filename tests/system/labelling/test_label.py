@@ -6,13 +6,13 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.commands import TINY, Command, merged
-from support.http_clients import Bot, Served
+from support.http_clients import PATIENCE, Bot, Served
 from support.label_project import STRICT, events, rows, settings, truth
 
 from asal.experiments.run import RunTask, begin, run_one
@@ -119,6 +119,35 @@ def wait_for(bot: Bot, n: int) -> list[dict[str, Any]]:
         assert bot.get("/api/status")["doing"]["error"] is None
         time.sleep(0.05)
     return tasks
+
+
+def test_after_a_restart_the_guesses_are_there_before_anything_is_trained(root: Path) -> None:
+    with Served(root, ["--strategy", "uncertainty"]) as served:
+        bot, know = Bot(served.url, served.token), truth(root)
+        for task in wait_for(bot, 10):
+            bot.answer((task["image"], know(task["image"])))
+        (task,) = wait_for(bot, 1)
+        guess = guessed(bot, task["image"])
+        until((root / "labelling" / "model" / "model.json").exists)
+        served.kill()
+        before = events(root)
+        served.start()
+        assert guessed(bot, task["image"]) == guess and events(root) == before
+
+
+def guessed(bot: Bot, image: int) -> list[float]:
+    """Return the guess at an image, as soon as there is one."""
+    found: list[float] = until(lambda: bot.get(f"/api/guess/{image}")["probs"])
+    return found
+
+
+def until(what: Callable[[], Any]) -> Any:
+    """Return what is found, as soon as it is."""
+    end = time.monotonic() + PATIENCE
+    while not (found := what()):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    return found
 
 
 def test_undo_correction_and_cannot_tell_end_as_they_were_pressed(root: Path) -> None:

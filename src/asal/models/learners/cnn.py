@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
+import numpy.typing as npt
 from annotated_types import Ge, Gt
 from torch import nn
 
 from asal.core import Images, Labels
 from asal.models.learners import learners
 from asal.models.learners.learning_loss import LossPredictingLearner
-from asal.models.learners.neural import NeuralModel, TrainingRecipe, train
+from asal.models.learners.neural import NeuralModel, TrainingRecipe, train, with_weights
 
 Count = Annotated[int, Ge(1)]
 
@@ -39,6 +40,10 @@ class Cnn:
     def fit(self, images: Images, labels: Labels, classes: int, rng: np.random.Generator) -> NeuralModel:
         """Fit to uint8 images (n, h, w, c) and labels (n,) in 0 … classes − 1."""
         return train(partial(self.network, images.shape[1:], classes), self._recipe, images, labels, classes, rng)
+
+    def restored(self, tensors: Mapping[str, npt.NDArray[Any]], shape: Sequence[int], classes: int) -> NeuralModel:
+        """Return the model whose `tensors` these are."""
+        return with_weights(partial(self.network, shape, classes), tensors)
 
     def loss_predicting(self) -> LossPredictingLearner:
         """Return the learner that trains the same network together with a module that predicts its loss."""

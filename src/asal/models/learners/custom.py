@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 from annotated_types import Ge, Gt
 
 from asal.core import Features, Images, Inputs, Labels, Probs
 from asal.errors import UserError
 from asal.models.learners import learners
-from asal.models.learners.neural import NeuralModel, TrainingRecipe, train
+from asal.models.learners.neural import NeuralModel, TrainingRecipe, train, with_weights
 from asal.registry import resolve
 
 Count = Annotated[int, Ge(1)]
@@ -44,6 +45,14 @@ class TorchFactory:
             return call_factory(self.factory, shape=images.shape[1:], classes=classes, **self.options)
 
         return train(make, recipe, images, labels, classes, rng)
+
+    def restored(self, tensors: Mapping[str, npt.NDArray[Any]], shape: Sequence[int], classes: int) -> NeuralModel:
+        """Return the model whose `tensors` these are."""
+
+        def make() -> Any:
+            return call_factory(self.factory, shape=tuple(shape), classes=classes, **self.options)
+
+        return with_weights(make, tensors)
 
 
 @learners.register("sklearn", provides=("features",))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from math import prod
+from typing import Annotated, Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from annotated_types import Ge, Le
@@ -13,7 +16,7 @@ from torch import Tensor, nn
 
 from asal.core import Images, Labels
 from asal.models.learners import learners
-from asal.models.learners.neural import NeuralModel
+from asal.models.learners.neural import NeuralModel, with_weights
 from asal.models.tensors import to_batch
 from asal.runtime.devices import here
 
@@ -50,3 +53,7 @@ class Linear:
         head = nn.utils.skip_init(nn.Linear, x.shape[1], classes)  # torch draws weights from its global stream
         head.weight.data, head.bias.data = weight.detach(), bias.detach()
         return NeuralModel(nn.Sequential(nn.Flatten(), head).to(here()).eval().requires_grad_(False))
+
+    def restored(self, tensors: Mapping[str, npt.NDArray[Any]], shape: Sequence[int], classes: int) -> NeuralModel:
+        """Return the model whose `tensors` these are."""
+        return with_weights(lambda: nn.Sequential(nn.Flatten(), nn.Linear(prod(shape), classes)), tensors)

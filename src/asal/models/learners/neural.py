@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -62,6 +63,26 @@ class NeuralModel:
         last = [m for m in self.net.modules() if isinstance(m, nn.Linear)][-1]
         bias = torch.zeros(last.out_features) if last.bias is None else last.bias
         return last.weight.detach().cpu().numpy(), bias.detach().cpu().numpy()
+
+    def tensors(self) -> dict[str, npt.NDArray[Any]]:
+        """Return the weights, as a learner's `restored` takes them."""
+        return {name: tensor.cpu().numpy() for name, tensor in self.net.state_dict().items()}
+
+
+def with_weights(make: Callable[[], nn.Module], tensors: Mapping[str, npt.NDArray[Any]]) -> NeuralModel:
+    """Return the model whose weights these are.
+
+    Args:
+        make: makes a module of the same form, whose own weights do not matter.
+
+    Raises:
+        RuntimeError: the weights are those of another form.
+    """
+    with torch.random.fork_rng(devices=[]):
+        net = make()
+    net.load_state_dict({name: torch.from_numpy(np.array(tensor)) for name, tensor in tensors.items()})
+    move_to(net, here())
+    return NeuralModel(net.eval().requires_grad_(False))
 
 
 def in_batches(images: Images) -> list[Images]:
