@@ -39,9 +39,9 @@ REMOTE = 6  # processes where the source is behind a URL: they wait more than th
 MOST = 8  # processes
 IDLE = 300.0  # seconds after which a process that has nothing to do ends
 TICK = 0.25  # seconds
-LONG = 4.0  # seconds after which the source is called slow, until it is not
-PATIENCE, IMPATIENCE = 8.0, 0.3  # seconds that a request waits; and when the source is slow
-RETRY = {"gone": 10.0, "changed": 60.0, "unreadable": 60.0}  # seconds until such an original is looked at again
+LONG = 4.0  # seconds after which a photograph that is being read is called slow
+PATIENCE, IMPATIENCE = 8.0, 0.3  # seconds that a request waits; and where that is of no use
+RETRY = {"gone": 10.0, "changed": 60.0, "unreadable": 30.0}  # seconds until such an original is looked at again
 NOBODY_WAITS, SOMEBODY_WAITS = 1, 0  # the lower goes first
 KEPT_KEYS = 50_000
 
@@ -53,7 +53,7 @@ class _Job:
     image: int
     edges: tuple[int, ...]
     done: Future[View] = field(default_factory=Future)
-    begun: bool = False
+    begun: float | None = None  # when
     asked: bool = False  # somebody waits for it
 
 
@@ -94,7 +94,6 @@ class Photos:
         self._numbers, self._jobs = count(), dict[tuple[int, tuple[int, ...]], _Job]()
         self._failed: dict[int, tuple[float, View]] = {}
         self._busy_since: dict[threading.Thread, float] = {}  # 0 for a thread that waits for a job
-        self._overdue = False
         remote = "://" in str(getattr(self._opened and self._opened.originals.source, "path", ""))
         self._wanted = REMOTE if remote else max(2, min(4, cores()))
 
@@ -103,10 +102,16 @@ class Photos:
         """Whether the project's source keeps originals that can be read again."""
         return self._opened is not None
 
-    @property
-    def patience(self) -> float:
-        """How many seconds a request waits: few, where the source did not answer in time of late."""
-        return IMPATIENCE if self._overdue else PATIENCE
+    def patience(self, image: int, edges: tuple[int, ...] = EDGES) -> float:
+        """Return how many seconds a request waits: few, where a photograph has taken long already, or all that are
+        being read have, so that nobody will read this one soon.
+        """
+        now = time.monotonic()
+        with self._lock:
+            job, busy = self._jobs.get((image, edges)), list(self._busy_since.values())
+        if job is not None and job.begun is not None:
+            return max(IMPATIENCE, job.begun + PATIENCE - now)
+        return IMPATIENCE if busy and all(since and now - since > LONG for since in busy) else PATIENCE
 
     def keys(self, images: Sequence[int]) -> dict[int, str]:
         """Return the names of images in the pool; those that are in no source have none."""
@@ -142,7 +147,7 @@ class Photos:
         """
         job = self._job(image, tag, edges)
         with self._lock:
-            if not (job.begun or job.asked or job.done.done()):
+            if job.begun is None and not (job.asked or job.done.done()):
                 job.asked = True
                 self._queue.put((SOMEBODY_WAITS, next(self._numbers), job))
         return job.done
@@ -225,9 +230,9 @@ class Photos:
                 with suppress(Empty):
                     job = self._queue.get(timeout=TICK)[2]
                     with self._lock:
-                        if job.begun:  # it was in the queue twice
+                        if job.begun is not None:  # it was in the queue twice
                             continue
-                        job.begun, self._busy_since[me] = True, time.monotonic()
+                        job.begun = self._busy_since[me] = time.monotonic()
                     process = self._do(job, process)
                     self._busy_since[me], idle = 0.0, time.monotonic()
         finally:
@@ -264,11 +269,8 @@ class Photos:
             taken = time.monotonic() - begun
             if self._closed.is_set() or taken > SECONDS:
                 raise Overdue(f"it could not be read and decoded in {SECONDS:.0f} seconds")
-            self._overdue = self._overdue or taken > LONG
             if taken > SLOW and not self._queue.empty():
                 self._grow()
-        if time.monotonic() - begun < LONG:
-            self._overdue = False
         return process.receive()
 
 

@@ -102,7 +102,7 @@ class Pictures:
         waited = asyncio.wrap_future(await run_in_threadpool(self.photos.get, image, tag))
         with suppress(TimeoutError):
             # It goes on being decoded when nobody waits any longer.
-            return await asyncio.wait_for(asyncio.shield(waited), self.photos.patience)
+            return await asyncio.wait_for(asyncio.shield(waited), self.photos.patience(image))
         return None
 
 

@@ -172,12 +172,17 @@ def test_a_share_that_does_not_answer_delays_nobody_else(stalling: Photos, tmp_p
     until(lambda: stalling.kept(number["3"], "tag", THUMB) is not None)
 
 
-def test_requests_wait_briefly_while_nothing_is_answered_in_time(stalling: Photos) -> None:
+def test_requests_wait_briefly_where_that_is_of_no_use(stalling: Photos, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(photos, "SECONDS", 600.0)
+    monkeypatch.setattr(photos, "MOST", 2)
     number = ids(stalling)
-    assert stalling.patience == photos.PATIENCE
-    stalling.get(number["4"], "tag")
-    until(lambda: stalling.patience == photos.IMPATIENCE)
-    assert get(stalling, number["0"]).state == "here" and stalling.patience == photos.PATIENCE
+    assert stalling.patience(number["0"]) == photos.PATIENCE
+    slow = [stalling.get(number[name], "tag") for name in "45"]
+    until(lambda: stalling.patience(number["0"]) == photos.IMPATIENCE)
+    monkeypatch.setattr(photos, "PATIENCE", 0.0)
+    assert stalling.patience(number["4"]) == photos.IMPATIENCE
+    stalling.close()
+    assert {each.result(PATIENCE).state for each in slow} == {"unreadable"}
 
 
 def test_a_process_that_dies_is_started_again(stalling: Photos) -> None:
