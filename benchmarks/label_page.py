@@ -2,14 +2,18 @@
 
     asal prepare my-project
     python benchmarks/label_page.py my-project
+    python benchmarks/label_page.py --photographs
     python benchmarks/label_page.py --pictures docs/pictures
 
 Headless Chromium (Debian's) opens `asal label` on a copy of the project without its answers, presses the classes' keys
 as fast as people do and faster, and reports the time of each press until the browser has painted the next image. The
 page always measures this itself (`performance.measure`). No time is below a frame of the screen, 16.7 ms, headless or
-not. "bare" is the same swap of two images without asal: the browser's part of the time. With --pictures, hand-written
-digits are prepared and labelled with their true labels, and screenshots of both views are written: light and dark, wide
-and on a phone.
+not. "on the screen" is what the browser says of the moment at which the photograph was presented. "bare" is the same
+swap of two images without asal: the browser's part of the time. With --photographs, the originals have twelve
+megapixels, nothing of them is in the cache, and they lie on this disk, or behind a server that takes 300 ms for each.
+Where a photograph takes long the page shows the pool's picture first: "photograph" counts until it is replaced.
+With --pictures, photographs are prepared and labelled with their true classes, and screenshots of both views are
+written: light and dark, wide and on a phone.
 """
 
 from __future__ import annotations
@@ -29,11 +33,55 @@ from typing import Any
 
 import numpy as np
 from playwright.sync_api import Browser, Page, sync_playwright
+from sample_photographs import large_photographs, slow_line, small_photographs
 
 CHROMIUM = "/usr/bin/chromium"
 SHOWN = "#frame:not([hidden]) img"
 DESK: Any = {"viewport": {"width": 1280, "height": 800}}
 PHONE: Any = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "has_touch": True, "is_mobile": True}
+RATES = {"4 answers per second": 250, "12 answers per second": 80}  # milliseconds between two
+LATENCY = 0.3  # seconds of a slow line
+SPEC = """
+name = "photographs"
+
+[source]
+kind = "folder"
+path = "{}"
+
+[pool]
+size = 64
+fit = "pad"
+
+[pool.split]
+validation = 0
+
+[learner]
+kind = "linear"
+iterations = 5
+
+[protocol]
+initial = {}
+batch = 10
+budget = 100_000
+
+[strategies.random]
+"""
+PRESENTED = """
+window.presented = [];
+new PerformanceObserver((list) => { for (const { renderTime } of list.getEntries()) presented.push(renderTime); })
+  .observe({ type: "element", buffered: true });
+const Plain = window.Image;
+window.Image = function () { const img = new Plain(); img.setAttribute("elementtiming", "shown"); return img; };
+"""
+TIMES = """() => {
+  const of = (name) => performance.getEntriesByName(`asal: key to ${name}`);
+  const screen = of("photograph").map(({ startTime, duration }) => {
+    const painted = startTime + duration - 17; // a frame earlier at most
+    return Math.min(...presented.filter((at) => at >= painted)) - startTime;
+  });
+  return { picture: of("picture").map(({ duration }) => duration),
+    photograph: of("photograph").map(({ duration }) => duration), "on the screen": screen.filter(Number.isFinite) };
+}"""
 BARE = """() => new Promise((done) => {
   const frame = document.querySelector("#frame"), images = [frame.firstChild, frame.firstChild.cloneNode()], times = [];
   const step = () => {
@@ -83,9 +131,22 @@ def fresh(root: Path, at: Path, spec: Path | None) -> Path:
     return at
 
 
+def prepared(root: Path, photographs: str, count: int) -> Path:
+    """Make and prepare a project of photographs, all of which are asked about in the first batch."""
+    from asal.project.project import Project
+    from asal.project.spec import load
+
+    root.mkdir()
+    (root / "asal.toml").write_text(SPEC.format(photographs, count))
+    Project(root, load(root)).prepare()
+    return root
+
+
 def opened(browser: Browser, link: str, **options: Any) -> Page:
     """Open the page and wait for an image."""
-    page = browser.new_context(**options).new_page()
+    context = browser.new_context(**options)
+    context.add_init_script(PRESENTED)
+    page = context.new_page()
     page.set_default_timeout(120_000)
     page.goto(link)
     page.locator(SHOWN).wait_for()
@@ -97,16 +158,15 @@ def keys(page: Page) -> list[str]:
     return [button.get_attribute("aria-keyshortcuts") or "" for button in page.locator("#classes button").all()]
 
 
-def pressing(page: Page, presses: int, wait: int) -> list[float]:
-    """Press keys; return the milliseconds until the next image was painted."""
+def pressing(page: Page, presses: int, wait: int) -> dict[str, list[float]]:
+    """Press keys; return the milliseconds until the next image was painted, and until it was on the screen."""
     known = keys(page)
     for i in range(presses):
         page.locator(SHOWN).wait_for()
         page.keyboard.press(known[i % len(known)])
         page.wait_for_timeout(wait)
-    times: list[float] = page.evaluate(
-        "performance.getEntriesByName('asal: key to picture').map(({ duration }) => duration)"
-    )
+    page.wait_for_timeout(2_000)
+    times: dict[str, list[float]] = page.evaluate(TIMES)
     return times
 
 
@@ -119,39 +179,50 @@ def line(name: str, times: Sequence[float]) -> str:
 def measure(root: Path, spec: Path | None, presses: int) -> None:
     """Print the times of the presses."""
     print(f"{'milliseconds':24}{'n':>6}{'p50':>9}{'p95':>9}{'p99':>9}{'max':>9}")
-    for name, wait in (("4 answers per second", 250), ("12 answers per second", 80)):
+    for name, wait in RATES.items():
         with (
             tempfile.TemporaryDirectory() as folder,
             chromium() as browser,
             served(fresh(root, Path(folder) / "project", spec), "--budget", str(presses + 50)) as link,
         ):
             page = opened(browser, link, **DESK)
-            print(line(name, pressing(page, presses, wait)), flush=True)
+            print(name)
+            for what, times in pressing(page, presses, wait).items():
+                if len(times) > 1:
+                    print(line(f"  {what}", times), flush=True)
             page.locator(SHOWN).wait_for()
             print(line("  bare", page.evaluate(BARE)), flush=True)
 
 
-def digits(root: Path) -> list[int]:
-    """Prepare hand-written digits; return their true labels."""
-    from asal.experiments import demo
+def measure_photographs(presses: int) -> None:
+    """Print the times with originals of twelve megapixels, on this disk and behind a slow line."""
+    with tempfile.TemporaryDirectory() as folder:
+        originals = Path(folder) / "photographs"
+        large_photographs(originals, presses + 30)
+        print("on this disk")
+        measure(prepared(Path(folder) / "near", str(originals), presses + 20), None, presses)
+        with slow_line(originals, LATENCY) as address:
+            print(f"\n{1000 * LATENCY:.0f} ms away")
+            measure(prepared(Path(folder) / "far", address, presses + 20), None, presses)
+
+
+def garden(root: Path) -> list[str]:
+    """Make a project of small photographs as `asal init` makes it, and prepare it; return their true classes."""
     from asal.project.project import Project
     from asal.project.spec import load
-    from asal.session.oracles.stored import Stored
 
-    root.mkdir()
-    shutil.copy(Path(demo.__file__).with_name("demo.toml"), root / "asal.toml")
-    project = Project(root, load(root))
-    project.prepare()
-    return [int(label) for label in Stored.open(root / "pool").answer(np.arange(len(project.original)))]
+    small_photographs(root.with_name("photos"), 60)
+    for command in (["init", str(root), "--images", str(root.with_name("photos"))], ["prepare", str(root)]):
+        subprocess.run([sys.executable, "-m", "asal", *command], check=True)
+    pool = Project(root, load(root)).original
+    return [str(Path(key).parent) for key in pool.keys(np.arange(len(pool)))]
 
 
-def with_two_classes(ten: Path, two: Path) -> Path:
-    """Copy the digits, with the classes "five" and "another digit"."""
-    shutil.copytree(ten, two)
-    text = (
-        (two / "asal.toml").read_text().replace("initial = 20", "initial = 200").replace("budget = 200", "budget = 300")
-    )
-    labelling = '[labelling]\nclasses = ["another digit", "five"]\nstrategy = "random"'
+def with_two_classes(all_classes: Path, two: Path) -> Path:
+    """Copy the project, with the classes "pavilion" and "something else"."""
+    shutil.copytree(all_classes, two)
+    text = re.sub(r"(?m)^(initial|budget) = \d+", r"\1 = 150", (two / "asal.toml").read_text())
+    labelling = '[labelling]\nclasses = ["something else", "pavilion"]\nstrategy = "random"'
     (two / "asal.toml").write_text(f"{text}\n{labelling}\n")
     return two
 
@@ -160,20 +231,25 @@ def pictures(out: Path) -> None:
     """Write screenshots of both views."""
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, chromium() as browser:
-        ten = Path(folder) / "ten"
-        true = digits(ten)
-        two = with_two_classes(ten, Path(folder) / "two")
-        with served(ten, "--strategy", "asal", "--name", "Ada") as link:
+        root = Path(folder) / "garden"
+        true = garden(root)
+        two = with_two_classes(root, Path(folder) / "two")
+        with served(root, "--name", "Ada") as link:
             _single(browser, link, out, true)
         with served(two, "--name", "Ada") as link:
             _grid(browser, link, out, true)
 
 
-def _single(browser: Browser, link: str, out: Path, true: Sequence[int]) -> None:
+def _single(browser: Browser, link: str, out: Path, true: Sequence[str]) -> None:
     page = opened(browser, link, **DESK)
-    for i in range(90):
-        image = _image(page)
-        page.keyboard.press(" " if i == 84 else str(true[image]))
+    names = [button.get_attribute("title") for button in page.locator("#classes button").all()]
+    press = dict(zip(names, keys(page), strict=True))
+    for i in range(60):
+        page.keyboard.press(" " if i == 55 else press[true[_image(page)]])
+        page.wait_for_timeout(250)
+        page.locator(SHOWN).wait_for()
+    while true[_image(page)] not in ("pavilion", "flower"):  # which are more to look at than leaves
+        page.keyboard.press(press[true[_image(page)]])
         page.wait_for_timeout(250)
         page.locator(SHOWN).wait_for()
     for scheme in ("light", "dark"):
@@ -184,22 +260,27 @@ def _single(browser: Browser, link: str, out: Path, true: Sequence[int]) -> None
     page = opened(browser, link, **DESK)
     page.keyboard.press("p")
     _picture(page, out / "label-stopping-light.png")
+    page = opened(browser, link, color_scheme="dark", **DESK)
+    page.mouse.move(520, 330)
+    page.mouse.wheel(0, -300)
+    page.mouse.wheel(0, -300)
+    _picture(page, out / "label-zoom-dark.png")
 
 
-def _grid(browser: Browser, link: str, out: Path, true: Sequence[int]) -> None:
+def _grid(browser: Browser, link: str, out: Path, true: Sequence[str]) -> None:
     for scheme in ("light", "dark"):
         for where, options in (("", DESK), ("-phone", PHONE)):
             page = opened(browser, link, color_scheme=scheme, **options)
             page.keyboard.press("g")
             page.locator(".tile").first.wait_for()
             for tile in page.locator(".tile").all():
-                if true[int(tile.get_attribute("data-image") or 0)] == 5:
+                if true[int(tile.get_attribute("data-image") or 0)] == "pavilion":
                     tile.click()
             _picture(page, out / f"label-grid{where}-{scheme}.png")
 
 
 def _image(page: Page) -> int:
-    return int(re.findall(r"\d+", page.locator(SHOWN).get_attribute("src") or "")[0])
+    return int(page.locator(SHOWN).get_attribute("data-image") or 0)
 
 
 def _picture(page: Page, path: Path) -> None:
@@ -219,15 +300,18 @@ def main() -> None:
     parser.add_argument("project", nargs="?", type=Path, help="a prepared project; it is copied, and not changed")
     parser.add_argument("--spec", type=Path, help="needed where the project has no asal.toml")
     parser.add_argument("--presses", type=int, default=200)
+    parser.add_argument("--photographs", action="store_true", help="measure with originals of twelve megapixels")
     parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="write screenshots of the page instead")
     args = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     if args.pictures is not None:
         pictures(args.pictures)
+    elif args.photographs:
+        measure_photographs(args.presses)
     elif args.project is not None:
         measure(args.project, args.spec, args.presses)
     else:
-        parser.error("name a project, or --pictures FOLDER")
+        parser.error("name a project, --photographs, or --pictures FOLDER")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import { Refusal, call } from "./api.js";
 import { drop, itemOf, release, want } from "./pictures.js";
 
 export const AHEAD = 6; // images held ready in the single view: enough for the fastest hand, and little that others wait for
+const PHOTOGRAPHS = 10; // images asked for: the server decodes those that it has handed out
 const QUICK = 250; // ms between two requests while there is nothing
 const SLOW = 1_500;
 const MOST = 200; // images that a tab can hold
@@ -106,7 +107,8 @@ export class Feed {
       return;
     }
     const have = [...new Set([...this.items.map(({ task }) => task.image), ...this.outbox.images()])].slice(-MOST);
-    const room = Math.min(Math.max(0, this.want - this.items.length), MOST - have.length);
+    const want = this.items.some(({ task }) => task.photo) ? Math.max(this.want, PHOTOGRAPHS) : this.want;
+    const room = Math.min(Math.max(0, want - this.items.length), MOST - have.length);
     const asked = performance.now();
     try {
       const reply = await call("/api/next", { tab: this.tab, n: room, have });

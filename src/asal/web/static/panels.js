@@ -4,7 +4,7 @@ import { Refusal, call } from "./api.js";
 import { curve } from "./chart.js";
 import { classPanel } from "./classes.js";
 import { $, el, percent, plural, write } from "./dom.js";
-import { crispIfTiny, itemOf, small } from "./pictures.js";
+import { itemOf, small } from "./pictures.js";
 
 const FILL = { history, stopping, team, kinds: classPanel, help: () => [] };
 
@@ -78,7 +78,7 @@ function tile(app, panels, answer) {
     app.goTo(answer);
   };
   return el("button", { type: "button", class: "was", "aria-label": text, title: text, onclick: go },
-    crispIfTiny(el("img", { src: small(answer), alt: "", loading: "lazy" })), el("span", {}, name));
+    small(answer), el("span", {}, name));
 }
 
 async function stopping(app) {
@@ -157,7 +157,7 @@ function dispute(app, panels, task) {
   };
   const attributes = { type: "button", class: "was", title: words, "aria-label": `Decide image ${task.image}. ${words}` };
   return el("button", { ...attributes, onclick: settle },
-    crispIfTiny(el("img", { src: small(task), alt: "", loading: "lazy" })), el("span", {}, words || "decide"));
+    small(task), el("span", {}, words || "decide"));
 }
 
 /** Write the table of keys. */

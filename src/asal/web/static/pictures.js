@@ -8,7 +8,8 @@ const LANES = 3; // fetched at once: a browser has six connections to a server, 
 const SLOW = 1_500; // ms, after which the pool's picture stands in for a photograph that is on its way
 const PATIENCE = 60_000; // ms
 const TRIES = 20; // requests for a photograph that is still being read
-const queue = [];
+const queue = []; // pictures that somebody is to see next, the first in front
+const later = []; // small ones of what was answered
 let busy = 0;
 
 /** Make an item of a task. Nothing is loaded before it is wanted. */
@@ -25,7 +26,7 @@ export function itemOf(task) {
 export function want(item, kind, first = false) {
   const known = item[kind];
   if (known && !known.failed && !known.dropped) {
-    const at = first ? queue.findIndex(({ picture }) => picture === known) : -1;
+    const at = first ? queue.findIndex(({ owner }) => owner === known) : -1;
     if (at > 0) queue.unshift(...queue.splice(at, 1));
     return known;
   }
@@ -35,8 +36,9 @@ export function want(item, kind, first = false) {
     then: known?.then ?? null };
   item[kind] = picture;
   picture.loaded = new Promise((resolve) => {
-    if (first) queue.unshift({ picture, resolve });
-    else queue.push({ picture, resolve });
+    const job = { owner: picture, run: () => load(picture), resolve };
+    if (first) queue.unshift(job);
+    else queue.push(job);
   });
   if (address !== null) setTimeout(() => standIn(picture), SLOW);
   pump();
@@ -55,14 +57,14 @@ export function release(item, kind) {
 }
 
 function pump() {
-  while (busy < LANES && queue.length) {
-    const { picture, resolve } = queue.shift();
-    if (picture.dropped) {
+  while (busy < LANES && queue.length + later.length) {
+    const { owner, run, resolve } = queue.shift() ?? later.shift();
+    if (owner.dropped) {
       resolve();
       continue;
     }
     busy += 1;
-    load(picture).finally(() => {
+    run().finally(() => {
       busy -= 1;
       resolve();
       pump();
@@ -140,13 +142,27 @@ export function kept({ image, src, photo, thumb, key, synthetic }) {
   return { image, src, photo, thumb, key, synthetic };
 }
 
-/** The address of the small picture of a task or of an answer. */
-export const small = ({ thumb, src }) => here(thumb ?? src);
+/** Return the small picture of an answer. A photograph's is loaded when no other is waited for. */
+export function small({ thumb, src }) {
+  const img = new Image();
+  Object.assign(img, { alt: "", draggable: false });
+  if (!thumb) {
+    img.addEventListener("load", () => crispIfTiny(img), { once: true });
+    img.src = here(src);
+    return img;
+  }
+  const run = () => new Promise((resolve) => {
+    img.addEventListener("load", () => resolve(crispIfTiny(img)), { once: true });
+    img.addEventListener("error", resolve, { once: true });
+    img.src = here(thumb);
+  });
+  later.push({ owner: {}, run, resolve: () => {} });
+  pump();
+  return img;
+}
 
-/** Draw the pixels of tiny pictures as squares, and all others smoothly. */
+/** Draw the pixels of a tiny picture as squares, and any other smoothly. */
 export function crispIfTiny(img) {
-  const decide = () => img.classList.toggle("crisp", Math.max(img.naturalWidth, img.naturalHeight) < TINY);
-  if (img.complete && img.naturalWidth) decide();
-  else img.addEventListener("load", decide, { once: true });
+  img.classList.toggle("crisp", Math.max(img.naturalWidth, img.naturalHeight) < TINY);
   return img;
 }

@@ -11,6 +11,7 @@ export class Single {
     this.app = app;
     this.shown = null; // the item that is on the stage
     this.back = null; // the entry of the past that is being corrected
+    this.due = null; // when the key was pressed whose next photograph is not on the screen yet
     this.stage = new Stage($("stage"), $("frame"), $("caption"), app.project.sees);
     for (const [id, act] of [["undo", () => this.undo()], ["skip", () => this.answer(null)],
       ["guess", () => this.guess()], ["present", () => this.present()]]) $(id).addEventListener("click", act);
@@ -25,26 +26,40 @@ export class Single {
     const fresh = picture?.img ? item : null;
     $("empty").hidden = fresh !== null;
     $("frame").hidden = fresh === null;
-    if (fresh !== this.shown) this.swap(fresh, pressed);
-    else if (fresh && picture.img !== $("frame").firstChild) this.stage.show(picture); // the photograph has come
+    if (pressed !== undefined) this.due = item ? pressed : null;
+    else if (fresh !== this.shown && this.shown) this.due = null; // they went elsewhere
+    if (fresh !== this.shown) this.swap(fresh, picture);
+    else if (fresh && picture.img !== $("frame").firstChild) { // the photograph is there, in place of the pool's picture
+      this.stage.show(picture);
+      afterPaint((now) => this.measure(picture, now, true));
+    }
     if (!fresh) showReason(this.app, item);
     this.open(fresh !== null && !this.app.notice.stops);
     this.label();
   }
 
-  swap(item, pressed) {
+  swap(item, picture) {
     this.shown = item;
     this.app.list.guess(null);
     $("bias").hidden = true;
-    this.stage.show(item?.stage ?? null);
+    this.stage.show(item && picture);
     if (!item) return undefined;
     afterPaint((now) => {
       if (this.shown !== item) return;
       this.app.clock.start(item, now);
-      if (pressed !== undefined) performance.measure("asal: key to picture", { start: pressed, end: now });
+      this.measure(picture, now);
       this.app.shown(item);
     });
     return undefined;
+  }
+
+  /** Note how long after the key its next picture was painted, and the photograph itself. */
+  measure({ original }, now, later = false) {
+    if (this.due === null) return;
+    if (!later) performance.measure("asal: key to picture", { start: this.due, end: now });
+    if (original === "coming") return;
+    performance.measure("asal: key to photograph", { start: this.due, end: now });
+    this.due = null;
   }
 
   /** Ask again for the picture of an answered image, where the server was away. */

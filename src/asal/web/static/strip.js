@@ -1,7 +1,7 @@
 // The last answers in small, newest at the right, as buttons: one press goes back to one of them.
 
 import { $, el } from "./dom.js";
-import { crispIfTiny, small } from "./pictures.js";
+import { small } from "./pictures.js";
 
 const SHOWN = 14;
 
@@ -29,8 +29,7 @@ export class Strip {
   node(entry, current) {
     let item = this.nodes.get(entry.image);
     if (!item) {
-      const img = crispIfTiny(el("img", { src: small(entry), alt: "", draggable: "false" }));
-      const button = el("button", { type: "button" }, img, el("span", { class: "tag" }));
+      const button = el("button", { type: "button" }, small(entry), el("span", { class: "tag" }));
       button.addEventListener("mousedown", (event) => event.preventDefault());
       button.addEventListener("click", () => this.app.goTo(entry));
       item = el("li", {}, button);
