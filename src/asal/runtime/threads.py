@@ -7,6 +7,15 @@ from contextlib import contextmanager
 
 
 @contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Let numpy's matrix products use one thread inside the block, and leave torch as it is."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, user_api="blas"):
+        yield
+
+
+@contextmanager
 def limited_threads(threads: int = 1) -> Iterator[None]:
     """Compute with so many threads inside the block: torch, and the libraries under numpy."""
     import torch

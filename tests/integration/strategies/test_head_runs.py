@@ -28,7 +28,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 HEAD: dict[str, Any] = {
     "pool": {"keep": ["3", "8"], "split": {"train": 400, "validation": 60, "test": 200}},
-    "features": {"pixels": {"dimensions": 24}, "latent": {"steps": 5, "dimensions": 0}},
+    "features": {"pixels": {"dimensions": 24, "index_dimensions": 8}, "latent": {"steps": 5, "dimensions": 0}},
     "annotator": {"kind": "teacher", "steps": 60, "width": 8, "hidden": 16},
     "learner": {"kind": "head", "features": "pixels", "l2": None, "iterations": None},
     "reference": {"l2": 0.001},
@@ -91,8 +91,11 @@ def test_what_it_reads_is_stored_for_the_pool_and_the_held_out_sets(two: tuple[P
     for part in ("pool", "test", "validation"):
         ids = np.arange(8)
         found = project.inputs(part).read(ids)
+        assert project.space("pixels").vectors.dim == 8, "what strategies and the index see"
         assert found.shape == (8, 24)
-        np.testing.assert_allclose(found, project.space("pixels").extractor(project.images(part).read(ids)), atol=1e-4)
+        np.testing.assert_allclose(
+            found, project.space("pixels").stored_extractor(project.images(part).read(ids)), atol=1e-4
+        )
 
 
 def test_a_gradient_passes_the_space_to_the_image(two: tuple[Path, Spec]) -> None:

@@ -145,3 +145,14 @@ def test_the_logits_of_images_go_through_the_extractor() -> None:
     np.testing.assert_allclose(logits.detach().softmax(1).numpy(), model.predict(extractor(images)), atol=1e-5)
     (gradient,) = torch.autograd.grad(logits.sum(0)[0], batch)
     assert gradient.abs().max() > 0
+
+
+def test_the_weights_do_not_depend_on_the_number_of_threads() -> None:
+    from threadpoolctl import threadpool_limits
+
+    x, labels = clouds(600, 0.4, d=300)
+    found = []
+    for threads in (1, 4):
+        with threadpool_limits(threads):
+            found.append(Head().fit(x, labels, 3, stream(0, "learner")).tensors())
+    assert all(np.array_equal(found[0][name], found[1][name]) for name in found[0])

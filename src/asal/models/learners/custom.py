@@ -115,7 +115,7 @@ class SklearnModel:
         raise UserError(
             f"{type(self.estimator).__name__} has no gradient",
             rule="latent optimisation needs a classifier with a gradient",
-            hint="use the learner linear, cnn or torch",
+            hint="use the learner head, linear, cnn or torch",
         )
 
 

@@ -18,6 +18,7 @@ from asal.models.learners import learners
 from asal.models.learners.neural import TrainingRecipe, fit_network
 from asal.models.learners.softmax import chosen_l2, softmax_regression
 from asal.runtime.devices import here
+from asal.runtime.threads import limited_threads, one_blas_thread
 
 BLOCK = 8192  # vectors per forward pass
 BATCH = 64  # vectors per step of Adam
@@ -47,7 +48,10 @@ class Head:
     weight_decay: Annotated[float, Ge(0)] = 1e-2
 
     def fit(self, inputs: Features, labels: Labels, classes: int, rng: np.random.Generator) -> HeadModel:
-        """Fit to features (n, d) and labels (n,) in 0 … classes − 1."""
+        """Fit to features (n, d) and labels (n,) in 0 … classes − 1; with one thread, which is the same on any machine.
+
+        More threads would wait for each other: the matrices are small.
+        """
         mean = inputs.mean(axis=0, dtype=np.float64).astype(np.float32)
         x = inputs - mean
         scale = _length(x)
@@ -56,9 +60,12 @@ class Head:
         x /= np.float32(scale)
         if self.hidden:
             spread = x.shape[1] ** 0.5  # torch's initial weights and Adam's steps are for deviations of 1
-            return HeadModel(_on_raw(self._network(x * spread, labels, classes, rng), mean, scale / spread))
-        l2 = chosen_l2(x, labels, classes, rng) if self.l2 == "auto" else self.l2
-        return HeadModel(_on_raw(nn.Sequential(_layer(*softmax_regression(x, labels, classes, l2))), mean, scale))
+            with limited_threads(1):
+                return HeadModel(_on_raw(self._network(x * spread, labels, classes, rng), mean, scale / spread))
+        with one_blas_thread():
+            l2 = chosen_l2(x, labels, classes, rng) if self.l2 == "auto" else self.l2
+            weights, biases = softmax_regression(x, labels, classes, l2)
+        return HeadModel(_on_raw(nn.Sequential(_layer(weights, biases)), mean, scale))
 
     def _network(self, x: Features, labels: Labels, classes: int, rng: np.random.Generator) -> nn.Sequential:
         batch, width = torch.from_numpy(x), x.shape[1]
