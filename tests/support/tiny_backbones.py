@@ -25,6 +25,7 @@ from asal.testing.training import toy_pool, train, workshop
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "patch_size": 4, "image_size": 16}
 FAMILIES = ("dinov2", "dinov2_with_registers", "dinov3_vit", "vit")
+WITH_TEXT = ("clip", "siglip")  # networks of images and texts
 BESIDE = Path(sys.prefix) / "vision"  # where `make test` puts timm and torchvision
 _DEFINED: list[Any] = []  # operators are there as long as their library is held
 
@@ -100,6 +101,25 @@ def family(name: str) -> tuple[Path, Any, Any]:
     return folder, made, processor
 
 
+@cache
+def with_text(name: str) -> tuple[Path, Any, Any]:
+    """Return a checkpoint of a network of images and texts, to be read and not written, with both and its processor."""
+    transformers = pytest.importorskip("transformers", reason="the extra `pretrained` is not installed")
+    processor = {
+        "clip": lambda: transformers.CLIPImageProcessorPil(size={"shortest_edge": 18}, crop_size=16),
+        "siglip": lambda: transformers.SiglipImageProcessorPil(size={"height": 16, "width": 16}),
+    }[name]()
+    kind = {"clip": "CLIP", "siglip": "Siglip"}[name]
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    text = sizes | {"vocab_size": 99, "max_position_embeddings": 16}
+    config = getattr(transformers, f"{kind}Config")(text_config=text, vision_config=SMALL | sizes)
+    made = seeded(lambda: getattr(transformers, f"{kind}Model")(config))
+    folder = home() / name
+    made.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder, made, processor
+
+
 def copied(name: str, to: Path) -> Path:
     """Return a copy of a checkpoint of transformers, to be spoilt."""
     return Path(shutil.copytree(family(name)[0], to))
@@ -107,7 +127,8 @@ def copied(name: str, to: Path) -> Path:
 
 def options(name: str = "dinov2") -> dict[str, Any]:
     """Return a spec's options for a checkpoint of transformers."""
-    return {"name": f"tests/{name}", "weights": str(family(name)[0])}
+    opened = with_text if name in WITH_TEXT else family
+    return {"name": f"tests/{name}", "weights": str(opened(name)[0])}
 
 
 # timm and torchvision ------------------------------------------------------------------------------------------------

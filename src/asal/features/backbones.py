@@ -152,11 +152,35 @@ def timm_compute(net: Any, output: Output) -> Compute:
 
 # transformers --------------------------------------------------------------------------------------------------------
 
-FAMILIES: Mapping[str, dict[str, Any]] = {  # by `model_type`, with the arguments for images of any size
-    "dinov2": {},
-    "dinov2_with_registers": {},
-    "dinov3_vit": {},
-    "vit": {"interpolate_pos_encoding": True},  # DINO, and supervised vision transformers
+
+@dataclass(frozen=True)
+class Family:
+    """How the networks of one `model_type` are opened.
+
+    Args:
+        model: the library's class; of a network of images and texts, the part for images.
+        any_size: whether it has to be asked for position embeddings of another size.
+        pooled: whether "auto" is what it pools, and not the class token as it is.
+        has_token: whether there is a class token.
+    """
+
+    model: str = "AutoModel"
+    any_size: bool = True
+    pooled: bool = False
+    has_token: bool = True
+
+
+_CLIP = Family("CLIPVisionModel", pooled=True)  # the class token, normalised
+_SIGLIP = Family("SiglipVisionModel", pooled=True, has_token=False)  # patches, pooled by attention
+FAMILIES: Mapping[str, Family] = {
+    "clip": _CLIP,
+    "clip_vision_model": _CLIP,
+    "dinov2": Family(any_size=False),
+    "dinov2_with_registers": Family(any_size=False),
+    "dinov3_vit": Family(any_size=False),
+    "siglip": _SIGLIP,  # and SigLIP 2 of a fixed size
+    "siglip_vision_model": _SIGLIP,
+    "vit": Family(),  # DINO, and supervised vision transformers
 }
 RESAMPLE = {2: "bilinear", 3: "bicubic"}  # by Pillow's numbers
 
@@ -173,12 +197,18 @@ def transformers_preprocessing(checkpoint: Checkpoint) -> Preprocessing:
 
 
 def transformers_network(transformers: Any, checkpoint: Checkpoint, size: int, output: Output) -> LoadedNetwork:
-    """Build a vision transformer of the library transformers; "auto" is its class token."""
-    family = checkpoint.read(CONFIG)["model_type"]
-    if family not in FAMILIES:
-        raise unknown("network of transformers", family, FAMILIES)
+    """Build a vision transformer of the library transformers.
+
+    "auto" is its class token; of CLIP and SigLIP what it pools, before any projection to the space of texts.
+    """
+    name = checkpoint.read(CONFIG)["model_type"]
+    if name not in FAMILIES:
+        raise unknown("network of transformers", name, FAMILIES)
+    family = FAMILIES[name]
+    if output == "token" and not family.has_token:
+        raise ValueError(f"a network of type {name} has no class token")
     with _quiet(transformers.utils.logging):
-        net, info = transformers.AutoModel.from_pretrained(
+        net, info = getattr(transformers, family.model).from_pretrained(
             checkpoint.folder,
             dtype=torch.float32,
             local_files_only=True,
@@ -186,13 +216,19 @@ def transformers_network(transformers: Any, checkpoint: Checkpoint, size: int, o
             trust_remote_code=False,
             use_safetensors=True,
         )
-    missing = sorted(key for key in info["missing_keys"] if not key.startswith("pooler."))  # asal needs no pooler
+    unused = () if family.pooled else ("pooler.",)
+    missing = sorted(key for key in info["missing_keys"] if not key.startswith(unused))
     if missing:
         raise ValueError(f"the weights lack {', '.join(missing[:3])}{' …' if len(missing) > 3 else ''}")
-    first_patch = 1 + getattr(net.config, "num_register_tokens", 0)
+    first_patch = int(family.has_token) + getattr(net.config, "num_register_tokens", 0)
+    arguments = {"interpolate_pos_encoding": True} if family.any_size else {}
 
     def compute(batch: Tensor) -> Tensor:
-        tokens: Tensor = net(pixel_values=batch, **FAMILIES[family]).last_hidden_state  # (n, t, d)
+        found = net(pixel_values=batch, **arguments)
+        if output == "auto" and family.pooled:
+            pooled: Tensor = found.pooler_output  # (n, d)
+            return pooled
+        tokens: Tensor = found.last_hidden_state  # (n, t, d)
         return tokens[:, first_patch:].mean(1) if output == "mean" else tokens[:, 0]
 
     return LoadedNetwork(net, compute)

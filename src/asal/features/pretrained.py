@@ -1,4 +1,4 @@
-"""Features of a pretrained network: VGG, AlexNet, DINO …"""
+"""Features of a pretrained network: VGG, AlexNet, DINO, CLIP, SigLIP …"""
 
 from __future__ import annotations
 
@@ -74,17 +74,17 @@ class BackboneFacts:
 @kinds.register("pretrained", provides=("gradient", "originals"))
 @dataclass(frozen=True)
 class Pretrained:
-    """A frozen network by its name: VGG and AlexNet, as the paper's conclusion suggests, or DINO, DINOv2, DINOv3.
+    """A frozen network by its name: VGG or AlexNet, as the paper's conclusion suggests, DINOv2, DINOv3, CLIP or SigLIP.
 
     A name is one of the Hugging Face hub ("timm/vgg16.tv_in1k", "facebook/dinov2-small"), or "torchvision/alexnet",
     whose weights come from a file. They are copied into the project once; afterwards nothing else is read.
-    Images are resized to squares of the size that the network was trained on, or of `size`, and never cropped;
+    Originals are read at the size that the network was trained on, or at `size`, in the pool's `fit`;
     gray images become three equal colours. No label of the pool is used; VGG and AlexNet were trained on ImageNet's
-    labels, the DINO family on none.
+    labels, the DINO family on none, CLIP and SigLIP on captions.
 
     `output` "auto" is the input of a classifier on top: layer fc7 of VGG and AlexNet, the class token of the DINO
-    family. "token" is the class token, "mean" the mean over patches or positions. `sha256`, where it is given, is
-    checked; since options are part of the folder's name, other weights are never taken for these.
+    family, what CLIP and SigLIP pool. "token" is the class token, "mean" the mean over patches or positions. `sha256`,
+    where it is given, is checked; since options are part of the folder's name, other weights are never taken for these.
     """
 
     name: Name

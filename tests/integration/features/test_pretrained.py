@@ -26,7 +26,19 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from support import ROOT
 from support import tiny_backbones as backbones
-from support.tiny_backbones import FAMILIES, MEAN, STD, apart, copied, family, features_of, opened, options, photographs
+from support.tiny_backbones import (
+    FAMILIES,
+    MEAN,
+    STD,
+    WITH_TEXT,
+    apart,
+    copied,
+    family,
+    features_of,
+    opened,
+    options,
+    photographs,
+)
 
 from asal.errors import DamageError, UserError
 from asal.features import ExtractorInputs, features, hub_files
@@ -50,7 +62,7 @@ DRAWS_NOTHING = (
 
 
 @pytest.mark.parametrize("check", [name for name in CHECKS if name != DRAWS_NOTHING])
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", [*FAMILIES, *WITH_TEXT])
 def test_every_family_passes_the_checks(name: str, check: str) -> None:
     CHECKS[check](lambda: Pretrained(**options(name)))
 
@@ -93,6 +105,51 @@ def test_features_are_the_librarys_own(name: str, size: int | None, channels: in
         pictures = photographs(5, pixels, channels)
         tokens = as_transformers_does(name, pictures, size or 16)
         assert apart(extractor(pictures), tokens[:, 0]) < 0.005
+
+
+@pytest.mark.parametrize("size", [None, 24])
+@pytest.mark.parametrize("name", WITH_TEXT)
+def test_features_of_networks_with_texts_are_the_librarys_own(name: str, size: int | None) -> None:
+    _, net, processor = backbones.with_text(name)
+    side = size or 16
+    pictures = photographs(5, side)
+    squeezed = {"size": {"height": side, "width": side}, "do_center_crop": False}
+    batch = processor(images=[Image.fromarray(it) for it in pictures], return_tensors="pt", **squeezed)["pixel_values"]
+    found = net.vision_model(batch, interpolate_pos_encoding=True)
+    expected = {"auto": found.pooler_output, "mean": found.last_hidden_state[:, 1 if name == "clip" else 0 :].mean(1)}
+    if name == "clip":
+        expected["token"] = found.last_hidden_state[:, 0]
+    for output, features_of_library in expected.items():
+        part = Pretrained(**options(name), size=size, output=output)
+        assert apart(features_of(part, pictures), features_of_library) < 1e-5, output
+    if name == "siglip":
+        with pytest.raises(UserError, match="siglip has no class token"):
+            features_of(Pretrained(**options(name), output="token"), pictures)
+    if name == "clip" and size is None:  # with which the library compares images and texts
+        embeds = net.visual_projection(torch.from_numpy(features_of(Pretrained(**options(name)), pictures)))
+        of_library = net.get_image_features(batch)
+        assert apart(embeds.numpy(), getattr(of_library, "pooler_output", of_library)) < 1e-5
+
+
+def test_the_part_for_images_alone_gives_the_same(tmp_path: Path) -> None:
+    import transformers
+
+    for name, kind in (("clip", "CLIP"), ("siglip", "Siglip")):
+        folder, _, processor = backbones.with_text(name)
+        alone = getattr(transformers, f"{kind}VisionModel").from_pretrained(folder)
+        alone.save_pretrained(tmp_path / name)
+        processor.save_pretrained(tmp_path / name)
+        part = Pretrained(f"tests/{name}", str(tmp_path / name))
+        assert apart(features_of(part, images(4)), features_of(Pretrained(**options(name)), images(4))) < 1e-6
+
+
+def test_weights_without_what_pools_are_refused(tmp_path: Path) -> None:
+    shutil.copytree(backbones.with_text("siglip")[0], tmp_path, dirs_exist_ok=True)
+    weights = load_file(tmp_path / WEIGHTS)
+    cut = {key: value for key, value in weights.items() if "vision_model.head" not in key}
+    save_file(cut, tmp_path / WEIGHTS, {"format": "pt"})
+    with pytest.raises(UserError, match=r"the weights lack .*head"):
+        features_of(Pretrained("tests/siglip", str(tmp_path)), images(2))
 
 
 def test_the_outputs_are_different_ones() -> None:
@@ -262,7 +319,7 @@ def without_weights(folder: Path) -> None:
 
 
 HARMS: dict[Callable[[Path], None], str] = {
-    of_another_kind: r"no network of transformers is called 'swin'; .* are dinov2, ",
+    of_another_kind: r"no network of transformers is called 'swin'; .* are clip, .*dinov2, ",
     without_a_config: r"there is no config\.json",
     of_no_library: "neither 'architecture', as timm writes it, nor 'model_type'",
     without_preprocessing: r"there is no preprocessor_config\.json",
