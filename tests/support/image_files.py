@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
@@ -24,6 +26,16 @@ def bomb(width: int, height: int) -> bytes:
     packed += rows.flush()
     header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
+
+
+def progressive_bomb(side: int) -> bytes:
+    """A small progressive JPEG that says it is large: to decode it, all its coefficients must be held in memory."""
+    with io.BytesIO() as file:
+        Image.new("RGB", (64, 64), "red").save(file, "JPEG", progressive=True)
+        data = bytearray(file.getvalue())
+    frame = data.index(b"\xff\xc2")
+    data[frame + 5 : frame + 9] = struct.pack(">HH", side, side)
+    return bytes(data)
 
 
 def png16(pixels: npt.NDArray[np.uint16], *, extra: bytes = b"") -> bytes:

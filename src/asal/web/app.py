@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request, Response
@@ -24,6 +25,7 @@ from asal.web.project_info import ProjectInfo
 from asal.web.schemas import AnswersRequest, ClassesRequest, NextRequest, Place, WithdrawalRequest
 from asal.web.signing import READING, WRITING, SignIn, Who, add_pages, add_signing, refusing
 
+FIRST = 12  # photographs that are decoded before anybody has opened the page
 RETRY_LATER = (BusyError, DamageError, OutageError)  # the request is fine: the page keeps it and sends it again
 
 
@@ -71,6 +73,8 @@ def build(app_state: AppState) -> FastAPI:
     _classes(app, app_state)
     _reading(app, app_state)
     _pictures(app, app_state)
+    state = app_state.service.state
+    app_state.pictures.ahead(list(islice(state.waiting, FIRST)), state)  # for whoever opens the page first
     return app
 
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_image
-from support.image_files import bomb
+from support.ftp_server import FtpServer
+from support.image_files import bomb, progressive_bomb
 from support.stalling_source import Stalling
 
 from asal.data.ingest import ingest
@@ -146,10 +150,11 @@ def test_originals_that_are_gone_changed_or_no_files_are_not_shown(project: Phot
     slow.unlink()
     slow.symlink_to("/dev/zero")
     (images / "flower" / "5 slow.jpg").write_bytes(bomb(60_000, 60_000))
-    states = [get(project, number[name]).state for name in "012345"]
+    (images / "china" / "6 slow.jpg").write_bytes(progressive_bomb(65_000))
+    states = [get(project, number[name]).state for name in "0123456"]
     slow.unlink()
-    assert states == ["gone", "changed", "unreadable", "gone", "gone", "unreadable"]
-    assert get(project, number["6"]).state == "here"
+    assert states == ["gone", "changed", "unreadable", "gone", "gone", "unreadable", "unreadable"]
+    assert get(project, number["7"]).state == "here"
 
 
 def test_a_share_that_comes_back_is_seen_again(project: Photos, images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,6 +227,51 @@ def test_images_that_were_added_are_shown_from_their_own_folder(project: Photos,
     assert project.keys([10]) == {10: "china/another.jpg"}
     assert shown(get(project, 10)).size == (640, 427)
     assert shown(get(project, ids(project)["0"])).size == (600, 400)
+
+
+def test_a_connection_that_broke_while_it_was_idle_is_opened_again(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pyftpdlib")
+    monkeypatch.setattr(photos, "REMOTE", 1)
+    with FtpServer(images.parent) as server, opened(tmp_path / "project", Folder(f"{server.url}/images")) as found:
+        number = ids(found)
+        assert get(found, number["0"]).state == "here"
+        server.stop()
+        server.start()
+        assert get(found, number["1"]).state == "here"
+        (images / "china" / "2.jpg").unlink()
+        assert get(found, number["2"]).state == "gone"
+        server.stop()
+        assert get(found, number["3"]).state == "unreadable"
+
+
+def test_from_a_slow_url_several_are_fetched_at_once(images: Path, tmp_path: Path) -> None:
+    pytest.importorskip("aiohttp", reason="fsspec reaches http through aiohttp")
+    under_way, most, lock = [0], [0], threading.Lock()
+
+    class Handler(SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            with lock:
+                under_way[0] += 1
+                most[0] = max(most[0], under_way[0])
+            time.sleep(0.3)
+            super().do_GET()
+            with lock:
+                under_way[0] -= 1
+
+        def log_message(self, *_: object) -> None:
+            """Print nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(images))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with opened(tmp_path / "project", Folder(f"http://127.0.0.1:{server.server_port}")) as found:
+            until(lambda: under_way[0] == 0)
+            most[0] = 0
+            found.ahead(range(10), "tag")
+            until(lambda: not found._jobs)
+            assert all(found.kept(image, "tag", THUMB) for image in range(10)) and most[0] > 1
+        server.shutdown()
 
 
 def test_a_file_that_was_renamed_is_found_after_add(project: Photos, images: Path, tmp_path: Path) -> None:
