@@ -7,7 +7,7 @@ are wanted and stand for others that are wanted, where no labelled or earlier im
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
@@ -64,17 +64,21 @@ class Rated:
         """How far the score is above that of a certain image, times the class weight; never below 0."""
         return np.asarray(np.maximum(self.values - self.floor, 0.0) * self.weights)
 
-    @property
-    def _columns(self) -> tuple[Ids, Scores, Scores]:
-        return self.ids, self.values, self.weights
+    def at(self, rows: Rows) -> Rated:
+        """Return some of them."""
+        return Rated(self.ids[rows], self.values[rows], self.weights[rows], self.floor)
 
-    def highest(self, n: int, more: Rated | None = None) -> Rated:
-        """Return the n most wanted of these and of more, most wanted first; of equal ones the lower id."""
-        parts = [self] if more is None else [self, more]
-        ids, values, weights = (np.concatenate(its) for its in zip(*(part._columns for part in parts), strict=True))
-        together = Rated(ids, values, weights, self.floor)
-        rows = np.lexsort((ids, -together.wanted))[:n]
-        return Rated(ids[rows], values[rows], weights[rows], self.floor)
+    def highest(self, n: int) -> Rated:
+        """Return the n most wanted, most wanted first; of equal ones the lower id."""
+        return self.at(np.lexsort((self.ids, -self.wanted))[:n])
+
+    def joined(self, more: Rated, n: int) -> Rated:
+        """Return the n most wanted of these, which are sorted, and of more, by the floor of these."""
+        more = replace(more, floor=self.floor)
+        if len(self.ids) == n:
+            more = more.at(np.flatnonzero(more.wanted >= self.wanted[-1]))  # few of a block are still of interest
+        ids, values = np.concatenate([self.ids, more.ids]), np.concatenate([self.values, more.values])
+        return Rated(ids, values, np.concatenate([self.weights, more.weights]), self.floor).highest(n)
 
 
 def rate(now: Round, ids: Ids, score: str, gamma: float) -> Rated:
@@ -131,9 +135,10 @@ def spread_batch(
     rated = rate(now, covered, score, rule.gamma)
     top = rated.highest(rule.times * n)
     for block in others:
-        rest = block[~np.isin(block, covered)]
+        near = covered[(covered >= block.min(initial=0)) & (covered <= block.max(initial=0))]
+        rest = block[~np.isin(block, near)]
         if len(rest):
-            top = top.highest(rule.times * n, rate(now, rest, score, rule.gamma))
+            top = top.joined(rate(now, rest, score, rule.gamma), rule.times * n)
     if len(top.ids) < n:
         raise not_enough(n, len(top.ids))
     ids = np.unique(np.concatenate([covered, top.ids]))
