@@ -112,14 +112,19 @@ def spread_batch(
 ) -> Selection:
     """Choose n images that are wanted and stand for the others: uncertainty-weighted herding.
 
-    Kernel herding (Chen, Welling & Smola, UAI 2010) picks, one by one, what brings the picks closest to a set. Here
-    each image j of the set counts by how much it is wanted, u_j, and is covered by the nearest image that is labelled
-    or picked, with the kernel K(a, b) = exp(−‖a − b‖² / 2s²): the next pick c has the largest
+    Each image j that is to be covered counts by how much it is wanted, u_j, and is covered by the image nearest to it
+    that is labelled or picked, with the kernel K(a, b) = exp(−‖a − b‖² / 2s²). Picks are greedy: the next one, c, has
+    the largest
 
         gain(c) = Σ_j u_j · max(0, K(c, j) − cover_j),
 
     j over `covered`, and c among the `times` · n most wanted of all. u is the score's distance from certainty times
     the class weight. Scores of the picks are their gains.
+
+    The objective is the uncertainty coverage of Uncertainty Herding (Bae, Oliveira & Sutherland, ICLR 2025); with
+    u = 1 it is MaxHerding's (Bae, Noh & Sutherland, ECCV 2024), named after kernel herding (Chen, Welling & Smola, UAI
+    2010). Uncertainty Herding fits the kernel's width to the labels. Our choice, for cost and from measurements, are
+    the random subset, the class weights, the candidates of high u, the recent labels and the fixed width.
 
     Cost: a network evaluation for each image of `covered` and `others` (in the penultimate space a second one for
     `covered` and the candidates, and one for each recent labelled image), len(covered) · (`recent` + `times` · n)
@@ -271,8 +276,9 @@ def _next(similar: Callable[[Rows], Floats], wanted: Scores, cover: Scores, boun
     """Return the row of the largest gain, and write the gains that are computed for it into `bounds`."""
     left = np.flatnonzero(bounds > -np.inf)
     order, best = left[np.argsort(-bounds[left], kind="stable")], 0.0
-    for at in range(0, len(order), BLOCK):
-        block = order[at : at + BLOCK]
+    size = max(1, min(BLOCK, KEPT // max(len(cover), 1)))
+    for at in range(0, len(order), size):
+        block = order[at : at + size]
         if bounds[block[0]] < best - tie:
             break  # the rest gained less before, and covering more never raises a gain
         bounds[block] = np.maximum(similar(block) - cover, 0.0) @ wanted

@@ -29,10 +29,10 @@ def spread(  # noqa: PLR0913  its options are the method's
 ) -> Selection:
     """Uncertain images, of `size` random ones, that stand for the others. Cost: constant in the pool's size.
 
-    The batch is chosen by uncertainty-weighted herding (`asal.strategies.batch_rules.spread_batch`), a rule of this
-    project: an image counts by its score times its class weight, the more the fewer labels its probable classes have,
-    and the labelled images already stand for what is like them. One network evaluation for each of the `size` images;
-    no index, no generator.
+    The batch is chosen by uncertainty-weighted herding, as in Uncertainty Herding (Bae, Oliveira & Sutherland, ICLR
+    2025), with settings of our own (`asal.strategies.batch_rules.spread_batch`). An image counts by its score times its
+    class weight, which is the larger the fewer labels its probable classes have; the labelled images already stand for
+    what is like them. One network evaluation for each of the `size` images; no index, no generator.
 
     Args:
         size: random images that are scored; at least `times` · n are.

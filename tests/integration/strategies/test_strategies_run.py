@@ -171,7 +171,11 @@ def test_a_passing_space_cannot_be_prepared_or_chosen_by_default(two: tuple[Path
 
 
 def test_learning_loss_and_core_set_ask_a_network(tmp_path: Path, spec: Callable[..., Any]) -> None:
-    names = {"random": {}, "learning-loss": {"size": 50}, "coreset": {}, "badge": {"size": 40}, "seals": {}}
+    names = {
+        "random": {}, "learning-loss": {"size": 50}, "coreset": {}, "badge": {"size": 40}, "seals": {},
+        "spread": {"size": 60}, "hidden": {"kind": "spread", "size": 60, "space": "penultimate"},
+        "subset-spread": {"kind": "subset", "size": 60, "score": "margin", "batch": "spread"},
+    }  # fmt: skip
     learned = {"kind": "asal", "score": "learned-loss", "steps": 3, "raw_samples": 1, "keep_best": False}
     tiny = parse(spec(learner=CNN, strategies={**names, "asal": learned, "subset": None, "uncertainty": None}))
     project, out = Project(tmp_path / "project", tiny), tmp_path / "out"
@@ -181,6 +185,12 @@ def test_learning_loss_and_core_set_ask_a_network(tmp_path: Path, spec: Callable
     assert first["learning-loss"]["evaluations"] == 50
     assert first["badge"]["evaluations"] == 80, "probabilities and the hidden layer"
     assert first["coreset"]["evaluations"] == 400, "the pool, labelled images included"
+    assert first["spread"]["evaluations"] == 60
+    assert first["hidden"]["evaluations"] == 60 + 60 + 20, "the hidden layer too, and that of labelled images"
+    spread, subset = (state(out, name).rounds[1] for name in ("spread", "subset-spread"))
+    assert spread.ids == subset.ids and spread.scores == subset.scores
+    notes = state(out, "spread").notes[spread.ids[0]]
+    assert set(notes) == {"score", "class_weight", "gain", "labelled_distance"}
     assert first["asal"]["generated"] == 40 and 10 <= first["asal"]["evaluations"] <= 200
 
 
