@@ -63,7 +63,7 @@ class Trial:
         units = {INGEST: 1.0}  # of work for one image, by its kind: the first step of a kind is about the pool
         steps = []
         for step in plan:
-            kind, seconds = step.work.kind or step.name, self.complete.get(step.work.kind)
+            kind, seconds = INGEST if step.name == INGEST else step.work.kind, self.complete.get(step.work.kind)
             if kind in self.each:
                 amount = step.work.units if kind != INGEST else float(pool + held_out)
                 seconds = self.each[kind] * amount / units.setdefault(kind, amount / max(pool, 1))
