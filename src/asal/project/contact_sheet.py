@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from asal.core import Ids, Images
 from asal.data.image_options import BEFORE
+from asal.data.originals_pool import OriginalsPool, sentence
 from asal.errors import UserError, counted
+from asal.project.validate import learner_space
 from asal.runtime import artifacts
 from asal.runtime.rng import stream
 
@@ -45,7 +48,7 @@ def write(project: Project) -> Path:
     """Draw the contact sheet of a project whose images have been taken in; return its place, PROJECT/sample.png."""
     rows, note = _chosen(project)
     images, seen = _pictures(project, np.concatenate([row.ids for row in rows]))
-    shown = f"{counted(len(images), 'image')} of {len(project.pool):,} as the classifier sees them: {seen}{note}"
+    shown = f"{counted(len(images), 'image')} of {len(project.original):,} as the classifier sees them: {seen}{note}"
     place = project.root / FILE
     with artifacts.explain_disk_errors(place):
         artifacts.write(place, _drawn(rows, images, shown))
@@ -54,7 +57,7 @@ def write(project: Project) -> Path:
 
 def _chosen(project: Project) -> tuple[list[_Row], str]:
     """Return the images to be drawn, the same in every call, and what is said of those left out."""
-    pool, rng = project.pool, stream(project.spec.seed, "contact sheet")
+    pool, rng = project.original, stream(project.spec.seed, "contact sheet")
     ids = np.sort(rng.choice(len(pool), min(DRAWN, len(pool)), replace=False))
     rng.shuffle(ids)
     try:
@@ -73,10 +76,26 @@ def _chosen(project: Project) -> tuple[list[_Row], str]:
 
 def _pictures(project: Project, ids: Ids) -> tuple[Images, str]:
     """Return what the classifier sees of these images, and how it is made, in words."""
-    images = project.pool.read(ids)
+    images, source = project.pool.read(ids), ""
+    if (pool := _read_by_classifier(project)) is not None:
+        with suppress(UserError):  # the source cannot be reached now
+            images, source = pool.read(ids), " of the originals"
+            source += f", {replaced}" if (replaced := sentence(pool.replaced)) else ""
     height, width = images.shape[1:3]
     manifest = artifacts.manifest(project.root / "pool")
-    return images, f"{width} × {height} pixels, {FITS[manifest['options'].get('fit', BEFORE['fit'])]}"
+    return images, f"{width} × {height} pixels{source}, {FITS[manifest['options'].get('fit', BEFORE['fit'])]}"
+
+
+def _read_by_classifier(project: Project) -> OriginalsPool | None:
+    """Return the originals at the size that the network reads whose features the classifier learns from."""
+    space = learner_space(project.spec)
+    if not space:
+        return None
+    try:
+        pool = project.images_for(project.spec.features[space])
+    except UserError:  # the network is not there yet
+        return None
+    return pool if isinstance(pool, OriginalsPool) else None
 
 
 def _drawn(rows: Sequence[_Row], images: Images, title: str) -> bytes:
