@@ -230,7 +230,6 @@ def _spec(folder: Path, source: Folder, read: _Read, how: dict[str, Any]) -> str
         size=how["size"],
         gray="\ngray = true\tone channel" if how["gray"] else "",
         split=read.split,
-        rate=_rate(how["size"]),
         net='\nnet = "strided"\tconvolutions that a CPU can train; "residual" is for a GPU' if how["size"] > 32 else "",
         random="\n\n[strategies.random]\twhat others are compared with, by `asal run`" if read.classes else "",
         labelling="" if read.classes else '\n\n[labelling]\tthe folders name no classes:\n# classes = ["cat", "dog"]',
@@ -251,12 +250,6 @@ def _reading_lines(layout: str, read: _Read) -> str:
     if read.unlabelled:
         return '\nlabel = "none"\tall images are in one folder, which is no class'
     return '\n# layout = "classes"\tor "splits": which of them, has to be said here' if read.doubt else ""
-
-
-def _rate(size: int) -> str:
-    if size <= 32:
-        return "one to ten steps a second on two cores, hundreds on a GPU"
-    return f"{(size // 32) ** 2} to {10 * (size // 32) ** 2} seconds for ten steps on two cores"
 
 
 def _choice(kind: Kind, wish: Wish) -> list[str]:
