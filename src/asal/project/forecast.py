@@ -15,8 +15,6 @@ from asal.project.spec import Spec
 from asal.project.trial import measure
 from asal.runtime.devices import here
 
-WIDTH = 46  # of the column of steps
-
 
 def forecast(root: Path) -> list[str]:
     """Return lines with the steps of `asal prepare` and what each of them takes, measured here in a few seconds.
@@ -34,16 +32,17 @@ def _forecast(project: Project) -> list[str]:
     preparer, spec = Preparer(project), project.spec
     plan = preparer.plan()
     parts = make_splits(preparer.source, Split(**spec.pool.split.model_dump()), spec.pool.keep)
-    pool, taken = len(parts["pool"].rows), sum(len(part.rows) for part in parts.values())
-    steps = measure(preparer.source, spec, project.root).applied(plan, pool, taken - pool)
+    images = {name: len(part.rows) for name, part in parts.items()}
+    steps = measure(preparer.source, spec, project.root).applied(plan, images)
     return [*_listed(steps), *_otherwise(spec)]
 
 
 def _listed(steps: Sequence[PlannedStep]) -> list[str]:
     known = [step.estimate.seconds for step in steps if step.estimate.seconds is not None]
     rest = "" if len(known) == len(steps) else ", and what is not known yet"
-    lines = [f"  {step.name:<{WIDTH}} {step.estimate}" for step in steps]
-    return ["`asal prepare` will", *lines, f"  {'in all':<{WIDTH}} about {duration(sum(known))}{rest}"]
+    width = max(len(step.name) for step in steps) + 2
+    lines = [f"  {step.name:<{width}}{step.estimate}" for step in steps]
+    return ["`asal prepare` will", *lines, f"  {'in all':<{width}}about {duration(sum(known))}{rest}"]
 
 
 def _otherwise(spec: Spec) -> list[str]:

@@ -27,6 +27,7 @@ from asal.features import ExtractorInputs, features
 from asal.models.generators import generators
 from asal.project import validate
 from asal.project.durations import Estimate
+from asal.project.extraction import held_out_part
 from asal.project.outlook import INGEST
 from asal.project.preparer import PlannedStep
 from asal.project.spec import Spec
@@ -53,20 +54,25 @@ class Trial:
     each: Mapping[str, float] = field(default_factory=dict)
     complete: Mapping[str, float] = field(default_factory=dict)
 
-    def applied(self, plan: Sequence[PlannedStep], pool: int, held_out: int) -> list[PlannedStep]:
+    def applied(self, plan: Sequence[PlannedStep], images: Mapping[str, int]) -> list[PlannedStep]:
         """Return the steps with the estimates that were measured here.
 
         Args:
-            pool: images of the pool.
-            held_out: further images that are taken in.
+            images: of the pool and of each held-out set.
         """
-        units = {INGEST: 1.0}  # of work for one image, by its kind: the first step of a kind is about the pool
+        of_pool: dict[str, float] = {}  # units of work for the pool, by their kind: its step comes first
         steps = []
         for step in plan:
-            kind, seconds = INGEST if step.name == INGEST else step.work.kind, self.complete.get(step.work.kind)
-            if kind in self.each:
-                amount = step.work.units if kind != INGEST else float(pool + held_out)
-                seconds = self.each[kind] * amount / units.setdefault(kind, amount / max(pool, 1))
+            kind = INGEST if step.name == INGEST else step.work.kind
+            seconds = self.complete.get(kind)
+            if kind == INGEST and kind in self.each:
+                seconds = self.each[kind] * sum(images.values())
+            elif kind in self.each and step.work.units:
+                units = of_pool.setdefault(kind, step.work.units)
+                seconds = self.each[kind] * images["pool"] * step.work.units / units
+            elif kind in self.each:  # a set that is not there yet, and whose size the step does not know
+                part = next((name for name in images if step.name.endswith(held_out_part(Path(name)).title)), "")
+                seconds = self.each[kind] * images.get(part, 0)
             measured = None if seconds is None or step.status == "there" else Estimate(seconds, "measured")
             steps.append(replace(step, estimate=measured or step.estimate))
         return steps
@@ -84,12 +90,14 @@ def measure(source: Source, spec: Spec, root: Path) -> Trial:
     if not images:
         return Trial()
     pool, device = _Images(np.stack(images)), Device()
-    each, complete = {INGEST: seconds / cores()}, {}
+    each: dict[str, float] = {INGEST: seconds / cores()}
+    complete: dict[str, float | None] = {}
     for table in spec.features.values():
         part, kind = validate.made(features, table), features[table.kind]
         with suppress(UserError):  # its library is not installed
             if "originals" in kind.provides:
-                each[f"extract {table.kind}"] = seconds / cores() + _of_running(part, pool, device)
+                complete[f"train {table.kind}"], each_run = _of_running(part, pool, device)
+                each[f"extract {table.kind}"] = seconds / cores() + each_run
             elif not kind.needs:
                 complete[f"train {table.kind}"] = _of_training(part, pool, device)
     if spec.generator is not None:
@@ -114,11 +122,16 @@ def _decoded(source: Source, size: int, gray: bool, how: Conversion) -> tuple[li
     return images, (time.monotonic() - begun) / max(timed, 1)
 
 
-def _of_running(part: Any, pool: _Images, device: Device) -> float:
-    """Return the seconds that a network takes for one image: one of several processes with a thread each, on a CPU."""
+def _of_running(part: Any, pool: _Images, device: Device) -> tuple[float, float]:
+    """Return the seconds until a network is there, and those for one image.
+
+    On a CPU it is run by several processes, with a thread each.
+    """
     alone = here().type == "cpu"
     with TemporaryDirectory() as home, limited_threads(1) if alone else nullcontext():
+        start = time.monotonic()
         part.train(pool, Path(home), 0, device, no_progress)
+        there = time.monotonic() - start
         extractor = part.load(Path(home), pool.shape, ExtractorInputs())
         side = getattr(part, "size", pool.shape[0])
         batch = np.zeros((BATCH, side, side, 3), np.uint8)
@@ -127,7 +140,7 @@ def _of_running(part: Any, pool: _Images, device: Device) -> float:
         while not runs or time.monotonic() - begun < RUNNING:
             extractor(batch)
             runs += 1
-    return (time.monotonic() - begun) / (runs * BATCH) / (cores() if alone else 1)
+    return there, (time.monotonic() - begun) / (runs * BATCH) / (cores() if alone else 1)
 
 
 class _EnoughError(Exception):

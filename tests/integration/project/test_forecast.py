@@ -66,7 +66,8 @@ TRAININGS = {
 def test_a_network_is_run_on_the_images_and_nothing_stays(tmp_path: Path) -> None:
     root = project(tmp_path, **NETWORK)
     found = measured(root)
-    assert found.each.keys() == {INGEST, "extract efficientnet-lite0"} and not found.complete
+    assert found.each.keys() == {INGEST, "extract efficientnet-lite0"}
+    assert found.complete.keys() == {"train efficientnet-lite0"}
     assert 0 < found.each[INGEST] < found.each["extract efficientnet-lite0"]
     assert [path.name for path in root.iterdir()] == ["asal.toml"]
 
@@ -132,14 +133,15 @@ def test_steps_get_what_was_measured_for_their_work() -> None:
     plan = [
         step(INGEST, Work()),
         step("features of the pool", Work("extract x", 900.0)),
-        step("features of the test set", Work("extract x", 90.0)),
+        step("features of addition 1", Work("extract x", 90.0)),
+        step("compute the features 'x' of the test set", Work("extract x")),
         step("train", Work("train y", 5.0)),
         step("train, done", Work("train y", 5.0), "there"),
         step("index", Work("index z", 1.0)),
     ]
-    steps = Trial({INGEST: 0.01, "extract x": 0.5}, {"train y": 60.0}).applied(plan, 100, 10)
-    assert [one.estimate.seconds for one in steps] == pytest.approx([1.1, 50.0, 5.0, 60.0, 7.0, 7.0])
-    assert [one.estimate.basis for one in steps] == ["measured"] * 4 + ["rule of thumb"] * 2
+    steps = Trial({INGEST: 0.01, "extract x": 0.5}, {"train y": 60.0}).applied(plan, {"pool": 100, "test": 10})
+    assert [one.estimate.seconds for one in steps] == pytest.approx([1.1, 50.0, 5.0, 5.0, 60.0, 7.0, 7.0])
+    assert [one.estimate.basis for one in steps] == ["measured"] * 5 + ["rule of thumb"] * 2
 
 
 def test_images_that_cannot_be_read_give_no_estimate(tmp_path: Path) -> None:
