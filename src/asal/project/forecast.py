@@ -13,6 +13,7 @@ from asal.project.preparer import PlannedStep, Preparer
 from asal.project.project import Project
 from asal.project.spec import Spec
 from asal.project.trial import measure
+from asal.runtime import slowness
 from asal.runtime.devices import here
 
 
@@ -47,7 +48,8 @@ def _listed(steps: Sequence[PlannedStep]) -> list[str]:
 
 def _otherwise(spec: Spec) -> list[str]:
     """Return what would differ with a GPU, or with other parts."""
-    on_cpu, lines = here().type == "cpu", []
+    on_cpu = here().type == "cpu"
+    lines = [f"This is longer than it could be: {others}"] if (others := slowness.causes().get("others")) else []
     if spec.generator is not None:
         if on_cpu:
             lines.append("With a GPU the generator takes minutes (not measured here: there is none).")

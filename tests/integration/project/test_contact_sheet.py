@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,16 @@ from asal.project.spec import load, to_toml
 COLOURS = {"blue": (0, 0, 255), "green": (0, 160, 0), "red": (255, 0, 0)}
 
 
-def project(root: Path, images: Path, **pool: Any) -> Project:
+NETWORK = {
+    "features": {"photos": {"kind": "efficientnet-lite0", "size": 96, "dimensions": 4}},
+    "learner": {"kind": "head"},
+}
+
+
+def project(root: Path, images: Path, more: Mapping[str, Any] | None = None, **pool: Any) -> Project:
     root.mkdir()
     tables = {"name": "p", "source": {"kind": "folder", "path": str(images)}, "pool": {"size": 16, **pool}}
+    tables |= more or {}
     (root / "asal.toml").write_text(to_toml(tables))
     opened = Project(root, load(root))
     opened.ingest()
@@ -63,6 +71,32 @@ def test_each_class_has_a_row_of_what_the_classifier_sees(tmp_path: Path) -> Non
 def test_what_is_cut_off_is_not_drawn(tmp_path: Path) -> None:
     opened = project(tmp_path / "p", draw(tmp_path / "images", 3, ["blue", "red"]), fit="crop")
     assert pixels(sheet(opened), (128, 128, 128)).sum() < 1000, "padding is drawn, more than the edges of letters"
+
+
+def lines(folder: Path, each: int = 6) -> Path:
+    """Write pictures of a line of two pixels, which is faint at 16 pixels."""
+    for name in ("a", "b"):
+        (folder / name).mkdir(parents=True)
+        for number in range(each):
+            pixels = np.full((96, 96, 3), 10 * number, np.uint8)
+            pixels[:, 40:42] = 255
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+    return folder
+
+
+def test_a_classifier_on_features_of_originals_sees_these(tmp_path: Path) -> None:
+    images = lines(tmp_path / "images")
+    opened = project(tmp_path / "p", images, NETWORK)
+    ids = np.arange(12)
+    assert contact_sheet._pictures(opened, ids)[0].shape == (12, 16, 16, 3), "there is no network yet"
+    opened.prepare()
+    seen, words = contact_sheet._pictures(Project.open(tmp_path / "p"), ids)
+    assert seen.shape == (12, 96, 96, 3) and words == "96 × 96 pixels of the originals, padded"
+    assert np.ptp(seen[0].astype(int)) > 200 and np.ptp(opened.pool.read(ids)[0].astype(int)) < 150
+    assert pixels(sheet(opened), (255, 255, 255)).any()
+    (images / "a" / "0.png").unlink()
+    seen, words = contact_sheet._pictures(Project.open(tmp_path / "p"), ids)
+    assert "the pool's picture in place of 1 original (1 gone)" in words and np.ptp(seen[0].astype(int)) < 150
 
 
 def test_it_is_the_same_every_time_and_no_more_than_64(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from asal.data.sources.folder import Folder
 from asal.data.survey import survey
 from asal.project import scaffold
 from asal.project.scaffold import Wish, start
-from asal.project.spec import Spec, load
+from asal.project.spec import Spec, load, parse
+from asal.project.validate import check
 
 SHAPES = [(300, 200), (200, 600), (900, 300), (120, 120)]
 
@@ -48,6 +50,20 @@ def test_photographs_get_a_backbone_and_a_head_and_no_generator(tmp_path: Path) 
     assert "shapes: 120 × 120 to 900 × 300 pixels, 3 : 1 to 1 : 3; colour; JPEG" in "\n".join(started.found)
     text = started.file.read_text()
     assert len(text.splitlines()) <= 35 and all(len(line) <= 120 for line in text.splitlines())
+
+
+@pytest.mark.parametrize("kind", ["photographs", "small-images"])
+@pytest.mark.parametrize("size", [28, 64])
+def test_what_is_written_passes_every_check(tmp_path: Path, kind: str, size: int) -> None:
+    classed, plain = photographs(tmp_path / "classed"), draw(tmp_path / "plain", 30, (200, 100))
+    strategies = {"subset"} if kind == "photographs" else {"subset", "asal"}
+    for name, images, more in (("c", classed, {"random"}), ("n", plain, set[str]())):
+        spec = load(start(tmp_path / name, images, Wish(kind, size)).file)
+        assert set(check(spec).tables) == strategies | more
+        text = (tmp_path / name / "asal.toml").read_text()
+        assert len(text.splitlines()) <= (35 if kind == "photographs" else 40) and "\n\n\n" not in text
+        named = tomllib.loads(text.replace("# classes", "classes"))
+        assert parse(named).labelling.classes == (() if name == "c" else ("cat", "dog"))
 
 
 def test_a_turned_photograph_has_the_shape_that_people_see(tmp_path: Path) -> None:

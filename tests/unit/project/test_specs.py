@@ -8,7 +8,6 @@ import tomllib
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
-from string import Template
 
 import pytest
 from support import ROOT
@@ -127,16 +126,6 @@ def test_asal_as_in_the_paper_has_no_option_of_ours(path: Path) -> None:
         assert set(table.options) == {"paper"}, "the paper's version with an option of ours"
         assert table.features and spec.features[table.features].dimensions in (5, 50, 500)  # 5 and 500 in figure 3d
     assert spec.protocol.score == "entropy" or path == DEMO
-
-
-def test_the_template_of_init_is_a_spec() -> None:
-    text = resources.files("asal.project").joinpath("templates/asal.toml").read_text(encoding="utf-8")
-    said = {"path": '"/images"', "layout": "", "validation": "# validation = 500", "test": "test = 20"}
-    filled = Template(text).substitute(said, name="x", size=64, gray="false", rate="some")
-    spec = parse(tomllib.loads(filled))
-    assert set(check(spec).tables) == {"asal", "random", "subset"}
-    commented = re.sub(r"^# (\w+ = )", r"\1", filled, flags=re.MULTILINE)  # the commented settings are valid
-    assert check(parse(tomllib.loads(commented))).tables and parse(tomllib.loads(commented)).pool.keep == ("cat", "dog")
 
 
 def test_every_option_of_a_shipped_spec_is_one_of_its_part() -> None:
