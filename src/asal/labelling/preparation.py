@@ -150,10 +150,10 @@ def sample(project: Project, strategy: str) -> Sampled:
             return Sampled()
         step.make()
     extractor = project.extractor(table)
-    pool = project.original
+    images = project.images_for(table)
     rng = stream(project.spec.seed, "typical sample")
-    ids = rng.permutation(len(pool))[:SAMPLE].astype("int64")
-    vectors: Features = extractor(pool.read(ids))
+    ids = np.sort(rng.permutation(len(images))[:SAMPLE].astype(np.int64))
+    vectors: Features = extractor(images.read(ids))
     return Sampled(ids, vectors)
 
 
