@@ -6,14 +6,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 from rich.table import Column
 
-from asal.runtime.progress import Progress
+from asal.runtime.progress import Progress, Rate
 
 EVERY_SECONDS = 5.0  # between two lines of a stage, where there is no terminal to draw bars on
 SILENT_SECONDS = 30.0  # without a report, until a line says that the work goes on
@@ -45,8 +45,9 @@ def show_progress(console: Console) -> Iterator[Progress]:
                 tasks[stage] = bars.add_task(stage, total=total, line="")
             known = stages.get(stage)
             if known is None or done < known.done:  # it begins, or begins again
-                known = stages[stage] = _Stage(now, done, now)
+                known = stages[stage] = _Stage(now, now)
             known.last, known.done = now, done
+            known.rate.add(now, done)
             bars.update(tasks[stage], completed=done, total=total, line=_line(known, done, total, note))
 
         yield progress
@@ -61,18 +62,19 @@ class _Stage:
     """What was printed of a stage."""
 
     begun: float  # seconds
-    first: int  # how many were done then
     last: float  # seconds, of its last line
     ended: bool = False
     lines: int = 0  # since it began
     done: int = 0
+    rate: Rate = field(default_factory=Rate)
 
 
 def _line(known: _Stage, done: int, total: int, note: str) -> str:
-    """Return how much is done, since when, and how long the rest takes at the mean rate since the first report."""
+    """Return how much is done, since when, and how long the rest takes."""
     spent = known.last - known.begun
     seconds = f" in {spent:.0f} s" if spent or done >= total else ""
-    left = f", {spent / (done - known.first) * (total - done):.0f} s left" if known.first < done < total else ""
+    rest = known.rate.left(total) if done < total else None
+    left = f", {rest:.0f} s left" if rest is not None else ""
     return f"{done:,} of {total:,}{seconds}{left}{f' · {note}' if note else ''}"
 
 
@@ -129,8 +131,9 @@ class _Lines:
             if known and ends:
                 return  # its end was reported before
             due = known.last + EVERY_SECONDS if known else now  # at once, but not in every repetition
-            known = self.stages[key] = _Stage(now, done, due - EVERY_SECONDS)
+            known = self.stages[key] = _Stage(now, due - EVERY_SECONDS)
         known.ended = ends
+        known.rate.add(now, done)
         if now - known.last < EVERY_SECONDS and not (ends and known.lines):
             return
         known.last, known.lines = now, known.lines + 1

@@ -37,7 +37,11 @@ RULES = {
     "index auto": 2e-5,
     "index exact": 2e-5,
     "index kdtree": 2e-5,
+    "make pixels": 0.1,
+    "make discriminator": 0.1,
+    "make efficientnet-lite0": 3.0,
 }
+PASS = 3e-3  # seconds of a batch through a network, at least
 
 
 @dataclass(frozen=True)
@@ -78,14 +82,14 @@ def estimate(work: Work, device: str) -> Estimate:
     if known is not None and work.units <= REACH * known.units:
         return Estimate(known.seconds * work.units / known.units, "measured")
     if device == "cpu" and work.kind in RULES:
-        return Estimate(RULES[work.kind] * work.units, "rule of thumb")
+        return Estimate(RULES[work.kind] * work.units + PASS * work.passes, "rule of thumb")
     return Estimate()
 
 
 @contextmanager
 def measured(step: Step, device: str) -> Iterator[None]:
     """Remember how long a step takes, if it has not been begun before."""
-    begins = step.status == "to do" and step.work.units > 0
+    begins = step.status == "to do" and step.work.units > 1  # a single unit says nothing of others
     begun = time.monotonic()
     yield
     seconds = time.monotonic() - begun

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from math import prod
@@ -20,7 +21,7 @@ import numpy as np
 from asal.core import Extractor, Features, Ids, Pool
 from asal.data.originals_pool import sentence
 from asal.data.pool import StoredPool, facts_of, images_fingerprint
-from asal.errors import UserError
+from asal.errors import DamageError, UserError
 from asal.features.extract_shard import (
     ExtractorRecipe,
     ExtractShardTask,
@@ -79,7 +80,7 @@ class Compression:
 
     def fit(self, context: PrepareContext, raw: Compute, folder: Path, progress: Progress) -> None:
         """Fit it, unless that was done."""
-        if not self.dimensions or (folder / Pca.FILE).exists():
+        if not self.dimensions or _is_fitted(folder):
             return
         n, rng = len(context.pool), stream(context.seed, "pca")
         pca = fit_pca(raw, n, self.dimensions, sample=self.fit_on, rng=rng, progress=progress)
@@ -87,6 +88,15 @@ class Compression:
         if pca.dim < self.dimensions:
             why = f"{n:,} images vary in no more" if n > self.dimensions else f"there are {n:,} images"
             progress("pca", n, n, f"{pca.dim} dimensions in place of {self.dimensions}: {why}")
+
+
+def _is_fitted(folder: Path) -> bool:
+    """Whether the projection of an unfinished folder is there and right; a damaged one is fitted again, to the same."""
+    if (folder / Pca.FILE).exists():
+        with suppress(DamageError):
+            Pca.load(folder)
+            return True
+    return False
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from asal.project import durations
 from asal.project.durations import Estimate
 from asal.project.step import Status, Step
 from asal.runtime import slowness
-from asal.runtime.progress import Progress
+from asal.runtime.progress import Progress, Rate
 
 EVERY_SECONDS = 30.0  # between two looks at what slows the work down
 QUICK = 5.0  # seconds: the beginning of a step that takes less is not reported
@@ -22,18 +22,9 @@ INGEST = "take the images in"
 class _Stage:
     """What one step reports under one name."""
 
-    begun: float  # seconds
-    first: int  # how many were done at its first report
-    done: int
     total: int
-
-    @property
-    def seconds_each(self) -> float | None:
-        """Seconds for one of its total, or None before anything was done."""
-        new = self.done - self.first
-        return (self.reported - self.begun) / new if new else None
-
-    reported: float = 0.0  # seconds
+    done: int = 0
+    rate: Rate = field(default_factory=Rate)
 
 
 @dataclass(frozen=True)
@@ -104,8 +95,9 @@ class Outlook:
         now, known = time.monotonic(), self._stages.get(stage)
         if known is None or known.total != total or done < known.done:
             self._stages.pop(stage, None)
-            known = self._stages[stage] = _Stage(now, done, done, total)
-        known.done, known.reported = done, now
+            known = self._stages[stage] = _Stage(total)
+        known.done = done
+        known.rate.add(now, done)
         self._explain(now)
         own = ": ".join(part for part in stage.split(": ") if part.removeprefix("ingest ") not in self._title)
         title = f"{self._title}: {own.removeprefix('ingest ')}" if own else self._title
@@ -136,13 +128,12 @@ class Outlook:
         step = self._steps[self._number - 1] if 0 < self._number <= len(self._steps) else Expected(INGEST)
         if self._stages:
             name, stage = next(reversed(self._stages.items()))
-            if (each := stage.seconds_each) is not None:
-                own = name.rpartition(": ")[2]
-                shares = dict(step.stages)
-                names = list(shares)
-                later = sum(shares[other] for other in names[names.index(own) + 1 :]) if own in shares else 0.0
-                more = later / shares[own] * stage.total if later and shares[own] else 0.0
-                return each * (stage.total - stage.done + more)
+            later = _later(step, name.rpartition(": ")[2])
+            if (left := stage.rate.left(stage.total + round(later * stage.total))) is not None:
+                return left
+            if stage.done >= stage.total and not later:
+                return 0.0
+            return step.seconds  # as long as too little is done to tell
         if step.seconds is None:
             return None
         return max(0.0, step.seconds - (time.monotonic() - self._begun))
@@ -156,6 +147,14 @@ class Outlook:
             if cause not in self._causes:
                 self._causes.add(cause)
                 self._progress("slower than it could be", 0, 0, what)
+
+
+def _later(step: Expected, stage: str) -> float:
+    """Return the work of a step that comes after one of its stages, as a multiple of that stage's."""
+    names, shares = [name for name, _ in step.stages], dict(step.stages)
+    if not shares.get(stage):
+        return 0.0
+    return sum(shares[name] for name in names[names.index(stage) + 1 :]) / shares[stage]
 
 
 def _sum(parts: Sequence[float | None]) -> float | None:

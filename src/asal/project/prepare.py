@@ -56,12 +56,14 @@ def training(
 
 def _work_of_training(context: PrepareContext, kind: str, part: Any, options: Mapping[str, Any]) -> Work:
     """Return the pixels that go through a network: steps × batch × pixels; a network's width counts as well."""
+    if "steps" not in options:
+        return Work(f"make {kind}", 1.0)
     known = [options.get(name, 1) for name in ("steps", "batch", "width")]
-    numbers = [value if isinstance(value, int | float) else 1 for value in known]
+    steps, batch, wide = (value if isinstance(value, int | float) else 1 for value in known)
     height, width, channels = context.pool.shape
-    steps = numbers[0] * numbers[1] * numbers[2] if "steps" in options else 0
+    passes = steps * (1 + options.get("critic_steps", 0))
     layers = " of residual blocks" if getattr(part, "is_residual", lambda shape: False)(context.pool.shape) else ""
-    return Work(f"train {kind}{layers}", float(steps * height * width * channels))
+    return Work(f"train {kind}{layers}", float(steps * batch * wide * height * width * channels), float(passes))
 
 
 class CountingExtractor:

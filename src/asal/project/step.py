@@ -42,10 +42,12 @@ class Work:
     Args:
         kind: of work, such as "train wgan-gp"; seconds a unit are measured for each.
         units: pixels that go through, in all; 0 where that is not known.
+        passes: of batches through a network; each costs something however small it is.
     """
 
     kind: str = ""
     units: float = 0.0
+    passes: float = 0.0
 
 
 def nothing(folder: Path) -> None:

@@ -125,7 +125,9 @@ def read_json(path: Path, *, hint: str = "") -> dict[str, Any]:
 def damaged(path: Path, what: str, *, hint: str = "") -> DamageError:
     """Return the error for a file that is not what was written; unless given, the hint says how to make it again."""
     home = next((p for p in path.parents if (p / MANIFEST).exists()), path.parent)
-    if path.name == MANIFEST or not is_complete(home):
+    if path.parent.name == SCRATCH:  # a training's checkpoint
+        steps = f"delete {path} and run the same command again: that training begins again"
+    elif path.name == MANIFEST or not is_complete(home):
         steps = f"delete {home} and run the same command again: only that is made again"
     else:
         steps = f"run `asal doctor {quote(str(home))} --repair`, then `asal prepare`: only that file is made again"

@@ -54,6 +54,48 @@ class Pace:
         return True
 
 
+WINDOW = 60.0  # seconds: a rate is the mean over the last ones, because machines are shared
+
+
+class Rate:
+    """How quickly work gets on, from its reports.
+
+    What precedes the first change counts for nothing: processes were started and files opened meanwhile.
+
+    >>> rate = Rate()
+    >>> for second, done in ((0, 0), (30, 10), (31, 12)):
+    ...     rate.add(second, done)
+    >>> rate.left(100)
+    44.0
+    """
+
+    def __init__(self) -> None:
+        self._changes: list[tuple[float, int]] = []  # seconds, and how many were done then
+        self._started = False
+
+    def add(self, now: float, done: int) -> None:
+        """Take a report; work that begins again begins with another rate."""
+        changes = self._changes
+        if changes and done < changes[-1][1]:
+            changes.clear()
+            self._started = False
+        if changes and done == changes[-1][1]:
+            return
+        if changes and not self._started:
+            changes.clear()
+            self._started = True
+        changes.append((now, done))
+        while len(changes) > 2 and changes[1][0] < now - WINDOW:
+            del changes[0]
+
+    def left(self, total: int) -> float | None:
+        """Return the seconds for the rest of so many, or None before two changes."""
+        if len(self._changes) < 2:
+            return None
+        (begun, first), (last, done) = self._changes[0], self._changes[-1]
+        return (last - begun) / (done - first) * (total - done)
+
+
 def track(items: Iterable[T], total: int, what: str) -> Iterator[T]:
     """Yield the items, and report how many are done once that takes longer than a moment.
 

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from support.kills import OFTEN, bytes_of
 
+from asal.runtime import artifacts
+
 
 @pytest.fixture(scope="module")
 def sharded(start: Any, write_spec: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -105,3 +107,44 @@ def test_a_manifest_is_no_file_among_others(sharded: Path, asal: Any, tmp_path: 
     said = asal("doctor", project, "--repair")
     assert said.code == 1 and f"delete {project / 'pool'} and run" in said.err
     assert (project / "pool/images/00001.npy").exists()
+
+
+def unfinished(folder: Path) -> Path:
+    """Make a finished folder one that is under construction, with everything in it."""
+    facts = {key: value for key, value in artifacts.manifest(folder).items() if key not in ("format", "files")}
+    (folder / artifacts.SCRATCH).mkdir()
+    artifacts.write_json(folder / artifacts.SCRATCH / artifacts.MADE_FROM, facts)
+    (folder / artifacts.MANIFEST).unlink()
+    return folder.rename(folder.with_name(f"{folder.name}.partial"))
+
+
+@pytest.mark.parametrize("size", [0, -7])
+@pytest.mark.parametrize(
+    "place",
+    ["pool/images/00002.npy", "pool/receipts/00002.json", "features/*/vectors/00003.npy", "features/*/pca.safetensors"],
+)
+def test_a_truncated_file_of_an_unfinished_folder_is_made_again(
+    place: str, size: int, sharded: Path, start: Any, tmp_path: Path
+) -> None:
+    project = Path(shutil.copytree(sharded, tmp_path / "project"))
+    before = bytes_of(project)
+    (path,) = project.glob(place)
+    folder = next(folder for folder in path.parents if (folder / artifacts.MANIFEST).exists())
+    damaged = unfinished(folder) / path.relative_to(folder)
+    damaged.write_bytes(damaged.read_bytes()[:size])
+    assert start("prepare", project, first=OFTEN).wait().code == 0
+    assert bytes_of(project) == before
+
+
+def test_a_damaged_checkpoint_is_refused_and_its_hint_helps(
+    start: Any, asal: Any, sharded: Path, tmp_path: Path
+) -> None:
+    project = Path(shutil.copytree(sharded, tmp_path / "project"))
+    before = bytes_of(project)
+    (folder,) = project.glob("parts/autoencoder-*")
+    checkpoint = unfinished(folder) / artifacts.SCRATCH / "checkpoint.safetensors"
+    checkpoint.write_bytes(b"half of it")
+    start("prepare", project, first=OFTEN).wait().refused(f"delete {checkpoint} and run the same command again")
+    checkpoint.unlink()
+    assert start("prepare", project, first=OFTEN).wait().code == 0
+    assert bytes_of(project) == before

@@ -55,7 +55,7 @@ def test_a_stage_that_begins_again_is_printed_again(clock: list[float]) -> None:
     assert lines(clock, [(0, 0, 10), (1, 10, 10), (5, 0, 10), (15, 5, 10), (20, 10, 10)]) == [
         "training: 0 of 10",
         "training: 10 of 10 in 1 s",
-        "training: 5 of 10 in 10 s, 10 s left",
+        "training: 5 of 10 in 10 s",
         "training: 10 of 10 in 15 s",
     ]
 
@@ -111,9 +111,10 @@ def test_a_terminal_shows_messages_above_its_bars() -> None:
 def test_nothing_is_cut_off_on_a_terminal_of_80_columns(clock: list[float]) -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=80, color_system=None)
     with progress.show_progress(console) as show:
-        show("2 of 5: compute the features 'photos'", 0, 3_068)
+        show("2 of 5: compute the features 'photos'", 1, 3_068)
+        show("2 of 5: compute the features 'photos'", 2, 3_068)
         clock[0] = 20.0
         show("2 of 5: compute the features 'photos'", 1_240, 3_068, "62 images/s · in all about 2 min left")
     text = " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
-    assert "2 of 5: compute the features 'photos'" in text and "1,240 of 3,068 in 20 s, 29 s left" in text
+    assert "2 of 5: compute the features 'photos'" in text and "1,240 of 3,068 in 20 s, 30 s left" in text
     assert "62 images/s · in all" in text and "2 min left" in text and "…" not in text

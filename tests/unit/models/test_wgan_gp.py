@@ -10,6 +10,7 @@ from safetensors.torch import load
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from asal.models.generators import generators
 from asal.models.generators.wgan_gp import WganGp, gradient_penalty
 from asal.models.networks import ConvDown, Critic, generator_and_critic, initialise, move_to
 from asal.models.tensors import to_batch
@@ -127,7 +128,8 @@ def test_the_training_is_the_one_written_out_here_to_the_last_bit(shape: tuple[i
 
 
 def test_the_options_that_trainings_are_named_by_are_what_they_were() -> None:
-    assert vars(WganGp()) == {
+    assert generators["wgan-gp"].facts({}) == {
         "steps": 20_000, "width": 64, "latent_dim": 128, "batch": 64, "critic_steps": 5, "penalty": 10.0,
         "learning_rate": 1e-4, "average": 0.999, "precision": "bf16",
     }  # fmt: skip
+    assert generators["wgan-gp"].facts({"net": "strided"})["net"] == "strided"

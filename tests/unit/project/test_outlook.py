@@ -65,16 +65,21 @@ def test_the_time_left_covers_the_rest_of_the_step_and_the_steps_after_it(
         clock[0] = 10
         assert outlook.left() == 450  # by the estimate, as long as nothing is done
         outlook("photos: features", 0, 100, "")
-        clock[0] = 30
+        clock[0] = 200  # until processes are started and files opened
+        outlook("photos: features", 10, 100, "")
+        assert outlook.left() == 460, "by the estimate, as long as too little is done to tell"
+        clock[0] = 210
         outlook("photos: features", 20, 100, "62 images/s")  # one second each
         assert outlook.left() == 80 + 50 + 60
         assert reports[-1] == (
             "2 of 3: compute the features 'photos'", 20, 100, "62 images/s · in all about 3 min left"
         )  # fmt: skip
-        outlook("photos: pca", 0, 10, "")
-        clock[0] = 40
-        outlook("photos: pca", 5, 10, "")
-        assert outlook.left() == 10 + 60
+        outlook("photos: pca", 2, 10, "")
+        clock[0] = 212
+        outlook("photos: pca", 3, 10, "")
+        clock[0] = 214
+        outlook("photos: pca", 4, 10, "")
+        assert outlook.left() == 12 + 60
     with outlook.step(3):
         assert outlook.left() == 60
 
@@ -82,9 +87,8 @@ def test_the_time_left_covers_the_rest_of_the_step_and_the_steps_after_it(
 def test_what_was_done_before_a_restart_does_not_make_the_rest_look_short(outlook: Outlook, clock: list[float]) -> None:
     outlook.expect(STEPS[:2])
     with outlook.step(2):
-        outlook("photos: features", 80, 100, "")  # by an earlier call
-        clock[0] = 10
-        outlook("photos: features", 90, 100, "")
+        for clock[0], done in ((0, 80), (5, 85), (10, 90)):  # 80 by an earlier call
+            outlook("photos: features", done, 100, "")
         assert outlook.left() == 10 + 50
 
 
