@@ -65,7 +65,7 @@ def start(photos: Path, project: Path, batches: int) -> None:
         console.print(f"the first question after {time.perf_counter() - begun:.1f} s")
         oracle, waits, features = Stored.open(project / "pool"), list[float](), 0.0
         for _ in range(10 * batches):
-            if not features and not _computing(bot):
+            if not features and not _computing(project):
                 features = time.perf_counter() - begun
                 console.print(f"all features after {features:.1f} s, with {len(waits)} answers by then")
             time.sleep(1.0)  # a person looks
@@ -78,7 +78,7 @@ def start(photos: Path, project: Path, batches: int) -> None:
             f"{len(waits)} answers, one a second: the next image within {np.percentile(waits, 50):.2f} s (median), "
             f"{np.percentile(waits, 95):.2f} s (95%), at most {max(waits):.2f} s"
         )
-        while _computing(bot):
+        while _computing(project):
             time.sleep(0.5)
         if not features:
             console.print(f"all features after {time.perf_counter() - begun:.1f} s")
@@ -106,8 +106,8 @@ def _next(bot: Bot) -> dict[str, Any]:
         time.sleep(0.02)
 
 
-def _computing(bot: Bot) -> bool:
-    return "features" in str(bot.get("/api/status")["doing"])
+def _computing(project: Path) -> bool:
+    return not any(artifacts.is_complete(folder) for folder in (project / "features").glob("*"))
 
 
 def prepared(photos: Path, project: Path) -> Project:
