@@ -1,4 +1,4 @@
-"""Photographs of tiles, three times as wide as high, some with a dark crack close to an edge: outside the centre square."""
+"""Photographs of tiles, three times as wide as high; some have a dark crack at an edge, outside the centre square."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def tile(seed: int, *, cracked: bool) -> Image.Image:
 
 
 def write_tiles(folder: Path, number: int, first: int = 0) -> Path:
-    """Write so many tiles into the folders `free` and `cracked`, half of them each, as JPEG files; return the folder."""
+    """Write so many tiles into the folders `free` and `cracked`, half of them each; return the folder."""
     for name in ("free", "cracked"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     for seed in range(first, first + number):
