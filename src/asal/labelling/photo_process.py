@@ -27,7 +27,7 @@ from asal.errors import UserError
 
 START = 60.0  # seconds until a new process must be ready
 READY = b"ready"
-BYTES = 2**28  # of a file
+BYTES = 2**30  # of a file
 SPARE = 2**29  # bytes of memory beside those of the pixels
 PER_PIXEL = 16  # bytes of memory: 16-bit colours and their parts
 
