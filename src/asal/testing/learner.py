@@ -37,8 +37,8 @@ def toy_set(n: int = 60, first: int = 0) -> tuple[Images, Labels]:
     return world.pool.read(ids), world.truth[ids]
 
 
-class Trainee:
-    """A learner under test, with toy inputs: images, or their pixels as features where it reads those."""
+class LearnerUnderTest:
+    """A learner, with toy inputs: images, or their pixels as features where it reads those."""
 
     def __init__(self, make: Make) -> None:
         self.part = make()
@@ -62,10 +62,10 @@ class Trainee:
 
 def predicts_probabilities(make: Make) -> None:
     """Images (n, h, w, c) become float64 (n, k), not negative, whose rows sum to one; one image or many."""
-    trainee = Trainee(make)
-    model = trainee.fit()
+    tested = LearnerUnderTest(make)
+    model = tested.fit()
     for n in (1, 50):
-        _probable(model, trainee.inputs(n, first=60)[0], "three classes")
+        _probable(model, tested.inputs(n, first=60)[0], "three classes")
 
 
 def _probable(model: Model, inputs: Inputs, when: str) -> None:
@@ -81,30 +81,30 @@ def predicts_classes_without_labels(make: Make) -> None:
     """Where no label is of the last class, or of any but the first, it still predicts probabilities for all classes."""
     for keep, when in ((2, "the last class is missing"), (1, "only one class has labels")):
         try:
-            model = Trainee(make).fit(keep=keep)
+            model = LearnerUnderTest(make).fit(keep=keep)
         except UserError:
             assert keep == 1, "labels of two classes are enough to be fitted to"
             continue  # some classifiers cannot be fitted to one class, and say so
         except Exception as error:
             raise AssertionError(f"{when}: {type(error).__name__}: {error}") from error
-        _probable(model, Trainee(make).inputs(20, first=60)[0], when)
+        _probable(model, LearnerUnderTest(make).inputs(20, first=60)[0], when)
 
 
 def learns(make: Make) -> None:
     """It classifies images that it was not trained on, of classes that are easy to distinguish."""
-    trainee = Trainee(make)
-    inputs, labels = trainee.inputs(100, first=60)
-    right = float((trainee.fit().predict(inputs).argmax(axis=1) == labels).mean())
+    tested = LearnerUnderTest(make)
+    inputs, labels = tested.inputs(100, first=60)
+    right = float((tested.fit().predict(inputs).argmax(axis=1) == labels).mean())
     assert right >= 0.9, f"its accuracy is {right:.2f} on images that are easy to classify"
 
 
 def same_stream_same_model(make: Make) -> None:
     """The same stream gives the same model, whatever was drawn from the global streams of numpy and torch."""
-    inputs, _ = Trainee(make).inputs(50, first=60)
+    inputs, _ = LearnerUnderTest(make).inputs(50, first=60)
     found = []
     for seed in (1, 2):
         with global_streams(seed):
-            found.append(Trainee(make).fit().predict(inputs))
+            found.append(LearnerUnderTest(make).fit().predict(inputs))
     assert np.array_equal(found[0], found[1]), "fitted twice from the same stream, the probabilities differ"
 
 
@@ -112,8 +112,8 @@ def leaves_global_random_state_alone(make: Make) -> None:
     """Training and prediction do not change the global random state of numpy and torch."""
     with global_streams(7):
         before = np.random.get_state(), torch.get_rng_state()
-        trainee = Trainee(make)
-        trainee.fit().predict(trainee.inputs(5)[0])
+        tested = LearnerUnderTest(make)
+        tested.fit().predict(tested.inputs(5)[0])
         after = np.random.get_state(), torch.get_rng_state()
     assert str(before[0]) == str(after[0]), "it moved numpy's global stream"
     assert torch.equal(before[1], after[1]), "it moved torch's global stream"
@@ -121,18 +121,18 @@ def leaves_global_random_state_alone(make: Make) -> None:
 
 def starts_from_scratch(make: Make) -> None:
     """Earlier fits do not affect a later one, and a later fit does not change an earlier model."""
-    trainee = Trainee(make)
-    model, (inputs, _) = trainee.fit(), trainee.inputs(50, first=60)
+    tested = LearnerUnderTest(make)
+    model, (inputs, _) = tested.fit(), tested.inputs(50, first=60)
     first = model.predict(inputs)
-    trainee.fit(20, seed=1, keep=2)
+    tested.fit(20, seed=1, keep=2)
     assert np.array_equal(model.predict(inputs), first), "a later fit changed an earlier model"
-    assert np.array_equal(trainee.fit().predict(inputs), first), "an earlier fit changes a later one"
+    assert np.array_equal(tested.fit().predict(inputs), first), "an earlier fit changes a later one"
 
 
 def predicts_each_image_alone(make: Make) -> None:
     """An image's probabilities do not depend on the images beside it, nor on how often one asks."""
-    trainee = Trainee(make)
-    model, (inputs, _) = trainee.fit(), trainee.inputs(12, first=60)
+    tested = LearnerUnderTest(make)
+    model, (inputs, _) = tested.fit(), tested.inputs(12, first=60)
     together = model.predict(inputs)
     assert np.array_equal(model.predict(inputs), together), "predicted again, the probabilities differ"
     alone = np.concatenate([model.predict(one[None]) for one in inputs])
@@ -142,8 +142,8 @@ def predicts_each_image_alone(make: Make) -> None:
 
 def embeds(make: Make) -> None:
     """Images (n, h, w, c) become finite float32 (n, d), one d for all, that differ between images."""
-    trainee = Trainee(make)
-    model, (inputs, _) = trainee.fit(), trainee.inputs(9)
+    tested = LearnerUnderTest(make)
+    model, (inputs, _) = tested.fit(), tested.inputs(9)
     found = model.embed(inputs)
     assert found.ndim == 2, f"an embedding is flat: nine images became {found.shape}"
     assert len(found) == 9, f"nine images became {len(found)} embeddings"
@@ -155,10 +155,10 @@ def embeds(make: Make) -> None:
 
 def has_the_gradient_it_declares(make: Make) -> None:
     """If it provides "gradient", softmax(`logits`) is `predict`, differentiably; if not, `logits` raises UserError."""
-    trainee = Trainee(make)
-    model, (inputs, _) = trainee.fit(), trainee.inputs(10, first=60)
+    tested = LearnerUnderTest(make)
+    model, (inputs, _) = tested.fit(), tested.inputs(10, first=60)
     batch = to_batch(toy_set(10, first=60)[0]).requires_grad_()
-    if "gradient" not in trainee.part.provides:
+    if "gradient" not in tested.part.provides:
         try:
             model.logits(batch)
         except UserError:
@@ -178,25 +178,25 @@ def has_the_gradient_it_declares(make: Make) -> None:
 
 def says_what_it_reads(make: Make) -> None:
     """Its models say that they read "features" where it needs those, and else "images"."""
-    trainee = Trainee(make)
-    expected = "features" if "features" in trainee.part.needs else "images"
-    reads = getattr(trainee.fit(), "reads", None)
+    tested = LearnerUnderTest(make)
+    expected = "features" if "features" in tested.part.needs else "images"
+    reads = getattr(tested.fit(), "reads", None)
     assert reads == expected, f"its model reads {expected}, and its `reads` is {reads!r}"
 
 
 def does_not_modify_its_arguments(make: Make) -> None:
     """It does not write into its arguments, and accepts read-only arrays."""
-    trainee = Trainee(make)
-    inputs, labels = trainee.inputs(30)
+    tested = LearnerUnderTest(make)
+    inputs, labels = tested.inputs(30)
     kept = inputs.copy(), labels.copy()
-    model = trainee.learner.fit(inputs, labels, CLASSES, stream(0, "toy learner"))
+    model = tested.learner.fit(inputs, labels, CLASSES, stream(0, "toy learner"))
     model.predict(inputs), model.embed(inputs)
     assert np.array_equal(inputs, kept[0]), "it wrote into the images"
     assert np.array_equal(labels, kept[1]), "it wrote into the labels"
     inputs.setflags(write=False)
     labels.setflags(write=False)
     try:
-        model = Trainee(make).learner.fit(inputs, labels, CLASSES, stream(0, "toy learner"))
+        model = LearnerUnderTest(make).learner.fit(inputs, labels, CLASSES, stream(0, "toy learner"))
         model.predict(inputs), model.embed(inputs)
     except Exception as error:
         raise AssertionError(f"read-only arrays are not accepted: {error}") from error

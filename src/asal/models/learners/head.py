@@ -35,8 +35,8 @@ class Head:
     make the last principal components, which are noise, as large as the first (measured: docs/results/head.md).
 
     Args:
-        l2: the objective of the regression is the mean cross entropy + l2/2 ‖W‖²; "auto" takes what predicts held-out
-            labels best, in a cross-validation on the labels at hand.
+        l2: the objective of the regression is the mean cross entropy + l2/2 (‖W‖² + ‖b‖²); "auto" takes what predicts
+            held-out labels best, in a cross-validation on the labels at hand.
         hidden: units of a hidden layer; 0 is softmax regression, which strategies for linear classifiers need.
         steps: of Adam, for a network; it also has a learning rate and a weight decay.
     """
