@@ -13,6 +13,7 @@ from PIL import Image
 from asal.data.sources.folder import Folder
 from asal.data.survey import survey
 from asal.project import scaffold
+from asal.project.project import Project
 from asal.project.scaffold import Wish, start
 from asal.project.spec import Spec, load, parse
 from asal.project.validate import check
@@ -187,3 +188,25 @@ def test_a_url_is_looked_at_without_fetching_files_completely(tmp_path: Path, mo
     assert spec.source.options["path"] == f"file://{images}" and started.kind == "photographs"
     assert "no images" not in "\n".join(started.found) and "1,200 × 900" in "\n".join(started.found)
     assert len(ends) == 26 and ends.count(None) == 1, "only the TIFF is fetched completely"
+
+
+def test_from_a_folder_of_photographs_to_a_batch(tmp_path: Path, asal: Any) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(60):
+        home = tmp_path / "images" / ("dark", "light")[number % 2]
+        home.mkdir(parents=True, exist_ok=True)
+        image = rng.integers(80, size=(90, 150, 3), dtype=np.uint8) + 150 * (number % 2)
+        Image.fromarray(image.astype(np.uint8)).save(home / f"{number}.jpg")
+    root = tmp_path / "p"
+    assert asal("init", root, "--images", tmp_path / "images").code == 0
+    said = asal("prepare", root, "--workers", 1)
+    assert said.code == 0 and f"Next: asal label {root}" in said.out
+    opened = Project.open(root)
+    assert {part: len(opened.images(part)) for part in ("pool", "test")} == {"pool": 48, "test": 12}
+    session = opened.session("subset")
+    for _ in range(2):
+        batch = session.ask(5)
+        session.tell({int(i): key.split("/")[0] for i, key in zip(batch.ids, opened.pool.keys(batch.ids), strict=True)})
+    predicted = session.model().predict(opened.inputs("test").read(np.arange(12))).argmax(1)
+    assert predicted.tolist() == opened.oracle("test").answer(np.arange(12)).tolist()
+    assert asal("doctor", root).code == 0
