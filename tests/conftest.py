@@ -22,7 +22,7 @@ SERVICES = {  # what some tests need besides the package: files whose tests need
     "postgres": (),
     "chromium": tuple(
         f"system/web/test_{name}.py"
-        for name in ("page", "photographs", "keys", "many_classes", "classes_page", "proxy")
+        for name in ("page", "photographs", "end", "keys", "many_classes", "classes_page", "proxy")
     ),
     "nginx": (),
     "labelstudio": (),

@@ -4,8 +4,11 @@ import { serverError } from "./api.js";
 import { $, duration, el, plural } from "./dom.js";
 import { copyText } from "./stage.js";
 
-const WORKING = new Set(["training", "generating and matching", "evaluating", "starting"]);
+const WORKING = new Set(["taking in images", "computing features", "training", "generating and matching", "evaluating",
+  "starting"]);
 export const STAGES = {
+  "taking in images": "Reading the images",
+  "computing features": "Computing what the classifier learns from",
   training: "Training on the labels so far",
   "generating and matching": "Generating images and finding the nearest real ones",
   evaluating: "Measuring the accuracy",
@@ -76,8 +79,11 @@ function others({ others: n }) {
     "An image that they do not answer comes to you when its reservation ends."] };
 }
 
-/** Return the progress and the time left, once that can be estimated. */
-export function progressText({ done, total, since }) {
+/** Return the progress and the time left, once that can be estimated: by the server for all steps, else for this one. */
+export function progressText({ done, total, since, left }) {
+  if (left !== null && left !== undefined) {
+    return `${total ? `${Math.round((100 * done) / total)} % of this step, ` : ""}about ${duration(left)} to go in all.`;
+  }
   const spent = since >= 1 ? `${duration(since)} so far` : "just begun";
   if (!total || done / total < 0.1 || done >= total) return `${spent}.`;
   return `${Math.round((100 * done) / total)} %, about ${duration((since / done) * (total - done))} to go.`;
