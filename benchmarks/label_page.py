@@ -66,6 +66,7 @@ budget = 100_000
 
 [strategies.random]
 """
+SHAPE = "(() => { const it = document.querySelector('#frame img'); return it.naturalWidth / it.naturalHeight; })()"
 PRESENTED = """
 window.presented = [];
 new PerformanceObserver((list) => { for (const { renderTime } of list.getEntries()) presented.push(renderTime); })
@@ -219,10 +220,11 @@ def garden(root: Path) -> list[str]:
 
 
 def with_two_classes(all_classes: Path, two: Path) -> Path:
-    """Copy the project, with the classes "pavilion" and "something else"."""
+    """Copy the project, with the classes "flower" and "something else"."""
     shutil.copytree(all_classes, two)
-    text = re.sub(r"(?m)^(initial|budget) = \d+", r"\1 = 150", (two / "asal.toml").read_text())
-    labelling = '[labelling]\nclasses = ["something else", "pavilion"]\nstrategy = "random"'
+    text = re.sub(r"(?m)^initial = \d+", "initial = 150", (two / "asal.toml").read_text())
+    text = re.sub(r"(?m)^budget = \d+", "budget = 200", text)
+    labelling = '[labelling]\nclasses = ["something else", "flower"]\nstrategy = "random"'
     (two / "asal.toml").write_text(f"{text}\n{labelling}\n")
     return two
 
@@ -234,7 +236,7 @@ def pictures(out: Path) -> None:
         root = Path(folder) / "garden"
         true = garden(root)
         two = with_two_classes(root, Path(folder) / "two")
-        with served(root, "--name", "Ada") as link:
+        with served(root, "--name", "Ada", "--budget", "200") as link:
             _single(browser, link, out, true)
         with served(two, "--name", "Ada") as link:
             _grid(browser, link, out, true)
@@ -244,26 +246,31 @@ def _single(browser: Browser, link: str, out: Path, true: Sequence[str]) -> None
     page = opened(browser, link, **DESK)
     names = [button.get_attribute("title") for button in page.locator("#classes button").all()]
     press = dict(zip(names, keys(page), strict=True))
-    for i in range(60):
-        page.keyboard.press(" " if i == 55 else press[true[_image(page)]])
-        page.wait_for_timeout(250)
+
+    def label(page: Page, key: str) -> None:
+        page.keyboard.press(key)
+        page.wait_for_timeout(300)
         page.locator(SHOWN).wait_for()
-    while true[_image(page)] not in ("pavilion", "flower"):  # which are more to look at than leaves
-        page.keyboard.press(press[true[_image(page)]])
-        page.wait_for_timeout(250)
-        page.locator(SHOWN).wait_for()
+
+    def looked(**options: Any) -> Page:  # at a photograph that is more to look at than a lake
+        page = opened(browser, link, **options)
+        while true[_image(page)] not in ("facade", "flower", "roof") or not 0.9 < page.evaluate(SHAPE) < 1.7:
+            label(page, press[true[_image(page)]])
+        return page
+
+    for i in range(80):
+        label(page, " " if i == 75 else press[true[_image(page)]])
     for scheme in ("light", "dark"):
         for where, options in (("", DESK), ("-phone", PHONE)):
-            page = opened(browser, link, color_scheme=scheme, **options)
+            page = looked(color_scheme=scheme, **options)
             page.keyboard.press("w" if not where else "Escape")
             _picture(page, out / f"label-single{where}-{scheme}.png")
-    page = opened(browser, link, **DESK)
+    page = looked(**DESK)
     page.keyboard.press("p")
     _picture(page, out / "label-stopping-light.png")
-    page = opened(browser, link, color_scheme="dark", **DESK)
+    page = looked(color_scheme="dark", **DESK)
     page.mouse.move(520, 330)
-    page.mouse.wheel(0, -300)
-    page.mouse.wheel(0, -300)
+    page.keyboard.press("z")
     _picture(page, out / "label-zoom-dark.png")
 
 
@@ -274,7 +281,7 @@ def _grid(browser: Browser, link: str, out: Path, true: Sequence[str]) -> None:
             page.keyboard.press("g")
             page.locator(".tile").first.wait_for()
             for tile in page.locator(".tile").all():
-                if true[int(tile.get_attribute("data-image") or 0)] == "pavilion":
+                if true[int(tile.get_attribute("data-image") or 0)] == "flower":
                     tile.click()
             _picture(page, out / f"label-grid{where}-{scheme}.png")
 
@@ -284,13 +291,18 @@ def _image(page: Page) -> int:
 
 
 def _picture(page: Page, path: Path) -> None:
-    """Write a screenshot of the complete page, in 256 colours, which are more than it has."""
+    """Write a screenshot of the complete page, in 256 colours."""
     from PIL import Image
 
     page.wait_for_timeout(1_500)
     page.screenshot(path=path)
-    with Image.open(path) as image:
-        image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+    with Image.open(path) as opened:
+        image = opened.convert("RGB")
+    exact = sorted(image.getcolors(1 << 24), reverse=True)[:32]  # what is not photographs stays as it is
+    rest = image.quantize(256 - len(exact)).getpalette() or []
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([*(part for _, colour in exact for part in colour), *rest[: 3 * (256 - len(exact))]])
+    image.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
     print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
     page.context.close()
 

@@ -16,10 +16,10 @@ from sklearn.datasets import load_sample_images
 
 BUILDING, FLOWER = 0, 1  # the two photographs, 640 × 427
 REGIONS: dict[str, list[tuple[int, tuple[int, int, int, int]]]] = {  # class → in which photograph, and where
+    "facade": [(BUILDING, (60, 125, 360, 350))],
     "flower": [(FLOWER, (140, 50, 480, 380))],
-    "lake": [(BUILDING, (340, 60, 550, 270))],
-    "leaves": [(FLOWER, (0, 0, 165, 427)), (FLOWER, (455, 0, 640, 380))],
-    "pavilion": [(BUILDING, (40, 5, 380, 400))],
+    "lake": [(BUILDING, (340, 90, 550, 280))],
+    "roof": [(BUILDING, (70, 15, 350, 190))],
     "trees": [(BUILDING, (370, 300, 640, 427)), (BUILDING, (545, 140, 640, 427)), (BUILDING, (0, 325, 210, 427))],
 }
 SHAPES = ((1, 3), (1, 2), (2, 3), (3, 4), (1, 1), (4, 3), (3, 2), (2, 1), (3, 1))  # width : height
