@@ -70,7 +70,7 @@ class World:
 
 
 def reference(world: World, ids: list[int], n: int, rule: SpreadRule) -> list[int]:
-    """Choose as the docstring of `spread_batch` says, in loops over numbers."""
+    """Choose as the docstring of `spread_batch` says, in loops over numbers; gamma is 0.5 or 0."""
     probs, features = world.probs.tolist(), world.features.tolist()
 
     def squared(a: int, b: int) -> float:
@@ -83,8 +83,8 @@ def reference(world: World, ids: list[int], n: int, rule: SpreadRule) -> list[in
     wanted = {}
     for i in ids:
         second, first = sorted(probs[i])[-2:]
-        weight = sum(p * (sum(counts) / classes / c) ** rule.gamma for p, c in zip(probs[i], counts, strict=True))
-        wanted[i] = (1 - (first - second)) * weight
+        weight = sum(p * math.sqrt(sum(counts) / classes / c) for p, c in zip(probs[i], counts, strict=True))
+        wanted[i] = (1 - (first - second)) * (weight if rule.gamma else 1.0)  # to the last digit: there are ties
     pool = range(len(probs))  # of 1,000 images at the most, all of them are the sample
     tenth = sorted(math.sqrt(sorted(squared(a, b) for b in pool)[min(10, len(probs) - 1)]) for a in pool)
     median = (tenth[(len(tenth) - 1) // 2] + tenth[len(tenth) // 2]) / 2
