@@ -126,9 +126,9 @@ class OriginalsPool:
         if isinstance(raw, Lost):
             return instead, "gone"
         pixels = self._read(raw)
-        if pixels is not None and _alike(pixels, instead):
+        if pixels is not None and self._alike(pixels, picture):
             return pixels, ""
-        elsewhere = self._elsewhere(image, instead)
+        elsewhere = self._elsewhere(image, picture)
         return (instead, "unreadable" if pixels is None else "changed") if elsewhere is None else (elsewhere, "")
 
     def _read(self, raw: Raw) -> Pixels | None:
@@ -142,9 +142,21 @@ class OriginalsPool:
         (key,) = self._named.keys(np.array([image]))
         for raw in self.images.originals.places(image, key):
             pixels = self._read(raw)
-            if pixels is not None and _alike(pixels, picture):
+            if pixels is not None and self._alike(pixels, picture):
                 return pixels
         return None
+
+    def _alike(self, pixels: Pixels, picture: Pixels) -> bool:
+        """Say whether an original shows the image of a pool's picture, as far as small reductions can tell.
+
+        Both come to the same size by the same filter first: fine textures leave different patterns by different ones.
+        """
+        side = picture.shape[0]
+        if side == picture.shape[1] and side < self.size:
+            shrunk = np.asarray(Image.fromarray(pixels.squeeze()).resize((side, side), Image.Resampling.BICUBIC))
+        else:
+            shrunk, picture = pixels, self._fitted(picture)
+        return float(np.abs(_reduced(shrunk) - _reduced(picture)).mean()) <= ALIKE
 
     def _fitted(self, picture: Pixels) -> Pixels:
         how = self.images.how
@@ -162,11 +174,6 @@ class _Named:
 
     def keys(self, ids: Ids) -> list[str]:
         return self.pool.keys(ids - self.first)
-
-
-def _alike(pixels: Pixels, picture: Pixels) -> bool:
-    """Say whether two squares show the same image, as far as small reductions of both can tell."""
-    return float(np.abs(_reduced(pixels) - _reduced(picture)).mean()) <= ALIKE
 
 
 def _reduced(square: Pixels) -> npt.NDArray[np.int64]:

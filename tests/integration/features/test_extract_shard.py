@@ -152,8 +152,8 @@ def test_a_cut_preparation_goes_on_and_nothing_whole_is_done_again(
         before.items() <= {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in after.iterdir()}.items()
     )
     name = partial.parent.name.rpartition("-")[0]
-    bar = [said for said in told if said[0] == f"{name}: features"]
-    assert bar[0][1] == 4 * ROWS and bar[-1][1:3] == (400, 400) and bar[-1][3].endswith("images/s")
+    bar = [said for said in told if said[0].endswith(f"compute the features '{name}'") and said[2]]
+    assert bar[0][1] == 4 * ROWS and bar[-1][1:3] == (400, 400) and "images/s" in bar[-1][3]
     assert [said[1] for said in bar] == sorted(said[1] for said in bar)
 
 

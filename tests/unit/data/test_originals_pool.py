@@ -107,6 +107,34 @@ def test_a_file_that_was_saved_again_is_the_same_image(images: Path, tmp_path: P
     assert not pool.replaced
 
 
+@pytest.mark.parametrize("width", [1, 2, 3, 5, 8])
+@pytest.mark.parametrize("size", [16, 40, 64])
+def test_fine_textures_are_no_other_images(width: int, size: int, tmp_path: Path) -> None:
+    stripes = np.zeros((3, 96, 96, 3), np.uint8)
+    where = np.arange(96) // width % 2 == 0
+    stripes[0, where] = stripes[1, :, where] = 255
+    stripes[2][where[:, None] ^ where[None]] = 255  # checks
+    (tmp_path / "images").mkdir()
+    for number, image in enumerate(stripes):
+        Image.fromarray(image).save(tmp_path / f"images/{number}.png")
+    ingest(Folder(str(tmp_path / "images")), tmp_path / "project", Split(), size=size)
+    pool = at_size(tmp_path / "project", tmp_path / "images")
+    pool.read(np.arange(3))
+    assert not pool.replaced
+
+
+@pytest.mark.parametrize("size", [16, 64, None])
+def test_any_other_image_is_noticed(size: int | None, images: Path, tmp_path: Path) -> None:
+    ingest(Folder(str(images)), tmp_path / "project", Split(), size=size)
+    names = sorted(images.rglob("*.png"))
+    contents = [name.read_bytes() for name in names]
+    for name, other in zip(names, contents[1:] + contents[:1], strict=True):  # each has its neighbour's name
+        name.write_bytes(other)
+    pool = at_size(tmp_path / "project", images)
+    pool.read(np.arange(8))
+    assert dict(pool.replaced) == {"changed": 8}
+
+
 def test_what_was_added_from_another_folder_is_looked_up_there_first(images: Path, tmp_path: Path) -> None:
     root, other = tmp_path / "project", tmp_path / "other"
     opened(root, images)
