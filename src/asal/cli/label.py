@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 from rich.console import Console
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from asal.project.spec import Spec
 
 console = Console(markup=False)
 annotator = typer.Typer(
@@ -109,7 +112,19 @@ def label(
     spec = with_budget(load(found.root), budget)
     chosen = strategy_at_once(found, spec, strategy, prepare)
     config = worker_config(found.root, spec, chosen, seed, threads)
+    for warning in generator_warnings(found.root, spec, config.strategy):
+        say(f"warning: {warning}")
     serve(config, Address.of(host, port, origin, root_path), name, browser, say, print_error)
+
+
+def generator_warnings(root: Path, spec: Spec, strategy: str) -> list[str]:
+    """Return what to know of a prepared generator before the strategy chooses by it; see `Preparer.warnings`."""
+    if spec.generator is None:  # as for photographs: torch is not loaded here
+        return []
+    from asal.project.preparer import Preparer
+    from asal.project.project import Project
+
+    return Preparer(Project(root, spec)).warnings([strategy])
 
 
 def say(line: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from asal.cli.label import generator_warnings
 from asal.errors import DamageError, UserError
 from asal.experiments.api import run
 from asal.project import durations
@@ -249,6 +250,12 @@ def test_a_generator_far_from_the_real_images_is_warned_of_before_it_is_used(
     said = asal(*run_once, "--strategies", "asal", "--out", tmp_path / "with")
     assert said.out.count(str(picture)) == 1 and "warning: the generator's images" in said.out
     assert "warning" not in asal(*run_once, "--strategies", "random", "--out", tmp_path / "without").out
+
+
+def test_labelling_warns_of_the_generator_that_its_strategy_uses(tiny: Path) -> None:
+    spec = load(tiny)
+    (warning,) = generator_warnings(tiny, spec, "asal")
+    assert "samples.png" in warning and generator_warnings(tiny, spec, "subset") == []
 
 
 def test_a_project_without_a_generator_or_images_has_no_warning(
