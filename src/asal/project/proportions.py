@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from asal.data.stratified import ENOUGH
 
 SOME_CLASSES = 10  # where their number is not known yet
+MOST_AT_ONCE = 100  # labels in a batch
 MOST_HELD_OUT = 5  # one image in so many, at most
 
 
@@ -46,7 +47,7 @@ def proportions(pool: int, classes: int = 0) -> Proportions:
     """
     many = classes or SOME_CLASSES
     initial = max(1, min(max(10, 3 * many), pool // 4))
-    batch = max(1, min(max(20, many), pool // 9))
+    batch = max(1, min(max(20, many), MOST_AT_ONCE, pool // 9))
     budget = max(initial + 1, _rounded(min(max(200, 50 * many), pool // 2)))
     subset = max(batch + 1, _rounded(min(max(1_000, 10 * batch), pool // 2)))
     return Proportions(initial, batch, budget, subset)

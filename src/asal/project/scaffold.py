@@ -231,7 +231,7 @@ def _spec(folder: Path, source: Folder, read: _Read, how: dict[str, Any]) -> str
         gray="\ngray = true\tone channel" if how["gray"] else "",
         split=read.split,
         net='\nnet = "strided"\tconvolutions that a CPU can train; "residual" is for a GPU' if how["size"] > 32 else "",
-        random="\n\n[strategies.random]\twhat others are compared with, by `asal run`" if read.classes else "",
+        random="\n[strategies.random]\twhat others are compared with, by `asal run`" if read.classes else "",
         labelling="" if read.classes else '\n\n[labelling]\tthe folders name no classes:\n# classes = ["cat", "dog"]',
         **vars(wanted),
     )

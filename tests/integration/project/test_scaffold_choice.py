@@ -47,6 +47,7 @@ def test_photographs_get_a_backbone_and_a_head_and_no_generator(tmp_path: Path) 
     spec, started = made(tmp_path, photographs(tmp_path / "images"))
     assert spec.generator is None and spec.learner.kind == "head" and started.kind == "photographs"
     assert spec.features["photos"].kind == "efficientnet-lite0"
+    assert [*spec.strategies] == ["spread", "subset", "random"] and spec.strategies["spread"].first is not None
     assert (spec.pool.size, spec.pool.fit, spec.pool.gray) == (64, "pad", False)
     assert "shapes: 120 × 120 to 900 × 300 pixels, 3 : 1 to 1 : 3; colour; JPEG" in "\n".join(started.found)
     text = started.file.read_text()
@@ -57,7 +58,7 @@ def test_photographs_get_a_backbone_and_a_head_and_no_generator(tmp_path: Path) 
 @pytest.mark.parametrize("size", [28, 64])
 def test_what_is_written_passes_every_check(tmp_path: Path, kind: str, size: int) -> None:
     classed, plain = photographs(tmp_path / "classed"), draw(tmp_path / "plain", 30, (200, 100))
-    strategies = {"subset"} if kind == "photographs" else {"subset", "asal"}
+    strategies = {"subset", "spread" if kind == "photographs" else "asal"}
     for name, images, more in (("c", classed, {"random"}), ("n", plain, set[str]())):
         spec = load(start(tmp_path / name, images, Wish(kind, size)).file)
         assert set(check(spec).tables) == strategies | more
@@ -136,7 +137,7 @@ def test_numbers_fit_a_small_folder(tmp_path: Path) -> None:
     assert held == 12 and spec.pool.split.stratified
     asked = spec.protocol
     assert asked.initial + asked.batch < asked.budget <= (64 - held) // 2
-    assert spec.strategies["subset"].options["size"] > asked.batch
+    assert 2 * asked.batch < spec.strategies["spread"].options["size"] < 64 - held
     assert "2 classes have few test images" in "\n".join(started.found)
 
 
@@ -203,7 +204,7 @@ def test_from_a_folder_of_photographs_to_a_batch(tmp_path: Path, asal: Any) -> N
     assert said.code == 0 and f"Next: asal label {root}" in said.out
     opened = Project.open(root)
     assert {part: len(opened.images(part)) for part in ("pool", "test")} == {"pool": 48, "test": 12}
-    session = opened.session("subset")
+    session = opened.session(next(iter(opened.spec.strategies)))
     for _ in range(2):
         batch = session.ask(5)
         session.tell({int(i): key.split("/")[0] for i, key in zip(batch.ids, opened.pool.keys(batch.ids), strict=True)})
