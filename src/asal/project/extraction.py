@@ -1,8 +1,8 @@
 """The steps that compute features: of the pool, of what is added to it, and of the held-out sets.
 
 A network with a preprocessing of its own is slow, and reads originals where the source keeps them. Its features are
-computed once, in small shards; where they fit into memory, PCA is fitted to them as they are stored, and they are then
-projected. Features of other kinds are computed again when they are projected.
+computed once, in small shards, and kept until PCA is fitted to them and they are projected, unless they are too many.
+Features of other kinds are computed again when they are projected.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from asal.features.extract_shard import (
     push,
     receipts_of,
 )
-from asal.features.pca import MAX_VALUES, Pca, fit_pca
+from asal.features.pca import Pca, fit_pca
 from asal.features.store import (
     BATCH,
     FACTS,
@@ -56,6 +56,7 @@ SHARDS, LEAST = 64, 256  # of a slow network: as many shards, so that all worker
 FEW = 2  # shards of a slow network, which are computed before other processes would have begun
 SLOW_BATCH = 64  # images that a slow network is given at a time: a report every second or two
 NOMINAL = (64, 64, 3)  # the shape that an image counts as in estimates, whatever the network makes of it
+RAW_VALUES = 2**29  # numbers of raw features that are kept until they are projected: 2 GB of disk
 RAW = f"{artifacts.SCRATCH}/raw"  # in a folder of features under construction: before PCA
 
 
@@ -154,7 +155,7 @@ def fill_features(context: PrepareContext, it: Extraction, folder: Path) -> None
         context.progress(f"{it.name}: {stage}", done, total, note)
 
     opened, recipe = it.extractor(), it.recipe() if it.recipe else None
-    if recipe and it.slow and compression.dimensions and len(context.pool) * opened.dim <= MAX_VALUES:
+    if recipe and it.slow and compression.dimensions and len(context.pool) * opened.dim <= RAW_VALUES:
         fill_from_raw(context, it, recipe, folder, progress)
         return
     pool: Pool = context.pool

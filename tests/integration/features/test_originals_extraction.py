@@ -129,6 +129,17 @@ def test_who_computes_them_makes_no_difference(images: Path, tmp_path: Path) -> 
     assert len(one.space("photos").stored) == 30
 
 
+def test_more_features_than_are_kept_are_computed_again(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = prepared(tmp_path / "kept", spec_of(images)).space("photos")
+    monkeypatch.setattr(extraction, "RAW_VALUES", 1)
+    reports = Reports()
+    again = prepared(tmp_path / "again", spec_of(images), progress=reports).space("photos")
+    np.testing.assert_allclose(again.stored.read(np.arange(30)), kept.stored.read(np.arange(30)), atol=1e-4)
+    assert reports.of("pca")[-1][:2] == (30, 30) and reports.of("features")[-1][:2] == (30, 30)
+
+
 class Cutting(InProcess):
     """Does so many tasks, and no more."""
 
