@@ -94,11 +94,16 @@ def measured(step: Step, device: str) -> Iterator[None]:
     yield
     seconds = time.monotonic() - begun
     if begins and seconds >= LEAST:
-        with suppress(OSError, UserError):  # an estimate less, and no reason to stop
-            place = _place()
-            place.parent.mkdir(parents=True, exist_ok=True)
-            known = {key: vars(one) for key, one in _measurements().items()}
-            artifacts.write_json(place, {**known, _key(step.work, device): vars(Measurement(seconds, step.work.units))})
+        remember(step.work, device, seconds)
+
+
+def remember(work: Work, device: str, seconds: float) -> None:
+    """Keep how long so much work takes on a device, for the next estimate of its kind."""
+    with suppress(OSError, UserError):  # an estimate less, and no reason to stop
+        place = _place()
+        place.parent.mkdir(parents=True, exist_ok=True)
+        known = {key: vars(one) for key, one in _measurements().items()}
+        artifacts.write_json(place, {**known, _key(work, device): vars(Measurement(seconds, work.units))})
 
 
 def duration(seconds: float) -> str:

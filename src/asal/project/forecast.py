@@ -8,6 +8,7 @@ from pathlib import Path
 from asal.data.splits import Split, make_splits
 from asal.errors import UserError
 from asal.features import features
+from asal.project import durations
 from asal.project.durations import duration
 from asal.project.preparer import PlannedStep, Preparer
 from asal.project.project import Project
@@ -35,6 +36,9 @@ def _forecast(project: Project) -> list[str]:
     parts = make_splits(preparer.source, Split(**spec.pool.split.model_dump()), spec.pool.keep)
     images = {name: len(part.rows) for name, part in parts.items()}
     steps = measure(preparer.source, spec, project.root).applied(plan, images)
+    for step in reversed(steps):  # for `prepare`, which comes next; of a kind the first step, which is about the pool
+        if step.estimate.seconds and step.estimate.basis == "measured" and step.work.units > 1:
+            durations.remember(step.work, project.device.name(), step.estimate.seconds)
     return [*_listed(steps), *_otherwise(spec)]
 
 

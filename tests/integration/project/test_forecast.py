@@ -15,7 +15,8 @@ from asal.project import forecast, trial
 from asal.project.durations import Estimate
 from asal.project.images import source_of
 from asal.project.outlook import INGEST
-from asal.project.preparer import PlannedStep
+from asal.project.preparer import PlannedStep, Preparer
+from asal.project.project import Project
 from asal.project.spec import load, to_toml
 from asal.project.step import Work
 from asal.project.trial import Trial, measure
@@ -167,6 +168,16 @@ def test_lines_name_every_step_the_sum_and_what_would_change_it(tmp_path: Path) 
     assert text.count("measured here") >= 2 and "  in all" in text
     after = lines[[line.startswith("  in all") for line in lines].index(True) + 1 :]
     assert 0 < len(after) <= 4 and "pretrained" in "".join(after)
+
+
+def test_prepare_expects_what_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASAL_CACHE_DIR", str(tmp_path / "cache"))
+    root = project(tmp_path, **NETWORK)
+    before = {step.name: step.estimate.basis for step in Preparer(Project.open(root)).plan()}
+    assert before["compute the features 'photos'"] == "rule of thumb"
+    listed = [line for line in forecast.forecast(root) if "features 'photos'  " in line]
+    (step,) = [step for step in Preparer(Project.open(root)).plan() if step.name == "compute the features 'photos'"]
+    assert step.estimate.basis == "measured" and str(step.estimate) in listed[0]
 
 
 def test_init_says_it_of_small_images(tmp_path: Path, asal: Any) -> None:
