@@ -56,7 +56,8 @@ class Evaluation:
 
     def accuracy(self, model: Model) -> float:
         """Return the share of test images whose likeliest class is their own."""
-        ids, reader = np.flatnonzero(self.labels >= 0), self.pool if model.reads == "images" else self.features
+        reads = getattr(model, "reads", "images")  # a plug-in's model from before there was `reads`
+        ids, reader = np.flatnonzero(self.labels >= 0), self.pool if reads == "images" else self.features
         assert reader is not None, "the classifier reads features, and the project's learner pictures"
         right = 0
         for block in np.array_split(ids, -(-len(ids) // 4096)):

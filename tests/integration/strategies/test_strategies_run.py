@@ -278,7 +278,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "an annotator that is none": ({"annotator": {"kind": "stored"}}, "is called 'stored'"),
     "a subset as small as the batch": ({"strategies": {"subset": {"size": 10}}}, "raise `size`"),
     "an option of a first": ({"strategies": {"random": {"first": {"kind": "typiclust", "sise": 3}}}}, "mean 'size'"),
-    "hashing for a network": ({"learner": CNN, "strategies": {"hyperplane-hash": {}}}, "learners linear"),
+    "hashing for a network": ({"learner": CNN, "strategies": {"hyperplane-hash": {}}}, "learners head, linear"),
 }  # fmt: skip
 
 
