@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.photographs import draw, small
 
 from asal.core import as_ids
 from asal.index.sharded import Sharded
 from asal.project import extraction
 from asal.project.project import Project
 from asal.project.spec import parse, to_toml
+from asal.runtime.engine import InProcess
 from asal.runtime.engine.ray import Ray
 from asal.testing.index import toy_queries
 
@@ -91,7 +93,7 @@ class Killer:
         self.lost: list[str] = []
 
     def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
-        if stage.endswith("features") and self.after <= done < total and not self.whole:
+        if "compute the features" in stage and self.after <= done < total and not self.whole:
             self.kill()
 
     def kill(self) -> None:
@@ -143,6 +145,28 @@ def test_a_machine_is_killed_half_way_and_the_features_are_those_of_one_process(
     after = stamps(project.space("autoencoder").vectors.folder)
     assert len(after) == 20 and progress.whole.items() <= after.items(), "a shard that was whole was written again"
     assert derived(root) == derived(local)
+
+
+def test_a_cluster_that_sees_the_originals_reads_them(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extraction, "LEAST", 8)
+    draw(tmp_path / "images", [f"{image:02d}.png" for image in range(30)])
+    photos = {"kind": "efficientnet-lite0", **small(), "dimensions": 5}
+    tables = {
+        "name": "photographs",
+        "source": {"kind": "folder", "path": str(tmp_path / "images")},
+        "pool": {"size": 16},
+        "features": {"photos": photos},
+    }
+    found = []
+    for name, engine in (("one", InProcess()), ("cluster", Ray(cluster.address))):
+        project = Project(tmp_path / name, parse(tables), engine=engine)
+        project.prepare()
+        space = project.space("photos")
+        assert project.parts.features("photos").facts["reads"] == "originals"
+        found.append(space.stored.read(np.arange(30)))
+    assert np.array_equal(*found)
 
 
 def test_queries_through_actors_are_answered_as_by_the_exact_scan(
