@@ -155,11 +155,13 @@ class IngestShardTask:
         return {**self.__dict__, "source": replace(source)}
 
     def done(self) -> Receipt | None:
-        """Return the receipt, if the shard is there and has the size that the receipt says."""
+        """Return the receipt, if the shard is there, of the size that it says, and was not written after it."""
         try:
-            receipt = Receipt.read(self.folder / RECEIPT.format(self.number))
-            shape = len(receipt.keys), *self.form.shape
-            npy.open_mapped(self.folder / pool.shard_name(self.number), shape=shape, dtype=np.uint8)
+            place, images = self.folder / RECEIPT.format(self.number), self.folder / pool.shard_name(self.number)
+            receipt = Receipt.read(place)
+            npy.open_mapped(images, shape=(len(receipt.keys), *self.form.shape), dtype=np.uint8)
+            if images.stat().st_mtime_ns > place.stat().st_mtime_ns:  # changed since
+                return None
         except (DamageError, OSError):
             return None
         hashed = len(receipt.hashes or b"") == HASH_BYTES * len(receipt.keys) if self.hashing else True

@@ -136,6 +136,18 @@ def test_a_truncated_file_of_an_unfinished_folder_is_made_again(
     assert bytes_of(project) == before
 
 
+def test_images_of_an_unfinished_folder_that_were_changed_are_taken_in_again(
+    sharded: Path, start: Any, tmp_path: Path
+) -> None:
+    project = Path(shutil.copytree(sharded, tmp_path / "project"))
+    before = bytes_of(project)
+    flip(unfinished(project / "pool") / "images" / "00002.npy")
+    kept = (project / "pool.partial/images/00003.npy").stat().st_ino
+    assert start("prepare", project, first=OFTEN).wait().code == 0
+    assert bytes_of(project) == before
+    assert (project / "pool/images/00003.npy").stat().st_ino == kept
+
+
 def test_a_damaged_checkpoint_is_refused_and_its_hint_helps(
     start: Any, asal: Any, sharded: Path, tmp_path: Path
 ) -> None:
