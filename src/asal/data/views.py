@@ -24,7 +24,7 @@ from asal.data.sources import Lost, Raw
 from asal.data.sources.decode import eight_bits, why_broken
 
 SMALL = 256  # pixels: a file up to this edge is encoded without loss
-SIDE = 32  # pixels to which both pictures are reduced
+SIDE = 32  # pixels to which both pictures are reduced at last
 SHAPE = 0.02  # by which the shapes of images that were not fitted may differ
 ALIKE = 16.0  # mean difference up to which two pictures may be the same: of 255
 DETAIL = 0.4  # and up to which share of the mean deviation from their own means: two photographs on white differ little
@@ -125,13 +125,15 @@ def _boxes(size: tuple[int, int], square: int) -> set[tuple[int, int, int, int]]
     return {content(each, square) for each in fractions}
 
 
-def _alike(one: Image.Image, other: Image.Image) -> bool:
-    """Say whether two images, L or RGB, are alike when they are reduced to a few pixels of one shape."""
-    scale = min(1.0, SIDE / max(other.size))
-    size = max(1, round(other.width * scale)), max(1, round(other.height * scale))
-    first, second = (
-        np.asarray(each.resize(size, Image.Resampling.BOX, reducing_gap=3.0), np.float64) for each in (one, other)
-    )
-    difference = float(np.abs(first - second).mean())
-    deviation = max(float(np.abs(each - each.mean(axis=(0, 1))).mean()) for each in (first, second))
+def _alike(image: Image.Image, picture: Image.Image) -> bool:
+    """Say whether an image shows what a picture of a pool does, both L or RGB, as far as small reductions can tell.
+
+    The image comes to the picture's size as the picture did: another filter leaves other patterns of fine textures.
+    """
+    image = image.resize(picture.size, Image.Resampling.BICUBIC)
+    scale = min(1.0, SIDE / max(picture.size))
+    size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+    one, other = (np.asarray(each.resize(size, Image.Resampling.BOX), np.float64) for each in (image, picture))
+    difference = float(np.abs(one - other).mean())
+    deviation = max(float(np.abs(each - each.mean(axis=(0, 1))).mean()) for each in (one, other))
     return difference <= min(ALIKE, max(FLAT, DETAIL * deviation))

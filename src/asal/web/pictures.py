@@ -83,7 +83,7 @@ class Pictures:
     async def photograph(self, image: int, state: State, of: str, edge: int) -> Response:
         """Return the original for people; where that cannot be had now, the pool's picture, and why in a header."""
         tag = self.project.tag(image, state)
-        found = None if image in state.synthetic else await self._found(image, tag, edge)
+        found = View("gone") if image in state.synthetic else await self._found(image, tag, edge)
         if found is not None and found.state == "here":
             kept = IMMUTABLE if of == tag else {}
             data = found.files[edge]

@@ -116,3 +116,18 @@ def test_names_are_written_as_xml_wants_them() -> None:
     changed = with_choices(label_config(["a", "b"]), names)
     assert [one.get("value") for one in ElementTree.fromstring(changed).findall(".//Choice")] == names
     assert with_choices("<no xml", names) == label_config(names)
+
+
+def test_an_import_holds_no_more_than_its_bytes(studio: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = begin(tmp_path / "labels.db")
+    session.ask(8)
+    pushing = bridge(studio, session, tmp_path)
+    images = list(session.state.waiting)
+    (alone,) = pushing._loads(images[:1])
+    most = 2 * len(alone[0]["data"]["image"])
+    monkeypatch.setattr("asal.labelling.label_studio.bridge.LARGEST", most)
+    loads = list(pushing._loads(images))
+    assert [task["data"]["asal_id"] for load in loads for task in load] == images and len(loads) > 1
+    assert all(len(load) == 1 or sum(len(task["data"]["image"]) for task in load) <= most for load in loads)
+    monkeypatch.setattr("asal.labelling.label_studio.bridge.LARGEST", 1)
+    assert [len(load) for load in pushing._loads(images)] == [1] * len(images)

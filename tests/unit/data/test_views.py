@@ -70,10 +70,11 @@ def test_it_is_turned_and_its_exif_data_stay_behind(orientation: int) -> None:
 
 def test_colours_of_another_profile_become_those_of_a_screen() -> None:
     shown = [image_of(seen(saved(CHINA, "PNG", icc_profile=swapped(kind))), 2048) for kind in ("sRGB", "other")]
-    assert np.abs(pixels(shown[0]) - pixels(CHINA)).mean() < 2, "a screen's own colours stay"
+    assert np.abs(pixels(shown[0]) - pixels(CHINA)).mean() < 5, "a screen's own colours stay"
     red, green, blue = np.moveaxis(pixels(CHINA), 2, 0)
     found = pixels(shown[1])
-    assert np.abs(found - np.stack([blue, green, red], axis=2)).mean() < 2 < np.abs(found - pixels(CHINA)).mean()
+    assert np.abs(found - np.stack([blue, green, red], axis=2)).mean() < 5
+    assert np.abs(found - pixels(CHINA)).mean() > 10
     assert "icc_profile" not in shown[1].info
 
 
@@ -146,6 +147,19 @@ def test_another_photograph_in_its_place_is_seen_to_be_one(fit: Any, size: int, 
     assert view([saved(CHINA.resize((1280, 854)))], picture, how, [256]).state == "here"
     for other in (FLOWER, CHINA.transpose(Image.Transpose.ROTATE_180), Image.new("RGB", CHINA.size)):
         assert view([saved(other)], picture, how, [256]).state == "changed"
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+@pytest.mark.parametrize("size", [28, 40, 64, 200])
+@pytest.mark.parametrize("fit", ["pad", "crop", "squeeze"])
+def test_fine_textures_are_the_same_whatever_the_pools_size(kind: str, size: int, fit: Any) -> None:
+    how = Conversion(fit, "auto")
+    rows, columns = np.mgrid[:300, :450]
+    for width in (1, 2, 3, 4, 5, 8):
+        for pattern in (rows, columns, rows + columns, rows // width + columns // width):
+            texture = Image.fromarray(np.uint8(60 + 120 * ((pattern // width) % 2)))
+            raw = saved(texture, kind)
+            assert view([raw], decode(raw, size=size, gray=False, how=how), how, [2048]).state == "here", width
 
 
 def test_two_thin_photographs_on_a_wide_padding_are_not_taken_for_each_other() -> None:
