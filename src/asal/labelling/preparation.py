@@ -5,12 +5,13 @@ Killed at any moment, the next one goes on where it was, as `asal prepare` does.
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ import numpy as np
 from asal.core import Features, Round, Selection
 from asal.data.ingest import IngestContext
 from asal.errors import BusyError, UserError
+from asal.labelling.background import Background
 from asal.labelling.messages import Activity, Failed, FromPreparation, Prepared, Sampled, TakenIn
 from asal.project.folder import ProjectFolder
 from asal.project.images import source_of, take_in
@@ -37,9 +39,11 @@ if TYPE_CHECKING:
     from asal.project.project import Project
     from asal.session.session import Session
 
-SAMPLE = 256  # images drawn at random, of which the first ones to label are typical: a few seconds of a small backbone
+# Images drawn at random, of which the first ones to label are typical: a few seconds of a small backbone.
+SAMPLES = (128, 256)
 MANY = 20_000  # images, from which on starting several processes pays
 PAUSE = 1.0  # seconds until a folder that another process holds is tried again
+PATIENCE = 5.0  # seconds in which it ends by itself
 BEHIND = 5  # steps of priority
 OFTEN = 0.2  # seconds between two reports
 
@@ -47,10 +51,11 @@ OFTEN = 0.2  # seconds between two reports
 def prepare(config: WorkerConfig, connection: Connection) -> None:
     """Take the images in, extract features of a few at random, then make all that the strategy needs."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that serves people
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it ends its own processes, too
     threading.Thread(target=_end_with_worker, daemon=True).start()
     try:
         _prepare(config, connection)
-    except (BrokenPipeError, ConnectionResetError):
+    except (BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
         return  # the worker is gone
     except UserError as error:
         connection.send(Failed(error))
@@ -64,14 +69,17 @@ def _end_with_worker() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(PATIENCE)
         os._exit(1)
 
 
 def _prepare(config: WorkerConfig, connection: Connection) -> None:
-    reporter = _Reporter(connection)
-    if not ProjectFolder(config.root, config.spec).has("pool"):  # before torch is imported, which takes seconds
+    reporter, imports = _Reporter(connection), Background(_import)
+    if not ProjectFolder(config.root, config.spec).has("pool"):  # torch, which takes seconds to import, is not needed
         _while_held(lambda: _take_in(config, reporter), connection)
     connection.send(TakenIn())
+    imports.result()
     from asal.project.preparer import Preparer
     from asal.project.project import Project
     from asal.runtime.engine.choice import chosen
@@ -81,7 +89,8 @@ def _prepare(config: WorkerConfig, connection: Connection) -> None:
 
         torch.set_num_threads(config.threads)
     project = Project(config.root, config.spec, progress=reporter)
-    connection.send(_while_held(lambda: sample(project, config.strategy), connection))
+    for sampled in samples(project, config.strategy):
+        connection.send(sampled)
     project = Project(config.root, config.spec, progress=reporter, engine=chosen("local", config.threads or 0))
     if hasattr(os, "nice"):
         os.nice(BEHIND)  # what people wait for comes first
@@ -135,26 +144,32 @@ class _Reporter:
         return (now - begun) / (done - first) * (total - done)
 
 
-def sample(project: Project, strategy: str) -> Sampled:
-    """Return features of images drawn at random, in the space that the strategy or the classifier works in.
+def samples(project: Project, strategy: str) -> Iterator[Sampled]:
+    """Yield features of images drawn at random, in the space that the strategy or the classifier works in: ever more.
 
-    None where there is no such space, or its extractor has to be trained first, which takes minutes.
+    One without images where there is no such space, or its extractor has to be trained first, which takes minutes.
     """
     name = space_of(project, strategy)
-    if not name:
-        return Sampled()
-    table = project.spec.features[name]
-    step = project.parts.extractor(table)
-    if step.status != "there":
-        if step.work.units:
-            return Sampled()
-        step.make()
-    extractor = project.extractor(table)
-    images = project.images_for(table)
-    rng = stream(project.spec.seed, "typical sample")
-    ids = np.sort(rng.permutation(len(images))[:SAMPLE].astype(np.int64))
-    vectors: Features = extractor(images.read(ids))
-    return Sampled(ids, vectors)
+    table = project.spec.features.get(name)
+    step = None if table is None else project.parts.extractor(table)
+    if table is None or step is None or (step.status != "there" and step.work.passes):
+        yield Sampled()
+        return
+    step.make()
+    extractor, images = project.extractor(table), project.images_for(table)
+    ids = stream(project.spec.seed, "typical sample").permutation(len(images))[: SAMPLES[-1]].astype(np.int64)
+    vectors = np.empty((0, extractor.dim), np.float32)
+    for size in SAMPLES:
+        if len(vectors) < len(ids):
+            more: Features = extractor(images.read(ids[len(vectors) : size]))
+            vectors = np.concatenate([vectors, more])
+            yield Sampled(ids[: len(vectors)], vectors)
+
+
+def _import() -> None:
+    """Import what computes features, while images are decoded."""
+    for module in ("asal.project.preparer", "asal.project.project", "asal.runtime.engine.choice"):
+        importlib.import_module(module)
 
 
 def space_of(project: Project, strategy: str) -> str:
@@ -187,8 +202,9 @@ class Preparation:
     def __exit__(self, *_: object) -> None:
         """End the process, whatever it does: what it has written stays."""
         if self._process is not None and self._process.is_alive():
+            self._process.terminate()
+            self._process.join(PATIENCE)
             self._process.kill()
-            self._process.join(5)
 
     def start(self) -> None:
         """Start the process."""

@@ -34,7 +34,7 @@ if TYPE_CHECKING:  # the server's process, which starts the worker, needs no tor
     from asal.session.proposals import Proposal
     from asal.session.state import State
 
-SAMPLE_WAIT = 5.0  # seconds that the first images wait for a sample of features, of which typical ones are taken
+SAMPLE_WAIT = 8.0  # seconds that the first images wait for a sample of features, of which typical ones are taken
 TRAINING = "the classifier is being trained"
 COMPUTING = "features are still being computed"
 
