@@ -13,6 +13,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+import numpy as np
+
 from asal.data.found import found
 from asal.data.places import relative_place
 from asal.data.sources import check_outside, sources
@@ -194,7 +196,7 @@ def _read(source: Folder) -> _Read:
     for name in source.splits:
         if name != "train" and (kind := split_kind(name)):
             named.setdefault(kind, name)
-    number = held_out(source.splits["train"], classes) if classes and "test" not in named else 0
+    number = _held_out(source) if classes and "test" not in named else 0
     split = Split(None, named.get("validation", 0), named.get("test", number), stratified=bool(number))
     short: tuple[str, ...] = ()
     if classes:
@@ -202,6 +204,15 @@ def _read(source: Folder) -> _Read:
         short = tuple(scarce(parts["test"].labels, parts["test"].classes)) if "test" in parts else ()
     left = source.splits["train"] - number
     return _Read(lines, split=_split_lines(split), images=left, classes=classes, unlabelled=unlabelled, scarce=short)
+
+
+def _held_out(source: Folder) -> int:
+    """Return how many labelled images are for the test: no more than the classes can spare."""
+    labels = source.labels("train")
+    if labels is None:
+        return 0
+    counts = np.bincount(labels[labels >= 0])
+    return min(held_out(int(counts.sum()), len(source.classes)), int(np.maximum(counts - 1, 0).sum()))
 
 
 def _split_lines(split: Split) -> str:

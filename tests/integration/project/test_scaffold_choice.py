@@ -149,6 +149,22 @@ def test_a_folder_without_classes_asks_for_their_names(tmp_path: Path) -> None:
     assert spec.source.options == {"path": "../images"}
 
 
+@pytest.mark.parametrize(("loose", "each", "classes"), [(100, 3, 2), (0, 1, 30), (0, 2, 3)])
+def test_no_more_is_held_out_than_the_classes_can_spare(tmp_path: Path, loose: int, each: int, classes: int) -> None:
+    images = tmp_path / "images"
+    for name in range(classes):
+        draw(images / f"class {name}", each, (90, 70))
+    if loose:
+        draw(images, loose, (90, 70))
+    spec, _ = made(tmp_path, images)
+    held = spec.pool.split.test
+    assert isinstance(held, int) and held <= classes * (each - 1)
+    opened = Project.open(tmp_path / "p")
+    opened.ingest()
+    labels = opened.oracle("pool").answer(np.arange(len(opened.pool)))
+    assert set(labels) - {-1} == set(range(classes)), "a class has left the pool"
+
+
 def test_the_only_folder_is_no_class(tmp_path: Path) -> None:
     draw(tmp_path / "images" / "2024", 30, (200, 100))
     spec, started = made(tmp_path, tmp_path / "images")
