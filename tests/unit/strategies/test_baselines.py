@@ -31,7 +31,8 @@ from asal.strategies.adba import Adba, LatentSvm, _minimum, marked
 from asal.strategies.badge import Gradients, seeded
 from asal.strategies.coreset import farthest_first, squared_gaps
 from asal.strategies.gaal import at_the_boundary
-from asal.strategies.hyperplane_hash import Hashing, HyperplaneHash, Tables, pixels
+from asal.strategies.hyperplane_hash import Hashing, HyperplaneHash, Tables
+from asal.strategies.hyperplane_hash import points as as_points
 from asal.strategies.hyperplanes import Hyperplanes
 from asal.strategies.typiclust import typicality
 from asal.testing.learner import CLASSES, toy_set
@@ -145,7 +146,7 @@ def test_the_tables_hold_images_nearer_to_the_plane_than_chance(kind: Any, tmp_p
     tables: Tables = part.load(tmp_path, world.pool.shape)
     model = Linear(l2=0.01).fit(world.pool.read(np.arange(40)), world.truth[:40], 2, stream(0))
     planes = Hyperplanes.of(model)
-    everything = planes.distances(pixels(world.pool.read(np.arange(3000))))
+    everything = planes.distances(as_points(world.pool.read(np.arange(3000))))
     near = everything[tables.near(planes, Candidates(3000), (10, 150), stream(1))]
     assert 100 < len(near) <= 150
     limit = {"h": 0.9, "eh": 0.75}[kind]  # whose functions are the sharper ones; chance spreads by 0.04
@@ -158,7 +159,7 @@ def test_where_a_bucket_is_used_up_the_next_nearest_codes_are_looked_up(tmp_path
     part.train(world.pool, tmp_path, 0, Device("cpu"), no_progress)
     tables: Tables = part.load(tmp_path, world.pool.shape)
     planes = Hyperplanes.of(Linear(l2=0.01).fit(world.pool.read(np.arange(40)), world.truth[:40], 2, stream(0)))
-    everything = planes.distances(pixels(world.pool.read(np.arange(3000))))
+    everything = planes.distances(as_points(world.pool.read(np.arange(3000))))
     excluded = as_ids([])
     for _ in range(12):  # each time all that was found is taken
         found = tables.near(planes, Candidates(3000, excluded), (10, 40), stream(len(excluded)))
