@@ -88,7 +88,7 @@ class Compression:
         pca.save(folder)
         if pca.dim < self.dimensions:
             why = f"{n:,} images vary in no more" if n > self.dimensions else f"there are {n:,} images"
-            progress("pca", n, n, f"{pca.dim} dimensions in place of {self.dimensions}: {why}")
+            progress("pca", 0, 0, f"{pca.dim} dimensions in place of {self.dimensions}: {why}")
 
 
 def _is_fitted(folder: Path) -> bool:
@@ -247,7 +247,7 @@ def extension(
         stored = facts_of(part.folder)
 
     def progress(stage: str, done: int, total: int, note: str = "") -> None:
-        context.progress(f"{it.name}: {stage} of {part.title}", done, total, note)
+        context.progress(f"{stage} '{it.name}' of {part.title}", done, total, note)
 
     def fill(folder: Path) -> None:
         pca = base.folder.absolute() if (base.folder / Pca.FILE).exists() else None
