@@ -130,7 +130,7 @@ def _alike(image: Image.Image, picture: Image.Image) -> bool:
 
     The image comes to the picture's size as the picture did: another filter leaves other patterns of fine textures.
     """
-    image = image.resize(picture.size, Image.Resampling.BICUBIC)
+    image = image.resize(picture.size, Image.Resampling.BICUBIC, reducing_gap=4.0)
     scale = min(1.0, SIDE / max(picture.size))
     size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
     one, other = (np.asarray(each.resize(size, Image.Resampling.BOX), np.float64) for each in (image, picture))

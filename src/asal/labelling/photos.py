@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
@@ -260,7 +260,8 @@ class Photos:
             process, found = None, View("unreadable", reason=error.reason)
         except (UserError, OSError) as error:  # a damaged pool, or no more processes
             found = View("unreadable", reason=error.got if isinstance(error, UserError) else f"{error}")
-        job.done.set_result(found)
+        with suppress(InvalidStateError):  # whoever waited has cancelled it
+            job.done.set_result(found)
         return process
 
     def _reply(self, process: PhotoProcess) -> View:
