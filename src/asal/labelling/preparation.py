@@ -12,6 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import TYPE_CHECKING, Any
@@ -80,6 +81,7 @@ def _prepare(config: WorkerConfig, connection: Connection) -> None:
         _while_held(lambda: _take_in(config, reporter), connection)
     connection.send(TakenIn())
     imports.result()
+    from asal.project import contact_sheet
     from asal.project.preparer import Preparer
     from asal.project.project import Project
     from asal.runtime.engine.choice import chosen
@@ -98,6 +100,8 @@ def _prepare(config: WorkerConfig, connection: Connection) -> None:
     reporter.stage, reporter.left = "computing features", preparer.left
     _while_held(lambda: preparer.run([config.strategy]), connection)
     connection.send(Prepared())
+    with suppress(UserError):
+        contact_sheet.write(project)  # nobody waits for it
 
 
 def _take_in(config: WorkerConfig, progress: Progress) -> None:
