@@ -52,7 +52,7 @@ def through_prepare(args: argparse.Namespace, space: str, engine: Engine) -> flo
         marks: list[tuple[float, int]] = []
 
         def progress(stage: str, done: int, total: int, note: str = "") -> None:
-            if stage.endswith(": features") and done:
+            if stage.endswith(f"compute the features '{space}'") and total and done:
                 marks.append((time.perf_counter(), done))
 
         spec = load(args.spec)
