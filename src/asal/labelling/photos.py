@@ -123,8 +123,9 @@ class Photos:
             if missing:
                 if len(self._keys) > KEPT_KEYS:
                     self._keys.clear()
-                names = opened.pool.keys(np.array(missing, np.int64))
-                self._keys.update(zip(missing, names, strict=True))
+                with suppress(UserError):  # a damaged list of names keeps nobody from labelling
+                    names = opened.pool.keys(np.array(missing, np.int64))
+                    self._keys.update(zip(missing, names, strict=True))
             return {image: self._keys[image] for image in images if image in self._keys}
 
     def ahead(self, images: Iterable[int], tag: str) -> None:

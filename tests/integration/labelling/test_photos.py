@@ -139,6 +139,11 @@ def test_names_are_those_of_the_pool(project: Photos, tmp_path: Path) -> None:
     assert project.keys([10, 4711]) == {}
 
 
+def test_without_the_list_of_names_there_are_the_pools_pictures(project: Photos, tmp_path: Path) -> None:
+    (tmp_path / "project" / "pool" / "keys.parquet").write_bytes(b"nothing")
+    assert project.keys([0, 1]) == {} and get(project, 0).state == "gone"
+
+
 def test_originals_that_are_gone_changed_or_no_files_are_not_shown(project: Photos, images: Path) -> None:
     number = ids(project)
     (images / "china" / "0.jpg").unlink()
