@@ -21,7 +21,7 @@ import { showStarting } from "./starting.js";
 import { claimTab, keep, recall } from "./store.js";
 import { Strip } from "./strip.js";
 
-const TAG = 9; // characters of a name on a small image
+const TAG = 10; // characters of a name on a small image
 
 class App {
   constructor(project, tab) {
