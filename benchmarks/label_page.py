@@ -173,7 +173,7 @@ def pressing(page: Page, presses: int, wait: int) -> dict[str, list[float]]:
 
 def line(name: str, times: Sequence[float]) -> str:
     """Return a line of the table."""
-    cuts = quantiles(times, n=100)
+    cuts = quantiles(times, n=100, method="inclusive")
     return f"{name:24}{len(times):6}{median(times):9.1f}{cuts[94]:9.1f}{cuts[98]:9.1f}{max(times):9.1f}"
 
 
@@ -236,6 +236,8 @@ def pictures(out: Path) -> None:
         root = Path(folder) / "garden"
         true = garden(root)
         two = with_two_classes(root, Path(folder) / "two")
+        with (root / "asal.toml").open("a") as spec:
+            spec.write("\n[labelling]\nlease = 5.0\n")  # seconds until a page that was closed has no images any more
         with served(root, "--name", "Ada", "--budget", "200") as link:
             _single(browser, link, out, true)
         with served(two, "--name", "Ada") as link:
@@ -260,6 +262,7 @@ def _single(browser: Browser, link: str, out: Path, true: Sequence[str]) -> None
 
     for i in range(80):
         label(page, " " if i == 75 else press[true[_image(page)]])
+    page.context.close()
     for scheme in ("light", "dark"):
         for where, options in (("", DESK), ("-phone", PHONE)):
             page = looked(color_scheme=scheme, **options)
@@ -298,11 +301,16 @@ def _picture(page: Page, path: Path) -> None:
     page.screenshot(path=path)
     with Image.open(path) as opened:
         image = opened.convert("RGB")
-    exact = sorted(image.getcolors(1 << 24), reverse=True)[:32]  # what is not photographs stays as it is
+    exact = [colour for _, colour in sorted(image.getcolors(1 << 24), reverse=True)[:32]]
     rest = image.quantize(256 - len(exact)).getpalette() or []
     palette = Image.new("P", (1, 1))
-    palette.putpalette([*(part for _, colour in exact for part in colour), *rest[: 3 * (256 - len(exact))]])
-    image.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
+    palette.putpalette([*(part for colour in exact for part in colour), *rest[: 3 * (256 - len(exact))]])
+    few = image.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
+    pixels, numbers = np.asarray(image), np.array(few)
+    for number, colour in enumerate(exact):  # what is no photograph keeps its colours
+        numbers[(pixels == colour).all(axis=2)] = number
+    few.putdata(numbers.ravel())
+    few.save(path, optimize=True)
     print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
     page.context.close()
 
