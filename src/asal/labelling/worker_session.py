@@ -67,7 +67,6 @@ class WorkerSession:
 
     def open_tools(self) -> None:
         """Open what the strategy needs, so that no round is charged for it."""
-        self.project.refresh()
         with report_to(self._report, "starting"):
             self.project.tools(self._config.strategy).open()
 

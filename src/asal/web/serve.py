@@ -7,7 +7,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,7 +113,7 @@ def serve(
             link = _introduce(address, port, annotators, name or _user(), say)
             supervisor.start()
             held.callback((root / "labelling" / "open.html").unlink, missing_ok=True)
-            held.callback(lambda: say(_saved(record)))
+            held.callback(_say_saved, record, say)
             held.callback(supervisor.close)
             if opened is None:
                 threading.Thread(target=page.replace, args=(current, on_error), name="opening", daemon=True).start()
@@ -198,11 +198,12 @@ def _finished(done: Activity) -> str:
     return f"Done: {done.note}. Next: {done.next}"
 
 
-def _saved(record: Record) -> str:
-    """Say how many labels there are."""
-    number = len(fold(State(), record.read()).answers)
-    are = "is" if number == 1 else "are"
-    return f"{counted(number, 'label')} {are} saved in {record.name}; the same command goes on."
+def _say_saved(record: Record, say: Callable[[str], object]) -> None:
+    """Say how many labels there are; nothing where the database does not answer."""
+    with suppress(UserError):
+        number = len(fold(State(), record.read()).answers)
+        are = "is" if number == 1 else "are"
+        say(f"{counted(number, 'label')} {are} saved in {record.name}; the same command goes on.")
 
 
 def _run(app: Any, listening: socket.socket, link: str, folder: Path) -> None:
