@@ -80,14 +80,15 @@ function scaleText(zoom) {
   return Math.abs(part - 1) < 0.01 ? "1 : 1" : `${Math.round(100 * part)} %`;
 }
 
-const cuts = (sees) => sees?.fit === "crop" && sees.reads === "pictures";
+const cuts = (sees) => sees?.fit === "crop"; // also where a network reads the originals: it crops them likewise
 const framing = () => recall("asal.sees", true);
 
 /** Set up the switch of the frame, in the side panel. */
 export function frameSwitch(sees) {
   $("sees").hidden = !cuts(sees);
   if (!cuts(sees)) return;
-  write($("sees-what"), `It reads the square in the middle of each photograph, at ${sees.size} × ${sees.size} pixels.`);
+  const size = sees.reads === "pictures" ? `, at ${sees.size} × ${sees.size} pixels` : "";
+  write($("sees-what"), `It reads the square in the middle of each photograph${size}.`);
   $("sees-frame").checked = framing();
   $("sees-frame").addEventListener("change", () => {
     keep("asal.sees", $("sees-frame").checked);
