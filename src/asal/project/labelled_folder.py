@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
@@ -11,6 +12,7 @@ import tomlkit
 
 from asal.data.sources.remote import is_url
 from asal.errors import UserError, quoted
+from asal.project.folder import ProjectFolder
 from asal.project.images import source_of
 from asal.project.parts import needs_generator
 from asal.project.scaffold import start
@@ -119,7 +121,7 @@ def _check_same_images(root: Path, images: Path) -> None:
 
 def _check_classes(root: Path, classes: Sequence[str]) -> None:
     """Refuse other classes than those of a project."""
-    present = load(root).labelling.classes
+    present = _present_classes(root) if classes else ()
     if classes and present and set(classes) != set(present):
         raise UserError(
             f"--classes names {quoted(classes)}, and the project {root} has {quoted(present)}",
@@ -128,6 +130,13 @@ def _check_classes(root: Path, classes: Sequence[str]) -> None:
         )
     if classes and not present:
         _write_classes(root / FILE, classes)
+
+
+def _present_classes(root: Path) -> tuple[str, ...]:
+    """Return the classes of a project: those that its spec names, or its images; none before these are taken in."""
+    with suppress(UserError):
+        return ProjectFolder(root, load(root)).classes
+    return ()
 
 
 def strategy_at_once(found: LabelledFolder, spec: Spec, strategy: str, prepare: bool) -> str:

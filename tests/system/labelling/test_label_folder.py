@@ -20,13 +20,17 @@ from support.http_clients import PATIENCE, Bot, Served, is_preparing
 from support.kills import moments
 from support.label_project import events, truth
 
+from asal.data.ingest import IngestContext
 from asal.labelling.preparation import SAMPLES
 from asal.labelling.worker import COMPUTING
+from asal.project.images import take_in
 from asal.project.labelled_folder import project_of
 from asal.project.project import Project
 from asal.project.spec import load
 from asal.project.status import damage
 from asal.runtime import artifacts
+from asal.runtime.engine import InProcess
+from asal.runtime.progress import no_progress
 from asal.session.state import Asked, State, fold
 
 DIGITS = ("3", "8")
@@ -213,6 +217,19 @@ def test_a_folder_without_classes_needs_their_names(tmp_path: Path, asal: Comman
     state = fold(State(), events(root))
     assert set(state.classes.live.values()) == set(DIGITS)
     asal("label", photos, "--no-browser", "--classes", "cat,dog").refused("asal classes", "--classes names")
+
+
+def test_other_classes_than_those_of_the_folders_are_refused_and_nothing_is_written(
+    tmp_path: Path, asal: Command
+) -> None:
+    images = digits(tmp_path / "digits")
+    root = project_of(images).root
+    take_in(root, load(root), IngestContext(InProcess(), no_progress))
+    before = (root / "asal.toml").read_text()
+    asal("label", images, "--no-browser", "--classes", "cat,dog").refused("asal classes", "--classes names")
+    assert (root / "asal.toml").read_text() == before
+    project_of(images, classes=DIGITS)
+    assert (root / "asal.toml").read_text() == before
 
 
 def test_a_project_of_other_images_is_not_taken_for_that_of_a_folder(tmp_path: Path, asal: Command) -> None:
