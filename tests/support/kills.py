@@ -26,8 +26,9 @@ def moments(seconds: float, seed: int) -> Iterator[float]:
 
 
 def bytes_of(root: Path) -> dict[str, bytes]:
-    """Return every file of a folder, hidden ones too, but the lock."""
-    return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file() and p.name != ".lock"}
+    """Return every file of a project, hidden ones too, but the lock and the picture that the command draws of it."""
+    files = (path for path in root.rglob("*") if path.is_file() and path.name not in (".lock", "sample.png"))
+    return {str(path.relative_to(root)): path.read_bytes() for path in files}
 
 
 def gone(running: Any, within: float = 5) -> bool:

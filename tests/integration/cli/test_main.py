@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.kills import bytes_of
 
 from asal.project.validate import REGISTRIES
 
@@ -169,11 +170,6 @@ DERIVED = (
     "pool/pool.json",
     "test/images/00000.npy",
 )
-
-
-def bytes_of(root: Path) -> dict[str, bytes]:
-    """Return every file of a folder, but locks."""
-    return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file() and p.name != ".lock"}
 
 
 @pytest.mark.parametrize("harm", [flip, cut, Path.unlink], ids=["changed", "cut short", "missing"])
