@@ -110,6 +110,10 @@ def shapes(sizes: Sequence[tuple[int, int]]) -> str:
     '400 × 300 to 400 × 1,200 pixels, 1.3 : 1 to 1 : 3'
     >>> shapes([(28, 28), (28, 28)])
     'all 28 × 28 pixels'
+    >>> shapes([(1, 10_000)])
+    'all 1 × 10,000 pixels'
+    >>> shapes([(20, 20), (1, 10_000)])
+    '20 × 20 to 1 × 10,000 pixels, 1 : 1 to 1 : 10,000'
     """
     ordered = sorted(sizes, key=lambda size: (size[0] * size[1], -size[0]))
     smallest, largest = (f"{width:,} × {height:,}" for width, height in (ordered[0], ordered[-1]))
@@ -121,7 +125,11 @@ def shapes(sizes: Sequence[tuple[int, int]]) -> str:
 
 
 def _ratio(ratio: float) -> str:
-    return f"{ratio:.2g} : 1" if ratio >= 1 else f"1 : {1 / ratio:.2g}"
+    return f"{_rounded(ratio)} : 1" if ratio >= 1 else f"1 : {_rounded(1 / ratio)}"
+
+
+def _rounded(number: float) -> str:
+    return f"{number:.2g}" if number < 100 else f"{number:,.0f}"
 
 
 def _header(raw: Raw) -> Header:

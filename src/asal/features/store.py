@@ -212,7 +212,7 @@ class VectorPool:
     Args:
         fingerprint: of the vectors.
         count: how many there are.
-        shape: (1, 1, d), where d is known before they are opened.
+        shape: (1, 1, d), where d is what was asked of PCA, which may give fewer: known before they are opened.
         open: opens them, at their first use.
     """
 

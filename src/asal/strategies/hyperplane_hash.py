@@ -243,11 +243,11 @@ def _blocks(n: int) -> Iterator[Ids]:
 
 def _moments(pool: Pool, progress: Progress) -> tuple[Floats, float]:
     """Return the mean of the pool's points (d,), and the root mean square of their distances to it."""
-    n, squares, total = len(pool), 0.0, np.zeros(int(np.prod(pool.shape)))
+    n, squares, total = len(pool), 0.0, np.zeros(())  # as long as the points: PCA may give fewer than it is asked for
     for ids in _blocks(n):
         progress("hyperplane hash: mean", int(ids[0]), n)
         x = points(pool.read(ids)).astype(np.float64)
-        total += x.sum(axis=0)
+        total = total + x.sum(axis=0)
         squares += float((x**2).sum())
     mean = total / n
     return mean.astype(np.float32), float(np.sqrt(max(squares / n - float(mean @ mean), 1e-12)))

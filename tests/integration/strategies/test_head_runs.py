@@ -134,6 +134,21 @@ def test_the_fully_supervised_head_is_the_line_at_the_top(two: tuple[Path, Spec]
     assert Evaluation.of(Project(*two), "validation").features is not None
 
 
+@pytest.mark.parametrize("dimensions", [0, 60], ids=["as they are", "more than PCA can give"])
+def test_hyperplanes_are_hashed_in_as_many_dimensions_as_there_are(
+    dimensions: int, spec: Callable[..., Any], tmp_path: Path
+) -> None:
+    features = {"pixels": {"dimensions": dimensions, "index_dimensions": 0}}
+    few = parse(merged(spec(**HEAD), {"pool": {"split": {"train": 150}}, "features": features}))
+    project = Project(tmp_path, few)
+    project.prepare(["hyperplane-hash"])
+    session = project.session("hyperplane-hash", record=tmp_path / "labels.db")
+    for n in (10, 5):
+        ids = session.ask(n).ids
+        assert len(ids) == n
+        session.tell(zip(ids.tolist(), project.oracle("pool").answer(ids).tolist(), strict=True))
+
+
 NO_GRADIENT = {"learner": {"features": "latent"}}
 HIDDEN = {"learner": {"hidden": 8}}
 REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
