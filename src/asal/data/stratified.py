@@ -84,8 +84,9 @@ def scarce(labels: Labels | None, classes: Sequence[str]) -> list[str]:
     if len(few) == 1:
         (number, name), (point,) = few[0], points
         return [f"class '{name}' has {counted(number, 'test image')}: its accuracy is uncertain by ± {point} points"]
-    shown = [f"'{name}' {number} (± {point})" for (number, name), point in zip(few, points, strict=True)][:SHOWN]
-    shown[0] = shown[0].replace(")", " points)")
+    units = [" points", *[""] * (len(few) - 1)]  # once
+    each = zip(few, points, units, strict=True)
+    shown = [f"'{name}' {number} (± {point}{unit})" for (number, name), point, unit in each][:SHOWN]
     more = ", …" if len(few) > SHOWN else ""
     return [f"{len(few)} classes have few test images, so their accuracy is uncertain: {', '.join(shown)}{more}"]
 

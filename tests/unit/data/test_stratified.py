@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from asal.data.ingest import ingest
 from asal.data.sources.arrays import Arrays
 from asal.data.splits import Split, make_splits
-from asal.data.stratified import stratified
+from asal.data.stratified import scarce, stratified
 from asal.errors import UserError
 from asal.project.spec import parse
 from asal.runtime import artifacts
@@ -104,3 +104,8 @@ def test_specs_without_the_key_are_dumped_and_hashed_as_before() -> None:
     on = parse({**table, "pool": {"split": {"test": 5, "stratified": True}}})
     assert "stratified" not in before.model_dump()["pool"]["split"] and on.model_dump()["pool"]["split"]["stratified"]
     assert before.hash == off.hash != on.hash
+
+
+def test_names_of_classes_with_few_test_images_are_printed_as_they_are() -> None:
+    (line,) = scarce(np.repeat([0, 1], [9, 9]), ["cat (indoor)", "dog"])
+    assert line.endswith(": 'cat (indoor)' 9 (± 33 points), 'dog' 9 (± 33)")
