@@ -39,6 +39,7 @@ from asal.web.project_info import ProjectInfo
 from asal.web.signing import SignIn
 
 PORT = 8765
+LOOK = 1.0  # seconds between two looks for the images of a project that another server prepares
 LINK = 12 * 3600.0  # seconds that the printed link is valid
 
 
@@ -151,7 +152,9 @@ class Page:
 
     def replace(self, current: CurrentApp, on_error: OnError) -> None:
         """Build the application as soon as the images are there, and let it answer from then on."""
-        self.supervisor.taken_in.wait()
+        while not self.supervisor.taken_in.wait(LOOK):
+            if ProjectFolder(self.config.root, self.config.spec).has("pool"):  # another server has them taken in
+                break
         if self.supervisor.closed:
             return
         try:

@@ -111,6 +111,16 @@ def test_while_images_are_taken_in_the_page_says_how_far(tmp_path: Path) -> None
         assert wait_for(Bot(served.url, served.token))
 
 
+def test_images_that_another_server_takes_in_are_shown_here_too(tmp_path: Path) -> None:
+    images = digits(tmp_path / "digits")
+    root = project_of(images).root
+    with artifacts.exclusive(root / "labelling"), Served(images) as served:  # as the other server's worker does
+        bot = Bot(served.url, served.token, patience=30.0)
+        assert is_preparing(bot.http.get("/api/project"))
+        take_in(root, load(root), IngestContext(InProcess(), no_progress))
+        assert {each["name"] for each in bot.get("/api/project")["classes"]} == set(DIGITS)
+
+
 def wait_for(bot: Bot) -> dict[str, Any]:
     """Return an image as soon as there is one."""
     end = time.monotonic() + PATIENCE
