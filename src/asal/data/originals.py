@@ -80,7 +80,7 @@ class Originals:
         keys = pool.keys(ids)
         images = ids.tolist()
         start = 0
-        for home, group in groupby(images, self._home):  # those of one source together, for it may read ahead
+        for home, group in groupby(images, self.home):  # those of one source together, for it may read ahead
             part = keys[start : start + sum(1 for _ in group)]
             for image, key, found in zip(images[start:], part, _read(home, part), strict=False):
                 yield self._elsewhere(image, key) if isinstance(found, Lost) else found
@@ -91,7 +91,7 @@ class Originals:
 
         A file under the image's key may be another one by now, and the image's own be there under a later name.
         """
-        home = self._home(image)
+        home = self.home(image)
         others = [each.source for each in self.additions if each.source != home]
         if home != self.source:
             others.append(self.source)
@@ -102,7 +102,8 @@ class Originals:
         ]:
             yield from _read(source, [name])
 
-    def _home(self, image: int) -> Source:
+    def home(self, image: int) -> Source:
+        """Return the source that an image was taken from."""
         return next((each.source for each in self.additions if each.first <= image < each.end), self.source)
 
     def _elsewhere(self, image: int, key: str) -> Raw:

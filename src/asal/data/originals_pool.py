@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -61,6 +62,12 @@ class OriginalImages:
         """The first place of theirs that only some machines see: a path; "" where all are URLs."""
         paths = (str(getattr(source, "path", "")) for source in self._sources)
         return next((path for path in paths if not is_url(path)), "")
+
+    @property
+    def missing_place(self) -> str:
+        """The path that the first image came from, if nothing is there now; "" where something is, or at a URL."""
+        path = str(getattr(self.originals.home(self.first), "path", ""))
+        return path if path and not is_url(path) and not Path(path).exists() else ""
 
     @property
     def _sources(self) -> Iterator[Any]:

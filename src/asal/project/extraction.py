@@ -155,6 +155,8 @@ def fill_features(context: PrepareContext, it: Extraction, folder: Path) -> None
         context.progress(f"{it.name}: {stage}", done, total, note)
 
     opened, recipe = it.extractor(), it.recipe() if it.recipe else None
+    if recipe:
+        _check_reachable(recipe, context.storage)
     if recipe and it.slow and compression.dimensions and len(context.pool) * opened.dim <= RAW_VALUES:
         fill_from_raw(context, it, recipe, folder, progress)
         return
@@ -332,7 +334,14 @@ class _Count:
 
 
 def _check_reachable(recipe: ExtractorRecipe, storage: str) -> None:
-    """Refuse originals that machines with other files would have to read at a path."""
+    """Refuse originals of a folder that is not there, or that machines with other files would have to read."""
+    if recipe.originals and (place := recipe.originals.missing_place):
+        raise UserError(
+            f"the originals are not at {place}: there is nothing",
+            rule="a network with a preprocessing of its own reads originals, and the features it makes are kept",
+            hint="connect the disk, or `asal move-images PROJECT FOLDER` if they were moved; if they are lost, "
+            "make an empty folder there, and the pool's small pictures stand in for them",
+        )
     if storage and recipe.originals and (place := recipe.originals.local):
         raise UserError(
             f"the originals lie at {place}, which machines that exchange files by {storage} may not see",

@@ -12,9 +12,12 @@ from asal.data.concat_pool import ADDITIONS
 from asal.data.decoding.ranges import range_lines
 from asal.data.image_options import stored_ranges
 from asal.data.moves import UNREADABLE, listed_unreadable, unreadable_now
+from asal.data.originals_pool import sentence
 from asal.data.pool import facts_of
 from asal.errors import DamageError, UserError, counted, without_secrets
+from asal.features.store import FACTS
 from asal.project.folder import IMAGES, ProjectFolder
+from asal.project.spaces import VECTORS
 from asal.project.spec import FILE, load
 from asal.runtime import artifacts
 from asal.session.events import Record
@@ -118,7 +121,14 @@ def _contents(folder: Path) -> str:
     artifacts.verify(folder, contents_up_to=0)  # the sizes: `doctor` reads every byte
     files = artifacts.manifest(folder)["files"]
     megabytes = sum(entry["bytes"] for entry in files.values()) / 1e6
-    return f"{counted(len(files), 'file')}, {megabytes:,.1f} MB{_quality(folder)}{_images(folder)}"
+    return f"{counted(len(files), 'file')}, {megabytes:,.1f} MB{_quality(folder)}{_images(folder)}{_replaced(folder)}"
+
+
+def _replaced(folder: Path) -> str:
+    """Return how many pictures of the pool stood in for originals when features were computed."""
+    if folder.parent.name != "features" or not (facts := folder / VECTORS / FACTS).exists():
+        return ""
+    return f"; {what}" if (what := sentence(artifacts.read_json(facts).get("replaced", {}))) else ""
 
 
 def _quality(folder: Path) -> str:

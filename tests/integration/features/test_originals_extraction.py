@@ -19,6 +19,7 @@ from asal.project import extraction
 from asal.project.extraction import replaced_in
 from asal.project.project import Project
 from asal.project.spec import parse, to_toml
+from asal.project.status import summary
 from asal.runtime import artifacts
 from asal.runtime.engine import InProcess
 from asal.runtime.engine.local import Local
@@ -253,3 +254,18 @@ def test_a_defect_at_the_edge_is_seen_by_the_network(tmp_path: Path) -> None:
         between = np.linalg.norm(features[::2].mean(0) - features[1::2].mean(0))
         found[fit] = between / np.linalg.norm(features - features.mean(0), axis=1).mean()
     assert found["pad"] > 2 * found["crop"], found
+
+
+def test_a_folder_of_originals_that_is_not_there_is_refused(images: Path, tmp_path: Path) -> None:
+    project = Project(tmp_path / "project", spec_of(images))
+    project.root.mkdir()
+    project.ingest()
+    images.rename(tmp_path / "on a disk that is not connected")
+    with pytest.raises(UserError, match="the originals are not at") as refusal:
+        project.prepare()
+    assert "asal move-images" in str(refusal.value.hint)
+    images.mkdir()
+    folder = prepared(project.root, project.spec).space("photos").folder
+    assert replaced_in(folder / "vectors") == {"gone": 30}
+    details = {name: detail for name, _, detail in summary(project.root)}
+    assert "in place of 30 originals (30 gone)" in details[f"features/{folder.name}"]
