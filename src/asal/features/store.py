@@ -24,6 +24,7 @@ from asal.runtime.progress import Progress, no_progress
 ROWS = 65_536  # a shard; 13 MB at 50 dimensions
 STORED = ("float32", "float16")  # types that shards may hold
 BATCH = 1024  # images computed at a time; other batches give features that differ in the last bit
+VECTORS = "vectors"  # a store, in a folder of features
 FACTS = "vectors.json"
 
 Compute: TypeAlias = Callable[[Ids], Features]

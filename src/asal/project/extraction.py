@@ -35,6 +35,7 @@ from asal.features.pca import Pca, fit_pca
 from asal.features.store import (
     BATCH,
     FACTS,
+    VECTORS,
     Compute,
     StoredVectors,
     finish_shards,
@@ -43,7 +44,6 @@ from asal.features.store import (
     start_shards,
     write_vectors,
 )
-from asal.project.spaces import VECTORS
 from asal.project.spec import FeatureTable
 from asal.project.step import PrepareContext, Step, Work
 from asal.runtime import artifacts

@@ -19,7 +19,7 @@ from asal.data.sources import Source
 from asal.errors import UserError
 from asal.features import ExtractorInputs, features
 from asal.features.extract_shard import input_size
-from asal.features.store import StoredVectors
+from asal.features.store import VECTORS, StoredVectors
 from asal.index import Indexer
 from asal.index.sharded import Sharded
 from asal.models.generators import TrainedGenerator, generators
@@ -274,7 +274,7 @@ class Project:
         Raises:
             UserError: they are not prepared, or there is no such set.
         """
-        return StoredVectors.open(self.parts.held_out(name, part).open() / spaces.VECTORS)
+        return StoredVectors.open(self.parts.held_out(name, part).open() / VECTORS)
 
     def index(self, name: str) -> Index:
         """Return the index over a feature space."""

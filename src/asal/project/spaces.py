@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from asal.core import Extractor, Features, Images
 from asal.features.pca import Pca, Reduced
-from asal.features.store import ConcatVectors, PrefixVectors, StoredVectors, Vectors
+from asal.features.store import VECTORS, ConcatVectors, PrefixVectors, StoredVectors, Vectors
 from asal.project.step import Step
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-VECTORS = "vectors"  # in a folder of features
 
 
 @dataclass(frozen=True)

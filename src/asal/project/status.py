@@ -15,9 +15,8 @@ from asal.data.moves import UNREADABLE, listed_unreadable, unreadable_now
 from asal.data.originals_pool import sentence
 from asal.data.pool import facts_of
 from asal.errors import DamageError, UserError, counted, without_secrets
-from asal.features.store import FACTS
+from asal.features.store import FACTS, VECTORS
 from asal.project.folder import IMAGES, ProjectFolder
-from asal.project.spaces import VECTORS
 from asal.project.spec import FILE, load
 from asal.runtime import artifacts
 from asal.session.events import Record

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.kills import bytes_of
 
 from asal.errors import UserError
 from asal.features import features
@@ -22,11 +23,6 @@ from asal.project.project import Project
 from asal.project.spec import load, parse
 from asal.runtime import artifacts
 from asal.session.oracles.stored import Stored
-
-
-def bytes_of(root: Path) -> dict[str, bytes]:
-    """Return every file of a folder, hidden ones too, but the lock."""
-    return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file() and p.name != ".lock"}
 
 
 def stamps(root: Path) -> dict[Path, int]:
