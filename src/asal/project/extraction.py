@@ -317,7 +317,7 @@ class _Count:
         self._progress, self._total, self._present = progress, total, present
         self._done: dict[str, int] = {}
         self._begun: float | None = None  # when the first task had opened what it needs
-        self.note = ""  # what else people are told
+        self.note = ""  # what else the progress says
 
     def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
         self._done[stage] = max(self._done.get(stage, 0), done)  # reports may arrive late
