@@ -25,6 +25,7 @@ from asal.labelling.preparation import SAMPLES
 from asal.labelling.worker import COMPUTING
 from asal.project.images import take_in
 from asal.project.labelled_folder import project_of
+from asal.project.preparer import Preparer
 from asal.project.project import Project
 from asal.project.spec import load
 from asal.project.status import damage
@@ -159,6 +160,7 @@ def test_the_first_images_are_typical_while_features_are_computed(
                 time.sleep(0.7)  # as people do: the features of a sample take some seconds
             assert (root / "features").exists() is False or not any((root / "features").glob("*/part.json"))
             assert "features are still being computed" in bot.get(f"/api/why/{typical.ids[0]}")["chosen_from"]
+        wait_until_prepared(root, bot)
         bot.label(right)
     found = rounds(root)
     assert all((asked.fallback_reason or "").startswith(COMPUTING) for asked in found[: typical.round + 1])
@@ -166,6 +168,17 @@ def test_the_first_images_are_typical_while_features_are_computed(
     assert typical.fallback_reason in reasons
     assert found[-1].strategy == "subset" and found[-1].fallback_reason is None
     assert len(fold(State(), events(root)).answers) == 60
+
+
+def wait_until_prepared(root: Path, bot: Bot) -> None:
+    """Wait until all is there and the worker has noticed: a quick hand would spend the budget before that."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        doing = bot.get("/api/status")["doing"]
+        if not Preparer(Project.open(root)).missing(["subset"]) and (doing["stage"], doing["note"]) == ("waiting", ""):
+            return
+        time.sleep(0.2)
+    raise AssertionError(f"it is not prepared: {doing}")
 
 
 def rounds(root: Path) -> tuple[Asked, ...]:
