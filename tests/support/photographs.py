@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import pytest
 from PIL import Image
 
-from asal.features.efficientnet_lite0 import PACKAGE
 from support.tiny_backbones import photographs as smooth
-
-
-def needs_weights() -> None:
-    """Skip a test where the weights are not installed."""
-    if importlib.util.find_spec(PACKAGE) is None:
-        pytest.skip("the extra `photos` is not installed")
 
 
 def photographs() -> dict[str, Path]:
@@ -35,7 +26,6 @@ def photographs() -> dict[str, Path]:
 
 def small() -> dict[str, Any]:
     """Return options with which the network takes milliseconds an image."""
-    needs_weights()
     return {"size": 64}
 
 

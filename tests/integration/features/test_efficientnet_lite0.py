@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support.photographs import needs_weights, photographs
+from support.photographs import photographs
 from support.tiny_backbones import apart
 
 from asal.core import Images
@@ -30,7 +30,6 @@ from asal.testing.training import train, workshop
 
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
-    needs_weights()
     with workshop() as home:
         train(EfficientNetLite0Features(), home)
         yield home
