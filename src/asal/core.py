@@ -110,6 +110,14 @@ class LinearModel(Model, Protocol):
         ...
 
 
+class DropoutModel(Model, Protocol):
+    """A classifier that can predict with dropout: what a learner that provides "dropout" returns."""
+
+    def predict_with_dropout(self, inputs: Inputs, times: int, rate: float, rng: np.random.Generator) -> Probs:
+        """Return (times, n, k): each time a share `rate` of the last layer's inputs is dropped, at random."""
+        ...
+
+
 class Learner(Protocol):
     """Trains a classifier from scratch, on images or on stored features."""
 
@@ -317,10 +325,15 @@ class Round:
         """Return the loss that the classifier predicts for pool images, and count the evaluations."""
         return self._evaluated(ids, cast(LossPredictingModel, self.model).losses)
 
-    def _evaluated(self, ids: Ids, evaluate: Callable[[Inputs], T]) -> T:
+    def predict_with_dropout(self, ids: Ids, times: int, rate: float, rng: np.random.Generator) -> Probs:
+        """Return probabilities (times, n, k) of pool images with dropout, and count `times` evaluations of each."""
+        model = cast(DropoutModel, self.model)
+        return self._evaluated(ids, lambda inputs: model.predict_with_dropout(inputs, times, rate, rng), times)
+
+    def _evaluated(self, ids: Ids, evaluate: Callable[[Inputs], T], times: int = 1) -> T:
         inputs = self.inputs(ids)
         with self.meter.part("score"):
-            self.meter.evaluations += len(ids)
+            self.meter.evaluations += len(ids) * times
             return evaluate(inputs)
 
     def search(self, queries: Features, k: int, *, without: Ids = NO_IDS) -> Neighbours:

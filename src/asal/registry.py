@@ -39,6 +39,7 @@ WORDS = {  # what parts need and provide
     "gradient": "a classifier whose logits can be differentiated; features that can be",
     "linear": "a classifier that is linear in features that do not change from round to round",
     "loss": "a classifier that predicts its loss",
+    "dropout": "a classifier that can predict with dropout of its last layer's inputs",
     "latents": "features that are complete latents of the generator",
     "originals": "features that are computed from originals, where the source keeps them, at the network's own size",
     "own": "what the strategy prepares for itself, once, by its `train`, and opens by its `load`",

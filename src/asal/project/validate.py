@@ -34,6 +34,7 @@ OF_LEARNER = {  # what a strategy may need of the classifier, and why
     "gradient": "follows the gradient of a score, so its classifier must have one",
     "linear": "asks for images near a hyperplane, so its classifier must be linear in features that do not change",
     "loss": "asks where the classifier expects to be wrong, so the classifier must predict its loss",
+    "dropout": "asks where predictions differ under dropout, so the classifier must be a network or a linear one",
 }
 
 

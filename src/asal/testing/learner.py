@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
-from asal.core import Images, Inputs, Labels, Learner, Model
+from asal.core import Images, Inputs, Labels, Learner, Model, Probs, Scores
 from asal.errors import UserError
 from asal.features.pixels import PixelExtractor
 from asal.models.tensors import to_batch
@@ -65,11 +65,10 @@ def predicts_probabilities(make: Make) -> None:
     tested = LearnerUnderTest(make)
     model = tested.fit()
     for n in (1, 50):
-        _probable(model, tested.inputs(n, first=60)[0], "three classes")
+        _probable(model.predict(tested.inputs(n, first=60)[0]), n, "three classes")
 
 
-def _probable(model: Model, inputs: Inputs, when: str) -> None:
-    probs, n = model.predict(inputs), len(inputs)
+def _probable(probs: Probs, n: int, when: str) -> None:
     assert probs.shape == (n, CLASSES), f"{when}: {n} images became {probs.shape}, of {CLASSES} classes"
     assert probs.dtype == np.float64, f"{when}: probabilities are float64, not {probs.dtype}"
     assert np.isfinite(probs).all(), f"{when}: a probability is not finite"
@@ -87,7 +86,7 @@ def predicts_classes_without_labels(make: Make) -> None:
             continue  # some classifiers cannot be fitted to one class, and say so
         except Exception as error:
             raise AssertionError(f"{when}: {type(error).__name__}: {error}") from error
-        _probable(model, LearnerUnderTest(make).inputs(20, first=60)[0], when)
+        _probable(model.predict(LearnerUnderTest(make).inputs(20, first=60)[0]), 20, when)
 
 
 def learns(make: Make) -> None:
@@ -176,6 +175,47 @@ def has_the_gradient_it_declares(make: Make) -> None:
     assert bool((slope.flatten(1).abs().amax(1) > 0).any()), "the gradient is zero"
 
 
+def predicts_with_the_dropout_it_declares(make: Make) -> None:
+    """If it provides "dropout", its models predict with it: on the given stream, differently each time, unbiased.
+
+    Without the declaration no strategy uses it, and nothing is checked.
+    """
+    tested = LearnerUnderTest(make)
+    if "dropout" not in tested.part.provides:
+        return
+    model, (inputs, _) = tested.fit(), tested.inputs(20, first=60)
+    predict: Any = getattr(model, "predict_with_dropout", None)
+    assert predict is not None, "it provides dropout, and its models have no `predict_with_dropout`"
+    with global_streams(7):
+        before = str(np.random.get_state()), torch.get_rng_state()
+        found = predict(inputs, 3, 0.5, stream(0, "dropout"))
+        again = predict(inputs[:7], 3, 0.5, stream(0, "dropout"))
+        assert str(np.random.get_state()) == before[0], "dropout moved numpy's global stream"
+        assert torch.equal(torch.get_rng_state(), before[1]), "dropout moved torch's global stream"
+    assert found.shape == (3, 20, CLASSES), f"20 images, three times, became {found.shape}"
+    for probs in found:
+        _probable(probs, 20, "with dropout")
+    assert np.allclose(again, found[:, :7], atol=1e-5), "on the same stream, the first images are predicted otherwise"
+    assert not np.array_equal(found[0], found[1]), "it drops the same inputs each time"
+    assert not np.allclose(found, predict(inputs, 3, 0.5, stream(1, "dropout"))), "it does not draw from the stream"
+    plain = model.predict(inputs)
+    nothing = predict(inputs, 2, 1e-9, stream(0, "dropout"))
+    assert np.allclose(nothing, plain, atol=1e-5), "with nothing dropped, it does not predict what `predict` does"
+    _unbiased(_log_odds(predict(inputs, 400, 0.2, stream(0, "many"))), _log_odds(plain))
+
+
+def _log_odds(probs: Probs) -> Scores:
+    logs = np.log(np.maximum(probs, 1e-300))
+    return np.asarray(logs[..., 1:] - logs[..., :1])
+
+
+def _unbiased(drawn: Scores, plain: Scores) -> None:
+    """Compare means over draws (t, n, k − 1) with the values without dropout, by their standard errors."""
+    errors = drawn.std(axis=0) / np.sqrt(len(drawn)) + 1e-4 * (1 + np.abs(plain))
+    off = float((np.abs(drawn.mean(axis=0) - plain) / errors).max())
+    assert off < 6, f"with dropout, log odds are on average {off:.1f} standard errors off: is what is kept scaled?"
+
+
 def says_what_it_reads(make: Make) -> None:
     """Its models say that they read "features" where it needs those, and else "images"."""
     tested = LearnerUnderTest(make)
@@ -212,6 +252,7 @@ CHECKS: dict[str, Callable[[Make], Any]] = {
     "predicts each image alone": predicts_each_image_alone,
     "embeds": embeds,
     "has the gradient it declares": has_the_gradient_it_declares,
+    "predicts with the dropout it declares": predicts_with_the_dropout_it_declares,
     "says what it reads": says_what_it_reads,
     "does not modify its arguments": does_not_modify_its_arguments,
 }

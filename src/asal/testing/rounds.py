@@ -67,6 +67,7 @@ NEEDS = {
     "losses": "loss",
     "loss": "loss",
     "head": "linear",
+    "predict_with_dropout": "dropout",
 }
 OF_TOOLS = ("generator", "extractor", "vectors", "index", "own")
 
@@ -194,6 +195,10 @@ class Certain:
         probs = self.model.predict(inputs)
         return np.asarray(np.eye(probs.shape[1])[probs.argmax(axis=1)])
 
+    def predict_with_dropout(self, inputs: Inputs, times: int, rate: float, rng: np.random.Generator) -> Probs:
+        """Return the same probabilities each time."""
+        return np.repeat(self.predict(inputs)[None], times, axis=0)
+
     def logits(self, batch: Tensor) -> Tensor:
         """Return logits so far apart that their softmax has no gradient left."""
         logits: Tensor = self.scale * self.model.logits(batch)
@@ -231,6 +236,12 @@ class CountingModel:
 
     def __init__(self, model: Any) -> None:
         self._model, self.predicted, self.optimised = model, 0, 0
+
+    def predict_with_dropout(self, inputs: Inputs, times: int, rate: float, rng: np.random.Generator) -> Probs:
+        """Count each image as often as it is predicted, and predict."""
+        self.predicted += len(inputs) * times
+        probs: Probs = self._model.predict_with_dropout(inputs, times, rate, rng)
+        return probs
 
     def loss(self, batch: Tensor) -> Any:
         """Count, and predict the losses."""

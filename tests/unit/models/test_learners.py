@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,9 @@ def test_learner(case: str, check: str) -> None:
 
 def twin(make: Callable[..., Any], provides: tuple[str, ...] = ("gradient",)) -> Make:
     return lambda: Part("learner", "twin", make, frozenset(), frozenset(provides), "constant")
+
+
+DROPOUT = ("gradient", "dropout")
 
 
 class Spoilt(Linear):
@@ -169,6 +173,53 @@ class Detaches(Spoilt):
         return Detached(model.net)
 
 
+class DropsAnything(Spoilt):
+    """Draws what it drops from a stream of its own."""
+
+    def spoil(self, model: NeuralModel) -> Any:
+        class Dropping(NeuralModel):
+            def predict_with_dropout(self, images: Images, times: int, rate: float, rng: Any) -> Any:
+                return super().predict_with_dropout(images, times, rate, np.random.default_rng())
+
+        return Dropping(model.net)
+
+
+class PredictsOnly(Spoilt):
+    def spoil(self, model: NeuralModel) -> Any:
+        return SimpleNamespace(predict=model.predict, embed=model.embed, reads=model.reads)
+
+
+class DropsTheSame(Spoilt):
+    def spoil(self, model: NeuralModel) -> Any:
+        class Dropping(NeuralModel):
+            def predict_with_dropout(self, images: Images, times: int, rate: float, rng: Any) -> Any:
+                return np.repeat(super().predict_with_dropout(images, 1, rate, rng), times, axis=0)
+
+        return Dropping(model.net)
+
+
+class DropsWithoutScaling(Spoilt):
+    def spoil(self, model: NeuralModel) -> Any:
+        class Dropping(NeuralModel):
+            def predict_with_dropout(self, images: Images, times: int, rate: float, rng: Any) -> Any:
+                x = to_batch(images).flatten(1)
+                kept = torch.tensor(rng.random((len(x), times, x.shape[1])) >= rate)
+                return self.net[-1](x[:, None] * kept).transpose(0, 1).double().softmax(2).numpy()  # type: ignore[index]
+
+        return Dropping(model.net)
+
+
+class DropsGlobally(Spoilt):
+    def spoil(self, model: NeuralModel) -> Any:
+        class Dropping(NeuralModel):
+            def predict_with_dropout(self, images: Images, times: int, rate: float, rng: Any) -> Any:
+                torch.manual_seed(int(rng.integers(2**31)))
+                x = to_batch(images).flatten(1).repeat(times, 1, 1)
+                return self.net[-1](F.dropout(x, rate)).double().softmax(2).numpy()  # type: ignore[index]
+
+        return Dropping(model.net)
+
+
 class ReadsFeaturesUnasked(Spoilt):
     def spoil(self, model: NeuralModel) -> Any:
         class Reading(NeuralModel):
@@ -199,6 +250,7 @@ TWINS: dict[str, Make] = {
     "predicts each image alone": twin(StaysInTraining),
     "embeds": twin(EmbedsInSquares),
     "has the gradient it declares": twin(Cools),
+    "predicts with the dropout it declares": twin(DropsAnything, DROPOUT),
     "says what it reads": twin(ReadsFeaturesUnasked),
     "does not modify its arguments": twin(CentresInPlace),
 }
@@ -216,6 +268,10 @@ def test_check_catches_its_twin(check: str) -> None:
         ("starts from scratch", twin(SharesItsWeights), "changed an earlier model"),
         ("has the gradient it declares", twin(Detaches), "do not depend on the images"),
         ("has the gradient it declares", twin(Linear, provides=()), "does not declare"),
+        ("predicts with the dropout it declares", twin(DropsTheSame, DROPOUT), "the same inputs each time"),
+        ("predicts with the dropout it declares", twin(DropsWithoutScaling, DROPOUT), "is what is kept scaled"),
+        ("predicts with the dropout it declares", twin(DropsGlobally, DROPOUT), "torch's global stream"),
+        ("predicts with the dropout it declares", twin(PredictsOnly, DROPOUT), "no `predict_with_dropout`"),
         ("does not modify its arguments", twin(SortsAView), "read-only"),
     ],
 )

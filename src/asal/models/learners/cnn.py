@@ -20,7 +20,7 @@ from asal.models.learners.neural import NeuralModel, TrainingRecipe, train, with
 Count = Annotated[int, Ge(1)]
 
 
-@learners.register("cnn", provides=("gradient", "loss"))
+@learners.register("cnn", provides=("gradient", "loss", "dropout"))
 @dataclass(frozen=True)
 class Cnn:
     """Two 3 × 3 convolutions with pooling and one hidden layer; trained from scratch in a fixed number of steps.

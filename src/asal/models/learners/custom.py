@@ -19,7 +19,7 @@ from asal.registry import resolve
 Count = Annotated[int, Ge(1)]
 
 
-@learners.register("torch", provides=("gradient",))
+@learners.register("torch", provides=("gradient", "dropout"))
 @dataclass(frozen=True)
 class TorchFactory:
     """Your own torch module: `factory = "package.module:function"`, called with `shape`, `classes` and `options`.

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from asal.core import DifferentiableExtractor, Features, Labels, Probs
 from asal.errors import UserError
 from asal.models.learners import learners
+from asal.models.learners.dropout import Dropout
 from asal.models.learners.neural import TrainingRecipe, fit_network
 from asal.models.learners.softmax import chosen_l2, softmax_regression
 from asal.runtime.devices import here
@@ -25,7 +26,7 @@ BATCH = 64  # vectors per step of Adam
 ROUNDING = 1e-6  # of float32
 
 
-@learners.register("head", needs=("features",), provides=("gradient", "linear"), roles={"hidden": "hidden"})
+@learners.register("head", needs=("features",), provides=("gradient", "linear", "dropout"), roles={"hidden": "hidden"})
 @dataclass(frozen=True)
 class Head:
     """Softmax regression on stored features, fitted in well under a second; or a network with one hidden layer.
@@ -127,6 +128,15 @@ class HeadModel:
             return np.asarray(inputs, np.float32)
         return torch.cat([self.net[:-1](block) for block in _blocks(inputs)]).cpu().numpy()
 
+    @torch.inference_mode()
+    def predict_with_dropout(self, inputs: Features, times: int, rate: float, rng: np.random.Generator) -> Probs:
+        """Return probabilities (times, n, k) with a share `rate` of the last layer's inputs dropped at random.
+
+        Without a hidden layer these are the features. Cost: the layers before once, and `times` matrix products.
+        """
+        dropout = Dropout(self.net, times, rate, rng)
+        return dropout.predict(_blocks(inputs, min(BLOCK, dropout.block)))
+
     def head(self) -> tuple[Features, Features]:
         """Return the last layer's weights (k, d) and biases (k,)."""
         last: Any = self.net[-1]
@@ -173,7 +183,7 @@ def _on_raw(net: nn.Sequential, mean: Features, scale: float) -> nn.Sequential:
     return net.to(here()).eval().requires_grad_(False)
 
 
-def _blocks(inputs: Features) -> list[Tensor]:
+def _blocks(inputs: Features, size: int = BLOCK) -> list[Tensor]:
     """Split features for forward passes; there is at least one block, which may be empty."""
-    parts = (inputs[at : at + BLOCK] for at in range(0, max(len(inputs), 1), BLOCK))
+    parts = (inputs[at : at + size] for at in range(0, max(len(inputs), 1), size))
     return [torch.from_numpy(np.require(part, np.float32, ["C", "W"])).to(here()) for part in parts]

@@ -21,7 +21,7 @@ from asal.models.tensors import to_batch
 from asal.runtime.devices import here
 
 
-@learners.register("linear", provides=("gradient", "linear"))
+@learners.register("linear", provides=("gradient", "linear", "dropout"))
 @dataclass(frozen=True)
 class Linear:
     """Softmax regression on raw pixels, fitted to convergence by L-BFGS.

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from asal.core import Features, Images, Labels, Probs
 from asal.errors import UserError
+from asal.models.learners.dropout import Dropout
 from asal.models.networks import move_to
 from asal.models.tensors import to_batch
 from asal.runtime.devices import here
@@ -58,6 +59,16 @@ class NeuralModel:
             hook.remove()
         return torch.cat(inputs).float().cpu().numpy()
 
+    @torch.inference_mode()
+    def predict_with_dropout(self, images: Images, times: int, rate: float, rng: np.random.Generator) -> Probs:
+        """Return probabilities (times, n, k) with a share `rate` of the last linear layer's inputs dropped at random.
+
+        This is what the dropout of the learner `cnn` does while it trains. Dropout layers elsewhere in a network of
+        one's own stay off. Cost: the layers before the last one once, and it and what follows `times`.
+        """
+        dropout = Dropout(self.net, times, rate, rng)
+        return dropout.predict(to_batch(block).to(here()) for block in in_batches(images, dropout.block))
+
     def head(self) -> tuple[Features, Features]:
         """Return the last linear layer's weights (k, d) and biases (k,)."""
         last = [m for m in self.net.modules() if isinstance(m, nn.Linear)][-1]
@@ -85,9 +96,9 @@ def with_weights(make: Callable[[], nn.Module], tensors: Mapping[str, npt.NDArra
     return NeuralModel(net.eval().requires_grad_(False))
 
 
-def in_batches(images: Images) -> list[Images]:
+def in_batches(images: Images, at_most: int = BATCH_ON_GPU) -> list[Images]:
     """Split images into batches for a forward pass; there is at least one, which may be empty."""
-    size = BATCH_ON_CPU if here().type == "cpu" else BATCH_ON_GPU
+    size = min(BATCH_ON_CPU if here().type == "cpu" else BATCH_ON_GPU, at_most)
     return [images[start : start + size] for start in range(0, max(len(images), 1), size)]
 
 
