@@ -130,7 +130,7 @@ def main() -> None:
     torch.set_num_threads(1)
     project = Project(args.project, load(args.spec))
     ways: dict[str, Chooser] = {}
-    for name, options in (("random", {}), ("subset", {"size": 1000})):
+    for name, options in (("random", {}), ("subset", {"size": 1000, "score": "entropy"})):
         chooser = strategies[name].bind(options)
         ways |= {name: chooser} | {f"{name}, balance = {times}": balanced(chooser, times) for times in args.times}
     runs = {name: [run(project, way, seed, args) for seed in range(args.seeds)] for name, way in ways.items()}

@@ -79,7 +79,8 @@ def asal_on(kind: str):
         read = stored(inputs, kind) if rows is None else rows.__getitem__
 
         def select(first):
-            return uncertainty(Round(0, First(read, first), known, labels, model, None), n, None).ids
+            now = Round(0, First(read, first), known, labels, model, None)
+            return uncertainty(now, n, None, score="entropy").ids
 
         return select
 

@@ -97,8 +97,9 @@ def strategy(name: str, n: int) -> Any:
     """Return the chooser of a case."""
     kind = name.partition(",")[0]
     if kind == "asal":
-        return partial(asal, paper=True)
-    return {"asal re-ranked": asal, "seals": seals}.get(kind) or timed_strategies(n)[name].strategy
+        return partial(asal, paper=True, score="entropy")
+    by_entropy = {"asal re-ranked": partial(asal, score="entropy"), "seals": partial(seals, score="entropy")}
+    return by_entropy.get(kind) or timed_strategies(n)[name].strategy
 
 
 def index_of(name: str) -> str:

@@ -73,6 +73,7 @@ class Part:
     cost: str  # in the pool's size: of COSTS
     renamed: Mapping[str, str] = field(default_factory=dict, hash=False)  # an option's former name → its present one
     added: Mapping[str, Any] = field(default_factory=dict, hash=False)  # a later option → its value in older folders
+    formerly: Mapping[str, Any] = field(default_factory=dict, hash=False)  # an option → its default in older folders
     roles: Mapping[str, str] = field(default_factory=dict, hash=False)  # of ROLES → the option's name
 
     @property
@@ -103,6 +104,16 @@ class Part:
             if name not in self.parameters:
                 raise unknown(f"option of {self.kind} '{self.name}'", name, self.parameters)
         return dict(self._schema(present))
+
+    def options_of_older(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return every option with its value in a folder that an older asal wrote: with the defaults of that time.
+
+        Raises:
+            UserError: as `options`.
+        """
+        present = {self.renamed.get(name, name) for name in given}
+        before = {name: value for name, value in {**self.added, **self.formerly}.items() if name not in present}
+        return self.options({**before, **given})
 
     def facts(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return the options that a folder made by the part is named by: without later ones that mean what was before.
@@ -212,6 +223,7 @@ class Registry(Mapping[str, Part]):
         renamed: Mapping[str, str] | None = None,
         roles: Mapping[str, str] | None = None,
         added: Mapping[str, Any] | None = None,
+        formerly: Mapping[str, Any] | None = None,
     ) -> Callable[[F], F]:
         """Enter the decorated function or class under `name`.
 
@@ -223,6 +235,8 @@ class Registry(Mapping[str, Part]):
             roles: options that mean something to others: ROLES → the option's name.
             added: options that came later, each with the value that means what was before: with that one, the names of
                 folders stay as they were.
+            formerly: options whose default changed, each with its former default: a folder that was written before
+                keeps its meaning. (A part that folders are named by needs none: its name holds every option.)
 
         Raises:
             UserError: a word or an option that does not exist.
@@ -232,8 +246,8 @@ class Registry(Mapping[str, Part]):
         def enter(make: F) -> F:
             if name in self._parts and self._parts[name].make is not make:
                 raise ValueError(f"two parts want to be the {self.kind} called '{name}'")
-            declared = frozenset(needs), frozenset(provides), cost, dict(renamed or {}), dict(added or {})
-            part = Part(self.kind, name, make, *declared, dict(roles or {}))
+            words, before = (frozenset(needs), frozenset(provides), cost), (added or {}, formerly or {})
+            part = Part(self.kind, name, make, *words, dict(renamed or {}), *map(dict, before), dict(roles or {}))
             _check_declarations(part)
             self._parts[name] = part
             return make
@@ -308,7 +322,7 @@ def _check_declarations(part: Part) -> None:
         for word in words:
             if word not in known:
                 raise unknown(f"{kind} of {what}", word, known)
-    for option in (*part.renamed.values(), *part.added, *part.roles.values()):
+    for option in (*part.renamed.values(), *part.added, *part.formerly, *part.roles.values()):
         if option not in part.parameters:
             raise unknown(f"option of {what}", option, part.parameters)
 

@@ -175,6 +175,22 @@ def test_a_later_option_leaves_the_names_of_folders_as_they_were_unless_it_is_us
     assert part.facts({"hum": "high"}) == {"turns": 4, "hum": "high"}
 
 
+def test_a_default_that_changed_keeps_its_meaning_in_older_folders() -> None:
+    registry = Registry("toy", package=None)
+
+    @registry.register("top", renamed={"spin": "turns"}, added={"hum": "low"}, formerly={"turns": 4})
+    def top(now: Any, *, turns: int = 6, hum: str = "high", tilt: int = 1) -> None: ...
+
+    part = registry["top"]
+    assert part.options({}) == {"turns": 6, "hum": "high", "tilt": 1}
+    assert part.options_of_older({}) == {"turns": 4, "hum": "low", "tilt": 1}
+    assert part.options_of_older({"turns": 6}) == part.options_of_older({"spin": 6, "tilt": 1})
+    assert part.options_of_older({"spin": 5, "hum": "high"}) == {"turns": 5, "hum": "high", "tilt": 1}
+    assert part.facts({}) == {"turns": 6, "hum": "high", "tilt": 1}, "no folder is named by what was before"
+    with pytest.raises(UserError, match="called 'spim'"):
+        part.options_of_older({"spim": 0})
+
+
 @pytest.mark.parametrize(
     ("declared", "message"),
     [
@@ -185,6 +201,7 @@ def test_a_later_option_leaves_the_names_of_folders_as_they_were_unless_it_is_us
         ({"roles": {"score": "turn"}}, "no option of toy 'top' is called 'turn'; .*; did you mean 'turns'"),
         ({"renamed": {"spin": "turn"}}, "no option of toy 'top' is called 'turn'"),
         ({"added": {"turn": 1}}, "no option of toy 'top' is called 'turn'"),
+        ({"formerly": {"turn": 1}}, "no option of toy 'top' is called 'turn'"),
     ],
 )
 def test_a_declaration_that_nothing_knows_is_refused(declared: dict[str, Any], message: str) -> None:

@@ -21,15 +21,15 @@ import numpy as np
 
 from asal.core import Labels, Round, Selection
 from asal.data import moves
-from asal.data.places import PLACES
 from asal.errors import DamageError, UserError, counted, quoted
 from asal.experiments import pairs
+from asal.experiments.continuing import joined, options_of
 from asal.experiments.evaluation import Evaluation
 from asal.experiments.replay import Replay
 from asal.experiments.results import FACTS, read_facts
 from asal.experiments.round_log import RoundLog, round_row
 from asal.project.project import Project
-from asal.project.spec import Spec, parse
+from asal.project.spec import Spec
 from asal.project.validate import ValidatedSpec, table_of
 from asal.runtime import artifacts, environment
 from asal.runtime.progress import Progress, report_to
@@ -37,7 +37,6 @@ from asal.session.connection import RecordDamageError
 from asal.session.events import Record
 from asal.session.oracles.stored import Stored
 from asal.session.session import Batch, Session
-from asal.strategies import strategies
 
 TRIES = 1_000  # draws of the initial images before a class is called too rare
 
@@ -63,6 +62,7 @@ def begin(project: Project, chosen: Sequence[str], seeds: Sequence[int], out: Pa
         "strategies": list(chosen),
         "seeds": list(seeds),
         "threads": threads,
+        "options": options_of(spec, chosen),
         "protocol": spec.protocol.model_dump(mode="json"),
         "unlike": _unlike(project, chosen),
         **environment.facts(),
@@ -72,7 +72,7 @@ def begin(project: Project, chosen: Sequence[str], seeds: Sequence[int], out: Pa
     there = out / FACTS
     if there.exists():
         began = {"images": len(project.original)}  # older folders lack the number of images
-        facts = _joined(began | read_facts(out), facts, out)
+        facts = joined(began | read_facts(out), facts, out)
     with artifacts.explain_disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
         artifacts.write_json(there, facts)
@@ -120,64 +120,6 @@ def _check_protocol(spec: Spec, labels: Labels, classes: Sequence[str]) -> None:
             rule="the initial images hold every class",
             hint="raise `initial` under [protocol]",
         )
-
-
-def comparable(spec: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a spec as this asal writes it: with the present names of settings and options, and with defaults.
-
-    One that this asal cannot read is returned as it is: a newer asal wrote it, or it has a part that is not installed.
-    """
-    try:
-        facts = parse(spec, f"the spec in {FACTS}").model_dump(mode="json")
-        facts["strategies"] = {
-            name: {strategies[table["kind"]].renamed.get(key, key): value for key, value in table.items()}
-            for name, table in facts["strategies"].items()
-        }
-    except UserError:
-        return spec
-    return facts
-
-
-def _but_places(table: Any) -> Any:
-    """Return a [source] without the paths of its images: they may be moved, and the pool is compared itself."""
-    if not isinstance(table, Mapping):
-        return table
-    return {key: _but_places(value) for key, value in table.items() if key not in PLACES}
-
-
-def _joined(there: Mapping[str, Any], now: Mapping[str, Any], out: Path) -> dict[str, Any]:
-    """Return the facts of a run folder that grows by strategies and seeds; refuse any other change."""
-    differing = [key for key in ("pool", "images", "classes", "threads") if there[key] != now[key]]
-    if there.get("corrections") != now.get("corrections"):
-        differing.append("labels that were corrected")
-    before, after = comparable(there["spec"]), comparable(now["spec"])
-    differing += [
-        f"[{key}]"
-        for key in after
-        if key not in ("strategies", "labelling", "source") and before.get(key) != after[key]
-    ]
-    if _but_places(before["source"]) != _but_places(after["source"]):
-        differing.append("[source]")
-    common = set(before["strategies"]) & set(after["strategies"])
-    differing += [f"[strategies.{k}]" for k in sorted(common) if before["strategies"][k] != after["strategies"][k]]
-    if differing:
-        raise UserError(
-            f"{out} was begun with another spec (changed: {', '.join(differing)})",
-            rule="a run folder belongs to one spec",
-            hint="restore the spec, or choose another folder with --out",
-        )
-    made = {key: there[key] for key in ("versions", "commit", "hardware")}  # rows of before were made with this
-    return {
-        **now,
-        "strategies": list(dict.fromkeys([*there["strategies"], *now["strategies"]])),
-        "seeds": sorted({*there["seeds"], *now["seeds"]}),
-        "unlike": {
-            key: list(dict.fromkeys([*there.get("unlike", {}).get(key, []), *names]))
-            for key, names in now["unlike"].items()
-        },
-        **({"reference": there["reference"]} if "reference" in there else {}),
-        "earlier": there["earlier"] + ([made] if made != {key: now[key] for key in made} else []),
-    }
 
 
 @dataclass(frozen=True)

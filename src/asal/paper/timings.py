@@ -108,10 +108,10 @@ def timed_strategies(n: int) -> dict[str, TimedStrategy]:
     """Return the strategies to time by name, for a pool of n images."""
     return {
         "random": TimedStrategy(random),
-        "asal, k-d tree": TimedStrategy(partial(asal, paper=True), "kdtree"),
-        "asal, exact scan": TimedStrategy(partial(asal, paper=True)),
-        "subset of 1,000": TimedStrategy(partial(subset, size=1000)),
-        "maximum entropy": TimedStrategy(uncertainty),
+        "asal, k-d tree": TimedStrategy(partial(asal, paper=True, score="entropy"), "kdtree"),
+        "asal, exact scan": TimedStrategy(partial(asal, paper=True, score="entropy")),
+        "subset of 1,000": TimedStrategy(partial(subset, size=1000, score="entropy")),
+        "maximum entropy": TimedStrategy(partial(uncertainty, score="entropy")),
         "learning loss": TimedStrategy(partial(learning_loss, size=n), predicts_loss=True),
         "core-set": TimedStrategy(coreset),
     }

@@ -12,13 +12,13 @@ from asal.strategies import strategies
 from asal.strategies.scoring import best
 
 
-@strategies.register("seals", needs=("features", "index"), roles={"score": "score"})
+@strategies.register("seals", needs=("features", "index"), roles={"score": "score"}, formerly={"score": "entropy"})
 def seals(
     now: Round,
     n: int,
     rng: np.random.Generator,
     *,
-    score: str = "entropy",
+    score: str = "margin",
     neighbours: Annotated[int, Ge(1)] = 100,
 ) -> Selection:
     """The highest-scoring of the nearest neighbours of all labelled images (their algorithm 1, k = 100).

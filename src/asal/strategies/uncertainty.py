@@ -13,18 +13,22 @@ from asal.strategies.batch_rules import BatchRule, Space, SpreadRule, spread_bat
 from asal.strategies.scoring import best, shortlist
 
 COVERED = 10_000  # random images that stand for the pool where the batch is to be spread over all of it
-LATER = {"batch": "top", "space": "stored"}
+LATER, FORMERLY = {"batch": "top", "space": "stored"}, {"score": "entropy"}
 
 
 @strategies.register(
-    "uncertainty", cost="linear", roles={"score": "score", "batch": "batch", "space": "space"}, added=LATER
+    "uncertainty",
+    cost="linear",
+    roles={"score": "score", "batch": "batch", "space": "space"},
+    added=LATER,
+    formerly=FORMERLY,
 )
 def uncertainty(
     now: Round,
     n: int,
     rng: np.random.Generator,
     *,
-    score: str = "entropy",
+    score: str = "margin",
     batch: BatchRule = "top",
     space: Space = "stored",
 ) -> Selection:
@@ -42,14 +46,17 @@ def uncertainty(
 
 
 @strategies.register(
-    "subset", roles={"score": "score", "subset": "size", "batch": "batch", "space": "space"}, added=LATER
+    "subset",
+    roles={"score": "score", "subset": "size", "batch": "batch", "space": "space"},
+    added=LATER,
+    formerly=FORMERLY,
 )
 def subset(
     now: Round,
     n: int,
     rng: np.random.Generator,
     *,
-    score: str = "entropy",
+    score: str = "margin",
     size: Annotated[int, Ge(1)] = 1000,
     batch: BatchRule = "top",
     space: Space = "stored",

@@ -13,11 +13,13 @@ import pytest
 from support import ROOT
 
 from asal.project.project import Project
+from asal.paper.exhibits import EXHIBITS
 from asal.project.spec import Spec, load, parse
 from asal.project.validate import check
 from asal.registry import Part
 
 DEMO = Path(str(resources.files("asal.experiments").joinpath("demo.toml")))
+RANKING = ("uncertainty", "subset", "asal")  # strategies that a score ranks for
 SHIPPED = [*sorted((ROOT / "specs").glob("*.toml")), DEMO]
 NAMES = [path.stem for path in SHIPPED]
 
@@ -123,9 +125,21 @@ def test_asal_as_in_the_paper_has_no_option_of_ours(path: Path) -> None:
     papers = [table for table in spec.strategies.values() if table.kind == "asal" and table.options.get("paper")]
     assert papers or path == DEMO
     for table in papers:
-        assert set(table.options) == {"paper"}, "the paper's version with an option of ours"
+        assert table.options == {"paper": True, "score": table.options["score"]}, "it has an option of ours"
         assert table.features and spec.features[table.features].dimensions in (5, 50, 500)  # 5 and 500 in figure 3d
     assert spec.protocol.score == "entropy" or path == DEMO
+
+
+def test_the_exhibits_strategies_name_the_papers_score() -> None:
+    """So that the paper's claims are about the same strategies whatever the default is."""
+    named = [
+        (panel.spec, name, load(ROOT / "specs" / f"{panel.spec}.toml").strategies[name])
+        for exhibit in EXHIBITS.values()
+        for panel in exhibit.panels
+        for name in panel.strategies
+    ]
+    given = [(spec, name, table.options.get("score")) for spec, name, table in named if table.kind in RANKING]
+    assert len(given) > 50 and {score for *_, score in given} == {"entropy"}, given
 
 
 def test_every_option_of_a_shipped_spec_is_one_of_its_part() -> None:

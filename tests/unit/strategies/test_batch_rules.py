@@ -319,4 +319,4 @@ def test_a_spec_is_refused_without_features_and_keeps_its_hash_without_the_new_o
     own = {"space": "penultimate"}
     check(parse({**plain, "strategies": {"subset": {**table, **own}, "spread": own}}))
     assert parse(plain).hash == "1abca86d3d9a", "as before there was a batch rule"
-    assert strategies["subset"].facts({"size": 50}) == {"score": "entropy", "size": 50}
+    assert strategies["subset"].facts({"size": 50}) == {"score": "margin", "size": 50}

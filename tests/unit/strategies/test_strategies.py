@@ -323,10 +323,16 @@ def test_subset_is_the_best_of_what_it_draws(at: Setting, size: int, n: int, loo
     chosen = strategies["subset"].make(now, n, stream(5, "subset"), size=size)
     assert now.meter.evaluations == looked_at
     seen = np.sort(now.candidates.sample(looked_at, stream(5, "subset")))  # the same rows of the same product
-    values = scores["entropy"].make(now.predict(seen))
+    values = scores["margin"].make(now.predict(seen))
     assert chosen.ids.tolist() == seen[np.argsort(-values, kind="stable")[:n]].tolist()
     if looked_at == len(now.candidates):
         assert chosen.ids.tolist() == strategies["uncertainty"].make(now, n, stream(0)).ids.tolist()
+
+
+@pytest.mark.parametrize("name", ["uncertainty", "subset", "seals"])
+def test_the_default_score_is_the_margin_and_was_the_entropy(name: str) -> None:
+    assert strategies[name].value_of("score", {}) == "margin"
+    assert strategies[name].options_of_older({})["score"] == "entropy", "run folders of before would change meaning"
 
 
 @pytest.mark.parametrize("name", ["uncertainty", "subset", "asal"])
