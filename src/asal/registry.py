@@ -246,8 +246,10 @@ class Registry(Mapping[str, Part]):
         def enter(make: F) -> F:
             if name in self._parts and self._parts[name].make is not make:
                 raise ValueError(f"two parts want to be the {self.kind} called '{name}'")
-            words, before = (frozenset(needs), frozenset(provides), cost), (added or {}, formerly or {})
-            part = Part(self.kind, name, make, *words, dict(renamed or {}), *map(dict, before), dict(roles or {}))
+            part = Part(
+                self.kind, name, make, frozenset(needs), frozenset(provides), cost, dict(renamed or {}),
+                dict(added or {}), dict(formerly or {}), dict(roles or {}),
+            )  # fmt: skip
             _check_declarations(part)
             self._parts[name] = part
             return make
