@@ -213,7 +213,7 @@ class Registry(Mapping[str, Part]):
         self._failed: list[FailedPlugin] = []
         self._loaded = package is None
 
-    def register(
+    def register(  # noqa: PLR0913  each is a declaration of its own
         self,
         name: str,
         *,

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from support import ROOT
 
-from asal.project.project import Project
 from asal.paper.exhibits import EXHIBITS
+from asal.project.project import Project
 from asal.project.spec import Spec, load, parse
 from asal.project.validate import check
 from asal.registry import Part
