@@ -25,7 +25,7 @@ from asal.session.class_changes import ClassChange
 OPTIONS: dict[str, dict[str, Any]] = {
     "asal": {"steps": 3}, "gaal": {"steps": 3}, "hyperplane-hash": {"tables": 4}, "subset": {"size": 50},
     "adba": {"points": 4, "features": "latent"}, "badge": {"size": 50}, "typiclust": {"size": 50},
-    "dropquery": {"size": 50}, "anchoral": {"size": 50},
+    "dropquery": {"size": 50}, "anchoral": {"size": 50}, "bald": {"size": 50}, "cluster-margin": {"size": 50},
 }  # fmt: skip
 HEAD: dict[str, Any] = {
     "pool": {"keep": ["3", "8"], "split": {"train": 400, "validation": 60, "test": 200}},

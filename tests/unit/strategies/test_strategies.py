@@ -46,6 +46,8 @@ CASES = {
     "uncertainty on the learned loss, spread": ("uncertainty", {"score": "learned-loss", "batch": "spread"}),
     "spread of few in the penultimate layer": ("spread", {"size": 12, "times": 1, "space": "penultimate"}),
     "spread wide without class weights": ("spread", {"times": 20, "width": 5.0, "gamma": 0.0, "score": "entropy"}),
+    "bald of few": ("bald", {"size": 9, "times": 2, "rate": 0.9}),
+    "cluster-margin of few clusters": ("cluster-margin", {"size": 20, "times": 1, "sample": 8, "clusters": 3}),
     "dropquery of few, five times": ("dropquery", {"size": 12, "times": 5, "rate": 0.4}),
     "anchoral of few neighbours": ("anchoral", {"neighbours": 2, "anchors": 1, "size": 8, "score": "entropy"}),
     "typiclust of few clusters": ("typiclust", {"clusters": 2, "size": 30}),
