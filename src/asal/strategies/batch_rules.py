@@ -6,7 +6,7 @@ are wanted and stand for others that are wanted, where no labelled or earlier im
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -27,6 +27,7 @@ SAMPLE, NEIGHBOUR = 1000, 10  # images whose distances, each to its tenth neares
 SMALLEST = 1e-3  # of the largest feature: a narrower kernel would measure rounding errors
 TIE = 1e-9  # of all that could be gained: what differs less is equal, for sums in another order differ in their digits
 BLOCK = 32  # candidates whose gains are computed together
+STRIP = 2048  # covered images that their similarities to them are laid out for: they stay in the processor's cache
 KEPT = 1 << 22  # entries of the kernel that are kept (32 MB); of a larger one, rows are computed when they are needed
 LAID_OUT = 1 << 20  # distances to labelled images that are laid out together (8 MB)
 
@@ -245,12 +246,23 @@ class Kernel:
             return self.kept[rows]
         return self.similarity(squared_distances(self.candidates[rows], self.covered))
 
+    def gains(self, rows: Rows, wanted: Scores, cover: Scores) -> Scores:
+        """Return the gains (r,) of some candidates, with the cover (m,) as it is."""
+        if self.kept is not None:
+            return np.asarray(np.maximum(self.kept[rows] - cover, 0.0) @ wanted)
+        gains = np.zeros(len(rows))
+        for at in range(0, len(cover), STRIP):
+            strip = slice(at, at + STRIP)
+            near = self.similarity(squared_distances(self.candidates[rows], self.covered[strip]))
+            gains += np.maximum(near - cover[strip], 0.0) @ wanted[strip]
+        return gains
+
     def similarity(self, squares: Floats) -> Floats:
         """Return the similarities at these squared distances."""
         return np.asarray(np.exp(-squares / (2 * self.width**2)))
 
 
-def herded(kernel: Kernel, wanted: Scores, cover: Scores, n: int) -> tuple[Rows, Scores]:
+def herded(kernel: Kernel, wanted: Scores, cover: Scores, n: int, bounds: Scores | None = None) -> tuple[Rows, Scores]:
     """Return n rows of the kernel's candidates, each of the largest gain after those before it, and the gains (n,).
 
     Of equal gains the first row. Where nothing is left to gain, the first rows that are left.
@@ -258,11 +270,13 @@ def herded(kernel: Kernel, wanted: Scores, cover: Scores, n: int) -> tuple[Rows,
     Args:
         wanted: (m,) u.
         cover: (m,) of what is labelled.
+        bounds: (c,) from above on the gains, where something is known of them.
     """
-    bounds = np.full(len(kernel.candidates), np.inf)  # on gains: what they were when they were last computed
+    # On gains: what they were when they were last computed.
+    bounds = np.full(len(kernel.candidates), np.inf) if bounds is None else bounds.copy()
     rows, gains, tie = np.empty(n, np.int64), np.zeros(n), TIE * float(wanted.sum())
     for place in range(n):
-        row = _next(kernel.rows, wanted, cover, bounds, tie)
+        row = _next(kernel, wanted, cover, bounds, tie)
         if bounds[row] <= tie:
             rows[place:] = np.flatnonzero(bounds > -np.inf)[: n - place]
             break
@@ -272,15 +286,14 @@ def herded(kernel: Kernel, wanted: Scores, cover: Scores, n: int) -> tuple[Rows,
     return rows, gains
 
 
-def _next(similar: Callable[[Rows], Floats], wanted: Scores, cover: Scores, bounds: Scores, tie: float) -> int:
+def _next(kernel: Kernel, wanted: Scores, cover: Scores, bounds: Scores, tie: float) -> int:
     """Return the row of the largest gain, and write the gains that are computed for it into `bounds`."""
     left = np.flatnonzero(bounds > -np.inf)
     order, best = left[np.argsort(-bounds[left], kind="stable")], 0.0
-    size = max(1, min(BLOCK, KEPT // max(len(cover), 1)))
-    for at in range(0, len(order), size):
-        block = order[at : at + size]
+    for at in range(0, len(order), BLOCK):
+        block = order[at : at + BLOCK]
         if bounds[block[0]] < best - tie:
             break  # the rest gained less before, and covering more never raises a gain
-        bounds[block] = np.maximum(similar(block) - cover, 0.0) @ wanted
+        bounds[block] = kernel.gains(block, wanted, cover)
         best = max(best, float(bounds[block].max()))
     return int(np.flatnonzero(bounds >= best - tie)[0])

@@ -50,6 +50,8 @@ CASES = {
     "cluster-margin of few clusters": ("cluster-margin", {"size": 20, "times": 1, "sample": 8, "clusters": 3}),
     "dropquery of few, five times": ("dropquery", {"size": 12, "times": 5, "rate": 0.4}),
     "anchoral of few neighbours": ("anchoral", {"neighbours": 2, "anchors": 1, "size": 8, "score": "entropy"}),
+    "max-herding of a part": ("max-herding", {"size": 20, "width": 0.3}),
+    "uherding of a part, fixed": ("uherding", {"size": 20, "width": 0.5, "temperature": 2.0}),
     "typiclust of few clusters": ("typiclust", {"clusters": 2, "size": 30}),
 }
 
