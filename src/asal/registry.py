@@ -25,11 +25,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import metadata
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from asal.errors import PluginWarning, UserError, reason, unknown
 
 F = TypeVar("F", bound=Callable[..., Any])
+Complete: TypeAlias = Callable[[Mapping[str, Any]], dict[str, Any]]
 
 WORDS = {  # what parts need and provide
     "generator": "a trained generator with its critic",
@@ -55,6 +56,7 @@ COSTS = {
 ROLES = {  # what an option means to others: declared with the option's name
     "score": "names a score, whose needs the part has too",
     "hidden": "units of a hidden layer: a classifier that has any is not linear",
+    "search": "how candidates are found: only through a 'generator' is one needed, and a gradient",
     "subset": "how many random images a batch is chosen from: more than the batch",
     "batch": "names a batch rule: 'top' needs no distances",
     "space": "where distances are measured: in 'stored' features, which the part needs then, or in the classifier's",
@@ -75,6 +77,7 @@ class Part:
     added: Mapping[str, Any] = field(default_factory=dict, hash=False)  # a later option → its value in older folders
     formerly: Mapping[str, Any] = field(default_factory=dict, hash=False)  # an option → its default in older folders
     roles: Mapping[str, str] = field(default_factory=dict, hash=False)  # of ROLES → the option's name
+    completed: Complete | None = field(default=None, hash=False)  # gives options that are None their defaults
 
     @property
     def summary(self) -> str:
@@ -103,7 +106,8 @@ class Part:
         for name in present:
             if name not in self.parameters:
                 raise unknown(f"option of {self.kind} '{self.name}'", name, self.parameters)
-        return dict(self._schema(present))
+        options = dict(self._schema(present))
+        return self.completed(options) if self.completed else options
 
     def options_of_older(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return every option with its value in a folder that an older asal wrote: with the defaults of that time.
@@ -224,6 +228,7 @@ class Registry(Mapping[str, Part]):
         roles: Mapping[str, str] | None = None,
         added: Mapping[str, Any] | None = None,
         formerly: Mapping[str, Any] | None = None,
+        completed: Complete | None = None,
     ) -> Callable[[F], F]:
         """Enter the decorated function or class under `name`.
 
@@ -237,6 +242,7 @@ class Registry(Mapping[str, Part]):
                 folders stay as they were.
             formerly: options whose default changed, each with its former default: a folder that was written before
                 keeps its meaning. (A part that folders are named by needs none: its name holds every option.)
+            completed: returns all options with defaults for those that are None, where these depend on other options.
 
         Raises:
             UserError: a word or an option that does not exist.
@@ -248,7 +254,7 @@ class Registry(Mapping[str, Part]):
                 raise ValueError(f"two parts want to be the {self.kind} called '{name}'")
             part = Part(
                 self.kind, name, make, frozenset(needs), frozenset(provides), cost, dict(renamed or {}),
-                dict(added or {}), dict(formerly or {}), dict(roles or {}),
+                dict(added or {}), dict(formerly or {}), dict(roles or {}), completed,
             )  # fmt: skip
             _check_declarations(part)
             self._parts[name] = part

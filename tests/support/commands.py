@@ -23,7 +23,9 @@ TINY: Mapping[str, Any] = {
     "features": {"autoencoder": {"steps": 20, "width": 4, "code": 8, "batch": 16, "precision": "float32"}},
     "learner": {"kind": "linear", "l2": 0.01, "iterations": 30},
     "protocol": {"initial": 20, "batch": 10, "budget": 40},
-    "strategies": {"random": {}, "uncertainty": {}, "subset": {"size": 50}, "asal": {"steps": 5}},
+    "strategies": {
+        "random": {}, "uncertainty": {}, "subset": {"size": 50}, "asal": {"search": "generator", "steps": 5},
+    },
 }  # fmt: skip
 
 

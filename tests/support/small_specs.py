@@ -14,7 +14,7 @@ from support.official_layouts import marks, pixels
 GENERATOR = {"steps": 2, "width": 4, "critic_steps": 1, "batch": 8, "latent_dim": 8, "precision": "float32"}
 ENCODER = {"steps": 2, "width": 4, "code": 16, "batch": 8, "precision": "float32"}
 CNN = {"width": 4, "hidden": 32, "steps": 5, "batch": 8}
-OPTIONS = {"asal": {"steps": 3}, "gaal": {"steps": 3}, "hyperplane-hash": {"tables": 4}}
+OPTIONS = {"asal": {"search": "generator", "steps": 3}, "gaal": {"steps": 3}, "hyperplane-hash": {"tables": 4}}
 CELEBA = ("celeba-wearing-hat", "celeba-blond-hair", "celeba-bangs", "celeba-eyeglasses")
 
 

@@ -193,7 +193,7 @@ def showcase(project: Project, spaces: Sequence[str], labels: int, seed: int = 0
     known = initial(nothing, labels, stream(seed, "initial")).ids
     learner, inputs = project.learner(), project.inputs()
     model = learner.fit(inputs.read(known), oracle.answer(known), len(oracle.classes), stream(seed, "learner", 0))
-    tools: Resources = project.tools("asal")
+    tools: Resources = ProjectResources(project, "asal", "", frozenset({"generator"})).at(model, Meter())
     now = Round(0, pool, known, oracle.answer(known), model, tools, reader=inputs)
     synthetic = synthesise(
         now,

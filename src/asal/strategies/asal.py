@@ -1,8 +1,10 @@
-"""Adversarial sampling (Mayer & Timofte 2020): generate uncertain images, and find the real ones like them."""
+"""Adversarial sampling (Mayer & Timofte 2020) and its search without a generator: look up what would be uncertain."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from annotated_types import Ge, Gt, Lt
@@ -10,33 +12,59 @@ from annotated_types import Ge, Gt, Lt
 from asal.core import Ids, Neighbours, Round, Scores, Selection, not_enough
 from asal.runtime.devices import Precision
 from asal.strategies import strategies
+from asal.strategies.batch_rules import BatchRule, SpreadRule, rate, spread_batch
+from asal.strategies.feature_search import search_by_gradient
 from asal.strategies.latent_optimisation import Backend, LatentOptimisation
-from asal.strategies.scoring import highest, rated
+from asal.strategies.scoring import highest, rated, shortlist
 from asal.strategies.synthesis import Synthetic, enough_of, of_score, rounded, synthesise
 
 Count = Annotated[int, Ge(1)]
-# Unless `paper = true`; measured in docs/results/generation.md.
-STEP_SIZE, RAW_SAMPLES, SCORE_TOLERANCE, PATIENCE = 0.02, 10, 0.01, 10
+Search = Literal["climb", "generator"]
+PAPER: Mapping[str, Any] = {  # options that the spec leaves out, under `paper = true`
+    "search": "generator", "score": "entropy", "step_size": 0.05, "candidates": 1, "rerank": False, "raw_samples": 1,
+    "score_tolerance": 0.0, "patience": 0, "keep_best": False,
+}  # fmt: skip
+OURS: Mapping[str, Any] = {  # and otherwise; those of the generator are measured in docs/results/generation.md
+    "search": "climb", "score": "margin", "step_size": 0.02, "candidates": 20, "rerank": True, "raw_samples": 10,
+    "score_tolerance": 0.01, "patience": 10, "keep_best": True,
+}  # fmt: skip
+
+
+def completed(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options with defaults for those that are None: these depend on `paper`, and the batch rule on the search.
+
+    >>> completed({"paper": True, "score": None, "batch": None})
+    {'paper': True, 'score': 'entropy', 'batch': 'top'}
+    """
+    defaults = dict(PAPER if options["paper"] else OURS)
+    defaults["batch"] = "spread" if (options.get("search") or defaults["search"]) == "climb" else "top"
+    return {name: defaults.get(name) if value is None else value for name, value in options.items()}
 
 
 @strategies.register(
     "asal",
     needs=("generator", "features", "index", "gradient"),
-    roles={"score": "score"},
+    roles={"score": "score", "search": "search"},
     renamed={
         "starts": "raw_samples",
         "restarts": "num_restarts",
         "saturated": "score_tolerance",
         "stepper": "backend",
     },
+    added={"search": "generator", "batch": "top", "size": 1000},
+    formerly={"score": "entropy"},
+    completed=completed,
 )
 def asal(  # noqa: PLR0913  its options are the method's
     now: Round,
     n: int,
     rng: np.random.Generator,
     *,
+    search: Search | None = None,
     paper: bool = False,
-    score: str = "entropy",
+    score: str | None = None,
+    batch: BatchRule | None = None,
+    size: Count = 1000,
     steps: Annotated[int, Ge(0)] = 100,
     step_size: Annotated[float, Gt(0)] | None = None,
     prior: Annotated[float, Ge(0)] = 0.0,
@@ -50,13 +78,26 @@ def asal(  # noqa: PLR0913  its options are the method's
     precision: Precision = "float32",
     backend: Backend = "eager",
 ) -> Selection:
-    """Synthetic images of high score, matched to real ones in feature space. Cost: that of n look-ups in the index.
+    """Images near points that a search found to be uncertain, by gradient in feature space or through a generator.
+
+    With `search = "climb"` half of `size` evaluations are of random images, and half of real images near points to
+    which random images were moved in feature space (`asal.strategies.feature_search`): the method's idea without a
+    generator, for every classifier. It needs the stored features and their index. Cost, whatever the pool's size:
+    `size` network evaluations, size / 40 look-ups of 25 neighbours, and the batch rule.
+
+    With `search = "generator"` synthetic images of high score are matched to real ones in feature space, as in the
+    paper. It also needs a generator and a classifier with a gradient. Cost: that of n look-ups in the index, and
+    `steps` evaluations of each synthetic image.
 
     Args:
+        search: "climb" or "generator"; by default the first, and under `paper` the second.
         paper: match each synthetic image to its one nearest real image, as the paper does (algorithm 1); otherwise the
             classifier re-ranks the 20 nearest of each. An option that the spec gives takes precedence in both cases.
-        score: what the latents are optimised for, and what re-ranks.
-        steps: gradient steps on the latents (paper: 100, by Adam).
+        score: what ranks images, and what latents are optimised for (our option, "margin"; paper: "entropy").
+        batch: "spread", the rule of the strategy `spread`, where random images, `size` / 2, stand for the pool and may
+            be picked, too; or "top". By default "spread" when climbing and "top" with a generator.
+        size: network evaluations of a search by "climb".
+        steps: gradient steps on the latents (paper: 100, by Adam). This and all that follow are of the generator.
         step_size: Adam's, in units of the latents, which are drawn from N(0, I) (our choice, 0.02; under `paper` 0.05,
             for the paper does not say).
         prior: weight of ‖z‖²/2z, which holds the latents where the generator was trained (our option; paper: none).
@@ -77,30 +118,74 @@ def asal(  # noqa: PLR0913  its options are the method's
     """
     if len(now.candidates) < n:
         raise not_enough(n, len(now.candidates))
-    candidates = candidates or (1 if paper else 20)
-    rerank = not paper if rerank is None else rerank
-    step_size = step_size or (0.05 if paper else STEP_SIZE)
-    raw_samples = raw_samples or (1 if paper else RAW_SAMPLES)
-    score_tolerance = (0.0 if paper else SCORE_TOLERANCE) if score_tolerance is None else score_tolerance
-    patience = (0 if paper else PATIENCE) if patience is None else patience
-    keep_best = not paper if keep_best is None else keep_best
-    enough = enough_of(now, score, score_tolerance)
-    settings = LatentOptimisation(
-        steps, step_size, prior, num_restarts, raw_samples, enough, patience, keep_best, precision, backend
+    own = completed(
+        {"paper": paper, "search": search, "score": score, "batch": batch, "size": size, "steps": steps,
+         "step_size": step_size, "prior": prior, "num_restarts": num_restarts, "candidates": candidates,
+         "rerank": rerank, "raw_samples": raw_samples, "score_tolerance": score_tolerance, "patience": patience,
+         "keep_best": keep_best, "precision": precision, "backend": backend}
+    )  # fmt: skip
+    return (_by_gradient if own["search"] == "climb" else _through_generator)(now, n, own, rng)
+
+
+def _through_generator(now: Round, n: int, own: Mapping[str, Any], rng: np.random.Generator) -> Selection:
+    """Choose among real images that are near synthetic ones of high score."""
+    latents = (
+        "steps",
+        "step_size",
+        "prior",
+        "num_restarts",
+        "raw_samples",
+        "patience",
+        "keep_best",
+        "precision",
+        "backend",
     )
-    synthetic = synthesise(now, n, of_score(now.model, score), settings, rng)
+    enough = enough_of(now, own["score"], own["score_tolerance"])
+    settings = LatentOptimisation(enough=enough, **{name: own[name] for name in latents})
+    synthetic = synthesise(now, n, of_score(now.model, own["score"]), settings, rng)
     with now.meter.part("match"):
         queries = now.tools.extractor(synthetic.images)
         # Of a query's first candidates + n − 1 neighbours, the others can have taken n − 1 at the most.
-        near = now.search(queries, candidates + n - 1, without=now.candidates.excluded)
-    if rerank:
-        ids, values = _best_of(now, near, candidates, n, score)
+        near = now.search(queries, own["candidates"] + n - 1, without=now.candidates.excluded)
+    if own["batch"] == "spread":
+        drawn, found = shortlist(now, n, _half(own, n), rng), np.unique(near.ids[:, : own["candidates"]])
+        chosen = spread_batch(now, n, drawn, (found,), own["score"])
+        return _with_sources(chosen, _notes(synthetic, near, found, _nearest_query(near, found)))
+    if own["rerank"]:
+        ids, values = _best_of(now, near, own["candidates"], n, own["score"])
         sources = _nearest_query(near, ids)
     else:
         ids, sources = nearest_untaken(near.ids, n), np.arange(n)
-        values = rated(now, ids, score)
-    picks = zip(ids.tolist(), sources.tolist(), values.tolist(), strict=True)
-    return Selection(ids, values, [_note(synthetic, near, *pick) for pick in picks])
+        values = rated(now, ids, own["score"])
+    chosen = Selection(ids, values, [{"score": value} for value in values.tolist()])
+    return _with_sources(chosen, _notes(synthetic, near, ids, sources))
+
+
+def _by_gradient(now: Round, n: int, own: Mapping[str, Any], rng: np.random.Generator) -> Selection:
+    """Choose among random images and what is found from random images by gradient in feature space, half and half."""
+    score, half = own["score"], _half(own, n)
+    drawn = shortlist(now, n, half, rng)
+    probs = now.predict(drawn)
+    found = search_by_gradient(now, drawn, probs, half, rng)
+    if own["batch"] == "spread":
+        chosen = spread_batch(now, n, drawn, (found.ids,), score, SpreadRule(), probs)
+    else:
+        best = rate(now, drawn, score, 0.0, probs).highest(n)
+        if len(found.ids):
+            best = best.joined(rate(now, found.ids, score, 0.0), n)
+        chosen = Selection(best.ids, best.values, [{"score": float(value)} for value in best.values])
+    return _with_sources(chosen, found.notes())
+
+
+def _half(own: Mapping[str, Any], n: int) -> int:
+    """Return half of the evaluations: at least 2 n, so that a batch is a choice, whichever half it comes from."""
+    return int(max(-(-own["size"] // 2), 2 * n))
+
+
+def _with_sources(chosen: Selection, found: Mapping[int, Mapping[str, Any]]) -> Selection:
+    """Return a selection whose notes say where each pick came from: a note of `found`, or at random."""
+    sources = [found.get(image, {"source": "random"}) for image in chosen.ids.tolist()]
+    return replace(chosen, notes=[{**source, **note} for source, note in zip(sources, chosen.notes, strict=True)])
 
 
 def nearest_untaken(near: Ids, n: int) -> Ids:
@@ -131,11 +216,14 @@ def _nearest_query(near: Neighbours, ids: Ids) -> Ids:
     return queries
 
 
-def _note(synthetic: Synthetic, near: Neighbours, pick: int, query: int, score: float) -> dict[str, Any]:
-    at = np.flatnonzero(near.ids[query] == pick)[0]
+def _notes(synthetic: Synthetic, near: Neighbours, ids: Ids, queries: Ids) -> dict[int, dict[str, Any]]:
+    """Return by id which synthetic image led to it."""
     return {
-        "latent": rounded(synthetic.latents[query]),
-        "synthetic_score": float(synthetic.scores[query]),
-        "distance": float(near.distances[query, at]),
-        "score": score,
+        image: {
+            "source": "generator",
+            "latent": rounded(synthetic.latents[query]),
+            "synthetic_score": float(synthetic.scores[query]),
+            "distance": float(near.distances[query, np.flatnonzero(near.ids[query] == image)[0]]),
+        }
+        for image, query in zip(ids.tolist(), queries.tolist(), strict=True)
     }

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from annotated_types import Ge, Gt
 
-from asal.core import NO_IDS, Candidates, Features, Ids, Labels, Round, Scores, Selection, not_enough
+from asal.core import NO_IDS, Candidates, Features, Ids, Labels, Probs, Round, Scores, Selection, not_enough
 from asal.runtime.rng import stream
 from asal.strategies.scores import scores
 
@@ -82,15 +82,16 @@ class Rated:
         return Rated(ids, values, np.concatenate([self.weights, more.weights]), self.floor).highest(n)
 
 
-def rate(now: Round, ids: Ids, score: str, gamma: float) -> Rated:
+def rate(now: Round, ids: Ids, score: str, gamma: float, probs: Probs | None = None) -> Rated:
     """Score pool images and weight them by their probable classes.
 
-    One network evaluation for each image; two where the score is a predicted loss and `gamma` > 0. A predicted loss
-    has no scale: its floor is the smallest of these images.
+    One network evaluation for each image whose `probs` are not given; one more where the score is a predicted loss and
+    `gamma` > 0. A predicted loss has no scale: its floor is the smallest of these images.
     """
     part = scores[score]
     of_losses = "loss" in part.needs
-    probs = now.predict(ids) if gamma or not of_losses else np.empty((len(ids), 0))
+    if probs is None:
+        probs = now.predict(ids) if gamma or not of_losses else np.empty((len(ids), 0))
     values = np.asarray(part.make(now.losses(ids) if of_losses else probs), np.float64)
     floor = values.min(initial=np.inf) if of_losses else part.make(np.eye(probs.shape[1])[:1])[0]
     # Not `probs @ weights`, which may add the columns of equal rows in different orders.
@@ -109,7 +110,13 @@ def class_weights(labels: Labels, classes: int, gamma: float) -> Floats:
 
 
 def spread_batch(
-    now: Round, n: int, covered: Ids, others: Iterable[Ids], score: str, rule: SpreadRule = SpreadRule()
+    now: Round,
+    n: int,
+    covered: Ids,
+    others: Iterable[Ids],
+    score: str,
+    rule: SpreadRule = SpreadRule(),
+    probs: Probs | None = None,
 ) -> Selection:
     """Choose n images that are wanted and stand for the others: uncertainty-weighted herding.
 
@@ -134,11 +141,12 @@ def spread_batch(
     Args:
         covered: open ids that stand for the images that matter, drawn fairly from these.
         others: blocks of open ids that may be picked as well; those that are in `covered` are not evaluated again.
+        probs: what the classifier says of `covered`, where that is known.
 
     Raises:
         UserError: fewer than n ids.
     """
-    rated = rate(now, covered, score, rule.gamma)
+    rated = rate(now, covered, score, rule.gamma, probs)
     top = rated.highest(rule.times * n)
     for block in others:
         near = covered[(covered >= block.min(initial=0)) & (covered <= block.max(initial=0))]

@@ -13,12 +13,15 @@ from asal.strategies.scores import scores
 
 
 def needs_of(part: Part, options: Mapping[str, Any]) -> frozenset[str]:
-    """Return what a strategy with these options needs: its own needs, those of its score, and features for distances.
+    """Return what a strategy with these options needs: its own needs, and what its score, search and batch rule need.
 
-    Stored features are needed where the batch is spread in them, and not where it is spread in the classifier's own.
+    Without a generator there is no gradient to follow through one. Stored features are needed where the batch is spread
+    in them, and not where it is spread in the classifier's own.
     """
     score, space = part.value_of("score", options), part.value_of("space", options)
     needs = part.needs | (scores[score].needs if score is not None else frozenset())
+    if part.value_of("search", options) not in (None, "generator"):
+        needs -= {"generator", "gradient"}
     if space is None:
         return needs
     apart = part.value_of("batch", options) != "top"  # without such an option the batch is always spread

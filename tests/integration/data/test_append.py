@@ -27,7 +27,7 @@ from asal.runtime.progress import no_progress
 SETTINGS: dict[str, Any] = {
     "pool": {"size": 8, "keep": None, "split": {"train": None, "test": 10}},
     "generator": {"steps": 10},
-    "strategies": {"random": {}, "asal": {"steps": 3}},
+    "strategies": {"random": {}, "asal": {"search": "generator", "steps": 3}},
 }
 
 

@@ -26,7 +26,7 @@ from asal.strategies.class_balance import balanced, rarest_first
 from asal.testing.rounds import setting
 from asal.testing.strategy import CHECKS, LABELLED, choose
 
-QUICK: dict[str, dict[str, Any]] = {"asal": {"steps": 5}, "subset": {"size": 40}}
+QUICK: dict[str, dict[str, Any]] = {"asal": {"search": "generator", "steps": 5}, "subset": {"size": 40}}
 
 
 def part(name: str, times: int = 3) -> Part:

@@ -23,9 +23,10 @@ from asal.runtime.progress import no_progress
 from asal.session.class_changes import ClassChange
 
 OPTIONS: dict[str, dict[str, Any]] = {
-    "asal": {"steps": 3}, "gaal": {"steps": 3}, "hyperplane-hash": {"tables": 4}, "subset": {"size": 50},
-    "adba": {"points": 4, "features": "latent"}, "badge": {"size": 50}, "typiclust": {"size": 50},
-    "dropquery": {"size": 50}, "anchoral": {"size": 50}, "bald": {"size": 50}, "cluster-margin": {"size": 50},
+    "asal": {"search": "generator", "steps": 3}, "gaal": {"steps": 3}, "hyperplane-hash": {"tables": 4},
+    "subset": {"size": 50}, "adba": {"points": 4, "features": "latent"}, "badge": {"size": 50},
+    "typiclust": {"size": 50}, "dropquery": {"size": 50}, "anchoral": {"size": 50},
+    "bald": {"size": 50}, "cluster-margin": {"size": 50},
 }  # fmt: skip
 HEAD: dict[str, Any] = {
     "pool": {"keep": ["3", "8"], "split": {"train": 400, "validation": 60, "test": 200}},
@@ -37,6 +38,7 @@ HEAD: dict[str, Any] = {
         **{name: OPTIONS.get(name, {}) for name in REGISTRIES["strategies"] if name != "learning-loss"},
         "typical-first": {"kind": "random", "first": "typiclust", "features": "autoencoder"},
         "balanced": {"kind": "subset", "size": 80, "balance": 3},
+        "climbing": {"kind": "asal", "size": 60},
     },
 }
 

@@ -176,7 +176,14 @@ def test_learning_loss_and_core_set_ask_a_network(tmp_path: Path, spec: Callable
         "spread": {"size": 60}, "hidden": {"kind": "spread", "size": 60, "space": "penultimate"},
         "subset-spread": {"kind": "subset", "size": 60, "score": "margin", "batch": "spread"},
     }  # fmt: skip
-    learned = {"kind": "asal", "score": "learned-loss", "steps": 3, "raw_samples": 1, "keep_best": False}
+    learned = {
+        "kind": "asal",
+        "search": "generator",
+        "score": "learned-loss",
+        "steps": 3,
+        "raw_samples": 1,
+        "keep_best": False,
+    }
     tiny = parse(spec(learner=CNN, strategies={**names, "asal": learned, "subset": None, "uncertainty": None}))
     project, out = Project(tmp_path / "project", tiny), tmp_path / "out"
     compare(project, list(tiny.strategies), [0], out, jobs=1)

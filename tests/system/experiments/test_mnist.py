@@ -35,7 +35,8 @@ def small() -> Spec:
     given["features"] = {"autoencoder": {"kind": "autoencoder", "steps": 60, "width": 8}}
     given["protocol"] |= {"budget": 40}
     given["strategies"] = {
-        "random": {"kind": "random"}, "asal": {"kind": "asal", "features": "autoencoder", "steps": 20},
+        "random": {"kind": "random"},
+        "asal": {"kind": "asal", "search": "generator", "features": "autoencoder", "steps": 20},
     }  # fmt: skip
     return parse(given)
 

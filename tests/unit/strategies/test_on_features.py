@@ -12,15 +12,17 @@ import pytest
 from asal.registry import Part
 from asal.strategies import strategies
 from asal.strategies.hyperplanes import Hyperplanes
+from asal.strategies.scoring import needs_of
 from asal.testing.rounds import classifier_of_features, setting
 from asal.testing.strategy import CHECKS, LABELLED, checks_of, choose
 
-OPTIONS: dict[str, dict[str, Any]] = {"asal": {"steps": 5}, "gaal": {"steps": 5}, "hyperplane-hash": {"tables": 8}}
+OPTIONS: dict[str, dict[str, Any]] = {"gaal": {"steps": 5}, "hyperplane-hash": {"tables": 8}}
 NO_HEAD = {
     "adba": "it brings its own classifier",
     "learning-loss": "a head does not predict its loss",
 }
-CASES = [(name, check) for name in strategies if name not in NO_HEAD for check in checks_of(strategies[name])]
+NAMES = ["asal with a generator", *(name for name in strategies if name not in NO_HEAD)]
+CASES = [(name, check) for name in NAMES for check in checks_of(strategies[name.removesuffix(" with a generator")])]
 
 
 @pytest.fixture(autouse=True)
@@ -30,8 +32,10 @@ def of_features() -> Iterator[None]:
 
 
 def bound(name: str) -> Part:
-    part = strategies[name]
-    return replace(part, make=part.bind(OPTIONS.get(name, {})))
+    generator = {"search": "generator", "steps": 5} if "generator" in name else {}
+    part = strategies[name.removesuffix(" with a generator")]
+    options = OPTIONS.get(name, generator)
+    return replace(part, make=part.bind(options), needs=needs_of(part, options))
 
 
 @pytest.mark.parametrize(("name", "check"), CASES)

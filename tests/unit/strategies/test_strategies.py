@@ -27,18 +27,22 @@ from asal.strategies.synthesis import Synthetic, enough_of, of_score, synthesise
 from asal.testing.rounds import Repeated, Setting, repeated, setting
 from asal.testing.strategy import CHECKS, LABELLED, Make, checks_of, choose
 
+GENERATOR: dict[str, Any] = {"search": "generator", "steps": 5}
 QUICK: dict[str, dict[str, Any]] = {
-    "asal": {"steps": 5}, "gaal": {"steps": 5}, "adba": {"points": 5}, "hyperplane-hash": {"tables": 8},
+    "gaal": {"steps": 5}, "adba": {"points": 5}, "hyperplane-hash": {"tables": 8},
 }  # fmt: skip
 CASES = {
     **{name: (name, QUICK.get(name, {})) for name in strategies},
     "asal as in the paper": ("asal", {"steps": 5, "paper": True}),
-    "asal on the margin": ("asal", {"steps": 5, "score": "margin", "num_restarts": 3, "prior": 0.1, "candidates": 3}),
+    "asal with a generator": ("asal", {**GENERATOR, "num_restarts": 3, "prior": 0.1, "candidates": 3}),
     "asal in half precision, with one raw sample": (
         "asal",
-        {"steps": 5, "raw_samples": 1, "patience": 2, "precision": "bf16"},
+        {**GENERATOR, "score": "entropy", "raw_samples": 1, "patience": 2, "precision": "bf16"},
     ),
-    "asal on the learned loss": ("asal", {"steps": 5, "score": "learned-loss"}),
+    "asal with a generator, on the learned loss": ("asal", {**GENERATOR, "score": "learned-loss"}),
+    "asal with a generator, spread": ("asal", {**GENERATOR, "batch": "spread", "size": 20}),
+    "asal climbing, few and the highest": ("asal", {"size": 6, "batch": "top", "score": "entropy"}),
+    "asal climbing, on the learned loss": ("asal", {"score": "learned-loss", "size": 24}),
     "subset of four": ("subset", {"size": 4, "score": "least-confidence"}),
     "hyperplane-hash by EH": ("hyperplane-hash", {"kind": "eh", "tables": 4, "candidates": 20}),
     "seals with three neighbours": ("seals", {"neighbours": 3, "score": "margin"}),
@@ -405,7 +409,8 @@ def test_asal_in_the_paper_takes_each_synthetic_images_nearest(at: Setting) -> N
 
 def test_asal_re_ranks_what_it_finds(at: Setting) -> None:
     now = at.round(LABELLED)
-    chosen = strategies["asal"].make(now, 6, stream(0, "check"), steps=40, candidates=1)
+    options = {"search": "generator", "score": "entropy", "steps": 40, "candidates": 1}
+    chosen = strategies["asal"].make(now, 6, stream(0, "check"), **options)
     ours = {"step_size": 0.02, "raw_samples": 10, "patience": 10, "keep_best": True}
     ours["enough"] = enough_of(now, "entropy", 0.01)
     queries = at.tools.extractor(made(at, now, **ours).images)
@@ -426,15 +431,17 @@ def test_an_option_that_is_given_outright_holds_in_the_paper_too(at: Setting) ->
         return found.ids.tolist()
 
     ours = {"step_size": 0.02, "raw_samples": 10, "score_tolerance": 0.01, "patience": 10, "keep_best": True}
-    assert picked(paper=True, rerank=True, candidates=20, **ours) == picked()
+    ours |= {"score": "margin"}
+    assert picked(paper=True, rerank=True, candidates=20, **ours) == picked(search="generator")
     off = {"step_size": 0.05, "raw_samples": 1, "score_tolerance": 0.0, "patience": 0, "keep_best": False}
+    off |= {"search": "generator", "score": "entropy"}
     assert picked(paper=True) == picked(rerank=False, candidates=1, **off)
-    assert picked(paper=True) != picked()
+    assert len({tuple(picked(**options)) for options in ({"paper": True}, {"search": "generator"}, {})}) == 3
 
 
 def test_asal_tells_where_its_time_went(at: Setting) -> None:
     now = at.round(LABELLED)
-    choose(bound("asal", {"steps": 3}), now, 5)
+    choose(bound("asal", GENERATOR), now, 5)
     spent = now.meter.split()
     assert all(spent[part] > 0 for part in ("generate", "match", "score", "io")), spent
     assert spent["train"] == 0
