@@ -20,6 +20,8 @@ from asal.runtime.meter import Meter
 if TYPE_CHECKING:  # torch is heavy, and half of asal (the record, the report, the help) needs none of it
     from torch import Tensor
 
+    from asal.models.linear_map import LinearMap
+
 Ids: TypeAlias = npt.NDArray[np.int64]  # (n,)         an image's number in the pool; it never changes
 Labels: TypeAlias = npt.NDArray[np.int64]  # (n,)         a class's number, 0 … k − 1
 Images: TypeAlias = npt.NDArray[np.uint8]  # (n, h, w, c) as stored: 0 … 255, c = 1 or 3
@@ -107,6 +109,10 @@ class LinearModel(Model, Protocol):
 
     def head(self) -> tuple[Features, Features]:
         """Return the weights (k, d) and biases (k,) that make logits of what `embed` returns."""
+        ...
+
+    def linear_map(self) -> LinearMap | None:
+        """Return the map from what it reads to logits; None where that is not linear. It scores a whole pool fast."""
         ...
 
 

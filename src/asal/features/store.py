@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -78,11 +79,9 @@ class StoredVectors:
         """
         ids = check_ids(ids, self._count)
         vectors = np.empty((len(ids), dim or self.dim), np.float32)
-        shard, row = np.divmod(ids, self.rows)
-        order = np.argsort(shard, kind="stable")
-        starts = np.flatnonzero(np.diff(shard[order], prepend=-1))
-        for in_shard in np.split(order, starts[1:]) if len(ids) else []:
-            vectors[in_shard] = self._map(int(shard[in_shard[0]]))[row[in_shard], :dim]
+        for shard, part in _by_shard(ids, self.rows):
+            rows = ids[part] - shard * self.rows
+            vectors[part] = self._map(shard)[:, :dim][_as_slice(rows)]
         return vectors
 
     def shards(self, dim: int | None = None) -> Iterator[tuple[Ids, Features]]:
@@ -231,6 +230,23 @@ class VectorPool:
 
 
 Vectors: TypeAlias = StoredVectors | ConcatVectors | PrefixVectors
+
+
+def _by_shard(ids: Ids, rows: int) -> Iterator[tuple[int, slice | Ids]]:
+    """Yield the number of each shard that holds some of the ids, and their places; a slice where ids ascend."""
+    shard = ids // rows
+    order = None if (shard[1:] >= shard[:-1]).all() else np.argsort(shard, kind="stable")
+    cuts = np.flatnonzero(np.diff(shard if order is None else shard[order])) + 1
+    for start, end in pairwise([0, *cuts.tolist(), len(ids)] if len(ids) else []):
+        places = slice(start, end) if order is None else order[start:end]
+        yield int(shard[places][0]), places
+
+
+def _as_slice(rows: Ids) -> slice | Ids:
+    """Return consecutive rows as a slice, which is copied at once; others as they are."""
+    first, last = int(rows[0]), int(rows[-1])
+    consecutive = last - first == len(rows) - 1 and bool((rows[1:] > rows[:-1]).all())
+    return slice(first, last + 1) if consecutive else rows
 
 
 def _mapped(path: Path, header: npy.Header) -> npt.NDArray[Any]:

@@ -6,7 +6,7 @@ are wanted and stand for others that are wanted, where no labelled or earlier im
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 from annotated_types import Ge, Gt
 
-from asal.core import NO_IDS, Candidates, Features, Ids, Labels, Probs, Round, Scores, Selection, not_enough
+from asal.core import NO_IDS, Candidates, Features, Ids, Labels, Probs, Round, Score, Scores, Selection, not_enough
 from asal.runtime.rng import stream
-from asal.strategies.scores import scores
+from asal.strategies.contenders import Value, contenders
+from asal.strategies.scores import constant_of, scores
 
 BatchRule: TypeAlias = Literal["top", "spread"]
 Space: TypeAlias = Literal["stored", "penultimate"]
@@ -93,10 +94,44 @@ def rate(now: Round, ids: Ids, score: str, gamma: float, probs: Probs | None = N
     if probs is None:
         probs = now.predict(ids) if gamma or not of_losses else np.empty((len(ids), 0))
     values = np.asarray(part.make(now.losses(ids) if of_losses else probs), np.float64)
-    floor = values.min(initial=np.inf) if of_losses else part.make(np.eye(probs.shape[1])[:1])[0]
+    floor = values.min(initial=np.inf) if of_losses else certain(part.make, probs.shape[1])
+    return Rated(ids, values, weighted(now, probs, gamma), float(floor))
+
+
+def contending(now: Round, blocks: Iterable[Ids], n: int, score: str, gamma: float) -> Iterator[Rated]:
+    """Rate, block by block, the images that may be among the n most wanted; where nothing is known, all of them."""
+    part = scores[score]
+    if "loss" in part.needs:
+        yield from (rate(now, ids, score, gamma) for ids in blocks)
+        return
+
+    def wanted(probs: Any) -> Any:
+        return np.maximum(part.make(probs) - certain(part.make, probs.shape[1]), 0) * weighted(now, probs, gamma)
+
+    def constant(classes: int) -> float | None:
+        own, uniform = constant_of(part.make, classes), np.full((1, classes), 1 / classes)
+        if own is None:
+            return None
+        highest = float(part.make(uniform)[0]) - certain(part.make, classes)
+        # Of a product u·v: u's own times the largest v, and v's, which is at most the largest v, times the largest u.
+        return float((own + highest) * class_weights(now.labels, classes, gamma).max())
+
+    for ids, probs in contenders(now, blocks, n, Value(wanted, constant)):
+        values, weights = np.asarray(part.make(probs), np.float64), weighted(now, probs, gamma)
+        yield Rated(ids, values, weights, certain(part.make, probs.shape[1]))
+
+
+def certain(score: Score, classes: int) -> float:
+    """Return the score of an image that the classifier is certain of."""
+    return float(score(np.eye(classes)[:1])[0])
+
+
+def weighted(now: Round, probs: Any, gamma: float) -> Any:
+    """Return the class weights (n,) of images of these probabilities (n, k); ones where `gamma` is 0."""
+    if not gamma:
+        return np.ones(len(probs), probs.dtype)
     # Not `probs @ weights`, which may add the columns of equal rows in different orders.
-    weights = (probs * class_weights(now.labels, probs.shape[1], gamma)).sum(axis=1) if gamma else np.ones(len(ids))
-    return Rated(ids, values, weights, float(floor))
+    return (probs * class_weights(now.labels, probs.shape[1], gamma).astype(probs.dtype)).sum(axis=1)
 
 
 def class_weights(labels: Labels, classes: int, gamma: float) -> Floats:
@@ -148,11 +183,8 @@ def spread_batch(
     """
     rated = rate(now, covered, score, rule.gamma, probs)
     top = rated.highest(rule.times * n)
-    for block in others:
-        near = covered[(covered >= block.min(initial=0)) & (covered <= block.max(initial=0))]
-        rest = block[~np.isin(block, near)]
-        if len(rest):
-            top = top.joined(rate(now, rest, score, rule.gamma), rule.times * n)
+    for more in contending(now, _without(others, covered), rule.times * n, score, rule.gamma):
+        top = top.joined(more, rule.times * n)
     if len(top.ids) < n:
         raise not_enough(n, len(top.ids))
     ids = np.unique(np.concatenate([covered, top.ids]))
@@ -167,6 +199,16 @@ def spread_batch(
         gaps = np.sqrt(nearest_squares(points[rows], labelled))
     picks = zip(top.values[rows], top.weights[rows], gains, gaps, strict=True)
     return Selection(top.ids[rows], gains, [_note(*pick) for pick in picks])
+
+
+def _without(blocks: Iterable[Ids], covered: Ids) -> Iterator[Ids]:
+    """Yield the ids of the blocks that are not covered; no block is empty."""
+    covered = np.sort(covered)
+    for block in blocks:
+        near = covered[slice(*np.searchsorted(covered, [block.min(initial=0), block.max(initial=-1) + 1]))]
+        rest = block[~np.isin(block, near)] if len(near) else block
+        if len(rest):
+            yield rest
 
 
 def _note(score: float, weight: float, gain: float, gap: float) -> dict[str, Any]:

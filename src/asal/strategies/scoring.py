@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from asal.core import Ids, Round, Scores, Selection, not_enough
 from asal.registry import Part
-from asal.strategies.scores import scores
+from asal.strategies.contenders import Value, contenders
+from asal.strategies.scores import constant_of, scores
 
 
 def needs_of(part: Part, options: Mapping[str, Any]) -> frozenset[str]:
@@ -40,16 +42,34 @@ def best(now: Round, blocks: Iterable[Ids], n: int, score: str) -> Selection:
 
     Memory: one block, whatever the number of blocks.
     """
-    ids, values = np.empty(0, np.int64), np.empty(0)
-    for block in blocks:
-        own = rated(now, block, score)
-        rows = (
-            np.flatnonzero(own >= values[-1]) if len(ids) == n else slice(None)
-        )  # few of a block are still of interest
-        ids, values = highest(np.concatenate([ids, block[rows]]), np.concatenate([values, own[rows]]), n)
+    kept, waiting, count = (np.empty(0, np.int64), np.empty(0)), list[tuple[Ids, Scores]](), 0
+    for block, own in _contending(now, blocks, n, score):
+        # Few of a block are still of interest. They wait until there are enough to be worth sorting.
+        rows = np.flatnonzero(own >= kept[1][-1]) if len(kept[0]) == n else np.arange(len(own))
+        waiting.append((block[rows], own[rows]))
+        count += len(rows)
+        if count >= n:
+            kept, waiting, count = _highest_of([kept, *waiting], n), [], 0
+    ids, values = _highest_of([kept, *waiting], n)
     if len(ids) < n:
         raise not_enough(n, len(ids))
     return Selection(ids, values)
+
+
+def _contending(now: Round, blocks: Iterable[Ids], n: int, score: str) -> Iterator[tuple[Ids, Scores]]:
+    part = scores[score]
+    if "loss" in part.needs:
+        for block in blocks:
+            yield block, rated(now, block, score)
+    else:
+        value = Value(part.make, partial(constant_of, part.make))
+        for block, probs in contenders(now, blocks, n, value):
+            yield block, part.make(probs)
+
+
+def _highest_of(parts: Sequence[tuple[Ids, Scores]], n: int) -> tuple[Ids, Scores]:
+    ids, values = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return highest(ids, values, n)
 
 
 def highest(ids: Ids, values: Scores, n: int) -> tuple[Ids, Scores]:

@@ -10,6 +10,7 @@ from annotated_types import Ge
 from asal.core import Round, Selection
 from asal.strategies import strategies
 from asal.strategies.batch_rules import BatchRule, Space, SpreadRule, spread_batch
+from asal.strategies.contenders import candidate_blocks
 from asal.strategies.scoring import best, shortlist
 
 COVERED = 10_000  # random images that stand for the pool where the batch is to be spread over all of it
@@ -40,9 +41,9 @@ def uncertainty(
         space: of the distances under "spread": "stored" features, or the classifier's "penultimate" layer.
     """
     if batch == "top":
-        return best(now, now.candidates.blocks(), n, score)
+        return best(now, candidate_blocks(now), n, score)
     covered = shortlist(now, n, COVERED, rng)
-    return spread_batch(now, n, covered, now.candidates.blocks(), score, SpreadRule(space=space))
+    return spread_batch(now, n, covered, candidate_blocks(now), score, SpreadRule(space=space))
 
 
 @strategies.register(

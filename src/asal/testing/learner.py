@@ -17,6 +17,7 @@ import torch
 from asal.core import Images, Inputs, Labels, Learner, Model, Probs, Scores
 from asal.errors import UserError
 from asal.features.pixels import PixelExtractor
+from asal.models.linear_map import linear_map_of
 from asal.models.tensors import to_batch
 from asal.registry import Part
 from asal.runtime.rng import stream
@@ -224,6 +225,22 @@ def says_what_it_reads(make: Make) -> None:
     assert reads == expected, f"its model reads {expected}, and its `reads` is {reads!r}"
 
 
+def has_the_linear_map_it_declares(make: Make) -> None:
+    """If its model has a `linear_map`, this gives the probabilities of `predict`, and no error exceeds its bound."""
+    tested = LearnerUnderTest(make)
+    model, (inputs, _) = tested.fit(), tested.inputs(50, first=60)
+    linear = linear_map_of(model)
+    if linear is None:
+        return
+    apart = float(np.abs(linear.predict(inputs) - model.predict(inputs)).max())
+    assert apart < 1e-5, f"the probabilities of its linear map differ from its own by {apart:.3g}"
+    z, bounds = linear.logits(inputs)
+    exact = inputs.reshape(len(inputs), -1).astype(np.float64) @ linear.weights.T + linear.biases
+    assert (np.abs(z.T - exact).max(axis=1) <= bounds).all(), (
+        "a logit of its linear map is wrong by more than its bound"
+    )
+
+
 def does_not_modify_its_arguments(make: Make) -> None:
     """It does not write into its arguments, and accepts read-only arrays."""
     tested = LearnerUnderTest(make)
@@ -254,5 +271,6 @@ CHECKS: dict[str, Callable[[Make], Any]] = {
     "has the gradient it declares": has_the_gradient_it_declares,
     "predicts with the dropout it declares": predicts_with_the_dropout_it_declares,
     "says what it reads": says_what_it_reads,
+    "has the linear map it declares": has_the_linear_map_it_declares,
     "does not modify its arguments": does_not_modify_its_arguments,
 }

@@ -48,6 +48,7 @@ from asal.index.exact import Exact
 from asal.models.learners.head import Head
 from asal.models.learners.linear import Linear
 from asal.models.learners.neural import NeuralModel
+from asal.models.linear_map import LinearMap, linear_map_of
 from asal.registry import Part
 from asal.runtime.devices import Device
 from asal.runtime.progress import no_progress
@@ -229,6 +230,18 @@ class Uncertain(Certain):
         return np.full_like(probs, 1 / probs.shape[1])
 
 
+@dataclass(frozen=True)
+class CountingMap(LinearMap):
+    """A linear map that counts for a `CountingModel`."""
+
+    model: CountingModel
+
+    def logits(self, inputs: Inputs) -> Any:
+        """Count, and return the logits."""
+        self.model.predicted += len(inputs)
+        return super().logits(inputs)
+
+
 class CountingModel:
     """A classifier that counts the pool images and the synthetic ones that it evaluates."""
 
@@ -247,6 +260,11 @@ class CountingModel:
         """Count, and predict the losses."""
         self.optimised += len(batch)
         return self._model.loss(batch)
+
+    def linear_map(self) -> LinearMap | None:
+        """Return the classifier's own, which counts each image that it gives logits of."""
+        linear = linear_map_of(self._model)
+        return linear and CountingMap(linear.weights, linear.biases, self)
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self.__dict__["_model"], name)

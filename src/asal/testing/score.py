@@ -7,13 +7,15 @@ score: e.g. `CHECKS["finite"](lambda: scores["entropy"].make)`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from asal.core import Probs, Score
 from asal.runtime.rng import stream
+from asal.strategies.scores import constant_of
 
 Make: TypeAlias = Callable[[], Score]
 
@@ -124,6 +126,33 @@ def _slope(score: Score, logits: torch.Tensor) -> torch.Tensor:
     return slope
 
 
+def changes_no_faster_than_it_declares(make: Make) -> None:
+    """A declared Lipschitz constant bounds how much scores change with logits, and the rounding of float32."""
+    score = make()
+    for classes in (2, 3, 10, 100):
+        constant, rng = constant_of(score, classes), stream(0, "logits", classes)
+        if constant is None:
+            return
+        for scale in (0.0, 0.1, 1.0, 5.0, 30.0, 1e3):
+            logits = scale * rng.normal(size=(300, classes))
+            steepest = np.sign(_slope(score, torch.tensor(logits)).numpy())
+            for step in (0.0, 1e-4, 0.1, 2.0):
+                near = logits + step * np.concatenate([rng.choice([-1.0, 1.0], (200, classes)), steepest[200:]])
+                change = np.abs(score(_softmax(near.astype(np.float32))) - score(_softmax(logits)))
+                rounding = 2.0**-23 * (classes + 16 + np.abs(near).max(axis=1))
+                most = constant * (np.abs(near - logits).max(axis=1) + rounding)
+                row = int((change - most).argmax())
+                assert change[row] <= most[row], (
+                    f"one of {classes} logits changed by {step:.3g}, and the score by {change[row]:.3g}: "
+                    f"more than {constant:.3g} times as much"
+                )
+
+
+def _softmax(logits: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
 def does_not_modify_probabilities(make: Make) -> None:
     """It does not write into the probabilities."""
     probs = extremes(4)
@@ -140,5 +169,6 @@ CHECKS: dict[str, Callable[[Make], None]] = {
     "highest when uniform": highest_when_uniform,
     "same in torch": same_in_torch,
     "has a usable gradient": has_a_usable_gradient,
+    "changes no faster than it declares": changes_no_faster_than_it_declares,
     "does not modify probabilities": does_not_modify_probabilities,
 }

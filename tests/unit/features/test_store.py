@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asal.core import Features, Ids, as_ids
+from asal.core import NO_IDS, Features, Ids, as_ids
 from asal.errors import DamageError, UserError
 from asal.features.store import StoredVectors, write_vectors
+from asal.runtime.rng import stream
 
 N, D, ROWS, BATCH = 1000, 5, 128, 32
 
@@ -217,3 +218,21 @@ def test_half_the_bytes_hold_nearly_the_same(tmp_path: Path) -> None:
     (tmp_path / "half" / "00003.npy").write_bytes((tmp_path / "whole" / "00003.npy").read_bytes())
     with pytest.raises(DamageError, match=r"00003\.npy"):
         StoredVectors.open(tmp_path / "half").read(as_ids([3 * ROWS]))
+
+
+@pytest.mark.parametrize("kind", ["float32", "float16"])
+def test_ids_in_any_order_and_in_runs_give_the_same_vectors(tmp_path: Path, kind: str) -> None:
+    expected = stream(0, "runs").normal(size=(100, 3)).astype(kind).astype(np.float32)
+    stored = write_vectors(tmp_path / "v", lambda ids: expected[ids].astype(kind), 100, rows=16)
+    shuffled = stream(0, "order").permutation(100)
+    runs = [np.arange(100), np.arange(5, 90), np.delete(np.arange(100), [3, 40, 99]), shuffled, shuffled[:7]]
+    for ids in (
+        *runs,
+        np.arange(20, 10, -1),
+        np.array([16, 17, 17, 18]),
+        np.array([15, 16]),
+        np.array([2, 90]),
+        NO_IDS,
+    ):
+        assert np.array_equal(stored.read(ids), expected[ids])
+        assert np.array_equal(stored.read(ids, 2), expected[ids, :2])

@@ -21,6 +21,7 @@ from asal.models.learners import learners
 from asal.models.learners.cnn import Cnn
 from asal.models.learners.linear import Linear
 from asal.models.learners.neural import BATCH_ON_CPU, NeuralModel, TrainingRecipe, augment, train
+from asal.models.linear_map import LinearMap
 from asal.models.tensors import to_batch
 from asal.registry import Part
 from asal.runtime.rng import stream
@@ -228,6 +229,31 @@ class ReadsFeaturesUnasked(Spoilt):
         return Reading(model.net)
 
 
+class DeclaresAnotherMap(Spoilt):
+    def spoil(self, model: NeuralModel) -> Any:
+        class Halved(NeuralModel):
+            def linear_map(self) -> Any:
+                own: Any = super().linear_map()
+                return LinearMap(own.weights / 2, own.biases)
+
+        return Halved(model.net, model.linear_in)
+
+
+class BoundsTooLittle(Spoilt):
+    def spoil(self, model: NeuralModel) -> Any:
+        class Sure(LinearMap):
+            def logits(self, inputs: Any) -> Any:
+                z, bounds = super().logits(inputs)
+                return z, bounds * 0
+
+        class Bounded(NeuralModel):
+            def linear_map(self) -> Any:
+                own: Any = super().linear_map()
+                return Sure(own.weights, own.biases)
+
+        return Bounded(model.net, model.linear_in)
+
+
 class CentresInPlace(Linear):
     def fit(self, images: Images, labels: Labels, classes: int, rng: np.random.Generator) -> Any:
         images -= images.min()
@@ -252,6 +278,7 @@ TWINS: dict[str, Make] = {
     "has the gradient it declares": twin(Cools),
     "predicts with the dropout it declares": twin(DropsAnything, DROPOUT),
     "says what it reads": twin(ReadsFeaturesUnasked),
+    "has the linear map it declares": twin(DeclaresAnotherMap),
     "does not modify its arguments": twin(CentresInPlace),
 }
 
@@ -272,6 +299,7 @@ def test_check_catches_its_twin(check: str) -> None:
         ("predicts with the dropout it declares", twin(DropsWithoutScaling, DROPOUT), "is what is kept scaled"),
         ("predicts with the dropout it declares", twin(DropsGlobally, DROPOUT), "torch's global stream"),
         ("predicts with the dropout it declares", twin(PredictsOnly, DROPOUT), "no `predict_with_dropout`"),
+        ("has the linear map it declares", twin(BoundsTooLittle), "more than its bound"),
         ("does not modify its arguments", twin(SortsAView), "read-only"),
     ],
 )

@@ -12,7 +12,7 @@ from array_api_compat import array_namespace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asal.strategies.scores import scores
+from asal.strategies.scores import constant_of, lipschitz, scores
 from asal.testing.score import CHECKS, Make, toy_probs
 
 
@@ -54,6 +54,11 @@ def hides_its_zeros(probs: Any) -> Any:
     return -xp.sum(xp.where(probs > 0, probs * xp.log(probs), 0 * probs), axis=-1)
 
 
+@lipschitz(lambda classes: 0.3)  # of an entropy of ten classes it is 0.9
+def rises_faster_than_declared(probs: Any) -> Any:
+    return scores["entropy"].make(probs)
+
+
 def pads_in_place(probs: Any) -> Any:
     probs += 1e-12
     return naive_entropy(probs)
@@ -67,6 +72,7 @@ TWINS: dict[str, Make] = {
     "highest when uniform": lambda: second_likeliest,
     "same in torch": lambda: in_numpy_only,
     "has a usable gradient": lambda: hides_its_zeros,
+    "changes no faster than it declares": lambda: rises_faster_than_declared,
     "does not modify probabilities": lambda: pads_in_place,
 }
 
@@ -131,3 +137,19 @@ def test_scores_stay_in_their_range(weights: list[float]) -> None:
     k = len(weights)
     for name, low, high in (("entropy", 0, log(k)), ("margin", -1, 0), ("least-confidence", 0, 1 - 1 / k)):
         assert low - 1e-9 <= scores[name].make(probs)[0] <= high + 1e-9
+
+
+def test_every_shipped_score_of_probabilities_declares_how_fast_it_changes() -> None:
+    for name in scores:
+        assert (constant_of(scores[name].make, 10) is None) == bool(scores[name].needs)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.lists(st.integers(0, 4), min_size=2, max_size=6).filter(any), min_size=1, max_size=5))
+def test_the_margin_is_that_of_sorted_probabilities(rows: list[list[int]]) -> None:
+    for row in rows:
+        for kind in (np.float64, np.float32):
+            probs = (np.array([row]) / sum(row)).astype(kind)
+            second, first = np.sort(probs[0])[-2:]
+            assert scores["margin"].make(probs).tolist() == [second - first], "ties, too, to the last bit"
+            assert scores["margin"].make(torch.from_numpy(probs)).tolist() == [float(second - first)]

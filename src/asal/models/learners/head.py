@@ -18,6 +18,7 @@ from asal.models.learners import learners
 from asal.models.learners.dropout import Dropout
 from asal.models.learners.neural import TrainingRecipe, fit_network
 from asal.models.learners.softmax import chosen_l2, softmax_regression
+from asal.models.linear_map import LinearMap
 from asal.runtime.devices import here
 from asal.runtime.threads import limited_threads, one_blas_thread
 
@@ -141,6 +142,13 @@ class HeadModel:
         """Return the last layer's weights (k, d) and biases (k,)."""
         last: Any = self.net[-1]
         return last.weight.cpu().numpy(), last.bias.cpu().numpy()
+
+    def linear_map(self) -> LinearMap | None:
+        """Return the map from stored features to logits; None where there is a hidden layer."""
+        if len(self.net) > 1:
+            return None
+        weights, biases = self.head()
+        return LinearMap(weights.astype(np.float64), biases.astype(np.float64))
 
     def logits(self, batch: Tensor) -> Tensor:
         """Map float images (n, c, h, w) in [−1, 1] to (n, k), differentiably, through the extractor.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Annotated, Any
 
@@ -52,8 +52,12 @@ class Linear:
         optimizer.step(objective)
         head = nn.utils.skip_init(nn.Linear, x.shape[1], classes)  # torch draws weights from its global stream
         head.weight.data, head.bias.data = weight.detach(), bias.detach()
-        return NeuralModel(nn.Sequential(nn.Flatten(), head).to(here()).eval().requires_grad_(False))
+        height, width, channels = images.shape[1:]
+        net = nn.Sequential(nn.Flatten(), head).to(here()).eval().requires_grad_(False)
+        return NeuralModel(net, (height, width, channels))
 
     def restored(self, tensors: Mapping[str, npt.NDArray[Any]], shape: Sequence[int], classes: int) -> NeuralModel:
         """Return the model whose `tensors` these are."""
-        return with_weights(lambda: nn.Sequential(nn.Flatten(), nn.Linear(prod(shape), classes)), tensors)
+        model = with_weights(lambda: nn.Sequential(nn.Flatten(), nn.Linear(prod(shape), classes)), tensors)
+        height, width, channels = shape
+        return replace(model, linear_in=(height, width, channels))

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from asal.core import Features, Images, Labels, Probs
 from asal.errors import UserError
 from asal.models.learners.dropout import Dropout
+from asal.models.linear_map import LinearMap
 from asal.models.networks import move_to
 from asal.models.tensors import to_batch
 from asal.runtime.devices import here
@@ -28,9 +29,14 @@ Network = TypeVar("Network", bound=nn.Module)
 
 @dataclass(frozen=True)
 class NeuralModel:
-    """A trained torch module that maps float images in [−1, 1] to logits."""
+    """A trained torch module that maps float images in [−1, 1] to logits.
+
+    Args:
+        linear_in: (h, w, c) of the images, where the module is one linear layer on the flat batch.
+    """
 
     net: nn.Module
+    linear_in: tuple[int, int, int] | None = None
 
     reads: ClassVar[Literal["images"]] = "images"
 
@@ -74,6 +80,16 @@ class NeuralModel:
         last = [m for m in self.net.modules() if isinstance(m, nn.Linear)][-1]
         bias = torch.zeros(last.out_features) if last.bias is None else last.bias
         return last.weight.detach().cpu().numpy(), bias.detach().cpu().numpy()
+
+    def linear_map(self) -> LinearMap | None:
+        """Return the map from stored images (n, h, w, c) to logits; None where the module is not linear."""
+        if self.linear_in is None:
+            return None
+        height, width, channels = self.linear_in
+        weights, biases = (part.astype(np.float64) for part in self.head())
+        # A batch is flat channel by channel, and holds b / 127.5 − 1 for each byte b (`to_batch`).
+        by_pixel = weights.reshape(-1, channels, height, width).transpose(0, 2, 3, 1).reshape(len(weights), -1)
+        return LinearMap(by_pixel / 127.5, biases - weights.sum(axis=1))
 
     def tensors(self) -> dict[str, npt.NDArray[Any]]:
         """Return the weights, as a learner's `restored` takes them."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from math import log
 from typing import Any
 
 from array_api_compat import array_namespace
 
-from asal.strategies.scores import scores
+from asal.strategies.scores import lipschitz, scores
 
 
 @scores.register("entropy")
+@lipschitz(lambda classes: 2 * log(classes))  # Σ |∂H/∂l| = E |log p + H|, with E (−log p) = H ≤ log k
 def entropy(probs: Any) -> Any:
     """Shannon entropy in nats, 0 … log k: −Σ p log p (Mayer & Timofte 2020, eq. 1).
 

@@ -6,10 +6,11 @@ from typing import Any
 
 from array_api_compat import array_namespace
 
-from asal.strategies.scores import scores
+from asal.strategies.scores import lipschitz, scores
 
 
 @scores.register("least-confidence")
+@lipschitz(lambda classes: 0.5)  # Σ |∂p/∂l| = 2 p (1 − p)
 def least_confidence(probs: Any) -> Any:
     """One minus the likeliest class's probability, 0 … 1 − 1/k (Lewis & Gale 1994).
 

@@ -6,10 +6,11 @@ from typing import Any
 
 from array_api_compat import array_namespace
 
-from asal.strategies.scores import scores
+from asal.strategies.scores import lipschitz, scores
 
 
 @scores.register("margin")
+@lipschitz(lambda classes: 1.0)  # p and q the likeliest: Σ |∂(p − q)/∂l| = p + q + (p − q)(1 − 2p) ≤ 1
 def margin(probs: Any) -> Any:
     """Minus the gap between the two likeliest classes, −1 … 0 (Scheffer et al. 2001).
 
@@ -18,5 +19,8 @@ def margin(probs: Any) -> Any:
     [0.0, -0.5]
     """
     xp = array_namespace(probs)
-    ranked = xp.sort(probs, axis=-1)
-    return ranked[..., -2] - ranked[..., -1]
+    # By maxima: sorting takes ten times as long.
+    first = xp.max(probs, axis=-1)
+    likeliest = xp.astype(probs == first[..., None], probs.dtype)
+    second = xp.max(probs - 2 * likeliest, axis=-1)  # of the others
+    return xp.where(xp.sum(likeliest, axis=-1) > 1, first, second) - first
