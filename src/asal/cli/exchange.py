@@ -23,7 +23,7 @@ def export(
         typer.Option(
             "--as",
             help="csv, jsonl, parquet, folders, datasets, torch, yolo, fiftyone, imagefolder (-jsonl, -parquet), coco "
-            "or label-studio.",
+            "or label-studio; or model, for the classifier.",
             metavar="FORM",
         ),
     ] = "csv",
@@ -31,18 +31,23 @@ def export(
         bool, typer.Option("--originals", help="Forms with images: take the source's files, not the pool's pixels.")
     ] = False,
 ) -> None:
-    """Write the labels for other tools: one row for each label, with who gave it, when and in which round.
+    """Write the labels for other tools, one row for each label; or the classifier, with **--as model**.
 
     **csv, jsonl, parquet** are tables · **folders** has a folder for each class · **datasets** is opened by the Hugging
     Face library's `load_from_disk` · **torch** is a Parquet file with the images in it and a `load.py` that opens it ·
     **yolo** has class folders in train and val · **fiftyone**, **imagefolder** (with metadata.csv) and **coco** have
     images and one file of labels · **label-studio** are tasks that it imports.
 
+    **model** is the classifier, as a folder that needs torch alone: weights, a loader, a model card.
+
     OUT/conflicts.csv lists the images that people disagree about, and those that still wait for an answer. Only files
     that an earlier export wrote, and that nobody has changed, are overwritten.
 
-    For example: `asal export my-project labels --as folders`
+    For example: `asal export my-project labels --as folders`, `asal export my-project model --as model`
     """
+    if form == "model":
+        _export_model(project, out)
+        return
     from asal.labelling.exchange.export import export as written
     from asal.project.folder import ProjectFolder
 
@@ -99,6 +104,16 @@ def import_(
     columns = Columns(key, label, separator, encoding)
     options = ImportOptions(form, columns, by, replace, numbers, own_ids, by_names)  # type: ignore[arg-type]  # checked
     _print(import_labels(ProjectFolder.open(project), file, options).lines)
+
+
+def _export_model(folder: Path, out: Path) -> None:
+    from asal.cli.progress import show_progress
+    from asal.labelling.exchange.model_folder import export_model
+    from asal.project.project import Project
+
+    with show_progress(console) as progress:
+        lines = export_model(Project.open(folder, progress), out).lines
+    _print(lines)
 
 
 def _print(lines: list[str]) -> None:

@@ -16,6 +16,7 @@ from asal.cli.common import CORES, JobsOption, ProjectOption, SpecPath, console,
 from asal.cli.errors import run_and_exit
 from asal.cli.exchange import export, import_
 from asal.cli.label import annotator, label
+from asal.cli.predict import predict
 from asal.errors import UserError
 
 app = typer.Typer(
@@ -227,6 +228,7 @@ PROJECTS = (
 for command in PROJECTS:
     app.command()(command)
 app.command(name="list")(projects.list_parts)
+app.command()(predict)
 app.command()(export)
 app.command()(backup)
 app.command(name="import")(import_)

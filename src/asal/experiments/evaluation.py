@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from asal.core import Labels, Model, Pool, Reader
+from asal.core import Labels, Model, Pool, Probs, Reader
 from asal.errors import UserError
 from asal.project.project import Project
 from asal.project.spec import Spec
@@ -16,6 +17,7 @@ from asal.project.validate import supervised
 from asal.runtime import artifacts
 from asal.runtime.progress import Progress, report_to
 from asal.runtime.rng import stream
+from asal.session.session import Session
 
 SUPERVISED = "fully-supervised"  # where in a run folder the accuracies of such classifiers lie
 
@@ -54,15 +56,46 @@ class Evaluation:
         table = np.array([*columns, -1])  # one entry more: the unknown label −1 indexes the last
         return replace(self, labels=table[self.labels])
 
+    def in_classes_of(self, session: Session, names: Sequence[str]) -> Evaluation | None:
+        """Return it with the columns of a session's classifier as labels, if it is of the session's classes.
+
+        Args:
+            names: of the test set's classes.
+        """
+        began_with = tuple((session.state.opened or {}).get("classes", session.plan.classes))
+        numbers = session.class_list.numbers_of(names, began_with)
+        if numbers is None:
+            return None
+        columns = session.class_list.columns
+        found = self.relabelled([-1 if number is None else int(columns[number]) for number in numbers])
+        return found if (found.labels >= 0).any() else None
+
     def accuracy(self, model: Model) -> float:
         """Return the share of test images whose likeliest class is their own."""
+        right = sum(int((probs.argmax(1) == labels).sum()) for labels, probs in self.predictions(model))
+        return right / int((self.labels >= 0).sum())
+
+    def predictions(self, model: Model) -> Iterator[tuple[Labels, Probs]]:
+        """Yield the labels (m,) of blocks of test images, and their probabilities (m, k)."""
         reads = getattr(model, "reads", "images")  # a plug-in's model from before there was `reads`
         ids, reader = np.flatnonzero(self.labels >= 0), self.pool if reads == "images" else self.features
         assert reader is not None, "the classifier reads features, and the project's learner pictures"
-        right = 0
         for block in np.array_split(ids, -(-len(ids) // 4096)):
-            right += int((model.predict(reader.read(block)).argmax(1) == self.labels[block]).sum())
-        return right / len(ids)
+            yield self.labels[block], model.predict(reader.read(block))
+
+
+def held_out(project: Project, session: Session) -> dict[str, Evaluation]:
+    """Return what accuracy is measured on: the validation and the test set, as far as they are there with labels.
+
+    Their classes are to be those of the session, under the present names or those that it began with.
+    """
+    sets: dict[str, Evaluation] = {}
+    for part in ("validation", "test"):
+        if artifacts.is_complete(project.root / part):
+            with suppress(UserError):  # it has no labels
+                found = Evaluation.of(project, part).in_classes_of(session, project.oracle(part).classes)
+                sets |= {} if found is None else {part: found}
+    return sets
 
 
 @dataclass(frozen=True)

@@ -121,3 +121,7 @@ class Encoder:
         """Map (n, c, h, w) in [−1, 1], wherever it is, to (n, code)."""
         code: Tensor = self.net(batch.to(here()).contiguous(memory_format=torch.channels_last))
         return code.float()
+
+    def named_tensors(self) -> dict[str, Tensor]:
+        """Return the weights by their names."""
+        return {f"encoder.{name}": value for name, value in self.net.state_dict().items()}

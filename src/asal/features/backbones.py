@@ -60,7 +60,7 @@ class BackboneLibrary:
     preprocessing: Callable[[Checkpoint], Preprocessing]
     network: Callable[[Any, Checkpoint, int, Output], LoadedNetwork]  # (library, checkpoint, size, output)
 
-    def open(self, checkpoint: Checkpoint, size: int, output: Output) -> Compute:
+    def open(self, checkpoint: Checkpoint, size: int, output: Output) -> LoadedNetwork:
         """Build the network with its weights, frozen, on the present device.
 
         Raises:
@@ -72,7 +72,7 @@ class BackboneLibrary:
             network = self.network(library, checkpoint, size, output)
         network.module.eval().requires_grad_(False)
         move_to(network.module, here())
-        return network.compute
+        return network
 
 
 def library_for(name: str, checkpoint: Checkpoint) -> BackboneLibrary:

@@ -72,7 +72,8 @@ class EfficientNetLite0Features:
     def load(self, folder: Path, shape: tuple[int, int, int], inputs: ExtractorInputs) -> Backbone:
         """Open the copy. Needs nothing from outside the folder."""
         batch = BATCH if here().type == "cpu" else GPU_BATCH
-        return Backbone(BackboneFacts.load(folder), _compute(load_network(folder)), batch)
+        net = load_network(folder)
+        return Backbone(BackboneFacts.load(folder), _compute(net), batch, net)
 
 
 def load_network(folder: Path) -> EfficientNetLite0:

@@ -112,6 +112,14 @@ class Reduced:
         mean, components = (torch.from_numpy(part).to(features.device) for part in (self.pca.mean, self.pca.components))
         return (features - mean) @ components.T
 
+    def named_tensors(self) -> dict[str, Tensor]:
+        """Return the projection, and what the extractor names, by their names."""
+        import torch
+
+        own = {"mean": self.pca.mean, "components": self.pca.components}
+        before: Any = getattr(self.extractor, "named_tensors", dict)
+        return {**before(), **{f"pca.{name}": torch.from_numpy(part) for name, part in own.items()}}
+
 
 def fit_pca(
     raw: Callable[[Ids], Features],

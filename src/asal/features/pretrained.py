@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from annotated_types import Ge
 from pydantic import StringConstraints
-from torch import Tensor
+from torch import Tensor, nn
 
 from asal.core import Features, Images, Pool
 from asal.errors import UserError
@@ -103,7 +103,7 @@ class Pretrained:
             if self.size is not None:
                 preprocessing = replace(preprocessing, size=self.size)
             size = preprocessing.size
-            dim = _dimensions(library.open(checkpoint, size, self.output), size)
+            dim = _dimensions(library.open(checkpoint, size, self.output).compute, size)
         sha256 = copy_checkpoint(checkpoint, folder, progress)
         if self.sha256 not in ("", sha256):
             (folder / WEIGHTS).unlink()
@@ -124,7 +124,8 @@ class Pretrained:
             raise artifacts.damaged(weights, "it is missing")
         with _library_errors(lambda why: artifacts.damaged(weights, f"{facts.library} cannot open it ({why})")):
             library = LIBRARIES[facts.library]
-            return Backbone(facts, library.open(Checkpoint(weights), facts.preprocessing.size, facts.output))
+            network = library.open(Checkpoint(weights), facts.preprocessing.size, facts.output)
+            return Backbone(facts, network.compute, module=network.module)
 
     def _refusal(self, why: str) -> UserError:
         return UserError(
@@ -177,6 +178,7 @@ class Backbone:
     facts: BackboneFacts
     compute: Compute
     batch: int = BATCH  # images per forward pass
+    module: nn.Module | None = None  # the network, whose tensors have names
 
     @property
     def dim(self) -> int:
@@ -198,3 +200,11 @@ class Backbone:
     def differentiable(self, batch: Tensor) -> Tensor:
         """Map float images (n, c, h, w) in [−1, 1] to features (n, dim), differentiably."""
         return self.compute(normalised((batch + 1) / 2, self.facts.preprocessing))
+
+    def named_tensors(self) -> dict[str, Tensor]:
+        """Return the weights, and the mean and deviation of colours, by their names."""
+        values = {"mean": self.facts.preprocessing.mean, "std": self.facts.preprocessing.std}
+        weights = {} if self.module is None else self.module.state_dict()
+        return {f"backbone.{name}": value for name, value in weights.items()} | {
+            f"preprocessing.{name}": torch.tensor(value) for name, value in values.items()
+        }

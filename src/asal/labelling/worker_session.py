@@ -21,10 +21,10 @@ from asal.errors import DamageError, UserError, counted
 from asal.experiments.evaluation import Evaluation
 from asal.experiments.round_log import round_row
 from asal.experiments.round_row import NOT_A_ROW, RoundRow
-from asal.labelling.kept_model import KeptModel
 from asal.labelling.messages import Activity, FromWorker, Guesses, Reason, Reasons, Rows, Stopping
 from asal.labelling.scheduling import SHORT, BatchRequest, trainable
 from asal.labelling.stopping import Look, advice, look, stop_set, verdicts
+from asal.project.kept_model import KeptModel
 from asal.project.preparer import Preparer
 from asal.project.project import Project
 from asal.runtime import artifacts
@@ -262,13 +262,9 @@ class WorkerSession:
 
     def _test_sets(self, session: Session) -> dict[str, Evaluation]:
         """What accuracy is measured on: the validation and the test set, if their classes are the session's."""
-        classes, state, sets = session.class_list, session.state, {}
-        began_with = tuple((state.opened or {}).get("classes", session.plan.classes))
-        for part, evaluation in self._held_out.items():
-            numbers = classes.numbers_of(self.project.oracle(part).classes, began_with)
-            if numbers is not None:
-                sets[part] = evaluation.relabelled([-1 if n is None else int(classes.columns[n]) for n in numbers])
-        return {part: one for part, one in sets.items() if (one.labels >= 0).any()}
+        oracle = self.project.oracle
+        sets = {part: one.in_classes_of(session, oracle(part).classes) for part, one in self._held_out.items()}
+        return {part: one for part, one in sets.items() if one is not None}
 
     @cached_property
     def _stop_set(self) -> Ids:

@@ -8,17 +8,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from asal.data.image_options import PARTS, conversion, ranges_of
+from asal.data.image_options import PARTS, check_added, conversion, ranges_of
 from asal.data.ingest import IngestContext, ingest
+from asal.data.ingest_shard import ImageFormat
 from asal.data.originals import KeepsOriginals, keyed, originals_of
 from asal.data.originals_pool import OriginalImages
 from asal.data.places import absolute_place, relative_place
+from asal.data.pool import facts_of, made_from
 from asal.data.source_changes import Keyed, accept_place, known_keys
 from asal.data.sources import Source, check_outside, sources
 from asal.data.splits import Split
 from asal.errors import UserError
 from asal.project.folder import ProjectFolder
-from asal.project.spec import FILE, PartTable, Spec, load
+from asal.project.spec import FILE, PartTable, PoolTable, Spec, load
 from asal.runtime import artifacts
 
 
@@ -82,6 +84,19 @@ def originals_in(root: Path, spec: Spec, pool: object, part: str = "pool", first
         return None
     options = artifacts.manifest(root / "pool")["options"]
     return OriginalImages(originals, conversion(options, ranges_of(root), spec.pool.pixel_limit), first)
+
+
+def format_of(root: Path, table: PoolTable) -> ImageFormat:
+    """Return how the images of a project's pool were made, so that others are made alike.
+
+    Raises:
+        UserError: there is no pool, or the spec asks for other images than those in it.
+    """
+    options = made_from(root / "pool")["options"]
+    height, width, channels = facts_of(root / "pool")["shape"]
+    check_added(root, table.images)
+    how = conversion(options, ranges_of(root), table.pixel_limit)
+    return ImageFormat(table.size, table.gray, (height, width, channels), how)
 
 
 def folder_of(root: Path, table: PartTable) -> str:

@@ -11,11 +11,9 @@ from typing import TYPE_CHECKING
 from asal.core import Ids, Images
 from asal.data.append import Added, add
 from asal.data.found import found, mistaken_for_classes
-from asal.data.image_options import PARTS, check_added, conversion, ranges_of
+from asal.data.image_options import PARTS
 from asal.data.ingest import IngestContext
 from asal.data.ingest_check import check_ingested
-from asal.data.ingest_shard import ImageFormat
-from asal.data.pool import StoredPool
 from asal.data.source_changes import accept_place, changes_of
 from asal.data.sources import Source, check_outside
 from asal.data.splits import Split
@@ -24,10 +22,9 @@ from asal.models.generators import quality
 from asal.project import corrections, durations
 from asal.project.corrections import Corrected
 from asal.project.durations import Estimate
-from asal.project.images import source_of, take_in
+from asal.project.images import format_of, source_of, take_in
 from asal.project.outlook import INGEST, Expected, Outlook
 from asal.project.parts import ProjectParts
-from asal.project.spec import PoolTable
 from asal.project.step import PrepareContext, Status, Step, Work, status_of
 from asal.project.validate import ValidatedSpec
 from asal.runtime import artifacts
@@ -151,7 +148,7 @@ class Preparer:
         """
         project, table = self._project, self._project.spec.pool
         with artifacts.exclusive(project.root):
-            form = _format_of(project.root, table)
+            form = format_of(project.root, table)
             source = images or self.source
             if isinstance(place := getattr(source, "path", None), str) and "://" not in place:
                 check_outside(project.root, Path(place))
@@ -282,15 +279,6 @@ class Preparer:
         device = self._project.device.name()
         made = durations.nothing if status == "there" else durations.estimate(self._ingest_work, device)
         return PlannedStep(INGEST, ", ".join(names), status, made)
-
-
-def _format_of(root: Path, table: PoolTable) -> ImageFormat:
-    """Return how the images of a pool were made, so that others are made alike."""
-    stored = StoredPool.open(root / "pool")
-    check_added(root, table.images)
-    options = artifacts.manifest(root / "pool")["options"]
-    how = conversion(options, ranges_of(root), table.pixel_limit)
-    return ImageFormat(table.size, table.gray, stored.shape, how)
 
 
 @dataclass(frozen=True)

@@ -24,11 +24,12 @@ from asal.index import Indexer
 from asal.index.sharded import Sharded
 from asal.models.generators import TrainedGenerator, generators
 from asal.models.learners import learners
-from asal.project import extraction, prepare, spaces, validate
+from asal.project import extraction, prediction, prepare, spaces, validate
 from asal.project.corrections import Corrected
 from asal.project.extraction import Compression, Extraction
 from asal.project.folder import ProjectFolder
 from asal.project.parts import ProjectParts, needs_generator, of_classifier
+from asal.project.prediction import Images, Predictions
 from asal.project.prepare import CountingExtractor
 from asal.project.preparer import Preparer
 from asal.project.resources import LearnerFeatures, ProjectResources
@@ -134,6 +135,20 @@ class Project:
     def classes(self) -> tuple[str, ...]:
         """The names of the spec's classes under [labelling], or of those that came with the images."""
         return self.spec.labelling.classes or self.oracle("pool").classes
+
+    def predict(self, images: Images, *, strategy: str = "") -> Predictions:
+        """Return what the classifier of all labels says of images that are not in the project.
+
+        They are decoded, fitted and described as `add` and `prepare` do it; nothing of them is kept.
+
+        Args:
+            images: a path, a folder, an array of pixels, or several of these, or of the bytes of files.
+            strategy: one of the spec's, where it has a classifier of its own; the first one by default.
+
+        Raises:
+            UserError: there are no labels of two classes, or the features that the classifier reads are not prepared.
+        """
+        return prediction.predict(self, images, strategy)
 
     # Preparing -------------------------------------------------------------------------------------------------------
 

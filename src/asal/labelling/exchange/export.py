@@ -78,7 +78,7 @@ def export(project: ProjectFolder, out: Path, form: str = "csv", *, originals: b
     """Write the labels of a project into a folder, with the conflicts beside them.
 
     Args:
-        form: one of `FORMS`.
+        form: one of `FORMS`; `asal.labelling.exchange.model_folder` writes the classifier in place of the labels.
         originals: for forms with images: take the original files, if the source is a folder, and not the pool's pixels.
 
     Raises:
@@ -90,7 +90,7 @@ def export(project: ProjectFolder, out: Path, form: str = "csv", *, originals: b
     root = _source_folder(project, form) if originals else None
     records = records_of(project)
     data = _export_data(project, records, root)
-    _clear(out, project)
+    make_room(out, project)
     conflicts = [*records.conflicts(), *conflicts_of_copies(records.entries, copies_of(project.root))]
     facts = {"export": form, "originals": originals, "pool": project.pool.fingerprint, "events": records.state.seq}
     facts["record"] = records.name
@@ -168,8 +168,12 @@ def _conflict_rows(
     ]
 
 
-def _clear(out: Path, project: ProjectFolder) -> None:
-    """Make room for an export, and refuse to overwrite what no export wrote."""
+def make_room(out: Path, project: ProjectFolder) -> None:
+    """Make room for an export, and refuse to overwrite what no export wrote.
+
+    Raises:
+        UserError: the folder is the project's or its images', or holds other files, or changed ones.
+    """
     if out.resolve() == project.root.resolve() or project.root.resolve().is_relative_to(out.resolve()):
         raise _occupied(out, "it is the project folder, or contains it")
     images = folder_of(project.root, project.spec.source)
@@ -185,16 +189,16 @@ def _clear(out: Path, project: ProjectFolder) -> None:
         raise _occupied(out, "it is not an earlier export")
     artifacts.tidy(out)
     files = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
-    more = sorted(name for name in files - {*wrote["files"], artifacts.MANIFEST} if not _is_report(out / name))
+    more = sorted(name for name in files - {*wrote["files"], artifacts.MANIFEST} if not _is_left_over(out / name))
     if more:
         raise _occupied(out, f"no export wrote {more[0]}")
     if changed := [path for path, _ in artifacts.faults(out) if path.exists()]:
         raise _occupied(out, f"{changed[0].name} was changed after the export")
 
 
-def _is_report(path: Path) -> bool:
-    """Whether an import of an earlier version left its report in the folder."""
-    return path.name.endswith(ENDING) and is_report(path)
+def _is_left_over(path: Path) -> bool:
+    """Whether an import of an earlier version left its report in the folder, or Python what it compiled."""
+    return path.parent.name == "__pycache__" or (path.name.endswith(ENDING) and is_report(path))
 
 
 def _occupied(out: Path, why: str) -> UserError:

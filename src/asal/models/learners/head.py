@@ -100,11 +100,11 @@ class HeadThroughExtractor:
 
     def fit(self, inputs: Features, labels: Labels, classes: int, rng: np.random.Generator) -> HeadModel:
         """Fit as the head does."""
-        return replace(self.head.fit(inputs, labels, classes, rng), extractor=self.extractor)
+        return self.head.fit(inputs, labels, classes, rng).through(self.extractor)
 
     def restored(self, tensors: Mapping[str, npt.NDArray[Any]], shape: Sequence[int], classes: int) -> HeadModel:
         """Return the model whose `tensors` these are."""
-        return replace(self.head.restored(tensors, shape, classes), extractor=self.extractor)
+        return self.head.restored(tensors, shape, classes).through(self.extractor)
 
 
 @dataclass(frozen=True)
@@ -116,15 +116,25 @@ class HeadModel:
 
     reads: ClassVar[Literal["features"]] = "features"
 
+    def through(self, extractor: Callable[[], DifferentiableExtractor]) -> HeadModel:
+        """Return the same classifier, with the logits of images; `extractor` opens what extracts the features."""
+        return replace(self, extractor=extractor)
+
     @torch.inference_mode()
     def predict(self, inputs: Features) -> Probs:
-        """Return the softmax of the logits. Cost: a matrix product."""
+        """Return the softmax of the logits. Cost: a matrix product.
+
+        Raises:
+            UserError: these are no features of the space that it was trained on.
+        """
+        self._check(inputs)
         blocks = [self.net(block).cpu().T.contiguous() for block in _blocks(inputs)]
         return np.concatenate([block.double().softmax(0).numpy() for block in blocks], axis=1).T
 
     @torch.inference_mode()
     def embed(self, inputs: Features) -> Features:
         """Return the input of the last layer: the features themselves where there is no hidden layer."""
+        self._check(inputs)
         if len(self.net) == 1:
             return np.asarray(inputs, np.float32)
         return torch.cat([self.net[:-1](block) for block in _blocks(inputs)]).cpu().numpy()
@@ -164,6 +174,16 @@ class HeadModel:
             )
         logits: Tensor = self.net(self.extractor().differentiable(batch))
         return logits
+
+    def _check(self, inputs: Features) -> None:
+        first: Any = self.net[0]
+        if inputs.ndim != 2 or inputs.shape[1] != first.in_features:
+            raise UserError(
+                f"this classifier reads stored features (n, {first.in_features}), not {inputs.dtype} {inputs.shape}",
+                rule="a head classifies features, which a network extracts from images",
+                hint="let the project do both, `project.predict(images)`; or read the features of images of the pool, "
+                "`session.inputs(ids)`",
+            )
 
     def tensors(self) -> dict[str, npt.NDArray[Any]]:
         """Return the weights, as `Head.restored` takes them."""

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from support.commands import TINY, merged
 
-from asal.labelling.kept_model import FACTS, KeptModel
+from asal.project.kept_model import FACTS, KeptModel
 from asal.project.project import Project
 from asal.project.spec import load, to_toml
 from asal.session.oracles.stored import Stored

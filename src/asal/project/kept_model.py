@@ -11,20 +11,22 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from asal.core import Model
 from asal.errors import UserError
-from asal.project.project import Project
 from asal.project.validate import learner_space
 from asal.runtime import artifacts
 from asal.runtime.meter import Meter
 from asal.session.proposals import Trained
 from asal.session.session import Session
 from asal.session.state import State
+
+if TYPE_CHECKING:
+    from asal.project.project import Project
 
 FOLDER = "model"
 FACTS = "model.json"
