@@ -8,6 +8,8 @@ from typing import Annotated, Optional
 import typer
 from rich.console import Console
 
+from asal.errors import UserError
+
 console = Console(markup=False)
 
 ProjectPath = Annotated[Path, typer.Argument(help="A project folder.", metavar="PROJECT")]
@@ -46,7 +48,7 @@ def export(
     For example: `asal export my-project labels --as folders`, `asal export my-project model --as model`
     """
     if form == "model":
-        _export_model(project, out)
+        _export_model(project, out, originals)
         return
     from asal.labelling.exchange.export import export as written
     from asal.project.folder import ProjectFolder
@@ -106,7 +108,9 @@ def import_(
     _print(import_labels(ProjectFolder.open(project), file, options).lines)
 
 
-def _export_model(folder: Path, out: Path) -> None:
+def _export_model(folder: Path, out: Path, originals: bool) -> None:
+    if originals:
+        raise UserError("--originals does not go with --as model, which has no images", hint="leave it out")
     from asal.cli.progress import show_progress
     from asal.labelling.exchange.model_folder import export_model
     from asal.project.project import Project

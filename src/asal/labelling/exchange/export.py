@@ -90,7 +90,7 @@ def export(project: ProjectFolder, out: Path, form: str = "csv", *, originals: b
     root = _source_folder(project, form) if originals else None
     records = records_of(project)
     data = _export_data(project, records, root)
-    make_room(out, project)
+    clear_for_export(out, project)
     conflicts = [*records.conflicts(), *conflicts_of_copies(records.entries, copies_of(project.root))]
     facts = {"export": form, "originals": originals, "pool": project.pool.fingerprint, "events": records.state.seq}
     facts["record"] = records.name
@@ -168,7 +168,7 @@ def _conflict_rows(
     ]
 
 
-def make_room(out: Path, project: ProjectFolder) -> None:
+def clear_for_export(out: Path, project: ProjectFolder) -> None:
     """Make room for an export, and refuse to overwrite what no export wrote.
 
     Raises:

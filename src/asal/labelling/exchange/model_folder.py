@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from asal.experiments.evaluation import held_out
-from asal.labelling.exchange.export import make_room
+from asal.labelling.exchange.export import clear_for_export
 from asal.labelling.exchange.model_card import Measured, model_card
 from asal.models.portable import PortableNetwork, portable
 from asal.project.classifier import Classifier, classifier_of
@@ -55,7 +55,7 @@ def export_model(project: Project, out: Path, strategy: str = "") -> ExportedMod
     classifier = classifier_of(project, strategy)
     reader = InputReader.of(project, classifier.model.reads)
     logits = logits_of(project, classifier.model)
-    make_room(out, project.folder)
+    clear_for_export(out, project.folder)
     network = portable(logits, reader.form.shape, tensors_of(project, classifier.model))
     measured = [
         Measured.of(name, test_set, classifier.model)

@@ -43,7 +43,7 @@ class Cnn:
 
     def restored(self, tensors: Mapping[str, npt.NDArray[Any]], shape: Sequence[int], classes: int) -> NeuralModel:
         """Return the model whose `tensors` these are."""
-        return with_weights(partial(self.network, shape, classes), tensors)
+        return with_weights(partial(self.network, shape, classes), tensors, shape)
 
     def loss_predicting(self) -> LossPredictingLearner:
         """Return the learner that trains the same network together with a module that predicts its loss."""

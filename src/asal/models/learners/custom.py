@@ -52,7 +52,7 @@ class TorchFactory:
         def make() -> Any:
             return call_factory(self.factory, shape=tuple(shape), classes=classes, **self.options)
 
-        return with_weights(make, tensors)
+        return with_weights(make, tensors, shape)
 
 
 @learners.register("sklearn", provides=("features",))

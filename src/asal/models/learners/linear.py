@@ -54,10 +54,10 @@ class Linear:
         head.weight.data, head.bias.data = weight.detach(), bias.detach()
         height, width, channels = images.shape[1:]
         net = nn.Sequential(nn.Flatten(), head).to(here()).eval().requires_grad_(False)
-        return NeuralModel(net, (height, width, channels))
+        return NeuralModel(net, (height, width, channels), (height, width, channels))
 
     def restored(self, tensors: Mapping[str, npt.NDArray[Any]], shape: Sequence[int], classes: int) -> NeuralModel:
         """Return the model whose `tensors` these are."""
-        model = with_weights(lambda: nn.Sequential(nn.Flatten(), nn.Linear(prod(shape), classes)), tensors)
+        model = with_weights(lambda: nn.Sequential(nn.Flatten(), nn.Linear(prod(shape), classes)), tensors, shape)
         height, width, channels = shape
         return replace(model, linear_in=(height, width, channels))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -33,10 +33,12 @@ class NeuralModel:
 
     Args:
         linear_in: (h, w, c) of the images, where the module is one linear layer on the flat batch.
+        shape: (h, w, c) of the images that it was trained on, where that is known.
     """
 
     net: nn.Module
     linear_in: tuple[int, int, int] | None = None
+    shape: tuple[int, ...] = ()
 
     reads: ClassVar[Literal["images"]] = "images"
 
@@ -47,9 +49,22 @@ class NeuralModel:
 
     @torch.inference_mode()
     def predict(self, images: Images) -> Probs:
-        """Return the softmax of the logits."""
+        """Return the softmax of the logits.
+
+        Raises:
+            UserError: the images have another shape than those that it was trained on, and it cannot read them.
+        """
         # (k, n) in memory: the softmax over a few classes is several times faster along the images.
-        rows = [self.logits(to_batch(block)).cpu().T.contiguous() for block in in_batches(images)]
+        try:
+            rows = [self.logits(to_batch(block)).cpu().T.contiguous() for block in in_batches(images)]
+        except (RuntimeError, ValueError) as error:
+            if not self.shape or images.shape[1:] == self.shape:
+                raise
+            raise UserError(
+                f"this classifier reads images of the shape {self.shape}, not {images.shape[1:]}",
+                rule="images come to the size of the pool's before they are classified",
+                hint="let the project do it: `project.predict(images)`",
+            ) from error
         return np.concatenate([block.double().softmax(0).numpy() for block in rows], axis=1).T
 
     @torch.inference_mode()
@@ -96,11 +111,14 @@ class NeuralModel:
         return {name: tensor.cpu().numpy() for name, tensor in self.net.state_dict().items()}
 
 
-def with_weights(make: Callable[[], nn.Module], tensors: Mapping[str, npt.NDArray[Any]]) -> NeuralModel:
+def with_weights(
+    make: Callable[[], nn.Module], tensors: Mapping[str, npt.NDArray[Any]], shape: Sequence[int]
+) -> NeuralModel:
     """Return the model whose weights these are.
 
     Args:
         make: makes a module of the same form, whose own weights do not matter.
+        shape: (h, w, c) of its images.
 
     Raises:
         RuntimeError: the weights are those of another form.
@@ -109,7 +127,7 @@ def with_weights(make: Callable[[], nn.Module], tensors: Mapping[str, npt.NDArra
         net = make()
     net.load_state_dict({name: torch.from_numpy(np.array(tensor)) for name, tensor in tensors.items()})
     move_to(net, here())
-    return NeuralModel(net.eval().requires_grad_(False))
+    return NeuralModel(net.eval().requires_grad_(False), shape=tuple(shape))
 
 
 def in_batches(images: Images, at_most: int = BATCH_ON_GPU) -> list[Images]:
@@ -146,7 +164,7 @@ def train(
     def batch(rows: Tensor) -> Tensor:
         return augment(to_batch(images[rows]), recipe.augment)
 
-    return NeuralModel(fit_network(make, recipe, batch, labels, classes, rng))
+    return NeuralModel(fit_network(make, recipe, batch, labels, classes, rng), shape=images.shape[1:])
 
 
 def fit_network(
