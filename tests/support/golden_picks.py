@@ -19,23 +19,55 @@ import numpy.typing as npt
 
 IMAGES, DIMENSIONS, CLASSES, KNOWN, PICKS = 60, 5, 3, 6, 8
 SEEDS = (100, 101, 102)
+Floats = npt.NDArray[np.float64]
+MANY, RADIUS, BALLS = 1000, 0.3, (103, 104, 105)  # of few images many would cover equally many
 
 
-def pool(seed: int, known: int = KNOWN) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], npt.NDArray[Any]]:
+def pool(seed: int, known: int = KNOWN, images: int = IMAGES) -> tuple[Floats, npt.NDArray[np.int64], npt.NDArray[Any]]:
     """Return features (n, d) in three groups, the ids that are labelled, and logits (n, k)."""
     draw = np.random.RandomState(seed)
-    groups = draw.randint(CLASSES, size=IMAGES)
-    features = 2 * draw.normal(size=(CLASSES, DIMENSIONS))[groups] + draw.normal(size=(IMAGES, DIMENSIONS))
-    logits = draw.normal(size=(IMAGES, CLASSES)) * 2
-    return np.float32(features).astype(np.float64), draw.permutation(IMAGES)[:known], logits
+    groups = draw.randint(CLASSES, size=images)
+    features = 2 * draw.normal(size=(CLASSES, DIMENSIONS))[groups] + draw.normal(size=(images, DIMENSIONS))
+    logits = draw.normal(size=(images, CLASSES)) * 2
+    return np.float32(features).astype(np.float64), draw.permutation(images)[:known], logits
 
 
-def partial_labels(seed: int, known: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def partial_labels(seed: int, known: int, images: int = IMAGES) -> tuple[Floats, Floats]:
     """Return features and labels (n,), of which those that are not known are NaN."""
-    features, ids, logits = pool(seed, known)
+    features, ids, logits = pool(seed, known, images)
     labels = np.full(len(features), np.nan)
     labels[ids] = logits[ids].argmax(axis=1)
     return features, labels
+
+
+def far_apart(seed: int) -> Floats:
+    """Return features (n, d) of length 1 in groups that any k-means finds."""
+    draw = np.random.RandomState(seed)
+    centres = np.eye(DIMENSIONS)[np.arange(MANY) % CLASSES]
+    features = centres + 0.25 * draw.uniform(-1, 1, size=(MANY, DIMENSIONS))
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    return np.asarray(features)
+
+
+def prob_cover(seed: int, known: int) -> list[int]:
+    """Return scikit-activeml's picks as long as no two images cover equally many: it draws among these."""
+    from skactiveml.pool import ProbCover
+
+    features, labels = partial_labels(seed, known, MANY)
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    chooser = ProbCover(deltas=[RADIUS], random_state=0)
+    picks, covers = chooser.query(features, labels, batch_size=PICKS, return_utilities=True)
+    alone = [(cover == np.nanmax(cover)).sum() == 1 for cover in covers]
+    return [int(pick) for pick in picks[: alone.index(False) if False in alone else PICKS]]
+
+
+def pure_radius(seed: int) -> float:
+    """Return the radius that scikit-activeml finds pure enough, of a fine grid."""
+    from skactiveml.pool import ProbCover
+
+    chooser = ProbCover(n_classes=CLASSES, deltas=np.arange(0.001, 1.5, 0.001), random_state=0)
+    chooser.query(far_apart(seed), np.full(MANY, np.nan))
+    return round(float(chooser.delta_max_), 3)
 
 
 def main() -> None:
@@ -43,14 +75,19 @@ def main() -> None:
     import skactiveml
     from skactiveml.pool import MaxHerding
 
-    picks: dict[str, dict[str, list[int]]] = {"max-herding": {}}
+    picks: dict[str, dict[str, list[int]]] = {"max-herding": {}, "prob-cover": {}}
     for seed in SEEDS:
         for known in (0, KNOWN):
             features, labels = partial_labels(seed, known)
             chooser = MaxHerding(metric_dict={"gamma": 1.0}, random_state=0)
             picks["max-herding"][f"{seed} {known}"] = chooser.query(features, labels, batch_size=PICKS).tolist()
+    for seed in BALLS:
+        for known in (0, KNOWN):
+            if some := prob_cover(seed, known):
+                picks["prob-cover"][f"{seed} {known}"] = some
+    radii = {str(seed): pure_radius(seed) for seed in BALLS}
     made = {"library": f"scikit-activeml {skactiveml.__version__}", "on": f"{datetime.now(UTC):%Y-%m-%d}"}
-    text = json.dumps({**made, "picks": picks}, indent=1)
+    text = json.dumps({**made, "picks": picks, "radii": radii}, indent=1)
     print(re.sub(r"\s+(?=[\d\]])", " ", text).replace("[ ", "[").replace(" ]", "]"))
 
 

@@ -6,7 +6,7 @@ are wanted and stand for others that are wanted, where no labelled or earlier im
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -23,6 +23,7 @@ BatchRule: TypeAlias = Literal["top", "spread"]
 Space: TypeAlias = Literal["stored", "penultimate"]
 Floats: TypeAlias = npt.NDArray[np.float64]
 Rows: TypeAlias = npt.NDArray[np.int64]
+Profile: TypeAlias = Callable[..., Any]  # (−‖a − b‖² / 2s², out=) → similarities
 
 SAMPLE, NEIGHBOUR = 1000, 10  # images whose distances, each to its tenth nearest other, set the kernel's width
 SMALLEST = 1e-3  # of the largest feature: a narrower kernel would measure rounding errors
@@ -275,20 +276,21 @@ def nearest_squares(points: Floats, labelled: Floats) -> Scores:
 
 @dataclass(frozen=True)
 class Kernel:
-    """exp(−‖a − b‖² / 2s²) of candidates and of what they are to cover."""
+    """exp(−‖a − b‖² / 2s²), or another profile than exp, of candidates and of what they are to cover."""
 
     candidates: Floats  # (c, d)
     covered: Floats  # (m, d)
     width: float  # s
     kept: Floats | None = None  # (c, m), unless it is large
+    profile: Profile = np.exp
 
     @classmethod
-    def of(cls, candidates: Floats, covered: Floats, width: float) -> Kernel:
+    def of(cls, candidates: Floats, covered: Floats, width: float, profile: Profile = np.exp) -> Kernel:
         """Return the kernel of features (c, d) and (m, d)."""
-        plain = cls(candidates, covered, width)
+        plain = cls(candidates, covered, width, profile=profile)
         if len(candidates) * len(covered) > KEPT:
             return plain
-        return cls(candidates, covered, width, plain.rows(np.arange(len(candidates))))
+        return replace(plain, kept=plain.rows(np.arange(len(candidates))))
 
     def rows(self, rows: Rows) -> Floats:
         """Return the similarities (r, m) of some candidates to all that is to be covered."""
@@ -309,7 +311,7 @@ class Kernel:
 
     def similarity(self, squares: Floats) -> Floats:
         """Return the similarities at these squared distances."""
-        return np.asarray(np.exp(-squares / (2 * self.width**2)))
+        return np.asarray(self.profile(-squares / (2 * self.width**2)))
 
 
 def herded(kernel: Kernel, wanted: Scores, cover: Scores, n: int, bounds: Scores | None = None) -> tuple[Rows, Scores]:

@@ -1,4 +1,4 @@
-"""Greedy coverage of the whole pool with a Gaussian kernel on features of length 1; shared by two strategies.
+"""Greedy coverage of the whole pool with a kernel on features of length 1; shared by several strategies.
 
 The kernel of n images has n² entries and is never laid out. A first pass in single precision bounds what each image
 could gain from above, in tiles that stay in the processor's cache; the greedy choice then computes in double precision
@@ -7,11 +7,21 @@ only what the bounds do not rule out. The picks are those of the plain algorithm
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 from asal.core import NO_IDS, Features, Ids, Round, Scores, not_enough
-from asal.strategies.batch_rules import Floats, Kernel, Rows, herded, nearest_squares, squared_distances
+from asal.strategies.batch_rules import (
+    Floats,
+    Kernel,
+    Profile,
+    Rows,
+    herded,
+    nearest_squares,
+    squared_distances,
+)
 from asal.strategies.scoring import shortlist
 
 TILE = 512, 2048  # candidates and covered images whose similarities are computed together: 4 MB
@@ -50,26 +60,38 @@ def smallest_distance(points: Floats) -> float | None:
     return float(np.sqrt(apart.min())) if len(apart) else None
 
 
-def covering(points: Floats, labelled: Floats, wanted: Scores, n: int, radius: float) -> tuple[Rows, Scores]:
+def ball(exponents: npt.NDArray[Any], out: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
+    """Return 1 for −‖a − b‖² / radius² where the distance is below the radius, else 0: a profile of `Kernel`.
+
+    >>> ball(-np.array([0.0, 0.99, 1.0])).tolist()
+    [1.0, 1.0, 0.0]
+    """
+    out = np.empty_like(exponents) if out is None else out
+    return np.asarray(np.greater(exponents, -1, out=out))
+
+
+def covering(
+    points: Floats, labelled: Floats, wanted: Scores, n: int, radius: float, profile: Profile = np.exp
+) -> tuple[Rows, Scores]:
     """Return n rows of points (m, d), each of the largest gain after those before it, and the gains (n,).
 
-    gain(c) = Σ_j u_j · max(0, k(c, j) − cover_j), with k(a, b) = exp(−‖a − b‖² / radius²), over all points j; cover_j
-    is the largest k(i, j) of what is labelled or picked.
+    gain(c) = Σ_j u_j · max(0, k(c, j) − cover_j), with k(a, b) = profile(−‖a − b‖² / radius²), over all points j;
+    cover_j is the largest k(i, j) of what is labelled or picked.
 
     Args:
         wanted: (m,) u.
     """
-    kernel = Kernel.of(points, points, radius / 2**0.5)
+    kernel = Kernel.of(points, points, radius / 2**0.5, profile)
     cover = kernel.similarity(nearest_squares(points, labelled))
-    bounds = None if kernel.kept is not None else upper_gains(points, wanted, cover, radius)
+    bounds = None if kernel.kept is not None else upper_gains(points, wanted, cover, radius, profile)
     return herded(kernel, wanted, cover, n, bounds)
 
 
-def upper_gains(points: Floats, wanted: Scores, cover: Scores, radius: float) -> Scores:
+def upper_gains(points: Floats, wanted: Scores, cover: Scores, radius: float, profile: Profile = np.exp) -> Scores:
     """Return numbers (m,) that are at least the gains of all points, and hardly more; see `covering`.
 
-    The exponents' rounding errors are at most `error`; similarities that are too large by that factor are at least
-    the true ones, and so are the gains.
+    The exponents' rounding errors are at most `error`; the similarities of exponents that are too large by as much are
+    at least the true ones, and so are the gains.
     """
     near = points / radius
     half = (near**2).sum(axis=1)
@@ -85,7 +107,7 @@ def upper_gains(points: Floats, wanted: Scores, cover: Scores, radius: float) ->
         for column in range(0, len(points), TILE[1]):
             part = slice(column, column + TILE[1])
             more = left[some] @ right[part].T
-            np.exp(more, out=more)
+            profile(more, out=more)
             more -= covered[part]
             np.maximum(more, 0, out=more)
             gains[some] += more @ u[part]

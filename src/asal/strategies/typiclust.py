@@ -51,12 +51,12 @@ def typical_of(
         features: (l + m, d) of the l labelled images, and of these.
     """
     known = len(features) - len(ids)
-    groups = _clusters(features, min(known + n, clusters), rng)
+    groups = k_means(features, min(known + n, clusters), rng)
     rows, typical = _typical(features[known:], groups[known:], groups[:known], n, neighbours)
     return Selection(ids[rows], typical)
 
 
-def _clusters(features: Features, count: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+def k_means(features: Features, count: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
     """Return the cluster (m,) of each image; fewer clusters where fewer images differ."""
     from sklearn.cluster import KMeans
 

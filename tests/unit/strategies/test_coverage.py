@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from support.golden_picks import CLASSES, IMAGES, KNOWN, PICKS, SEEDS, pool
+from support.pools_of_numbers import Numbers, picked, softmax
 
-from asal.core import Candidates, Features, Ids, Inputs, Labels, Probs, Round, Selection
+from asal.core import Candidates, Features, Labels, Probs, Round
 from asal.errors import UserError
 from asal.models.learners.head import Head
 from asal.runtime.rng import stream
-from asal.strategies import batch_rules, coverage, strategies
+from asal.strategies import batch_rules, coverage
 from asal.strategies.coverage import smallest_distance, unit, upper_gains
 from asal.strategies.uherding import TEMPERATURES, calibrated, calibration_error, tempered
 
@@ -26,47 +26,9 @@ PEERS = json.loads((HERE / "golden_picks.json").read_text())["picks"]
 AUTHORS = json.loads((HERE / "golden_picks_of_authors.json").read_text())
 
 
-@dataclass
-class Numbers:
-    """A pool of numbers: image i is the number i, and the classifier looks up its probabilities."""
-
-    probs: Probs
-    features: Features
-    fingerprint: str = "numbers"
-    shape: tuple[int, int, int] = (1, 1, 1)
-    reads: Any = "features"
-
-    def __len__(self) -> int:
-        return len(self.probs)
-
-    def read(self, ids: Ids) -> Inputs:
-        return ids
-
-    def predict(self, inputs: Inputs) -> Probs:
-        return self.probs[inputs]
-
-    def embed(self, inputs: Inputs) -> Features:
-        return self.features[inputs]
-
-    def round(self, labelled: Ids, labels: Labels) -> Round:
-        tools: Any = SimpleNamespace(vectors=SimpleNamespace(read=lambda ids: self.features[ids]))
-        model: Any = self
-        return Round(1, self, labelled, labels, model, tools)
-
-
-def softmax(logits: Any) -> Probs:
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
-
-
 def world(seed: int, known: int) -> Round:
     features, ids, logits = pool(seed, known)
     return Numbers(softmax(logits), features.astype(np.float32)).round(ids, logits[ids].argmax(axis=1))
-
-
-def picked(name: str, now: Round, n: int, **options: Any) -> Selection:
-    chosen: Selection = strategies[name].bind(options)(now, n, stream(0, "picks"))
-    return chosen
 
 
 def greedy(

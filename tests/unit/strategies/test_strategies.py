@@ -56,6 +56,8 @@ CASES = {
     "anchoral of few neighbours": ("anchoral", {"neighbours": 2, "anchors": 1, "size": 8, "score": "entropy"}),
     "max-herding of a part": ("max-herding", {"size": 20, "width": 0.3}),
     "uherding of a part, fixed": ("uherding", {"size": 20, "width": 0.5, "temperature": 2.0}),
+    "prob-cover of a part, of balls": ("prob-cover", {"size": 20, "radius": 0.4}),
+    "tcm in its second phase": ("tcm", {"per_class": 1}),
     "typiclust of few clusters": ("typiclust", {"clusters": 2, "size": 30}),
 }
 
