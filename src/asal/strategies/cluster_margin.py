@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 import numpy as np
@@ -25,15 +26,15 @@ def cluster_margin(
     rng: np.random.Generator,
     *,
     size: Annotated[int, Ge(1)] = 10_000,
-    times: Annotated[int, Ge(1)] = 10,
+    times: Annotated[float, Ge(1)] = 1.25,
     sample: Annotated[int, Ge(2)] = 2000,
     clusters: Annotated[int, Ge(1)] = 200,
 ) -> Selection:
     """The `times` · n smallest margins of `size` random images, and of these, random ones of each cluster in turns.
 
     Clusters come from hierarchical agglomerative clustering with average linkage. They take turns in ascending order
-    of how many of their images have such a margin: each gives one, at random, until it has none left (their random
-    round-robin sampling).
+    of how many of their images have such a margin: each gives one, at random, until it has none left: their random
+    round-robin sampling, with sizes counted among the images that are looked at, which is our reading.
 
     From "Batch Active Learning at Scale" (arXiv 2107.14263), its Cluster-Margin, whose k_m is `times` · n. The authors
     cluster the whole pool once, in the penultimate layer of a first classifier, and cut the tree at a distance that
@@ -46,13 +47,14 @@ def cluster_margin(
     round as nothing is kept: memory 4 · `sample`² bytes, time quadratic in it.
 
     Args:
-        times: margins that are looked at, for each pick.
+        times: margins that are looked at for each pick. Of 1.25, 2 and 10, the first has the highest mean area where we
+            chose (CIFAR-10's features of a frozen network, four regimes, two seeds).
         sample: images that are clustered, the same in every round while the pool does not grow.
         clusters: of the sample, at most.
     """
     ids = shortlist(now, n, size, rng)
     blocks = (ids[at : at + BLOCK] for at in range(0, len(ids), BLOCK))
-    uncertain = best(now, blocks, min(times * n, len(ids)), "margin")
+    uncertain = best(now, blocks, min(math.ceil(times * n), len(ids)), "margin")
     order = np.argsort(uncertain.ids)
     ids, scores = uncertain.ids[order], uncertain.scores[order]
     groups = clusters_of(now, ids, sample, clusters)

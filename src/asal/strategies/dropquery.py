@@ -37,7 +37,8 @@ def dropquery(
     authors' code (github.com/sanketx/AL-foundation-models, query_strategies/dropout.py), which has the lowered
     threshold, the random others, three passes and the rate of 0.75. They look at the whole pool, as a `size` that is
     larger than it does; the random part is our choice, for its cost. Where they normalise each dimension of a batch,
-    features are centred here. Scores are the share of predictions that differ.
+    features are centred here. Their head is trained with dropout, and ours is not: it changes the class of more images.
+    Scores are the share of predictions that differ.
 
     Cost: constant in the pool's size. `times` + 1 evaluations of each image, another of each candidate, and k-means.
 

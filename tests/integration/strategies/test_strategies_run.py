@@ -285,6 +285,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "an annotator that is none": ({"annotator": {"kind": "stored"}}, "is called 'stored'"),
     "a subset as small as the batch": ({"strategies": {"subset": {"size": 10}}}, "raise `size`"),
     "an option of a first": ({"strategies": {"random": {"first": {"kind": "typiclust", "sise": 3}}}}, "mean 'size'"),
+    "dropout of a classifier that has no layers": (
+        {"learner": {"kind": "sklearn", "factory": "sklearn.linear_model:LogisticRegression", "l2": None,
+                     "iterations": None}, "strategies": {"dropquery": {}}},
+        "learners cnn, head, linear, torch",
+    ),
     "hashing for a network": ({"learner": CNN, "strategies": {"hyperplane-hash": {}}}, "learners head, linear"),
 }  # fmt: skip
 

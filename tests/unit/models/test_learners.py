@@ -368,6 +368,12 @@ def test_a_factory_that_does_not_fit_is_named(name: str, options: dict[str, Any]
     assert got in caught.value.got
 
 
+def test_dropout_of_a_network_that_mixes_images_is_refused() -> None:
+    model = fit("torch", factory="support.classifiers:Averages", steps=2)
+    with pytest.raises(UserError, match="must treat each row alone"):
+        model.predict_with_dropout(toy_set(5)[0], 3, 0.5, stream(0))
+
+
 def test_a_factory_beside_the_project_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine_alone.py").write_text(
         "from torch import nn\n"
