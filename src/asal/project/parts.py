@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -224,7 +224,8 @@ class ProjectParts:
         What needs no generator comes first: what is wrong with it is reported before hours are spent on one.
 
         Args:
-            everything: also what the spec has and no strategy needs.
+            everything: also the features that the spec has and no strategy needs; where no strategy is chosen, the
+                generator and an index over each space, too.
             labelled: whether the pool's images came with labels.
         """
         steps: dict[Path, Step] = {}
@@ -233,20 +234,36 @@ class ProjectParts:
         return list(steps.values())
 
     def _in_order(self, validated: ValidatedSpec, everything: bool, labelled: bool) -> Iterator[Step]:
-        names = sorted(self._spec.features, key=lambda name: needs_generator(self._spec.features[name]))
-        for name in names if everything else ():
-            if not of_classifier(self._spec.features[name]):
-                yield from self._for_index(name)
-        if everything and self._spec.generator:
-            yield from self._for_generator()
+        chosen = validated.strategies.values()
+        if everything:
+            yield from self._for_spec(chosen)
         if space := validate.learner_space(self._spec):
             yield from self._for_features(space)
             for part in self._held_out_parts():
                 yield self.held_out(space, part)
-        for strategy in validated.strategies.values():
+        for strategy in chosen:
             yield from self._for_strategy(strategy)
-        if labelled and any("images" in strategy.provides for strategy in validated.strategies.values()):
+        if labelled and any("images" in strategy.provides for strategy in chosen):
             yield self.teacher()
+
+    def _for_spec(self, chosen: Collection[ValidatedStrategy]) -> Iterator[Step]:
+        """Yield the features of the spec, with a generator only where a strategy has one trained in any case.
+
+        A spec without strategies says nothing of what will be used: for it, all that it has is made.
+        """
+        tables = self._spec.features
+        generates = not chosen or any(self._generates(strategy) for strategy in chosen)
+        searched = {strategy.space for strategy in chosen if "index" in strategy.needs} if chosen else {*tables}
+        for name in sorted(tables, key=lambda name: needs_generator(tables[name])):
+            if not of_classifier(tables[name]) and (generates or not needs_generator(tables[name])):
+                yield from self._for_index(name) if name in searched else self._for_features(name)
+        if not chosen and self._spec.generator:
+            yield from self._for_generator()
+
+    def _generates(self, strategy: ValidatedStrategy) -> bool:
+        """Whether a strategy needs the generator, itself or for its features."""
+        spaces = {strategy.space, strategy.first_space} - {""}
+        return "generator" in strategy.needs or any(needs_generator(self._spec.features[space]) for space in spaces)
 
     def _held_out_parts(self) -> Iterator[str]:
         split, has = self._spec.pool.split, self._project.folder.has
@@ -258,17 +275,20 @@ class ProjectParts:
         if "generator" in strategy.needs:
             yield from self._for_generator()
         if strategy.space and not of_classifier(self._spec.features[strategy.space]):
-            yield from self._for_index(strategy.space)
+            yield from self._for_space(strategy.space, strategy.needs)
         if "own" in strategy.needs:
             yield self.strategy_part(strategy)
         if strategy.first_space:
-            yield from self._for_index(strategy.first_space)
+            yield from self._for_space(strategy.first_space, strategies[strategy.first].needs)
 
     def _for_generator(self) -> Iterator[Step]:
         generator = self.generator()
         if generator.status != "there":  # once it is judged, what judged it is not needed
             yield self.extractor(self.reference_table)
         yield generator
+
+    def _for_space(self, name: str, needs: frozenset[str]) -> Iterator[Step]:
+        return self._for_index(name) if "index" in needs else self._for_features(name)
 
     def _for_index(self, name: str) -> Iterator[Step]:
         yield from self._for_features(name)

@@ -75,7 +75,7 @@ class Preparer:
         return [ingest_step, *map(self._planned, self._steps(validated, chosen is None))]
 
     def run(self, chosen: Sequence[str] | None = None) -> None:
-        """Make all that the chosen strategies need; everything in the spec where None is chosen.
+        """Make all that the chosen strategies need; with None all that the spec's need, and its features.
 
         Raises:
             UserError: whatever is wrong with the spec, before any work is done.
@@ -106,13 +106,14 @@ class Preparer:
         """Return what to know before the chosen strategies choose: whether the generator draws what the pool shows.
 
         Args:
-            chosen: names of strategies; None takes all of the spec, and what it has beside them.
+            chosen: names of strategies; None takes all of the spec.
         """
         project = self._project
         if project.spec.generator is None or not project.folder.has("pool"):
             return []
         strategies = project.validate(chosen).strategies.values()
-        if chosen is not None and not any("generator" in strategy.needs for strategy in strategies):
+        unknown = chosen is None and not strategies  # such a spec says nothing of what will be used
+        if not unknown and not any("generator" in strategy.needs for strategy in strategies):
             return []
         return list(filter(None, [quality.warning(project.parts.generator().folder)]))
 

@@ -153,7 +153,7 @@ class Project:
     # Preparing -------------------------------------------------------------------------------------------------------
 
     def prepare(self, chosen: Sequence[str] | None = None) -> None:
-        """Make all that the chosen strategies need; everything in the spec where None is chosen.
+        """Make all that the chosen strategies need; with None all that the spec's need, and its features.
 
         Raises:
             UserError: whatever is wrong with the spec, before any work is done.
@@ -298,24 +298,33 @@ class Project:
             self._indexes[name] = parts.indexer().load(space.vectors, parts.index(name).open())
         return self._indexes[name]
 
-    def space_of_round(self, name: str, model: Model, meter: Meter, keeper: object) -> tuple[Space, Index]:
-        """Return a space that depends on the present classifier, and its index; their files go when `keeper` does.
+    def space_of_round(self, name: str, model: Model, meter: Meter, keeper: object) -> Space:
+        """Return a space that depends on the present classifier; its files go when `keeper` does.
 
         Cost: a network evaluation for every image of the pool, and for those that PCA is fitted on.
         """
-        table, parts = self.spec.features[name], self.parts
+        table = self.spec.features[name]
         part = validate.made(features, table)
         extractor = CountingExtractor(part.load(Path(), self.pool.shape, ExtractorInputs(model=model)))
-        context = replace(prepare.temporary_context(self.context, keeper), pool=self.pool)
         with meter.part("score"):
             it = Extraction(name, lambda: extractor, Path("present"), Compression.of(table))
-            step = extraction.extraction(context, it)
+            step = extraction.extraction(self._context_of_round(keeper), it)
             step.make()
             space = spaces.opened_space(step, extractor, table.index_dimensions)
-            index: Index = parts.indexer_of_round().load(space.vectors, parts.index_of_round(context, space).make())
         meter.evaluations += extractor.images
         # Synthetic images go through it next.
-        return replace(space, stored_extractor=CountingExtractor(space.stored_extractor, meter)), index
+        return replace(space, stored_extractor=CountingExtractor(space.stored_extractor, meter))
+
+    def index_of_round(self, space: Space, meter: Meter, keeper: object) -> Index:
+        """Return the index over a space that depends on the present classifier; its files go when `keeper` does."""
+        parts = self.parts
+        with meter.part("score"):
+            folder = parts.index_of_round(self._context_of_round(keeper), space).make()
+            index: Index = parts.indexer_of_round().load(space.vectors, folder)
+        return index
+
+    def _context_of_round(self, keeper: object) -> PrepareContext:
+        return replace(prepare.temporary_context(self.context, keeper), pool=self.pool)
 
     def strategy_part(self, name: str) -> Any:
         """Return what a strategy prepares for itself."""

@@ -64,7 +64,9 @@ class ProjectResources:
         if "generator" in self.needs:
             self.generator  # noqa: B018  touching is opening
         if "features" in self.needs and not self._of_classifier:
-            self.index  # noqa: B018
+            self.vectors  # noqa: B018
+            if "index" in self.needs:
+                self.index  # noqa: B018
         if "own" in self.needs:
             self.own  # noqa: B018
 
@@ -74,7 +76,7 @@ class ProjectResources:
 
     @property
     def generator(self) -> TrainedGenerator:
-        self._check_declared("generator", "generator")
+        self.check_declared("generator", "generator")
         return self.project.generator
 
     @property
@@ -87,24 +89,29 @@ class ProjectResources:
 
     @property
     def index(self) -> Index:
-        self._check_declared("index", "features")
+        self.check_declared("index", "index")
         return self.project.index(self.features)
 
     @property
     def own(self) -> Any:
-        self._check_declared("own", "own")
+        self.check_declared("own", "own")
         return self.project.strategy_part(self.strategy)
 
     def _space(self, tool: str) -> Space:
-        self._check_declared(tool, "features")
+        self.check_declared(tool, "features")
         return self.project.space(self.features)
 
-    def _check_declared(self, tool: str, need: str) -> None:
-        """Refuse a tool that the strategy has not declared: nothing has been checked or prepared for it."""
+    def check_declared(self, tool: str, need: str) -> None:
+        """Refuse a tool that the strategy has not declared: nothing has been checked or prepared for it.
+
+        Raises:
+            UserError: it has not.
+        """
         if need in self.needs:
             return
         declared = f"declares only {', '.join(sorted(self.needs))}" if self.needs else "declares no needs"
-        needs = ", ".join(f'"{word}"' for word in sorted({*self.needs, need, tool} & {*WORDS}))
+        words = {*self.needs, need} | ({"features"} if need == "index" else set())  # an index is over features
+        needs = ", ".join(f'"{word}"' for word in sorted(words & {*WORDS}))
         raise UserError(
             f"the strategy '{self.strategy}' uses `{tool}` but {declared}",
             rule="a strategy declares what it works with, so that it is checked and prepared",
@@ -119,7 +126,7 @@ class RoundResources:
         self._tools, self._model, self._meter = tools, model, meter
 
     @cached_property
-    def _space_and_index(self) -> tuple[Space, Index]:
+    def _space(self) -> Space:
         return self._tools.project.space_of_round(self._tools.features, self._model, self._meter, self)
 
     @property
@@ -128,15 +135,16 @@ class RoundResources:
 
     @property
     def extractor(self) -> Extractor:
-        return self._space_and_index[0].extractor
+        return self._space.extractor
 
     @property
     def vectors(self) -> Vectors:
-        return self._space_and_index[0].vectors
+        return self._space.vectors
 
-    @property
+    @cached_property
     def index(self) -> Index:
-        return self._space_and_index[1]
+        self._tools.check_declared("index", "index")
+        return self._tools.project.index_of_round(self._space, self._meter, self)
 
     @property
     def own(self) -> Any:

@@ -88,7 +88,9 @@ def test_other_options_are_another_part_beside_the_first(write_spec: Callable[..
 def test_every_space_and_index_is_prepared_and_used(
     index: str, write_spec: Callable[..., Path], tiny: Path, tmp_path: Path
 ) -> None:
-    write_spec(tiny, index={"kind": index}, features={"pixels": {}, "discriminator": {"fit_on": 0}})
+    spaces = {"pixels": {}, "discriminator": {"fit_on": 0}}
+    near = {space: {"kind": "seals", "features": space} for space in spaces}
+    write_spec(tiny, index={"kind": index}, features=spaces, strategies=near)
     project = Project.open(tiny)
     project.prepare()
     assert {"pixels", "discriminator", "autoencoder", index} <= kinds(tiny)

@@ -65,6 +65,70 @@ def test_only_the_steps_of_the_chosen_strategies_are_listed(write_spec: Callable
     assert [step.name for step in preparer.plan(["asal"])] == [NAMES[i] for i in (0, 1, 4, 2, 3)]
 
 
+WITHOUT_SEARCH: dict[str, Any] = {"asal": None, "spread": {"size": 50, "first": "typiclust"}}
+
+
+def test_no_index_and_no_generator_is_made_that_no_strategy_uses(
+    write_spec: Callable[..., Path], tmp_path: Path
+) -> None:
+    project = Project.open(write_spec(tmp_path, strategies=WITHOUT_SEARCH))
+    assert [step.name for step in Preparer(project).plan()] == NAMES[:3]
+    project.prepare()
+    assert not (tmp_path / "indexes").exists() and not list(tmp_path.glob("parts/wgan-gp-*"))
+    assert Preparer(project).warnings() == [] and Preparer(project).missing() == []
+    session, oracle = project.session("spread"), project.oracle("pool")
+    project.tools("spread").open()
+    for _ in range(2):
+        batch = session.ask(20)
+        session.tell(zip(batch.ids, oracle.answer(batch.ids), strict=True))
+    assert len(session.labelled) == 40
+    with pytest.raises(UserError, match="'spread' uses `index` but declares only features"):
+        _ = project.tools("spread").index
+
+
+def test_an_index_is_built_for_the_strategy_that_searches(write_spec: Callable[..., Path], tmp_path: Path) -> None:
+    spaces = {"features": {"pixels": {}}, "strategies": {**WITHOUT_SEARCH, "seals": {"features": "pixels"}}}
+    project = Project.open(write_spec(tmp_path, **spaces))
+    steps = [step.name for step in Preparer(project).plan()]
+    assert "compute the features 'autoencoder'" in steps
+    assert [name for name in steps if "index" in name or "generator" in name] == ["build the index over 'pixels'"]
+    project.prepare(["spread"])
+    project.tools("spread").open()
+    with pytest.raises(UserError, match="asal prepare"):
+        project.tools("seals").open()
+
+
+def test_an_index_that_is_there_stays_and_is_found_again(
+    asal: Any, write_spec: Callable[..., Path], tiny: Path
+) -> None:
+    before = {path: path.read_bytes() for path in files(tiny / "indexes")}
+    write_spec(tiny, strategies=WITHOUT_SEARCH)
+    assert asal("prepare", tiny).code == 0
+    (index,) = tiny.glob("indexes/*")
+    assert f"indexes/{index.name}" in asal("status", tiny).out and "damaged" not in asal("status", tiny).out
+    assert {path: path.read_bytes() for path in files(tiny / "indexes")} == before
+    write_spec(tiny)
+    assert {step.status for step in Preparer(Project.open(tiny)).plan()} == {"there"}
+
+
+def test_a_spec_without_strategies_gets_all_that_it_has(write_spec: Callable[..., Path], tmp_path: Path) -> None:
+    preparer = Preparer(Project.open(write_spec(tmp_path, strategies=None)))
+    assert [step.name for step in preparer.plan()] == NAMES
+
+
+def test_features_of_the_generator_wait_for_a_strategy_that_needs_them(
+    write_spec: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Or a generator would be trained for what nobody uses."""
+    spaces = {"features": {"discriminator": {}}, "strategies": WITHOUT_SEARCH}
+    plan = Preparer(Project.open(write_spec(tmp_path, **spaces))).plan()
+    assert [step.name for step in plan] == NAMES[:3]
+    spaces["strategies"] = {**WITHOUT_SEARCH, "critic": {"kind": "spread", "features": "discriminator", "size": 50}}
+    plan = Preparer(Project.open(write_spec(tmp_path, **spaces))).plan()
+    names = [step.name for step in plan]
+    assert names.index("train the generator wgan-gp") < names.index("compute the features 'discriminator'")
+
+
 def test_what_was_validated_before_is_not_prepared_with_what_is_chosen(
     write_spec: Callable[..., Path], tmp_path: Path
 ) -> None:
