@@ -60,7 +60,7 @@ def _options(
 def demo(
     folder: Annotated[Path, typer.Argument(help="The folder to write to.")] = Path("demo"), jobs: JobsOption = CORES
 ) -> None:
-    """Compare four strategies on scikit-learn's digits: data, generator, index, runs and report in minutes."""
+    """Compare five strategies on scikit-learn's digits: data, generator, index, runs and report in minutes."""
     from asal.cli.progress import show_progress
     from asal.experiments.demo import demo as run_demo
     from asal.reports.experiment import report as write_report

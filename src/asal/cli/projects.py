@@ -87,7 +87,8 @@ def init(
     """Start a project with your own images: looks at some of them and writes FOLDER/asal.toml, which suits them.
 
     Prints what was found, what the project will do with it, and how long that takes. Photographs get features of a
-    network that was trained on others, and a classifier on these; small images get a generator and a CNN.
+    network that was trained on others, and a classifier on these; small images get a small network that is trained on
+    their pixels.
 
     For example: `asal init my-project --images photos`
     """

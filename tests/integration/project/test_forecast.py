@@ -183,6 +183,14 @@ def test_prepare_expects_what_was_measured(tmp_path: Path, monkeypatch: pytest.M
 def test_init_says_it_of_small_images(tmp_path: Path, asal: Any) -> None:
     project(tmp_path, (28, 28))
     said = asal("init", tmp_path / "q", "--images", tmp_path / "images")
-    assert said.code == 0 and "train the generator wgan-gp" in said.out and "[generator]" in said.out
+    assert said.code == 0 and "compute the features 'pixels'" in said.out and "generator" not in said.out
     assert said.out.strip().endswith("asal prepare " + str(tmp_path / "q"))
     assert "in all" not in asal("init", tmp_path / "r", "--images", tmp_path / "images", "--no-estimate").out
+
+
+def test_a_generator_is_what_could_be_left_out(tmp_path: Path) -> None:
+    slow = {"kind": "wgan-gp", "steps": 50_000, "width": 2}
+    spaces = {"autoencoder": {"steps": 20, "width": 2, "code": 8}}
+    asal = {"asal": {"search": "generator"}}
+    text = "\n".join(forecast.forecast(project(tmp_path, generator=slow, features=spaces, strategies=asal)))
+    assert "train the generator wgan-gp" in text and "delete [generator]" in text

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from asal.models.learners import learners
 from asal.project.project import Project
 from asal.project.scaffold import Wish
 from asal.project.scaffold import start as start_project
@@ -42,9 +43,7 @@ def pictures(folder: Path) -> Path:
 def hasten(file: Path) -> None:
     """Make training quick."""
     text = file.read_text(encoding="utf-8")
-    for slow, quick in (("steps = 20000", "steps = 5"), ("width = 32", "width = 4"), ("steps = 5000", "steps = 5")):
-        assert slow in text
-        text = text.replace(slow, quick)
+    assert 'kind = "cnn"' in text
     file.write_text(text.replace('kind = "cnn"', 'kind = "linear"'), encoding="utf-8")
 
 
@@ -58,7 +57,7 @@ def test_what_is_written_can_be_read_wherever_it_lies(place: str, asal: Any, tmp
     spec = load(project)
     assert spec.source.options == {"path": "../images"} and spec.name == "project-of-mine"
     assert spec.pool.size == 16 and not spec.pool.gray
-    assert set(check(spec).tables) == {"asal", "random", "subset"}
+    assert [*check(spec).tables] == ["spread", "subset", "random"]
 
 
 def test_from_a_folder_of_pictures_to_a_batch(asal: Any, start: Any, tmp_path: Path) -> None:
@@ -71,12 +70,13 @@ def test_from_a_folder_of_pictures_to_a_batch(asal: Any, start: Any, tmp_path: P
     shown = " ".join(said.out.split())
     opened = Project.open(project)
     n, held = len(opened.pool), len(opened.test)
-    assert f"{n} images of 8 × 8 × 3" in shown and shown.count(" complete ") >= 5
+    assert f"{n} images of 8 × 8 × 3" in shown and shown.count(" complete ") >= 4
+    assert not (project / "indexes").exists(), "nothing searches"
     assert n + held == 60 and held <= 12
     report = "".join((project / part / "unreadable.csv").read_text() for part in ("pool", "test"))
     assert "dark/broken.png" in report and "light/notes.txt" in report
 
-    session = opened.session("asal")
+    session = opened.session("spread")
     assert session.plan.classes == ("dark", "light")
     for _ in range(2):
         batch = session.ask(10)
@@ -98,9 +98,6 @@ def test_wrong_words_are_refused_and_leave_nothing(asal: Any, tmp_path: Path) ->
     (tmp_path / "file").write_text("")
     asal("init", tmp_path / "p", "--images", tmp_path / "imgs").refused("no folder at", "imgs")
     asal("init", tmp_path / "p", "--images", tmp_path / "file").refused("no folder at", "it is a file", str(tmp_path))
-    asal("init", tmp_path / "p", "--images", tmp_path / "images", "--size", 50).refused(
-        "images of 50 pixels", "28, 32, 64 or 128", "--for photographs"
-    )
     asal("init", tmp_path / "p", "--images", tmp_path / "images", "--size", 4).refused("--size")
     asal("init", tmp_path / "p", "--images", tmp_path / "images", "--for", "photos").refused(
         "no kind of images is called 'photos'", "did you mean 'photographs'?"
@@ -129,12 +126,13 @@ def test_a_project_and_its_images_lie_beside_each_other(asal: Any, tmp_path: Pat
     assert not (tmp_path / "all" / "asal.toml").exists() and not (images / "p").exists()
 
 
-@pytest.mark.parametrize("size", [8, 28, 32, 64, 128])
-def test_every_size_that_is_offered_can_be_drawn(size: int, tmp_path: Path) -> None:
-    from asal.models.generators import generators
-
+@pytest.mark.parametrize("size", [8, 28, 50, 64, 128])
+def test_small_images_of_every_size_can_be_asked_for(size: int, tmp_path: Path) -> None:
+    """No generator has to draw them."""
     images = pictures(tmp_path / "images")
     spec = load(start_project(tmp_path / "p", images, Wish("small-images", size, gray=True)).file)
-    assert spec.pool.size == size and spec.pool.gray and spec.generator is not None
-    definition = generators[spec.generator.kind].bind({**spec.generator.options, "width": 2, "latent_dim": 4})
-    assert definition.networks((size, size, 1)) and not definition.is_residual((size, size, 1))
+    assert spec.pool.size == size and spec.pool.gray and spec.generator is None
+    learner = learners[spec.learner.kind].bind({**spec.learner.options, "width": 2, "steps": 1})
+    drawn = np.random.default_rng(0).integers(256, size=(4, size, size, 1), dtype=np.uint8)
+    model = learner.fit(drawn, np.array([0, 1, 0, 1]), 2, np.random.default_rng(0))
+    assert model.predict(drawn).shape == (4, 2)

@@ -13,6 +13,7 @@ from PIL import Image
 from asal.data.sources.folder import Folder
 from asal.data.survey import survey
 from asal.project import scaffold
+from asal.project.preparer import Preparer
 from asal.project.project import Project
 from asal.project.scaffold import Wish, start
 from asal.project.spec import Spec, load, parse
@@ -48,24 +49,28 @@ def test_photographs_get_a_backbone_and_a_head_and_no_generator(tmp_path: Path) 
     assert spec.generator is None and spec.learner.kind == "head" and started.kind == "photographs"
     assert spec.features["photos"].kind == "efficientnet-lite0"
     assert [*spec.strategies] == ["spread", "subset", "random"] and spec.strategies["spread"].first is not None
+    steps = [step.name for step in Preparer(Project(tmp_path / "p", spec)).plan()]
+    assert not any("index" in step or "generator" in step for step in steps), "spread uses neither"
     assert (spec.pool.size, spec.pool.fit, spec.pool.gray) == (64, "pad", False)
     assert "shapes: 120 × 120 to 900 × 300 pixels, 3 : 1 to 1 : 3; colour; JPEG" in "\n".join(started.found)
     text = started.file.read_text()
-    assert len(text.splitlines()) <= 35 and all(len(line) <= 120 for line in text.splitlines())
+    assert len(text.splitlines()) <= 36 and all(len(line) <= 120 for line in text.splitlines())
 
 
 @pytest.mark.parametrize("kind", ["photographs", "small-images"])
 @pytest.mark.parametrize("size", [28, 64])
 def test_what_is_written_passes_every_check(tmp_path: Path, kind: str, size: int) -> None:
     classed, plain = photographs(tmp_path / "classed"), draw(tmp_path / "plain", 30, (200, 100))
-    strategies = {"subset", "spread" if kind == "photographs" else "asal"}
-    for name, images, more in (("c", classed, {"random"}), ("n", plain, set[str]())):
+    for name, images, more in (("c", classed, ["random"]), ("n", plain, [])):
         spec = load(start(tmp_path / name, images, Wish(kind, size)).file)
-        assert set(check(spec).tables) == strategies | more
+        assert [*check(spec).tables] == ["spread", "subset", *more]
+        assert check(spec).strategies["subset"].table.options["score"] == "margin"
         text = (tmp_path / name / "asal.toml").read_text()
-        assert len(text.splitlines()) <= (35 if kind == "photographs" else 40) and "\n\n\n" not in text
+        assert len(text.splitlines()) <= 36 and "\n\n\n" not in text
         named = tomllib.loads(text.replace("# classes", "classes"))
         assert parse(named).labelling.classes == (() if name == "c" else ("cat", "dog"))
+        searching = parse(tomllib.loads(text.replace("# [strategies.asal]", "[strategies.asal]")))
+        assert "generator" not in check(searching, ["asal"]).strategies["asal"].needs
 
 
 def test_a_turned_photograph_has_the_shape_that_people_see(tmp_path: Path) -> None:
@@ -96,7 +101,7 @@ def test_small_and_gray_images_are_recognised(
         draw(tmp_path / "images" / name, 12, shape, mode=mode)
     spec, started = made(tmp_path, tmp_path / "images")
     assert (started.kind, spec.pool.size, spec.pool.gray) == (kind, size, gray)
-    assert (spec.generator is None) == (kind == "photographs")
+    assert spec.generator is None and spec.learner.kind == ("head" if kind == "photographs" else "cnn")
 
 
 def test_gray_pixels_in_three_channels_are_gray(tmp_path: Path) -> None:
@@ -115,7 +120,7 @@ def test_one_may_choose_otherwise(tmp_path: Path, asal: Any) -> None:
     )
     assert said.code == 0 and "taken for" not in said.out
     spec = load(tmp_path / "p")
-    assert spec.generator is not None and spec.pool.size == 32 and spec.pool.gray
+    assert spec.learner.kind == "cnn" and spec.pool.size == 32 and spec.pool.gray
     draw(tmp_path / "small", 10, (28, 28), mode="L")
     said = asal(
         "init", "--no-estimate", tmp_path / "q", "--images", tmp_path / "small", "--for", "photographs", "--colour"
