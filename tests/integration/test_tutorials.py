@@ -35,7 +35,7 @@ def answer_as_a_person(project: str, wanted: int) -> None:
     from asal import Project
 
     opened = Project.open(project)
-    session = opened.session("subset")
+    session = opened.session("spread")
     while len(session.labelled) < wanted:
         for image in session.ask(10 if len(session.labelled) else 20).ids:
             session.tell({image: opened.pool.keys([image])[0].split("/")[0]}, by="reader")
