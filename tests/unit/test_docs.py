@@ -28,6 +28,8 @@ DOCUMENTS = sorted(
         *(ROOT / folder / "README.md" for folder in ("specs", "benchmarks")),
     ]
 )
+
+
 @pytest.mark.slow
 def test_the_readmes_python_labels_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)

@@ -44,11 +44,12 @@ def joined(there: Mapping[str, Any], now: Mapping[str, Any], out: Path) -> dict[
     if _but_places(before["source"]) != _but_places(after["source"]):
         differing.append("[source]")
     options, changed = _strategies(there, now)
+    former = " (what it leaves out may have had another default: write that into it)" if changed else ""
     if differing := differing + changed:
         raise UserError(
             f"{out} was begun with another spec (changed: {', '.join(differing)})",
-            rule="a run folder belongs to one spec, and what that leaves out has the defaults of when it was begun",
-            hint="restore the spec, or write into it what was the default; or choose another folder with --out",
+            rule="a run folder belongs to one spec",
+            hint=f"restore the spec{former}, or choose another folder with --out",
         )
     made = {key: there[key] for key in ("versions", "commit", "hardware")}  # rows of before were made with this
     return {

@@ -74,7 +74,7 @@ def test_rows_of_an_older_default_are_not_continued_by_the_present_one(begun: Ca
     there = (out / "run.json").read_bytes()
     with pytest.raises(UserError, match=r"\(changed: \[strategies\.subset\] score: 'entropy' → 'margin'\)") as refused:
         begun(PLAIN, "subset", seeds=(0, 1))
-    assert "write into it what was the default" in refused.value.hint
+    assert "another default: write that into it" in refused.value.hint
     assert (out / "run.json").read_bytes() == there and not (out / "subset" / "seed-1").exists()
     begun(ENTROPY, "subset", seeds=(0, 1))  # as the hint says
     assert rows(out, "subset") == before
