@@ -51,10 +51,19 @@ STRATEGIES: dict[str, tuple[str, dict[str, Any]]] = {
     "pool-entropy": ("uncertainty", {"score": "entropy", "batch": "top"}),
     "pool-margin": ("uncertainty", {"score": "margin", "batch": "top"}),
     "pool-spread": ("uncertainty", {"score": "margin", "batch": "spread"}),
+    "climb": ("asal", {"search": "climb"}),
     "badge": ("badge", {}),
     "coreset": ("coreset", {}),
     "typiclust": ("typiclust", {}),
     "seals-margin": ("seals", {"score": "margin"}),
+    "anchoral": ("anchoral", {}),
+    "dropquery": ("dropquery", {}),
+    "bald": ("bald", {}),
+    "cluster-margin": ("cluster-margin", {}),
+    "max-herding": ("max-herding", {}),
+    "uherding": ("uherding", {}),
+    "prob-cover": ("prob-cover", {}),
+    "tcm": ("tcm", {}),
 }
 
 
@@ -104,7 +113,7 @@ def run(world: World, way: Way, seed: int, l2: float | str) -> dict[str, Any]:
     choose, learner = strategies[way.name].bind(way.options), Head(l2=l2)
     pool = VectorPool("benchmark", len(drawn.labels), (1, 1, drawn.features.shape[1]), lambda: world.vectors)
     labelled, started = drawn.first.astype(np.int64), time.process_time()
-    curve, rare, evaluations, seconds, memory = [], [], 0, [], 0.0
+    curve, rare, evaluations, seconds, memory = [], [], 0, [], [0.0]
     for number in range((regime.budget - regime.initial) // regime.batch + 1):
         labels = drawn.labels[labelled]
         model: Model = learner.fit(world.reader.read(labelled), labels, drawn.classes, stream(seed, "learner", number))
@@ -117,7 +126,8 @@ def run(world: World, way: Way, seed: int, l2: float | str) -> dict[str, Any]:
             begin = time.process_time()
             picks = choose(now, regime.batch, stream(seed, "strategy", number))
             seconds.append(time.process_time() - begin)
-        memory = peak.extra if number else 0.0  # the first round loads libraries
+        if number:  # the first round loads libraries
+            memory.append(peak.extra)
         assert now.candidates.has(picks.ids).all() and len(picks.ids) == regime.batch
         labelled, evaluations = np.concatenate([labelled, picks.ids]), evaluations + now.meter.evaluations
     rounded = [round(value, 6) for value in curve]
@@ -132,7 +142,7 @@ def run(world: World, way: Way, seed: int, l2: float | str) -> dict[str, Any]:
         "rare": rare,
         "evaluations": evaluations / len(seconds),
         "seconds": sorted(seconds)[len(seconds) // 2],  # of a round, the median
-        "extra_mib": round(memory, 1),  # of the last round
+        "extra_mib": round(max(memory), 1),  # of a round, the most
         "run_seconds": round(time.process_time() - started, 2),
         "commit": COMMIT,
     }
@@ -201,7 +211,7 @@ def jobs(args: argparse.Namespace) -> Iterator[Job]:
         regime = REGIMES[name]
         for seed in numbers(args.seeds):
             missing = [way for way in ways if (name, way.label, seed) not in there]
-            l2 = args.l2 if args.l2 == "auto" else float(args.l2) if args.l2 else regime.l2
+            l2 = regime.l2 if args.l2 is None else args.l2 if args.l2 == "auto" else float(args.l2)
             if missing:
                 yield Job(regime, seed, missing, args.features, l2)
 

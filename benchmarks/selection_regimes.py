@@ -55,13 +55,16 @@ class Regime:
 
     @property
     def tuned(self) -> str:
-        """What the head's l2 is chosen by."""
+        """What the head's l2 is chosen for; needles take the product's own, "auto"."""
+        if self.metric == "average precision":
+            return "needles"
         return f"{self.data}, random features" if self.lifted else self.data
 
     @property
-    def l2(self) -> float:
+    def l2(self) -> float | str:
         """Return the head's l2."""
-        return float(json.loads(L2.read_text())[self.tuned])
+        l2: float | str = json.loads(L2.read_text())[self.tuned]
+        return l2
 
 
 @dataclass(frozen=True)
