@@ -206,12 +206,12 @@ def read_rows(out: Path) -> list[dict[str, Any]]:
 def jobs(args: argparse.Namespace) -> Iterator[Job]:
     """Yield what is missing, seed by seed, so that what is there is paired."""
     ways = [way(label) for label in args.strategies.split(",") if label] + [tried(text) for text in args.tried]
-    there = {(row["regime"], row["strategy"], row["seed"]) for row in read_rows(args.out)}
+    there = {(row["regime"], row["strategy"], row["seed"], row["l2"]) for row in read_rows(args.out)}
     for name in args.regimes.split(","):
         regime = REGIMES[name]
+        l2 = regime.l2 if args.l2 is None else args.l2 if args.l2 == "auto" else float(args.l2)
         for seed in numbers(args.seeds):
-            missing = [way for way in ways if (name, way.label, seed) not in there]
-            l2 = regime.l2 if args.l2 is None else args.l2 if args.l2 == "auto" else float(args.l2)
+            missing = [way for way in ways if (name, way.label, seed, l2) not in there]
             if missing:
                 yield Job(regime, seed, missing, args.features, l2)
 

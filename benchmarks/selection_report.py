@@ -24,6 +24,7 @@ DEFAULT, CONTROL, FORMER, RANDOM = "spread", "subset-margin", "subset-entropy", 
 SEARCH = "climb"
 SHOWN = range(20)  # seeds
 PEER = "scikit-activeml "  # what the labels of its strategies begin with
+CHOSEN = ("bal10", "bal50", "dup", "tail", "bal10R", "bal10:mnist", "tail:mnist")
 NEEDLES = ("n300", "n1000", "big", "huge")
 PANELS = ("bal10", "bal50", "dup", "tail", "bal10:mnist", "tail:mnist", "bal10:fashion", "tail:fashion")
 
@@ -69,12 +70,13 @@ class Delta:
 
 
 class Runs:
-    """The rows that are shown, by regime, strategy and seed."""
+    """The rows that are shown, of one choice of l2, by regime, strategy and seed."""
 
-    def __init__(self, rows: Iterable[Row]) -> None:
+    def __init__(self, rows: Iterable[Row], l2: float | str | None = None) -> None:
+        self.every = list(rows)
         self.by: defaultdict[tuple[str, str], dict[int, Row]] = defaultdict(dict)
-        for row in rows:
-            if row["seed"] in SHOWN:
+        for row in self.every:
+            if row["seed"] in SHOWN and row["l2"] == (REGIMES[row["regime"]].l2 if l2 is None else l2):
                 self.by[row["regime"], row["strategy"]][row["seed"]] = row
         there = {regime for regime, _ in self.by}
         self.regimes = [name for name in REGIMES if name in there]
@@ -116,8 +118,23 @@ def number(value: float, digits: int = 4) -> str:
 
 
 def rule(runs: Runs) -> str:
-    """The default against the former one and against the control, in the regimes of several classes."""
-    regimes = [name for name in runs.regimes if name not in NEEDLES and runs.delta(name, DEFAULT, CONTROL).seeds]
+    """The default against the former one and against the control, where choices were made in the same regimes."""
+    return _rule(runs, CHOSEN)
+
+
+def unseen(runs: Runs) -> str:
+    """The same on the data set that nobody looked at while choosing."""
+    return _rule(runs, [name for name in runs.regimes if name.endswith(":fashion")])
+
+
+def more(runs: Runs) -> str:
+    """The same in regimes beyond those."""
+    kept = (*CHOSEN, *NEEDLES)
+    return _rule(runs, [name for name in runs.regimes if name not in kept and not name.endswith(":fashion")])
+
+
+def _rule(runs: Runs, regimes: Sequence[str]) -> str:
+    regimes = [name for name in regimes if runs.delta(name, DEFAULT, CONTROL).seeds]
     against = {name: runs.delta(name, DEFAULT, CONTROL) for name in regimes}
     ends = {name: runs.delta(name, DEFAULT, CONTROL, final) for name in regimes}
     ps, qs = (holm([delta.p for delta in deltas.values()]) for deltas in (against, ends))
@@ -180,19 +197,49 @@ def costs(runs: Runs, regime: str, way: str) -> list[str]:
     return [f"{evaluations:,.0f}", number(1000 * runs.mean(regime, way, lambda row: row["seconds"]), 0)]
 
 
+def heads(runs: Runs) -> str:
+    """The default against the control and the former default with other heads."""
+    lines = []
+    for name in runs.regimes:
+        choices = {str(row["l2"]): row["l2"] for row in runs.every if row["regime"] == name}
+        for text, l2 in sorted(choices.items()) if len(choices) > 1 else ():
+            some = Runs(runs.every, l2)
+            one = some.delta(name, DEFAULT, CONTROL)
+            end, former = some.delta(name, DEFAULT, CONTROL, final), some.delta(name, DEFAULT, FORMER)
+            level = number(some.mean(name, CONTROL, area))
+            lines.append([name, text, str(one.seeds), level, one.text(), end.text(), former.text()])
+    names = ("regime", "l2", "seeds", f"{CONTROL}: area", f"{DEFAULT} − {CONTROL}: area", "final")
+    return table((*names, f"{DEFAULT} − {FORMER}: area"), lines)
+
+
 def baselines(runs: Runs) -> str:
     """The default minus every other strategy of the product, with what these cost."""
-    lines = []
-    for way in (way for way in runs.strategies if not way.startswith(PEER) and way != DEFAULT):
+    core, lines = (RANDOM, FORMER, CONTROL, DEFAULT), []
+    for way in (way for way in runs.strategies if not way.startswith(PEER) and way.partition("@")[0] not in core):
         for name in (name for name in runs.regimes if name not in NEEDLES):
             one = runs.delta(name, DEFAULT, way)
             if one.seeds:
                 end = runs.delta(name, DEFAULT, way, final)
                 cells = [way, name, str(one.seeds), one.text(), f"{one.won}–{one.lost}", end.text()]
                 lines.append([*cells, *costs(runs, name, way)])
-    return table(
-        ("strategy", "regime", "seeds", "spread's area − its", "won–lost", "final", "evaluations", "ms a round"), lines
-    )
+    names = ("strategy", "regime", "seeds", f"{DEFAULT}’s area − its", "won–lost", "final")
+    return table((*names, "evaluations", "ms a round"), lines)
+
+
+def best(runs: Runs) -> str:
+    """The default minus the best strategy of scikit-activeml in each regime, by area and by the end."""
+    ways, lines = [way for way in runs.strategies if way.startswith(PEER)], []
+    for name in runs.regimes:
+        there = [way for way in ways if runs.of(name, way)]
+        if there:
+            cells = [name]
+            for measure in (area, final):
+                first = min(there, key=lambda way: runs.delta(name, DEFAULT, way, measure).mean)
+                one = runs.delta(name, DEFAULT, first, measure)
+                cells += [f"{first.removeprefix(PEER)} ({one.seeds})", one.text(), f"{one.won}–{one.lost}"]
+            lines.append(cells)
+    sides = (f"the best in {what} (seeds) | {DEFAULT} − it | won–lost" for what in ("area", "final"))
+    return table(("regime", *" | ".join(sides).split(" | ")), lines)
 
 
 def sizes(runs: Runs) -> str:
@@ -228,7 +275,9 @@ def peers(runs: Runs) -> str:
     return table((*heads, "seconds a round, spread / it", "extra MiB, spread / it"), lines)
 
 
-BLOCKS = {block.__name__: block for block in (rule, means, rare, needles, sizes, baselines, peers)}
+BLOCKS = {
+    block.__name__: block for block in (rule, unseen, more, means, rare, needles, heads, sizes, baselines, best, peers)
+}
 
 
 def write_csv(runs: Runs, path: Path) -> None:
