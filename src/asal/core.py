@@ -75,7 +75,7 @@ class Pool(Protocol):
 
 
 class Reader(Protocol):
-    """Gives, by id, what a classifier reads: a `Pool` pictures, and `Vectors` stored features."""
+    """Gives, by id, what a classifier reads: a `Pool` pictures, and `Vectors` stored features. It may have a `view`."""
 
     def read(self, ids: Ids) -> Inputs: ...
 

@@ -95,6 +95,15 @@ class StoredPool:
             out[places] = self._map(shard)[ids[places] - self._starts[shard]]
         return out
 
+    def view(self, first: int, end: int) -> Images | None:
+        """Return the images first … end − 1 without a copy, read-only; None where they lie in several files."""
+        shard = int(self._starts.searchsorted(first, side="right")) - 1
+        limit = int(self._starts[shard + 1]) if shard + 1 < len(self._starts) else len(self)
+        if not 0 <= first < end <= limit:
+            return None
+        start = int(self._starts[shard])
+        return self._map(shard)[first - start : end - start]
+
     def keys(self, ids: Ids) -> list[str]:
         """Return the key of each image: its name in the source. Cost: each row group of keys that holds one of them."""
         ids = check_ids(ids, len(self))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -19,6 +18,7 @@ import numpy.typing as npt
 from asal.core import Features, Ids, Inputs, check_ids
 from asal.data.concat_pool import places
 from asal.errors import UserError
+from asal.features.rows import as_slice, by_shard
 from asal.runtime import artifacts, npy
 from asal.runtime.progress import Progress, no_progress
 
@@ -79,10 +79,20 @@ class StoredVectors:
         """
         ids = check_ids(ids, self._count)
         vectors = np.empty((len(ids), dim or self.dim), np.float32)
-        for shard, part in _by_shard(ids, self.rows):
+        for shard, part in by_shard(ids, self.rows):
             rows = ids[part] - shard * self.rows
-            vectors[part] = self._map(shard)[:, :dim][_as_slice(rows)]
+            vectors[part] = self._map(shard)[:, :dim][as_slice(rows)]
         return vectors
+
+    def view(self, first: int, end: int, dim: int | None = None) -> Features | None:
+        """Return the vectors of the ids first … end − 1 without a copy, read-only.
+
+        None where they lie in several files, or are not stored as float32.
+        """
+        shard, row = divmod(first, self.rows)
+        if self._dtype != np.float32 or not 0 <= first < end <= min((shard + 1) * self.rows, self._count):
+            return None
+        return self._map(shard)[row : row + end - first, :dim]
 
     def shards(self, dim: int | None = None) -> Iterator[tuple[Ids, Features]]:
         """Yield the ids of every shard, ascending, and its vectors (m, d), a read-only memory map.
@@ -153,6 +163,10 @@ class PrefixVectors:
         """
         return self.stored.read(ids, self.dim)
 
+    def view(self, first: int, end: int) -> Features | None:
+        """Return consecutive vectors without a copy, where they lie in one file."""
+        return self.stored.view(first, end, self.dim)
+
     def read_ahead(self) -> None:
         """Ask the system to read all files into its cache."""
         self.stored.read_ahead()
@@ -190,6 +204,14 @@ class ConcatVectors:
         for part, mask, local_ids in places(ids, [len(part) for part in self.parts]):
             vectors[mask] = self.parts[part].read(local_ids, dim)
         return vectors
+
+    def view(self, first: int, end: int, dim: int | None = None) -> Features | None:
+        """Return consecutive vectors without a copy, where they lie in one file."""
+        for part in self.parts:
+            if first < len(part):
+                return part.view(first, end, dim)
+            first, end = first - len(part), end - len(part)
+        return None
 
     def read_ahead(self) -> None:
         """Ask the system to read all files into its cache."""
@@ -230,23 +252,6 @@ class VectorPool:
 
 
 Vectors: TypeAlias = StoredVectors | ConcatVectors | PrefixVectors
-
-
-def _by_shard(ids: Ids, rows: int) -> Iterator[tuple[int, slice | Ids]]:
-    """Yield the number of each shard that holds some of the ids, and their places; a slice where ids ascend."""
-    shard = ids // rows
-    order = None if (shard[1:] >= shard[:-1]).all() else np.argsort(shard, kind="stable")
-    cuts = np.flatnonzero(np.diff(shard if order is None else shard[order])) + 1
-    for start, end in pairwise([0, *cuts.tolist(), len(ids)] if len(ids) else []):
-        places = slice(start, end) if order is None else order[start:end]
-        yield int(shard[places][0]), places
-
-
-def _as_slice(rows: Ids) -> slice | Ids:
-    """Return consecutive rows as a slice, which is copied at once; others as they are."""
-    first, last = int(rows[0]), int(rows[-1])
-    consecutive = last - first == len(rows) - 1 and bool((rows[1:] > rows[:-1]).all())
-    return slice(first, last + 1) if consecutive else rows
 
 
 def _mapped(path: Path, header: npy.Header) -> npt.NDArray[Any]:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from asal.core import Inputs, Model, Probs
 
-ROUNDING = 2.0**-23  # twice float32's unit roundoff
+ROUNDING = 2.0**-24  # float32's unit roundoff
 UNDERFLOW = 2.0**-120  # more than what is lost where a float32 product is too small for a normal number
 SQUARABLE = 2.0**-60  # the square of a larger number is a normal one
 EXACT_BLOCK = 1 << 20  # float64 inputs that are laid out together (8 MB)
@@ -78,15 +78,21 @@ class LinearMap:
     def _single_biases(self) -> Block:
         return self.biases.astype(np.float32)[:, None]
 
-    @property
+    @cached_property
     def _per_length(self) -> float:
-        """Of |w·x| ≤ ‖w‖‖x‖: the weights' rounding, d products and sums, the bias, and the softmax's subtraction."""
-        return ROUNDING * (self.dim + 8) * float(np.linalg.norm(self.weights, axis=1).max()) + self.dim * UNDERFLOW
+        """The bound for each unit of ‖x‖, as |w·x| ≤ ‖w‖‖x‖.
 
-    @property
+        The largest ‖w‖ times d + 4 roundings: of d products and their sums in any order, of the weights, the bias, and
+        the softmax's subtraction; 8 more are for the length of x and the bound itself.
+        """
+        roundings = (self.dim + 12) * ROUNDING
+        longest = float(np.linalg.norm(self.weights, axis=1).max())
+        return roundings / (1 - 2 * roundings) * longest + self.dim * UNDERFLOW
+
+    @cached_property
     def _at_least(self) -> float:
         underflow = self.dim * (UNDERFLOW + SQUARABLE * self._per_length)  # of products, and of the squares of a length
-        return ROUNDING * 8 * float(np.abs(self.biases).max()) + underflow
+        return 16 * ROUNDING * float(np.abs(self.biases).max()) + underflow
 
 
 def linear_map_of(model: Model) -> LinearMap | None:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
+
+from asal.runtime.prefetch import map_ahead
+
+S = TypeVar("S")
+T = TypeVar("T")
 
 
 @contextmanager
@@ -28,3 +34,21 @@ def limited_threads(threads: int = 1) -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(before)
+
+
+def map_in_threads(work: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
+    """Yield `work(item)` for each item, in order, by as many threads as torch may use; if that is one, by the caller's.
+
+    For work that is done by numpy, which lets go of the interpreter's lock. Memory: two results a thread.
+
+    >>> list(map_in_threads(str.upper, "abc"))
+    ['A', 'B', 'C']
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    if threads == 1:
+        yield from map(work, items)
+        return
+    with one_blas_thread():
+        yield from map_ahead(work, items, threads=threads, ahead=2 * threads, name="numbers")

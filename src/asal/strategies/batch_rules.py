@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
@@ -96,7 +97,8 @@ def rate(now: Round, ids: Ids, score: str, gamma: float, probs: Probs | None = N
         probs = now.predict(ids) if gamma or not of_losses else np.empty((len(ids), 0))
     values = np.asarray(part.make(now.losses(ids) if of_losses else probs), np.float64)
     floor = values.min(initial=np.inf) if of_losses else certain(part.make, probs.shape[1])
-    return Rated(ids, values, weighted(now, probs, gamma), float(floor))
+    weights = _weighted(probs, class_weights(now.labels, probs.shape[1], gamma)) if gamma else np.ones(len(ids))
+    return Rated(ids, values, weights, float(floor))
 
 
 def contending(now: Round, blocks: Iterable[Ids], n: int, score: str, gamma: float) -> Iterator[Rated]:
@@ -105,21 +107,24 @@ def contending(now: Round, blocks: Iterable[Ids], n: int, score: str, gamma: flo
     if "loss" in part.needs:
         yield from (rate(now, ids, score, gamma) for ids in blocks)
         return
+    floors, class_weight = cache(partial(certain, part.make)), cache(partial(class_weights, now.labels, gamma=gamma))
+
+    def weights(probs: Any) -> Any:
+        return _weighted(probs, class_weight(probs.shape[1])) if gamma else np.ones(len(probs), probs.dtype)
 
     def wanted(probs: Any) -> Any:
-        return np.maximum(part.make(probs) - certain(part.make, probs.shape[1]), 0) * weighted(now, probs, gamma)
+        return np.maximum(part.make(probs) - floors(probs.shape[1]), 0) * weights(probs)
 
     def constant(classes: int) -> float | None:
         own, uniform = constant_of(part.make, classes), np.full((1, classes), 1 / classes)
         if own is None:
             return None
-        highest = float(part.make(uniform)[0]) - certain(part.make, classes)
+        highest = float(part.make(uniform)[0]) - floors(classes)
         # Of a product u·v: u's own times the largest v, and v's, which is at most the largest v, times the largest u.
-        return float((own + highest) * class_weights(now.labels, classes, gamma).max())
+        return float((own + highest) * class_weight(classes).max())
 
     for ids, probs in contenders(now, blocks, n, Value(wanted, constant)):
-        values, weights = np.asarray(part.make(probs), np.float64), weighted(now, probs, gamma)
-        yield Rated(ids, values, weights, certain(part.make, probs.shape[1]))
+        yield Rated(ids, np.asarray(part.make(probs), np.float64), weights(probs), floors(probs.shape[1]))
 
 
 def certain(score: Score, classes: int) -> float:
@@ -127,12 +132,10 @@ def certain(score: Score, classes: int) -> float:
     return float(score(np.eye(classes)[:1])[0])
 
 
-def weighted(now: Round, probs: Any, gamma: float) -> Any:
-    """Return the class weights (n,) of images of these probabilities (n, k); ones where `gamma` is 0."""
-    if not gamma:
-        return np.ones(len(probs), probs.dtype)
+def _weighted(probs: Any, weights: Floats) -> Any:
+    """Return the class weights (n,) of images of these probabilities (n, k)."""
     # Not `probs @ weights`, which may add the columns of equal rows in different orders.
-    return (probs * class_weights(now.labels, probs.shape[1], gamma).astype(probs.dtype)).sum(axis=1)
+    return (probs * weights.astype(probs.dtype)).sum(axis=1)
 
 
 def class_weights(labels: Labels, classes: int, gamma: float) -> Floats:
@@ -206,8 +209,8 @@ def _without(blocks: Iterable[Ids], covered: Ids) -> Iterator[Ids]:
     """Yield the ids of the blocks that are not covered; no block is empty."""
     covered = np.sort(covered)
     for block in blocks:
-        near = covered[slice(*np.searchsorted(covered, [block.min(initial=0), block.max(initial=-1) + 1]))]
-        rest = block[~np.isin(block, near)] if len(near) else block
+        places = np.searchsorted(covered, block)  # not `isin`, which takes several times as long
+        rest = block[covered[np.minimum(places, len(covered) - 1)] != block] if len(covered) else block
         if len(rest):
             yield rest
 

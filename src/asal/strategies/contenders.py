@@ -10,17 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from asal.core import Ids, Probs, Round
+from asal.core import Ids, Inputs, Probs, Round
 from asal.models.linear_map import ROUNDING, LinearMap, linear_map_of
+from asal.runtime.threads import map_in_threads
 
 BLOCK = 4096  # images that a network evaluates at a time
-NUMBERS = 1 << 20  # float32 numbers that are laid out at a time (4 MB): they should stay in the cache
-FEWEST, MOST = 64, 16_384  # images in a block, however many numbers each has
+TOGETHER = 1024  # images that are computed in float64 together: the bar has risen in the meantime
+NUMBERS = 1 << 19  # float32 numbers of a block (2 MB): they should stay in the cache
+FEWEST, MOST = 64, 8192  # images of a block, however many numbers each has
 
 Block: TypeAlias = npt.NDArray[np.float32]
 Rows: TypeAlias = npt.NDArray[np.intp]
@@ -49,7 +52,7 @@ def contenders(now: Round, blocks: Iterable[Ids], n: int, value: Value) -> Itera
     """Yield, block by block, the images that may be among the n of highest value, and their probabilities.
 
     Each image of the blocks counts as one evaluation. Where the classifier is not linear in what it reads, or the value
-    has no known constant, these are all images. Memory: one block.
+    has no known constant, these are all images. Memory: a few blocks.
     """
     linear = linear_map_of(now.model)
     constant = None if linear is None else value.constant(linear.classes)
@@ -57,32 +60,68 @@ def contenders(now: Round, blocks: Iterable[Ids], n: int, value: Value) -> Itera
         for ids in blocks:
             yield ids, now.predict(ids)
         return
+    estimated = map_in_threads(partial(_estimated, linear, value, constant), _read(now, blocks, _rows(linear)))
+    found = _found(now, estimated, n)
+    while True:
+        with now.meter.part("score"):
+            some = next(found, None)
+            probs = None if some is None else linear.predict(some[1])
+        if some is None or probs is None:
+            return
+        yield some[0], probs
+
+
+def _found(now: Round, estimated: Iterable[_Estimated], n: int) -> Iterator[tuple[Ids, Inputs]]:
+    """Yield what passes the bar, once there is enough to be computed together."""
     bar = _Bar(n)
-    for block in blocks:
-        for ids in np.split(block, range(_rows(linear), len(block), _rows(linear))):
-            inputs = now.inputs(ids)
-            with now.meter.part("score"):
-                now.meter.evaluations += len(ids)
-                rows = bar.passed(*_estimated(linear, inputs, value, constant))
-                probs = linear.predict(inputs[rows])
-            if len(rows):
-                yield ids[rows], probs
+    for block in estimated:
+        now.meter.evaluations += len(block.ids)
+        bar.meet(block)
+        if bar.waiting >= TOGETHER:
+            yield bar.passed()
+    if bar.waiting:
+        yield bar.passed()
 
 
 def _rows(linear: LinearMap) -> int:
-    return min(max(NUMBERS // max(linear.dim, linear.classes), FEWEST), MOST)
+    """Return a number of images to a block: a power of two, as are shards, so that few blocks lie in two of them."""
+    fitting = min(max(NUMBERS // max(linear.dim, linear.classes), FEWEST), MOST)
+    return int(1 << (fitting.bit_length() - 1))
 
 
-def _estimated(linear: LinearMap, inputs: Any, value: Value, constant: float) -> tuple[Block, Block]:
-    """Return estimates of the values (n,), and bounds (n,) on their errors."""
+def _read(now: Round, blocks: Iterable[Ids], rows: int) -> Iterator[tuple[Ids, Inputs, Ids]]:
+    """Yield ids, inputs and the places of the ids' own in these: stored rows are not copied where nearly all count."""
+    view = getattr(now.reader or now.pool, "view", None)
+    for block in blocks:
+        for ids in np.split(block, range(rows, len(block), rows)):
+            places, inputs = ids - ids[:1], None
+            if view is not None and len(ids) and int(places[-1]) < 2 * len(ids) and (ids[1:] > ids[:-1]).all():
+                inputs = view(int(ids[0]), int(ids[-1]) + 1)
+            yield (ids, now.inputs(ids), np.arange(len(ids))) if inputs is None else (ids, inputs, places)
+
+
+@dataclass(frozen=True)
+class _Estimated:
+    ids: Ids  # (n,)
+    inputs: Inputs  # (m, …)
+    places: Ids  # (n,) of the ids' inputs
+    estimates: Block  # (n,) of their values
+    errors: Block  # (n,) bounds
+
+
+def _estimated(linear: LinearMap, value: Value, constant: float, read: tuple[Ids, Inputs, Ids]) -> _Estimated:
+    ids, inputs, places = read
     with np.errstate(all="ignore"):  # what is not finite is not ruled out
-        z, errors = linear.logits(inputs)  # (k, n), (n,)
+        z, errors = linear.logits(inputs)  # (k, m), (m,)
         z -= z.max(axis=0)
         np.exp(z, out=z)
         z /= z.sum(axis=0)
-        errors += np.float32(ROUNDING * (linear.classes + 16))
+        errors += np.float32(2 * ROUNDING * (linear.classes + 16))
         errors *= np.float32(constant)
-        return np.asarray(value.of(z.T), np.float32), errors
+        estimates = np.asarray(value.of(z.T), np.float32)
+    if len(ids) < len(inputs):
+        estimates, errors = estimates[places], errors[places]
+    return _Estimated(ids, inputs, places, estimates, errors)
 
 
 class _Bar:
@@ -91,15 +130,30 @@ class _Bar:
     def __init__(self, n: int) -> None:
         self._n, self._limit = n, np.float32(-np.inf)
         self._reached: Block = np.empty(0, np.float32)  # the highest values that images surely have
+        self._waiting: list[tuple[Ids, Inputs, Block]] = []  # and the values that they may have
+        self.waiting = 0
 
-    def passed(self, estimates: Block, errors: Block) -> Rows:
-        """Return the rows that may reach the bar, after these images have raised it."""
+    def meet(self, block: _Estimated) -> None:
+        """Raise the bar by a block of images, and keep those that may reach it."""
         with np.errstate(invalid="ignore"):
-            surely = estimates - errors
-            higher = surely[surely > self._limit]
-            if len(higher):
-                self._reached = np.concatenate([self._reached, higher])
-            if len(self._reached) >= 2 * self._n or (self._limit == -np.inf and len(self._reached) >= self._n):
-                self._reached = np.partition(self._reached, len(self._reached) - self._n)[-self._n :]
-                self._limit = self._reached.min()
-            return np.flatnonzero(~(estimates + errors < self._limit))
+            self._raise(block.estimates - block.errors)
+            highest = block.estimates + block.errors
+            rows = np.flatnonzero(~(highest < self._limit))  # what is not a number is not ruled out
+        if len(rows):
+            self._waiting.append((block.ids[rows], block.inputs[block.places[rows]], highest[rows]))
+            self.waiting += len(rows)
+
+    def _raise(self, surely: Block) -> None:
+        higher = surely[surely > self._limit]
+        if len(higher):
+            self._reached = np.concatenate([self._reached, higher])
+        if len(self._reached) >= 2 * self._n or (self._limit == -np.inf and len(self._reached) >= self._n):
+            self._reached = np.partition(self._reached, len(self._reached) - self._n)[-self._n :]
+            self._limit = self._reached.min()
+
+    def passed(self) -> tuple[Ids, Inputs]:
+        """Return the ids and the inputs that were kept and may still reach the bar."""
+        ids, inputs, highest = (np.concatenate(parts) for parts in zip(*self._waiting, strict=True))
+        self._waiting, self.waiting = [], 0
+        rows = np.flatnonzero(~(highest < self._limit))
+        return ids[rows], inputs[rows]

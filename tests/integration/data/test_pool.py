@@ -69,6 +69,14 @@ def test_any_ids_in_any_order_are_those_images(stored: StoredPool, ids: list[int
     assert Stored.open(stored.folder).answer(wanted).tolist() == LABELS[wanted].tolist()
 
 
+def test_a_view_shows_the_images_of_one_file(stored: StoredPool) -> None:
+    for start, end in ((0, 64), (70, 100), (256, 300), (299, 300)):
+        view = stored.view(start, end)
+        assert view is not None and np.array_equal(view[..., 0], IMAGES[start:end]) and not view.flags.writeable
+    for start, end in ((0, 65), (60, 70), (299, 301), (300, 301), (7, 7), (-3, 2)):
+        assert stored.view(start, end) is None
+
+
 def test_a_pool_says_what_it_is(stored: StoredPool) -> None:
     assert len(stored) == 300 and stored.shape == (5, 6, 1) and stored.unreadable == 0
     shards = list(stored.shards())

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from asal.core import NO_IDS, Features, Ids, as_ids
 from asal.errors import DamageError, UserError
-from asal.features.store import StoredVectors, write_vectors
+from asal.features.store import ConcatVectors, PrefixVectors, StoredVectors, write_vectors
 from asal.runtime.rng import stream
 
 N, D, ROWS, BATCH = 1000, 5, 128, 32
@@ -236,3 +236,20 @@ def test_ids_in_any_order_and_in_runs_give_the_same_vectors(tmp_path: Path, kind
     ):
         assert np.array_equal(stored.read(ids), expected[ids])
         assert np.array_equal(stored.read(ids, 2), expected[ids, :2])
+
+
+@pytest.mark.parametrize("kind", ["float32", "float16"])
+def test_a_view_shows_what_is_read_or_nothing(tmp_path: Path, kind: str) -> None:
+    expected = stream(0, "views").normal(size=(70, 3)).astype(kind).astype(np.float32)
+    first = write_vectors(tmp_path / "a", lambda ids: expected[ids].astype(kind), 50, rows=16)
+    added = write_vectors(tmp_path / "b", lambda ids: expected[50 + ids].astype(kind), 20, rows=16)
+    both = ConcatVectors((first, added))
+    for vectors, dim in ((both, 3), (PrefixVectors(both, 2), 2), (PrefixVectors(first, 1), 1)):
+        for start, end in ((0, 16), (16, 32), (17, 20), (48, 50), (50, 66), (66, 70)):
+            view = vectors.view(start, end)
+            if kind == "float16" or start >= len(vectors):
+                assert view is None
+            else:
+                assert view is not None and np.array_equal(view, expected[start:end, :dim]) and not view.flags.writeable
+        for start, end in ((15, 17), (0, 17), (48, 51), (69, 71), (70, 71), (5, 5), (-1, 2)):
+            assert vectors.view(start, end) is None

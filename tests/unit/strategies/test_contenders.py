@@ -36,6 +36,7 @@ class World:
     labelled: Ids = field(default_factory=lambda: NO_IDS)
     labels: Ids = field(default_factory=lambda: NO_IDS)
     recomputed: int = 0
+    seen: int = 0
     linear: bool = True
     fingerprint: str = "features"
     shape: tuple[int, int, int] = (1, 1, 1)
@@ -46,6 +47,11 @@ class World:
 
     def read(self, ids: Ids) -> Features:
         return self.features[ids]
+
+    def view(self, first: int, end: int) -> Features | None:
+        """Show runs within files of 1,024 rows."""
+        self.seen += 1
+        return self.features[first:end] if first // 1024 == (end - 1) // 1024 else None
 
     def linear_map(self) -> LinearMap | None:
         world = self
@@ -211,3 +217,25 @@ def test_a_head_picks_as_its_own_predictions_do_where_these_are_apart() -> None:
         chosen = strategies["uncertainty"].make(now, n, stream(0, "head"), score=score)
         assert set(chosen.ids.tolist()) == set(order[:n].tolist())
         np.testing.assert_allclose(chosen.scores, values[chosen.ids], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("rows", [512, 1000, 5000])
+def test_rows_that_are_not_copied_and_threads_change_nothing(
+    threads: int, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = large(30_000)
+    expected = ranked(world, "margin")[:300]
+    monkeypatch.setattr(contenders, "_rows", lambda linear: rows)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        now = world.round()
+        assert best(now, contenders.candidate_blocks(now), 300, "margin").ids.tolist() == expected
+        assert world.seen > 0
+        shuffled = np.array_split(stream(0, "order").permutation(np.setdiff1d(np.arange(30_000), world.labelled)), 7)
+        assert best(now, shuffled, 300, "margin").ids.tolist() == expected
+    finally:
+        torch.set_num_threads(before)
+    assert now.meter.evaluations == 2 * len(now.candidates)
+    assert now.meter.split()["score"] > 0
