@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -195,3 +196,21 @@ def test_the_classifier_alone_says_what_it_reads(kind: str, words: str, tmp_path
     with pytest.raises(UserError, match=words) as caught:
         model.predict(np.zeros((2, 300, 200, 3), np.uint8))
     assert "project.predict(images)" in caught.value.hint
+
+
+def test_few_images_are_in_memory_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project, taken = classified(tmp_path, "linear"), 0
+    monkeypatch.setattr("asal.project.prediction.CHUNK", 4)
+    monkeypatch.setattr("asal.project.prediction.cores", lambda: 2)
+
+    def items() -> Iterator[tuple[str, Any]]:
+        nonlocal taken
+        for number in range(400):
+            taken += 1
+            yield str(number), np.full((16, 16, 3), number % 256, np.uint8)
+
+    done = 0
+    for block in Predictor.of(project).of_images(items()):
+        done += len(block)
+        assert taken <= done + 4 * 4, "as many chunks as are worked on, and no more"
+    assert done == taken == 400
