@@ -14,6 +14,7 @@ from asal.cli.backup import backup
 from asal.cli.classes import classes
 from asal.cli.common import CORES, JobsOption, ProjectOption, SpecPath, console, print_lines, root_of
 from asal.cli.errors import run_and_exit
+from asal.cli.evaluate import evaluate
 from asal.cli.exchange import export, import_
 from asal.cli.label import annotator, label
 from asal.cli.predict import predict
@@ -229,6 +230,7 @@ for command in PROJECTS:
     app.command()(command)
 app.command(name="list")(projects.list_parts)
 app.command()(predict)
+app.command()(evaluate)
 app.command()(export)
 app.command()(backup)
 app.command(name="import")(import_)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from asal.core import Model
+from asal.experiments.assessment import Share
 from asal.experiments.evaluation import Evaluation
 
 FILES = """| file | what it is |
@@ -58,17 +59,9 @@ class Measured:
         return cls(part, right, len(labels), int(np.bincount(labels).max()))
 
     @property
-    def interval(self) -> tuple[float, float]:
-        """The 95% interval of the accuracy (Wilson 1927), for images like these."""
-        from scipy.stats import binomtest
-
-        low, high = binomtest(self.right, self.images).proportion_ci(method="wilson")
-        return float(low), float(high)
-
-    @property
     def sentence(self) -> str:
         """The same in words."""
-        low, high = self.interval
+        low, high = Share(self.right, self.images).interval
         share, always = self.right / self.images, self.commonest / self.images
         return (
             f"Accuracy {share:.1%} (95% interval {low:.1%} … {high:.1%}) on the {self.images:,} images of the "
@@ -77,7 +70,7 @@ class Measured:
 
     def to_json(self) -> dict[str, Any]:
         """Return the numbers."""
-        low, high = self.interval
+        low, high = Share(self.right, self.images).interval
         return {
             "set": self.part,
             "images": self.images,
