@@ -103,6 +103,7 @@ def test_dropquery_takes_the_nearest_to_the_mean_of_each_group_that_changes_its_
     ("counts", "n", "least"),
     [
         ([100, 0, 30, 0], 1, 2),  # 30 of more than half suffice
+        ([100, 9, 30, 30], 1, 2),  # and more than half is two of three
         ([100, 20, 4, 0], 1, 1),  # 4 do not: one difference is enough
         ([100, 3, 2, 1], 4, 1),
         ([100, 0, 0, 0], 2, 1),
