@@ -59,7 +59,8 @@ ROLES = {  # what an option means to others: declared with the option's name
     "search": "how candidates are found: only through a 'generator' is one needed, and a gradient",
     "subset": "how many random images a batch is chosen from: more than the batch",
     "batch": "names a batch rule: 'top' needs no distances",
-    "space": "where distances are measured: in 'stored' features, which the part needs then, or in the classifier's",
+    "space": "where distances are measured: in 'stored' features, which the part needs then, or in the classifier's; "
+    "'auto' is the first where a spec has features",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -185,12 +186,31 @@ def _check_learner_space(spec: Spec, space: str) -> None:
 
 
 def table_of(spec: Spec, name: str) -> StrategyTable:
-    """Return a strategy's table: the spec's, or a plain one of a registered strategy."""
+    """Return a strategy's table: the spec's, or a plain one of a registered strategy; `space` is settled.
+
+    Raises:
+        UserError: no strategy has the name, or its kind or options are wrong.
+    """
     if name in spec.strategies:
-        return spec.strategies[name]
+        return _with_space(spec, name, spec.strategies[name])
     if name in strategies:
-        return StrategyTable(kind=name)
+        return _with_space(spec, name, StrategyTable(kind=name))
     raise unknown("strategy", name, {*spec.strategies, *strategies})
+
+
+def _with_space(spec: Spec, name: str, table: StrategyTable) -> StrategyTable:
+    """Return a table that says where distances are measured, if it leaves that open: where there are stored features.
+
+    Of a batch that needs no distances it says the same as specs from before there was a choice.
+    """
+    part = strategies[table.kind]
+    if part.value_of("space", table.options) != "auto":
+        return table
+    stored = part.value_of("batch", table.options) == "top"
+    with suppress(UserError):
+        stored = bool(space_of(spec, name, table)) or stored
+    options = {**table.options, part.roles["space"]: "stored" if stored else "penultimate"}
+    return table.model_copy(update={"options": options})
 
 
 def needs_of(table: StrategyTable) -> frozenset[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -12,7 +11,7 @@ from annotated_types import Ge, Gt, Lt
 from asal.core import Ids, Neighbours, Round, Scores, Selection, not_enough
 from asal.runtime.devices import Precision
 from asal.strategies import strategies
-from asal.strategies.batch_rules import BatchRule, SpreadRule, rate, spread_batch
+from asal.strategies.batch_rules import BatchRule, SpreadRule, rate, spread_batch, with_sources
 from asal.strategies.feature_search import search_by_gradient
 from asal.strategies.latent_optimisation import Backend, LatentOptimisation
 from asal.strategies.scoring import highest, rated, shortlist
@@ -150,7 +149,7 @@ def _through_generator(now: Round, n: int, own: Mapping[str, Any], rng: np.rando
     if own["batch"] == "spread":
         drawn, found = shortlist(now, n, _half(own, n), rng), np.unique(near.ids[:, : own["candidates"]])
         chosen = spread_batch(now, n, drawn, (found,), own["score"])
-        return _with_sources(chosen, _notes(synthetic, near, found, _nearest_query(near, found)))
+        return with_sources(chosen, _notes(synthetic, near, found, _nearest_query(near, found)))
     if own["rerank"]:
         ids, values = _best_of(now, near, own["candidates"], n, own["score"])
         sources = _nearest_query(near, ids)
@@ -158,7 +157,7 @@ def _through_generator(now: Round, n: int, own: Mapping[str, Any], rng: np.rando
         ids, sources = nearest_untaken(near.ids, n), np.arange(n)
         values = rated(now, ids, own["score"])
     chosen = Selection(ids, values, [{"score": value} for value in values.tolist()])
-    return _with_sources(chosen, _notes(synthetic, near, ids, sources))
+    return with_sources(chosen, _notes(synthetic, near, ids, sources))
 
 
 def _by_gradient(now: Round, n: int, own: Mapping[str, Any], rng: np.random.Generator) -> Selection:
@@ -174,18 +173,12 @@ def _by_gradient(now: Round, n: int, own: Mapping[str, Any], rng: np.random.Gene
         if len(found.ids):
             best = best.joined(rate(now, found.ids, score, 0.0), n)
         chosen = Selection(best.ids, best.values, [{"score": float(value)} for value in best.values])
-    return _with_sources(chosen, found.notes())
+    return with_sources(chosen, found.notes())
 
 
 def _half(own: Mapping[str, Any], n: int) -> int:
     """Return half of the evaluations: at least 2 n, so that a batch is a choice, whichever half it comes from."""
     return int(max(-(-own["size"] // 2), 2 * n))
-
-
-def _with_sources(chosen: Selection, found: Mapping[int, Mapping[str, Any]]) -> Selection:
-    """Return a selection whose notes say where each pick came from: a note of `found`, or at random."""
-    sources = [found.get(image, {"source": "random"}) for image in chosen.ids.tolist()]
-    return replace(chosen, notes=[{**source, **note} for source, note in zip(sources, chosen.notes, strict=True)])
 
 
 def nearest_untaken(near: Ids, n: int) -> Ids:

@@ -6,7 +6,7 @@ are wanted and stand for others that are wanted, where no labelled or earlier im
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Annotated, Any, Literal, TypeAlias
@@ -21,7 +21,7 @@ from asal.strategies.contenders import Value, contenders
 from asal.strategies.scores import constant_of, scores
 
 BatchRule: TypeAlias = Literal["top", "spread"]
-Space: TypeAlias = Literal["stored", "penultimate"]
+Space: TypeAlias = Literal["auto", "stored", "penultimate"]
 Floats: TypeAlias = npt.NDArray[np.float64]
 Rows: TypeAlias = npt.NDArray[np.int64]
 Profile: TypeAlias = Callable[..., Any]  # (−‖a − b‖² / 2s², out=) → similarities
@@ -44,14 +44,15 @@ class SpreadRule:
         width: of the kernel, in units of the pool's typical distance (`typical_distance`).
         gamma: how much images of classes with few labels are preferred; 0: not at all.
         recent: so many labelled images stand for others: those that were answered last.
-        space: distances are those of the stored features, or of the classifier's penultimate layer.
+        space: distances are those of the stored features, or of the classifier's penultimate layer; "auto" is the first
+            wherever there are any, which a spec says (`asal.project.validate.table_of`).
     """
 
     times: Annotated[int, Ge(1)] = 3
     width: Annotated[float, Gt(0)] = 0.35
     gamma: Annotated[float, Ge(0)] = 0.5
     recent: Annotated[int, Ge(0)] = 1000
-    space: Space = "stored"
+    space: Space = "auto"
 
 
 @dataclass(frozen=True)
@@ -205,6 +206,12 @@ def spread_batch(
     return Selection(top.ids[rows], gains, [_note(*pick) for pick in picks])
 
 
+def with_sources(chosen: Selection, found: Mapping[int, Mapping[str, Any]]) -> Selection:
+    """Return a selection whose notes say where each pick came from: a note of `found`, or at random."""
+    sources = [found.get(image, {"source": "random"}) for image in chosen.ids.tolist()]
+    return replace(chosen, notes=[{**source, **note} for source, note in zip(sources, chosen.notes, strict=True)])
+
+
 def _without(blocks: Iterable[Ids], covered: Ids) -> Iterator[Ids]:
     """Yield the ids of the blocks that are not covered; no block is empty."""
     covered = np.sort(covered)
@@ -223,7 +230,7 @@ def _note(score: float, weight: float, gain: float, gap: float) -> dict[str, Any
 def _features(now: Round, ids: Ids, rule: SpreadRule) -> Features:
     if not len(ids):
         return np.empty((0, 1), np.float32)
-    return now.features(ids) if rule.space == "stored" else now.embed(ids)
+    return now.embed(ids) if rule.space == "penultimate" else now.features(ids)
 
 
 def _recent(now: Round, rule: SpreadRule) -> Ids:
@@ -237,9 +244,9 @@ def _sample(now: Round, among: Features, rule: SpreadRule) -> Features:
 
     In the penultimate layer they are drawn from the covered ones, whose features are known.
     """
-    rng, size = stream(0, "spread", "width"), len(now.pool if rule.space == "stored" else among)
+    rng, size = stream(0, "spread", "width"), len(among if rule.space == "penultimate" else now.pool)
     rows = np.sort(Candidates(size, NO_IDS).sample(min(SAMPLE, size), rng))
-    return now.features(rows) if rule.space == "stored" else among[rows]
+    return among[rows] if rule.space == "penultimate" else now.features(rows)
 
 
 def kernel_width(sample: Features, width: float) -> float:

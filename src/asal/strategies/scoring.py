@@ -27,7 +27,7 @@ def needs_of(part: Part, options: Mapping[str, Any]) -> frozenset[str]:
     if space is None:
         return needs
     apart = part.value_of("batch", options) != "top"  # without such an option the batch is always spread
-    return needs | {"features"} if apart and space == "stored" else needs - {"features"}
+    return needs | {"features"} if apart and space != "penultimate" else needs - {"features"}
 
 
 def rated(now: Round, ids: Ids, score: str) -> Scores:

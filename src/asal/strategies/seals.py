@@ -9,10 +9,19 @@ from annotated_types import Ge
 
 from asal.core import Ids, Round, Selection, not_enough
 from asal.strategies import strategies
-from asal.strategies.scoring import best
+from asal.strategies.batch_rules import BatchRule, spread_batch, with_sources
+from asal.strategies.scoring import best, shortlist
+
+COVERED = 1000  # random images that stand for the pool where the batch is to be spread
 
 
-@strategies.register("seals", needs=("features", "index"), roles={"score": "score"}, formerly={"score": "entropy"})
+@strategies.register(
+    "seals",
+    needs=("features", "index"),
+    roles={"score": "score", "batch": "batch"},
+    added={"batch": "top"},
+    formerly={"score": "entropy"},
+)
 def seals(
     now: Round,
     n: int,
@@ -20,18 +29,28 @@ def seals(
     *,
     score: str = "margin",
     neighbours: Annotated[int, Ge(1)] = 100,
+    batch: BatchRule = "top",
 ) -> Selection:
     """The highest-scoring of the nearest neighbours of all labelled images (their algorithm 1, k = 100).
 
     Cost: one look-up in the index and at most `neighbours` network evaluations for each labelled image, whatever the
     pool's size. Neighbourhoods are those of the whole pool, labelled images included, so they never shift; only where
     they hold fewer than n open images are they widened, fourfold at a time.
+
+    Args:
+        batch: "top", as the authors do, or "spread": the rule of the strategy `spread`, with its settings. As the
+            neighbours of labelled images are no fair sample, 1,000 random images stand for the pool; they are scored,
+            and may be picked, too.
     """
     if len(now.candidates) < n:
         raise not_enough(n, len(now.candidates))
     with now.meter.part("match"):
         ids = neighbourhood(now, n, neighbours)
-    return best(now, (ids[at : at + 4096] for at in range(0, len(ids), 4096)), n, score)
+    blocks = (ids[at : at + 4096] for at in range(0, len(ids), 4096))
+    if batch == "top":
+        return best(now, blocks, n, score)
+    chosen = spread_batch(now, n, shortlist(now, n, COVERED, rng), blocks, score)
+    return with_sources(chosen, {image: {"source": "neighbours"} for image in ids.tolist()})
 
 
 def neighbourhood(now: Round, n: int, neighbours: int) -> Ids:

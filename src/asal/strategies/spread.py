@@ -13,7 +13,12 @@ from asal.strategies.batch_rules import Space, SpreadRule, spread_batch
 from asal.strategies.scoring import shortlist
 
 
-@strategies.register("spread", needs=("features",), roles={"score": "score", "subset": "size", "space": "space"})
+@strategies.register(
+    "spread",
+    needs=("features",),
+    roles={"score": "score", "subset": "size", "space": "space"},
+    formerly={"space": "stored"},
+)
 def spread(  # noqa: PLR0913  its options are the method's
     now: Round,
     n: int,
@@ -25,7 +30,7 @@ def spread(  # noqa: PLR0913  its options are the method's
     width: Annotated[float, Gt(0)] = 0.35,
     gamma: Annotated[float, Ge(0)] = 0.5,
     recent: Annotated[int, Ge(0)] = 1000,
-    space: Space = "stored",
+    space: Space = "auto",
 ) -> Selection:
     """Uncertain images, of `size` random ones, that stand for the others. Cost: constant in the pool's size.
 
@@ -40,8 +45,9 @@ def spread(  # noqa: PLR0913  its options are the method's
         width: of the kernel, in units of the median distance to the tenth nearest of 1,000 random images.
         gamma: how much classes with few labels are preferred; 0: not at all.
         recent: labelled images that stand for others: those that were answered last.
-        space: distances are those of the stored features, or of the classifier's "penultimate" layer, which costs a
-            second evaluation of each image and one of each recent labelled image, and needs no features.
+        space: distances are those of the "stored" features, or of the classifier's "penultimate" layer, which costs a
+            second evaluation of each image and one of each recent labelled image, and needs no features; "auto" is
+            the first where the spec has features, and else the second.
     """
     ids = shortlist(now, n, max(size, times * n), rng)
     return spread_batch(now, n, ids, (), score, SpreadRule(times, width, gamma, recent, space))

@@ -31,14 +31,15 @@ def uncertainty(
     *,
     score: str = "margin",
     batch: BatchRule = "top",
-    space: Space = "stored",
+    space: Space = "auto",
 ) -> Selection:
     """The images that score highest in the whole pool. Cost: one network evaluation for every image of the pool.
 
     Args:
         batch: "top", or "spread": the rule of the strategy `spread`, with its settings, over the most uncertain images
             of the pool and 10,000 random ones that stand for all of it.
-        space: of the distances under "spread": "stored" features, or the classifier's "penultimate" layer.
+        space: of the distances under "spread": "stored" features, or the classifier's "penultimate" layer; "auto" is
+            the first where the spec has features.
     """
     if batch == "top":
         return best(now, candidate_blocks(now), n, score)
@@ -60,7 +61,7 @@ def subset(
     score: str = "margin",
     size: Annotated[int, Ge(1)] = 1000,
     batch: BatchRule = "top",
-    space: Space = "stored",
+    space: Space = "auto",
 ) -> Selection:
     """The highest-scoring of `size` random images (Ertekin et al. 2007). Cost: constant in the pool's size.
 
@@ -69,7 +70,8 @@ def subset(
 
     Args:
         batch: "top", or "spread": the rule of the strategy `spread`, with its settings.
-        space: of the distances under "spread": "stored" features, or the classifier's "penultimate" layer.
+        space: of the distances under "spread": "stored" features, or the classifier's "penultimate" layer; "auto" is
+            the first where the spec has features.
     """
     if batch == "top":
         return best(now, [shortlist(now, n, size, rng)], n, score)

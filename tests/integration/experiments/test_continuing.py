@@ -124,3 +124,26 @@ def test_an_option_that_this_asal_does_not_know_is_not_taken_for_a_default(begun
     begun(PLAIN, "subset")  # the tables of both specs are the same
     with pytest.raises(UserError, match=r"changed: \[strategies\.subset\] size: 50 → 60"):
         begun({"subset": {"size": 60}}, "subset")
+
+
+@pytest.mark.parametrize("features", [{"pixels": {"dimensions": 8}}, {}])
+def test_a_space_that_the_spec_leaves_open_is_where_it_was(
+    features: dict[str, Any], begun: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before there was a choice by the spec, distances were in stored features, unless it said otherwise."""
+    monkeypatch.setitem(DIGITS, "features", features)
+    space = "stored" if features else "penultimate"
+    table = {"subset": {"size": 50, "batch": "spread", "score": "margin"}}
+    named = {"subset": {**table["subset"], "space": space}}
+    begun_with = table if features else named
+    out = begun({}, "random")
+    facts = facts_of(out)
+    facts["spec"] = spec(begun_with).model_dump(mode="json")
+    facts["strategies"] = ["random", "subset"]
+    del facts["options"]
+    (out / "run.json").write_text(json.dumps(facts))
+    begun(table, "random")
+    assert facts_of(out)["options"]["subset"]["space"] == space
+    if features:
+        with pytest.raises(UserError, match="space: 'stored' → 'penultimate'"):
+            begun({"subset": {**table["subset"], "space": "penultimate"}}, "random")

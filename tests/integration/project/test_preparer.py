@@ -86,6 +86,23 @@ def test_no_index_and_no_generator_is_made_that_no_strategy_uses(
         _ = project.tools("spread").index
 
 
+def test_spread_without_features_prepares_nothing_and_asks(write_spec: Callable[..., Path], tmp_path: Path) -> None:
+    plain = {
+        "generator": None,
+        "features": None,
+        "learner": {"kind": "cnn", "l2": None, "iterations": None, "steps": 5},
+    }
+    project = Project.open(write_spec(tmp_path, **plain, strategies={"asal": None, "spread": {"size": 50}}))
+    assert [step.name for step in Preparer(project).plan()] == NAMES[:1]
+    project.prepare()
+    session, oracle = project.session("spread"), project.oracle("pool")
+    for _ in range(2):
+        batch = session.ask(20)
+        session.tell(zip(batch.ids, oracle.answer(batch.ids), strict=True))
+    notes = [session.state.notes[int(image)] for image in batch.ids]
+    assert all(note["gain"] > 0 and note["labelled_distance"] > 0 for note in notes[:5])
+
+
 def test_an_index_is_built_for_the_strategy_that_searches(write_spec: Callable[..., Path], tmp_path: Path) -> None:
     spaces = {"features": {"pixels": {}}, "strategies": {**WITHOUT_SEARCH, "seals": {"features": "pixels"}}}
     project = Project.open(write_spec(tmp_path, **spaces))

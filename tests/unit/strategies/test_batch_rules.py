@@ -283,6 +283,22 @@ def test_of_a_large_pool_random_images_stand_for_the_rest(at: Setting, monkeypat
     assert not set(chosen.ids.tolist()) <= set(covered.tolist())
 
 
+def test_seals_spreads_over_random_images_that_stand_for_the_pool(at: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    from asal.strategies import seals
+
+    monkeypatch.setattr(seals, "COVERED", 30)
+    now = at.round(LABELLED)
+    chosen = strategies["seals"].make(now, 6, stream(0, "rules"), neighbours=4, batch="spread")
+    near, covered = seals.neighbourhood(now, 6, 4), shortlist(now, 6, 30, stream(0, "rules"))
+    assert now.meter.evaluations == len(np.union1d(near, covered)) < 90, "each image once"
+    for image, note in zip(chosen.ids.tolist(), chosen.notes, strict=True):
+        assert note["source"] == ("neighbours" if image in near else "random") and image in np.union1d(near, covered)
+    rated = batch_rules.rate(now, np.union1d(near, covered), "margin", 0.5)
+    assert set(chosen.ids.tolist()) <= set(rated.highest(18).ids.tolist()), "of the most wanted of both"
+    top = strategies["seals"].make(at.round(LABELLED), 6, stream(0, "rules"), neighbours=4)
+    assert set(top.ids.tolist()) <= set(near.tolist()) and not top.notes
+
+
 def test_the_penultimate_layer_costs_a_second_evaluation(at: Setting) -> None:
     now = at.round(LABELLED)
     chosen = strategies["spread"].make(now, 6, stream(0, "rules"), size=40, space="penultimate")
@@ -311,12 +327,35 @@ def test_features_are_needed_where_distances_are_those_of_stored_ones(
     assert ("features" in needs_of(part, options)) == features
 
 
-def test_a_spec_is_refused_without_features_and_keeps_its_hash_without_the_new_options() -> None:
+@pytest.mark.parametrize(
+    ("features", "table", "space"),
+    [
+        ({"pixels": {}}, {"spread": {}}, "stored"),
+        ({}, {"spread": {}}, "penultimate"),
+        ({"classifier": {}}, {"spread": {}}, "penultimate"),
+        ({"classifier": {}}, {"spread": {"features": "classifier"}}, "stored"),
+        ({"pixels": {}}, {"spread": {"space": "penultimate"}}, "penultimate"),
+        ({}, {"subset": {"batch": "spread"}}, "penultimate"),
+        ({"pixels": {}}, {"uncertainty": {"batch": "spread"}}, "stored"),
+        ({}, {"subset": {}}, "stored"),  # which asks for no distances
+    ],
+)
+def test_distances_are_measured_in_stored_features_wherever_the_spec_has_any(
+    features: dict[str, Any], table: dict[str, Any], space: str
+) -> None:
+    spec = {"name": "toy", "source": {"kind": "digits"}, "learner": {"kind": "cnn"}}
+    (strategy,) = check(parse({**spec, "features": features, "strategies": table})).strategies.values()
+    apart = "subset" not in table or "batch" in table["subset"]
+    assert strategy.table.options["space"] == space
+    assert bool(strategy.space) == ("features" in strategy.needs) == (space == "stored" and apart)
+
+
+def test_a_spec_is_refused_without_the_features_that_it_asks_for_and_keeps_its_hash_without_the_new_options() -> None:
     plain = {"name": "toy", "source": {"kind": "digits"}, "strategies": {"subset": {"size": 50}}}
     table = {"size": 50, "batch": "spread"}
     with pytest.raises(UserError, match=r"strategy 'subset' needs a feature space.*add a \[features"):
-        check(parse({**plain, "strategies": {"subset": table}}))
+        check(parse({**plain, "strategies": {"subset": {**table, "space": "stored"}}}))
     own = {"space": "penultimate"}
     check(parse({**plain, "strategies": {"subset": {**table, **own}, "spread": own}}))
     assert parse(plain).hash == "1abca86d3d9a", "as before there was a batch rule"
-    assert strategies["subset"].facts({"size": 50}) == {"score": "margin", "size": 50}
+    assert strategies["subset"].facts({"size": 50, "space": "stored"}) == {"score": "margin", "size": 50}

@@ -48,6 +48,7 @@ CASES = {
     "seals with three neighbours": ("seals", {"neighbours": 3, "score": "margin"}),
     "subset of ten, spread": ("subset", {"size": 10, "batch": "spread"}),
     "uncertainty on the learned loss, spread": ("uncertainty", {"score": "learned-loss", "batch": "spread"}),
+    "seals spread": ("seals", {"batch": "spread", "neighbours": 20}),
     "spread of few in the penultimate layer": ("spread", {"size": 12, "times": 1, "space": "penultimate"}),
     "spread wide without class weights": ("spread", {"times": 20, "width": 5.0, "gamma": 0.0, "score": "entropy"}),
     "bald of few": ("bald", {"size": 9, "times": 2, "rate": 0.9}),
