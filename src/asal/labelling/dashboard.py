@@ -12,9 +12,9 @@ import numpy as np
 from asal.labelling.agreement import agreement_with_others, alpha, kappas
 from asal.labelling.annotators import Annotator, Annotators
 from asal.labelling.messages import Reason
+from asal.labelling.reasons import Line, lines, sentence
 from asal.labelling.service import AnnotationService
 from asal.labelling.supervisor import WorkerSupervisor
-from asal.session.state import State
 
 RECENT = 20.0  # seconds over which the rate of answers is measured
 
@@ -95,10 +95,12 @@ class Dashboard:
             "round": pick.round,
             "strategy": asked.strategy,
             "score": pick.score,
-            "chosen_from": _sentence(state, image, asked.fallback_reason, reason.synthetic is not None),
+            "chosen_from": sentence(
+                reason.facts, asked.strategy, asked.fallback_reason, synthetic=image in state.synthetic
+            ),
+            "facts": _facts(reason, pick.score, asked.fallback_reason is None),
+            "score_name": reason.score or None,
             "synthetic": f"/why/{image}.png" if reason.synthetic else None,
-            "synthetic_score": reason.facts.get("synthetic_score"),
-            "distance": reason.facts.get("distance"),
             "trained_on": asked.labelled,
             "topped": asked.topped,
         }
@@ -138,13 +140,7 @@ class Dashboard:
         }
 
 
-def _sentence(state: State, image: int, because: str | None, synthetic: bool) -> str:
-    if image in state.synthetic:
-        return (
-            "The generator made this image; nobody has seen it before. If it shows nothing, answer that you can't tell."
-        )
-    if because:
-        return f"This image was chosen without a classifier, as those of a first batch are: {because}."
-    if synthetic:
-        return "The generator made an image that the classifier was unsure of; this real image is close to it."
-    return "The strategy gave this image one of the highest scores of those that it considered."
+def _facts(reason: Reason, score: float, by_classifier: bool) -> list[Line]:
+    """Return what the strategy noted, in words; where it noted no score, the one that it ranked the image by."""
+    own = {"score": score} if by_classifier and (reason.score or score) else {}
+    return lines({**own, **reason.facts}, reason.score)

@@ -134,10 +134,12 @@ class Reason:
     Args:
         facts: what the strategy noted, such as a distance.
         synthetic: the synthetic image that led to it, as a PNG file.
+        score: the name of what the strategy ranks images by; "" where that has none.
     """
 
     facts: Mapping[str, Any] = field(default_factory=dict)
     synthetic: bytes | None = None
+    score: str = ""
 
 
 @dataclass(frozen=True)

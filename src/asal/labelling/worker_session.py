@@ -33,6 +33,7 @@ from asal.session.classes import ClassList
 from asal.session.proposals import Meanwhile, Proposal
 from asal.session.session import Batch, Session
 from asal.session.state import State
+from asal.strategies import strategies
 
 if TYPE_CHECKING:
     from asal.labelling.worker import WorkerConfig
@@ -301,8 +302,14 @@ class WorkerSession:
             note = state.notes.get(image, {})
             if state.pick(image) is not None:
                 facts = {key: value for key, value in note.items() if isinstance(value, int | float | str)}
-                reasons[image] = Reason(facts, self._synthetic(note))
+                reasons[image] = Reason(facts, self._synthetic(note), self._score)
         self._line.send(Reasons(reasons))
+
+    @cached_property
+    def _score(self) -> str:
+        """The name of what the strategy ranks images by; "" where it has none."""
+        table = self.project.validate([self._config.strategy]).strategies[self._config.strategy].table
+        return strategies[table.kind].value_of("score", table.options) or ""
 
     def _synthetic(self, note: Mapping[str, Any]) -> bytes | None:
         """Return the synthetic image whose latent a note holds, as a PNG file."""

@@ -178,7 +178,8 @@ def _reading(app: FastAPI, app_state: AppState) -> None:
     @app.get("/api/why/{image}", responses=ABOUT)
     def why(image: Place, who: Who) -> dict[str, Any]:
         """Return why an image was chosen."""
-        return {**_known(dashboard.why(image), image), "score_name": app_state.project.score}
+        why: dict[str, Any] = _known(dashboard.why(image), image)
+        return why
 
     @app.get("/api/guess/{image}", responses=ABOUT)
     def guess(image: Place, who: Who) -> dict[str, Any]:

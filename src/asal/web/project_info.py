@@ -36,14 +36,12 @@ class ProjectInfo:
     Args:
         classes: as asal.toml or the images name them; those of the record may be others by now.
         pool: as it was when the server started.
-        score: the name of what the strategy ranks images by.
     """
 
     folder: ProjectFolder
     pool: Pool
     classes: tuple[str, ...]
     strategy: str
-    score: str
     test_set: LabelledSet | None
 
     @classmethod
@@ -53,11 +51,9 @@ class ProjectInfo:
         Raises:
             UserError: there is no pool, the classes are not known, or two have the same name.
         """
-        spec, pool, classes = folder.spec, folder.pool, folder.classes
+        pool, classes = folder.pool, folder.classes
         check_names(classes)  # here, or people would wait for a worker that cannot start
-        table = spec.strategies.get(strategy)
-        score = str(table.options.get("score", spec.protocol.score)) if table else spec.protocol.score
-        return cls(folder, pool, classes, strategy, score, folder.test_set(classes))
+        return cls(folder, pool, classes, strategy, folder.test_set(classes))
 
     def classes_json(self, state: State) -> dict[str, Any]:
         """Return the classes by now: those to choose from, with their keys, and those that were merged or dropped."""

@@ -167,8 +167,7 @@ function pace({ median_seconds: seconds, skipped }) {
 }
 
 function explained(why, { task }) {
-  const facts = [["strategy", why.strategy], [why.score_name ?? "score", why.score?.toFixed(4)],
-    ["of the synthetic", why.synthetic_score?.toFixed(4)], ["distance", why.distance?.toFixed(3)],
+  const facts = [["strategy", why.strategy], ...why.facts,
     ["model trained on", `${plural(why.trained_on, "label", "labels")}${why.topped ? ", one round behind" : ""}`], ["round", why.round]];
   const known = facts.filter(([, value]) => value !== null && value !== undefined);
   const pair = why.synthetic && el("div", { class: "pair" },
