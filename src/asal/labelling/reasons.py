@@ -19,13 +19,13 @@ FIRST = {  # of strategies that need no classifier
     "prob-cover": " It has many images near it that are unlike what is labelled.",
 }
 SOURCES = {  # where a pick came from, as a strategy notes it: a sentence, and a value in the table
-    "random": (f"{UNSURE}, one of those that were drawn at random.", "drawn at random"),
+    "random": (f"{UNSURE}, one of those that were drawn at random.", "at random"),
     "search": (
         "A search in feature space found this image: it is near a point where the classifier is unsure.",
-        "found by a search in feature space",
+        "by a search in feature space",
     ),
-    "neighbours": (f"{UNSURE}, a neighbour of labelled ones.", "a neighbour of labelled images"),
-    "generator": (FROM_GENERATOR, "like a synthetic image"),
+    "neighbours": (f"{UNSURE}, a neighbour of labelled ones.", "beside labelled images"),
+    "generator": (FROM_GENERATOR, "by the generator"),
 }
 
 
@@ -56,7 +56,7 @@ def lines(notes: Notes, score: str = "") -> list[Line]:
         score: the name of what ranks images.
 
     >>> lines({"score": -0.25, "gain": 3.21, "labelled_distance": 4.5}, "margin")[0]
-    ('its two likeliest classes', '25 percentage points apart')
+    ('its two likeliest classes', '25% apart')
     """
     known = {key: value for key, value in notes.items() if isinstance(value, int | float | str) and value != ""}
     found = []
@@ -87,12 +87,11 @@ def uncertainty(score: str, value: float) -> Line:
     """Return what a score says of an image.
 
     >>> uncertainty("least-confidence", 0.6), uncertainty("margin", -0.001)
-    (('its likeliest class', '40% sure'), ('its two likeliest classes', 'less than 1 percentage point apart'))
+    (('its likeliest class', '40% sure'), ('its two likeliest classes', 'less than 1% apart'))
     """
     if score == "margin":
-        points = round(-100 * value)
-        number = f"{points} percentage point{'s' if points != 1 else ''}" if points else "less than 1 percentage point"
-        return "its two likeliest classes", f"{number} apart"
+        percent = round(-100 * value)
+        return "its two likeliest classes", f"{f'{percent}%' if percent else 'less than 1%'} apart"
     if score == "least-confidence":
         return "its likeliest class", f"{1 - value:.0%} sure"
     if score == "entropy":
@@ -101,12 +100,12 @@ def uncertainty(score: str, value: float) -> Line:
 
 
 def _source(value: Any, notes: Notes, score: str) -> Line | None:
-    return ("where it comes from", SOURCES[value][1]) if value in SOURCES else None
+    return ("found", SOURCES[value][1]) if value in SOURCES else None
 
 
 def _weight(value: float, notes: Notes, score: str) -> Line | None:
     few = "few" if value > 1 else "many"
-    return "weight of its classes", f"{value:.2f}" + (f", as they have {few} labels" if abs(value - 1) >= 0.05 else "")
+    return "weight of its classes", f"{value:.2f}" + (f" ({few} labels)" if abs(value - 1) >= 0.05 else "")
 
 
 def _distance(value: float, notes: Notes, score: str) -> Line | None:

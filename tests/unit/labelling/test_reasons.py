@@ -19,8 +19,8 @@ SPREAD: dict[str, Any] = {"score": -0.031, "class_weight": 1.234, "gain": 12.345
 
 def test_the_notes_of_spread_are_read_as_words_and_round_numbers() -> None:
     assert lines(SPREAD, "margin") == [
-        ("its two likeliest classes", "3 percentage points apart"),
-        ("weight of its classes", "1.23, as they have few labels"),
+        ("its two likeliest classes", "3% apart"),
+        ("weight of its classes", "1.23 (few labels)"),
         ("uncertainty that it stands for", "12.3"),
         ("distance to the nearest labelled", "3.46"),
     ]
@@ -30,10 +30,10 @@ def test_the_notes_of_spread_are_read_as_words_and_round_numbers() -> None:
 @pytest.mark.parametrize(
     ("more", "said", "line"),
     [
-        ({"source": "random"}, "one of those that were drawn at random", "drawn at random"),
-        ({"source": "search", "start": 812, "distance": 0.5}, "A search in feature space found", "found by a search"),
-        ({"source": "neighbours"}, "a neighbour of labelled ones", "a neighbour of labelled images"),
-        ({"source": "generator", "synthetic_score": -0.5}, "The generator made an image", "like a synthetic image"),
+        ({"source": "random"}, "one of those that were drawn at random", "at random"),
+        ({"source": "search", "start": 812, "distance": 0.5}, "A search in feature space found", "by a search"),
+        ({"source": "neighbours"}, "a neighbour of labelled ones", "beside labelled images"),
+        ({"source": "generator", "synthetic_score": -0.5}, "The generator made an image", "by the generator"),
     ],
 )
 def test_where_a_pick_came_from_is_said_first(more: dict[str, Any], said: str, line: str) -> None:
