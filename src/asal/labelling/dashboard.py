@@ -101,6 +101,8 @@ class Dashboard:
             "facts": _facts(reason, pick.score, asked.fallback_reason is None),
             "score_name": reason.score or None,
             "synthetic": f"/why/{image}.png" if reason.synthetic else None,
+            "synthetic_score": reason.facts.get("synthetic_score"),
+            "distance": reason.facts.get("distance"),
             "trained_on": asked.labelled,
             "topped": asked.topped,
         }

@@ -181,6 +181,8 @@ def test_the_page_tells_why_and_guesses_only_when_asked(root: Path) -> None:
         while (why := bot.get(f"/api/why/{task['image']}"))["synthetic"] is None:
             time.sleep(0.05)  # the worker tells of it when it has asked
         assert task["why"] and why["synthetic"] == f"/why/{task['image']}.png" and why["distance"] > 0
+        assert "The generator made an image" in why["chosen_from"] and why["score_name"] == "margin"
+        assert {"its two likeliest classes", "distance to the synthetic image"} <= dict(why["facts"]).keys()
         assert bot.http.get(why["synthetic"]).content.startswith(b"\x89PNG")
         assert bot.http.get(task["src"]).content.startswith(b"\x89PNG")
         assert "probs" not in json.dumps(task)
