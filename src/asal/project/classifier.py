@@ -82,13 +82,22 @@ def classifier_of(project: Project, strategy: str = "") -> Classifier:
             raise UserError(
                 f"{record.name}: {why}", rule="a classifier is trained on two or more classes", hint="label more images"
             )
-        kept = KeptModel(project, name, session.plan.seed).load(session)
-        session.trained = kept if kept is not None and kept.fits(state, kept.number) else None
+        session.trained = _known(project, session)
         if session.trained is None:
             with report_to(project.progress, "training"):
                 session.model()
     assert session.trained is not None
+    project.trained[name] = session.trained
     return Classifier(session, name, session.trained)
+
+
+def _known(project: Project, session: Session) -> Trained | None:
+    """Return a classifier of the present labels that is there: in this process, or kept by the labelling page."""
+    name, state = session.plan.name, session.state
+    for trained in (project.trained.get(name), KeptModel(project, name, session.plan.seed).load(session)):
+        if trained is not None and trained.fits(state, trained.number):
+            return trained
+    return None
 
 
 def usual_strategy(project: Project) -> str:

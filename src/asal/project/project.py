@@ -47,6 +47,7 @@ from asal.session.oracles import oracles
 from asal.session.oracles.stored import Stored
 from asal.session.oracles.teacher import TeacherModel
 from asal.session.plan import Chooser, Plan, draw
+from asal.session.proposals import Trained
 from asal.session.session import Session
 from asal.strategies import strategies
 from asal.strategies.class_balance import balanced
@@ -85,6 +86,7 @@ class Project:
         self._spaces: dict[str, Space] = {}
         self._indexes: dict[str, Index] = {}
         self._strategy_parts: dict[str, Any] = {}
+        self.trained: dict[str, Trained] = {}  # by strategy, the newest classifier that `predict` has used
 
     @classmethod
     def open(cls, folder: str | Path, progress: Progress = no_progress) -> Project:
@@ -139,7 +141,8 @@ class Project:
     def predict(self, images: Images, *, strategy: str = "") -> Predictions:
         """Return what the classifier of all labels says of images that are not in the project.
 
-        They are decoded, fitted and described as `add` and `prepare` do it; nothing of them is kept.
+        They are decoded, fitted and described as `add` and `prepare` do it; nothing of them is kept. The classifier
+        is trained again after labels have changed, and used again until then.
 
         Args:
             images: a path, a folder, an array of pixels, or several of these, or of the bytes of files.
@@ -176,6 +179,7 @@ class Project:
         """Forget what depends on how many images there are: it is opened again."""
         for name in ("pool", "_additions"):
             self.__dict__.pop(name, None)
+        self.trained.clear()
         self.folder = ProjectFolder(self.root, self.spec)
         self._spaces.clear()
         self._indexes.clear()

@@ -214,3 +214,19 @@ def test_few_images_are_in_memory_at_a_time(tmp_path: Path, monkeypatch: pytest.
         done += len(block)
         assert taken <= done + 4 * 4, "as many chunks as are worked on, and no more"
     assert done == taken == 400
+
+
+def test_a_program_that_predicts_again_and_again_trains_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project, files = classified(tmp_path, "linear"), new_files(tmp_path / "new")
+    trainings, fit = [], Linear.fit
+
+    def counted(self: Linear, *arguments: Any) -> Any:
+        trainings.append(self)
+        return fit(self, *arguments)
+
+    monkeypatch.setattr(Linear, "fit", counted)
+    first = [project.predict(file).probs for file in files[:3]]
+    assert len(trainings) == 1
+    answer(Project.open(project.root).session("random"), 6)
+    trainings.clear()  # choosing these took one
+    assert not np.allclose(project.predict(files[0]).probs, first[0]) and len(trainings) == 1
