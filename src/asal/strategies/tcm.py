@@ -22,7 +22,7 @@ def tcm(
     per_class: Annotated[int, Ge(0)] = 20,
     size: Annotated[int, Ge(1)] = 10_000,
 ) -> Selection:
-    """`typiclust` until there are `per_class` labels for each class, then the smallest margins of the whole pool.
+    """TypiClust until there are `per_class` labels for each class, then the smallest margins of the whole pool.
 
     "Bridging Diversity and Uncertainty in Active Learning with Self-Supervised Pre-Training" (arXiv 2403.03728): its
     heuristic TypiClust, then Margin. The number of labels alone says which phase a round belongs to; a batch is of one
