@@ -10,8 +10,8 @@ Line: TypeAlias = tuple[str, str]  # what, and its value
 
 SYNTHETIC = "The generator made this image; nobody has seen it before. If it shows nothing, answer that you can't tell."
 HIGHEST = "The strategy gave this image one of the highest scores of those that it considered."
-UNSURE = "The classifier is unsure of this image"
-STANDS = "It stands for others of which the classifier is unsure, too, and which are unlike what is labelled."
+LESS_SURE = "The classifier is less sure of this image than of most"  # it may be sure of all of them
+STANDS = "It stands for others that are unlike what is labelled."
 FROM_GENERATOR = "The generator made an image that the classifier was unsure of; this real image is close to it."
 FIRST = {  # of strategies that need no classifier
     "typiclust": " It is typical of a group of images of which none, or few, are labelled.",
@@ -19,12 +19,12 @@ FIRST = {  # of strategies that need no classifier
     "prob-cover": " It has many images near it that are unlike what is labelled.",
 }
 SOURCES = {  # where a pick came from, as a strategy notes it: a sentence, and a value in the table
-    "random": (f"{UNSURE}, one of those that were drawn at random.", "at random"),
+    "random": (f"{LESS_SURE} that were drawn at random.", "at random"),
     "search": (
-        "A search in feature space found this image: it is near a point where the classifier is unsure.",
+        "A search in feature space found this image: it is near a point where the classifier is less sure.",
         "by a search in feature space",
     ),
-    "neighbours": (f"{UNSURE}, a neighbour of labelled ones.", "beside labelled images"),
+    "neighbours": (f"{LESS_SURE}; it is a neighbour of labelled ones.", "beside labelled images"),
     "generator": (FROM_GENERATOR, "by the generator"),
 }
 
@@ -45,7 +45,7 @@ def sentence(notes: Notes, strategy: str = "", because: str | None = None, *, sy
         return first + FIRST.get(strategy, "")
     source = "generator" if "synthetic_score" in notes else notes.get("source")
     stands = "gain" in notes and "score" in notes
-    said = SOURCES[source][0] if source in SOURCES else f"{UNSURE}." if stands else HIGHEST
+    said = SOURCES[source][0] if source in SOURCES else f"{LESS_SURE}." if stands else HIGHEST
     return f"{said} {STANDS}" if stands else said
 
 
@@ -91,7 +91,8 @@ def uncertainty(score: str, value: float) -> Line:
     """
     if score == "margin":
         percent = round(-100 * value)
-        return "its two likeliest classes", f"{f'{percent}%' if percent else 'less than 1%'} apart"
+        apart = "less than 1%" if percent < 1 else "more than 99%" if percent > 99 else f"{percent}%"
+        return "its two likeliest classes", f"{apart} apart"
     if score == "least-confidence":
         return "its likeliest class", f"{1 - value:.0%} sure"
     if score == "entropy":
@@ -117,7 +118,10 @@ WORDS: Mapping[str, Callable[[Any, Notes, str], Line | None]] = {  # in the orde
     "source": _source,
     "score": lambda value, notes, score: uncertainty(score, value),
     "class_weight": _weight,
-    "gain": lambda value, notes, score: ("uncertainty that it stands for", rounded(value)),
+    "gain": lambda value, notes, score: (
+        "uncertainty that it stands for",
+        rounded(value) if value >= 0.01 else "less than 0.01",
+    ),
     "labelled_distance": lambda value, notes, score: ("distance to the nearest labelled", rounded(value)),
     "start": lambda value, notes, score: ("the search began at", f"image {value}"),
     "distance": _distance,

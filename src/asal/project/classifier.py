@@ -102,7 +102,7 @@ def _known(project: Project, session: Session) -> Trained | None:
 
 def usual_strategy(project: Project) -> str:
     """Return the strategy that people label with, unless they name another one."""
-    return project.spec.labelling.strategy or next(iter(project.spec.strategies), "asal")
+    return project.spec.default_strategy
 
 
 def _session(project: Project, record: Record, strategy: str) -> Session:

@@ -149,7 +149,7 @@ def strategy_at_once(found: LabelledFolder, spec: Spec, strategy: str, prepare: 
     Raises:
         UserError: the project's strategy needs a generator, and there is none yet.
     """
-    chosen = strategy or spec.labelling.strategy or next(iter(spec.strategies), "asal")
+    chosen = strategy or spec.default_strategy
     if prepare or not _needs_hours(found.root, spec, chosen):
         return chosen
     others = [name for name in spec.strategies if not _needs_hours(found.root, spec, name)]

@@ -226,7 +226,7 @@ class LabellingTable(_Table):
 
     classes: tuple[str, ...] = ()  # their names; by default those that came with the images
     record: str = ""  # a file or a database URL; by default labels.db in the project
-    strategy: str = ""  # by default the spec's first
+    strategy: str = ""  # by default the spec's first; of a spec without any, "spread"
     pace: Literal["ahead", "strict"] = "ahead"  # strict: the next batch is chosen when every answer is in
     overlap: Count = 1  # people who label the same image, independently
     share: Annotated[float, Field(ge=0, le=1)] = 1.0  # of the images, to which `overlap` applies
@@ -267,6 +267,11 @@ class Spec(_Table):
             if isinstance(tables, Mapping):
                 named[section] = {k: {"kind": k, **t} if isinstance(t, Mapping) else t for k, t in tables.items()}
         return named
+
+    @property
+    def default_strategy(self) -> str:
+        """What chooses the images that people label, unless they say otherwise."""
+        return self.labelling.strategy or next(iter(self.strategies), "spread")
 
     @property
     def hash(self) -> str:

@@ -284,7 +284,7 @@ def worker_config(root: Path, spec: Spec, strategy: str, seed: int, threads: int
     """
     from asal.project.validate import check
 
-    chosen = strategy or spec.labelling.strategy or next(iter(spec.strategies), "asal")
+    chosen = strategy or spec.default_strategy
     validated = check(spec, [chosen])
     if spec.labelling.classes:
         validated.strategies[chosen].check_classes(spec.labelling.classes)

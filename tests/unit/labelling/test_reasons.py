@@ -24,13 +24,23 @@ def test_the_notes_of_spread_are_read_as_words_and_round_numbers() -> None:
         ("uncertainty that it stands for", "12.3"),
         ("distance to the nearest labelled", "3.46"),
     ]
-    assert sentence(SPREAD, "spread") == f"The classifier is unsure of this image. {STANDS}"
+    assert sentence(SPREAD, "spread") == f"The classifier is less sure of this image than of most. {STANDS}"
+
+
+def test_where_a_classifier_is_sure_of_everything_nothing_else_is_said() -> None:
+    sure = {"score": -0.9998, "class_weight": 1.0, "gain": 0.0002}
+    assert dict(lines(sure, "margin")) == {
+        "its two likeliest classes": "more than 99% apart",
+        "weight of its classes": "1.00",
+        "uncertainty that it stands for": "less than 0.01",
+    }
+    assert "unsure" not in sentence(sure, "spread")
 
 
 @pytest.mark.parametrize(
     ("more", "said", "line"),
     [
-        ({"source": "random"}, "one of those that were drawn at random", "at random"),
+        ({"source": "random"}, "less sure of this image than of most that were drawn at random", "at random"),
         ({"source": "search", "start": 812, "distance": 0.5}, "A search in feature space found", "by a search"),
         ({"source": "neighbours"}, "a neighbour of labelled ones", "beside labelled images"),
         ({"source": "generator", "synthetic_score": -0.5}, "The generator made an image", "by the generator"),

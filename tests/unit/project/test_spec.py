@@ -22,6 +22,7 @@ from asal.project.spec import (
     parse,
     to_toml,
 )
+from asal.project.validate import check
 
 MINIMAL = {"name": "least", "source": {"kind": "digits"}}
 FULL = """
@@ -217,6 +218,16 @@ def test_a_former_name_of_a_setting_is_still_read() -> None:
 def test_a_setting_under_both_its_names_is_refused() -> None:
     with pytest.raises(UserError, match="'sure' is the former name of 'min_confidence', and both are given"):
         parse({**MINIMAL, "strategies": {"gaal": {"sure": 0.9, "min_confidence": 0.5}}})
+
+
+def test_people_label_with_the_first_strategy_and_with_spread_where_there_is_none() -> None:
+    assert parse(MINIMAL | {"strategies": {}}).default_strategy == "spread"
+    two = {"strategies": {"subset": {}, "spread": {}}}
+    assert parse(MINIMAL | two).default_strategy == "subset"
+    assert parse(MINIMAL | two | {"labelling": {"strategy": "random"}}).default_strategy == "random"
+    assert check(parse(MINIMAL | {"strategies": {}}), ["spread"]).strategies["spread"].space == "", (
+        "it needs no features"
+    )
 
 
 def test_the_hash_is_that_of_earlier_versions() -> None:
