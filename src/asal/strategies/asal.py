@@ -8,17 +8,20 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from annotated_types import Ge, Gt, Lt
 
-from asal.core import Ids, Neighbours, Round, Scores, Selection, not_enough
+from asal.core import Ids, Neighbours, Probs, Round, Scores, Selection, not_enough
 from asal.runtime.devices import Precision
 from asal.strategies import strategies
 from asal.strategies.batch_rules import BatchRule, SpreadRule, rate, spread_batch, with_sources
-from asal.strategies.feature_search import search_by_gradient
+from asal.strategies.feature_search import NOTHING, search_by_gradient
 from asal.strategies.latent_optimisation import Backend, LatentOptimisation
+from asal.strategies.scores.margin import margin
 from asal.strategies.scoring import highest, rated, shortlist
 from asal.strategies.synthesis import Synthetic, enough_of, of_score, rounded, synthesise
 
 Count = Annotated[int, Ge(1)]
 Search = Literal["climb", "generator"]
+MOST, UNCERTAIN = 0.5, 0.5  # the share of a search that "auto" begins; a margin
+SEARCHED = SpreadRule(times=10, width=1.0)  # a search brings many that are uncertain in the same way
 PAPER: Mapping[str, Any] = {  # options that the spec leaves out, under `paper = true`
     "search": "generator", "score": "entropy", "step_size": 0.05, "candidates": 1, "rerank": False, "raw_samples": 1,
     "score_tolerance": 0.0, "patience": 0, "keep_best": False,
@@ -50,7 +53,7 @@ def completed(options: Mapping[str, Any]) -> dict[str, Any]:
         "saturated": "score_tolerance",
         "stepper": "backend",
     },
-    added={"search": "generator", "batch": "top", "size": 1000},
+    added={"search": "generator", "batch": "top", "size": 1000, "share": "auto"},
     formerly={"score": "entropy"},
     completed=completed,
 )
@@ -64,6 +67,7 @@ def asal(  # noqa: PLR0913  its options are the method's
     score: str | None = None,
     batch: BatchRule | None = None,
     size: Count = 1000,
+    share: Annotated[float, Gt(0), Lt(1)] | Literal["auto"] = "auto",
     steps: Annotated[int, Ge(0)] = 100,
     step_size: Annotated[float, Gt(0)] | None = None,
     prior: Annotated[float, Ge(0)] = 0.0,
@@ -79,10 +83,11 @@ def asal(  # noqa: PLR0913  its options are the method's
 ) -> Selection:
     """Images near points that a search found to be uncertain, by gradient in feature space or through a generator.
 
-    With `search = "climb"` half of `size` evaluations are of random images, and half of real images near points to
-    which random images were moved in feature space (`asal.strategies.feature_search`): the method's idea without a
-    generator, for every classifier. It needs the stored features and their index. Cost, whatever the pool's size:
-    `size` network evaluations, size / 40 look-ups of 25 neighbours, and the batch rule.
+    With `search = "climb"` half of `size` evaluations are of random images. If the classifier is uncertain of too few
+    of these to fill a batch, the other half are real images near points to which random images were moved in feature
+    space (`asal.strategies.feature_search`): the method's idea without a generator, for every classifier. Otherwise
+    they are random images as well. It needs the stored features and their index. Cost, whatever the pool's size:
+    `size` network evaluations, size / 10 look-ups of 8 neighbours, and the batch rule.
 
     With `search = "generator"` synthetic images of high score are matched to real ones in feature space, as in the
     paper. It also needs a generator and a classifier with a gradient. Cost: that of n look-ups in the index, and
@@ -93,9 +98,12 @@ def asal(  # noqa: PLR0913  its options are the method's
         paper: match each synthetic image to its one nearest real image, as the paper does (algorithm 1); otherwise the
             classifier re-ranks the 20 nearest of each. An option that the spec gives takes precedence in both cases.
         score: what ranks images, and what latents are optimised for (our option, "margin"; paper: "entropy").
-        batch: "spread", the rule of the strategy `spread`, where random images, `size` / 2, stand for the pool and may
-            be picked, too; or "top". By default "spread" when climbing and "top" with a generator.
-        size: network evaluations of a search by "climb".
+        batch: "spread", the rule of the strategy `spread`, over all images that were evaluated (after a search with a
+            kernel three times as wide, and a choice among 10 · n), or "top". By default "spread" when climbing and
+            "top" with a generator.
+        size: network evaluations, when climbing.
+        share: of the evaluations that the search gets, when climbing. With "auto" half where the classifier is
+            uncertain (a margin below 1/2) of fewer than n of the random half, and else none: the picks are `spread`'s.
         steps: gradient steps on the latents (paper: 100, by Adam). This and all that follow are of the generator.
         step_size: Adam's, in units of the latents, which are drawn from N(0, I) (our choice, 0.02; under `paper` 0.05,
             for the paper does not say).
@@ -118,7 +126,7 @@ def asal(  # noqa: PLR0913  its options are the method's
     if len(now.candidates) < n:
         raise not_enough(n, len(now.candidates))
     own = completed(
-        {"paper": paper, "search": search, "score": score, "batch": batch, "size": size, "steps": steps,
+        {"paper": paper, "search": search, "score": score, "batch": batch, "size": size, "share": share, "steps": steps,
          "step_size": step_size, "prior": prior, "num_restarts": num_restarts, "candidates": candidates,
          "rerank": rerank, "raw_samples": raw_samples, "score_tolerance": score_tolerance, "patience": patience,
          "keep_best": keep_best, "precision": precision, "backend": backend}
@@ -147,7 +155,8 @@ def _through_generator(now: Round, n: int, own: Mapping[str, Any], rng: np.rando
         # Of a query's first candidates + n − 1 neighbours, the others can have taken n − 1 at the most.
         near = now.search(queries, own["candidates"] + n - 1, without=now.candidates.excluded)
     if own["batch"] == "spread":
-        drawn, found = shortlist(now, n, _half(own, n), rng), np.unique(near.ids[:, : own["candidates"]])
+        drawn = shortlist(now, n, max(-(-own["size"] // 2), 2 * n), rng)
+        found = np.unique(near.ids[:, : own["candidates"]])
         chosen = spread_batch(now, n, drawn, (found,), own["score"])
         return with_sources(chosen, _notes(synthetic, near, found, _nearest_query(near, found)))
     if own["rerank"]:
@@ -161,24 +170,33 @@ def _through_generator(now: Round, n: int, own: Mapping[str, Any], rng: np.rando
 
 
 def _by_gradient(now: Round, n: int, own: Mapping[str, Any], rng: np.random.Generator) -> Selection:
-    """Choose among random images and what is found from random images by gradient in feature space, half and half."""
-    score, half = own["score"], _half(own, n)
-    drawn = shortlist(now, n, half, rng)
-    probs = now.predict(drawn)
-    found = search_by_gradient(now, drawn, probs, half, rng)
+    """Choose among random images and, where these are not enough, what is found by gradient in feature space.
+
+    Without a search the random images, and so the picks, are those of the strategy `spread`.
+    """
+    rule, score, share = SpreadRule(), own["score"], own["share"]
+    size = min(max(own["size"], rule.times * n), len(now.candidates))
+    drawn = now.candidates.sample(size, rng)  # in random order: its beginning is a sample, too
+    first = max(size - round(size * (MOST if share == "auto" else share)), n)
+    ids, more, found = np.sort(drawn[:first]), np.sort(drawn[first:]), NOTHING
+    probs = now.predict(ids)
+    if share != "auto" or _few_uncertain(probs, n):
+        found, rule = search_by_gradient(now, ids, probs, size - first, rng), SEARCHED
+        more = found.ids
+    if len(more):
+        ids, probs = np.concatenate([ids, more]), np.concatenate([probs, now.predict(more)])
+        order = np.argsort(ids)
+        ids, probs = ids[order], probs[order]
     if own["batch"] == "spread":
-        chosen = spread_batch(now, n, drawn, (found.ids,), score, SpreadRule(), probs)
-    else:
-        best = rate(now, drawn, score, 0.0, probs).highest(n)
-        if len(found.ids):
-            best = best.joined(rate(now, found.ids, score, 0.0), n)
-        chosen = Selection(best.ids, best.values, [{"score": float(value)} for value in best.values])
+        return with_sources(spread_batch(now, n, ids, (), score, rule, probs), found.notes())
+    best = rate(now, ids, score, 0.0, probs).highest(n)
+    chosen = Selection(best.ids, best.values, [{"score": float(value)} for value in best.values])
     return with_sources(chosen, found.notes())
 
 
-def _half(own: Mapping[str, Any], n: int) -> int:
-    """Return half of the evaluations: at least 2 n, so that a batch is a choice, whichever half it comes from."""
-    return int(max(-(-own["size"] // 2), 2 * n))
+def _few_uncertain(probs: Probs, n: int) -> bool:
+    """Say whether fewer than n images are uncertain: the gap between their two likeliest classes is below 1/2."""
+    return int((margin(probs) > -UNCERTAIN).sum()) < n
 
 
 def nearest_untaken(near: Ids, n: int) -> Ids:

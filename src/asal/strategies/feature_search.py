@@ -18,14 +18,14 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from asal.core import Features, Ids, Probs, Round, Scores
+from asal.core import NO_IDS, Features, Ids, Probs, Round, Scores
 from asal.strategies.batch_rules import typical_distance
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Objective: TypeAlias = Callable[[Floats], tuple[Scores, Floats]]  # logits (n, k) → values (n,) and gradients (n, k)
 
 STEPS, STEP = 50, 0.1  # steps of each point, and the length of the first, in typical distances
-IMAGES, MORE = 20, 25  # real images wanted of each point, and looked up: points share some
+IMAGES, MORE = 5, 8  # real images wanted of each point, and looked up: points share some
 SMALLEST = 1e-12  # of probabilities, before their logarithm
 ROUNDING = 1e-6  # of the largest singular value: what is less explains rounding errors
 
@@ -122,13 +122,16 @@ class Found:
         return {image: {"source": "search", "start": start, "distance": gap} for image, start, gap in rows}
 
 
+NOTHING = Found(NO_IDS, NO_IDS, np.empty(0))
+
+
 def search_by_gradient(
     now: Round, known: Ids, probs: Probs, size: int, rng: np.random.Generator, objective: Objective = OBJECTIVE
 ) -> Found:
     """Return at most `size` open images that are near points of high uncertainty, and not among the known ones.
 
-    One in 20 of so many random open images is a start. Cost, whatever the pool's size: the features of `known` and of
-    the starts, a least-squares fit, 50 products (size / 20, d) × (d, k), and size / 20 look-ups of 25 in the index.
+    The starts are random, too: size / 5 of them. Cost, whatever the pool's size: the features of `known` and of the
+    starts, a least-squares fit, 50 products (size / 5, d) × (d, k), and size / 5 look-ups of 8 in the index.
 
     Args:
         known: open ids, drawn at random.

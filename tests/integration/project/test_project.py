@@ -152,7 +152,7 @@ def test_a_learner_without_a_gradient_serves_strategies_that_need_none(
     with pytest.raises(
         UserError, match=r"does not go with the learner 'sklearn'.*must have one.*cnn, head, linear, torch"
     ):
-        project.session("asal")
+        project.session("gaal")
 
 
 def test_only_preparing_makes_what_is_not_there(tiny: Path) -> None:
@@ -203,7 +203,10 @@ def test_a_batch_lives_through_skips_corrections_and_an_end_of_the_process(tiny:
     assert len(batch.notes) == 10
     for note in batch.notes:
         assert (
-            len(note["latent"]) == 8 and note["distance"] >= 0 and note["score"] >= 0 and note["synthetic_score"] >= 0
+            len(note["latent"]) == 8
+            and note["distance"] >= 0
+            and -1 <= note["score"] <= 0
+            and -1 <= note["synthetic_score"] <= 0
         )
     told, unclear = int(batch.ids[0]), int(batch.ids[1])
     wrong = int(truth.answer(batch.ids[:1])[0] + 1) % 10
