@@ -39,10 +39,12 @@ def test_entry_points_keep_their_groups_wherever_the_packages_lie() -> None:
 def test_check_returns_the_chosen_tables(spec: Callable[..., Any]) -> None:
     tiny = parse(spec())
     assert list(check(tiny).strategies) == ["random", "uncertainty", "subset", "asal"]
-    assert check(tiny, ["subset"]).tables == {"subset": tiny.strategies["subset"]}
+    (table,) = check(tiny, ["subset"]).tables.values()
+    assert table.options == {**tiny.strategies["subset"].options, "space": "stored"}, "what it leaves open is settled"
+    assert check(tiny, ["random"]).tables == {"random": tiny.strategies["random"]}
     bare = parse(spec(strategies=None))
     assert check(bare).tables == {}
-    assert check(bare, ["subset"]).tables == {"subset": StrategyTable(kind="subset")}, (
+    assert check(bare, ["seals"]).tables == {"seals": StrategyTable(kind="seals")}, (
         "a registered one, with its defaults"
     )
 
@@ -69,7 +71,7 @@ def test_every_strategy_is_checked_against_its_needs(name: str, spec: Callable[.
     assert check(parse(spec(**met)), [name]).tables
     for need, changes in LACKING.items():
         poor = parse(spec(strategies=None, **{**met, **changes}))
-        if need in needs:
+        if need in needs and not (need == "features" and "space" in REGISTRIES["strategies"][name].roles):
             with pytest.raises(UserError, match=f"{name}|latent"):
                 check(poor, [name])
         elif need in ("features", "generator"):
