@@ -41,8 +41,8 @@ def evaluate(
     class, balanced accuracy, macro F1, and which classes are taken for others. **--out** writes the tables, the
     confusion matrix and the reliability curve as pictures, and the mistakes, the most confident first.
 
-    The images of LABELLED are to be others than the labelled ones of the project, drawn at random from those that the
-    classifier is for.
+    The images of LABELLED are to be drawn at random from those that the classifier is for. Exact copies of images that
+    it was trained on are left out, and counted.
 
     For example: `asal evaluate my-project held-out --out evaluation`
     """

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from asal.core import as_ids
+from asal.core import Ids, as_ids
+from asal.data.concat_pool import ConcatPool, places
+from asal.data.duplicates import hashes_of
+from asal.data.ingest_shard import decoded
+from asal.data.originals import keyed
 from asal.data.sources import UNKNOWN, Raw
 from asal.data.sources.folder import Folder
 from asal.errors import UserError, counted, quoted
 from asal.experiments.assessment import Assessment
 from asal.experiments.evaluation import held_out
+from asal.project.images import format_of
 from asal.project.prediction import Predictor
 from asal.project.project import Project
 from asal.runtime.progress import Pace
@@ -42,6 +48,7 @@ class Assessed:
     events: int
     unreadable: dict[str, str]
     without_class: int = 0
+    learned: int = 0  # images that the classifier was trained on, and that were left out
 
 
 def assess(project: Project, folder: Path | None = None, strategy: str = "") -> Assessed:
@@ -63,7 +70,8 @@ def assess(project: Project, folder: Path | None = None, strategy: str = "") -> 
     split, columns = _split(source), _columns(predictor, source)
     known = source.labels(split)
     assert known is not None  # there are classes
-    labelled = as_ids(np.flatnonzero(known != UNKNOWN))
+    with_class = as_ids(np.flatnonzero(known != UNKNOWN))
+    labelled = _not_learned(predictor, source, split, with_class)
     labels, names, probs = dict[str, int](), list[str](), []
     unreadable: dict[str, str] = {}
 
@@ -80,12 +88,37 @@ def assess(project: Project, folder: Path | None = None, strategy: str = "") -> 
         if pace.due(always=len(names) + len(unreadable) == len(labelled)):
             project.progress("predicting", len(names) + len(unreadable), len(labelled))
     if not names:
-        raise UserError(f"none of the {len(labelled):,} files in {folder} can be read", hint="check the files")
+        raise UserError(
+            f"nothing is left of the {counted(len(with_class), 'file')} in {folder}",
+            rule="a classifier is assessed on images that can be read, and that it was not trained on",
+            hint="give other images",
+        )
     assessment = Assessment(
         predictor.classifier.classes, as_ids([labels[name] for name in names]), np.concatenate(probs)
     )
     what = f"{counted(len(names), 'image')} in {folder}"
-    return Assessed(assessment, what, names, trained_on, events, unreadable, len(known) - len(labelled))
+    left_out = len(known) - len(with_class), len(with_class) - len(labelled)
+    return Assessed(assessment, what, names, trained_on, events, unreadable, *left_out)
+
+
+def _not_learned(predictor: Predictor, source: Folder, split: str, rows: Ids) -> Ids:
+    """Return the rows of a folder whose images the classifier was not trained on, as far as their pixels tell.
+
+    Cost: decoding each image once more; nothing for a pool of an earlier version, whose hashes are not known.
+    """
+    project, learned = predictor.project, predictor.classifier.with_label
+    if keyed(project.pool) is None:
+        return rows
+    folders, hashes = [project.root / "pool", *project.folder.additions], set[bytes]()
+    sizes = project.pool.sizes if isinstance(project.pool, ConcatPool) else [len(project.pool)]
+    for part, _, own in places(learned, sizes):
+        stored = hashes_of(folders[part])
+        hashes |= set() if stored is None else {row.tobytes() for row in stored[own]}
+    if not hashes:
+        return rows
+    with closing(decoded(source.records(split, rows), format_of(project.root, project.spec.pool))) as images:
+        known = [each.digest in hashes for each in images]
+    return as_ids(rows[~np.array(known, bool)])
 
 
 def _of_held_out(predictor: Predictor, trained_on: int, events: int) -> Assessed:

@@ -67,6 +67,7 @@ def lines(found: Assessed) -> list[str]:
     its = found.assessment
     common, always = its.majority
     left_out = [f"{counted(len(found.unreadable), 'file')} could not be read"] if found.unreadable else []
+    left_out += [f"{counted(found.learned, 'image')} that it was trained on"] if found.learned else []
     left_out += [f"{counted(found.without_class, 'file')} in no class folder"] if found.without_class else []
     said = [
         f"The classifier of {counted(found.trained_on, 'label')} on {found.what}; intervals are 95% intervals:",
@@ -147,6 +148,7 @@ def _facts(found: Assessed) -> dict[str, Any]:
         "without_images": its.without_images,
         "unreadable": len(found.unreadable),
         "without_class": found.without_class,
+        "learned": found.learned,
     }
 
 

@@ -129,3 +129,23 @@ def test_the_command(asal: Command, project: Project, tmp_path: Path) -> None:
     assert str(tmp_path / "out" / "mistakes.csv") in said.out
     assert "the 10 images of the test set" in asal("evaluate", project.root).out
     asal("evaluate", project.root, tmp_path / "nowhere").refused("no folder")
+
+
+def test_what_it_was_trained_on_is_left_out_also_as_a_copy(project: Project, tmp_path: Path) -> None:
+    pool = project.pool
+    session = project.session("random")
+    labelled = set(pool.keys(session.labelled))  # type: ignore[union-attr]
+    session.record.close()
+    own = assess(project, tmp_path / "images")
+    every = {f"{CLASSES[image % 2]}/{image:02d}.png" for image in range(40)}
+    assert set(own.names) == every - labelled and own.learned == len(labelled) == 12
+    assert "12 images that it was trained on" in "\n".join(lines(own))
+    for key in labelled:
+        shutil.copy(tmp_path / "images" / key, tmp_path / "held" / key.split("/")[0])
+    found = assess(project, tmp_path / "held")
+    assert (len(found.names), found.learned) == (14, 12)
+    draw(tmp_path / "only", ["cat/1.png", "dog/1.png"])
+    for file in (tmp_path / "only").rglob("*.png"):
+        shutil.copy(tmp_path / "images" / sorted(labelled)[0], file)
+    with pytest.raises(UserError, match="nothing is left of the 2 files"):
+        assess(project, tmp_path / "only")
