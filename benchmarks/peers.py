@@ -1,4 +1,4 @@
-"""The same selection by asal, scikit-activeml and modAL: ten images of the highest entropy, by a linear classifier.
+"""The same selection by asal, scikit-activeml and modAL: the ten most uncertain images under a linear classifier.
 
     asal prepare specs/mnist-ten.toml --project projects/mnist-ten
     python benchmarks/peers.py projects/mnist-ten --spec specs/mnist-ten.toml
@@ -92,7 +92,7 @@ def pixels(images: np.ndarray) -> np.ndarray:
     return np.asarray(to_batch(images).flatten(1))
 
 
-def measured(library: str, folder: Path, python: Path, args: argparse.Namespace) -> dict[str, Any]:
+def measured(library: str, folder: Path, python: Path, score: str, args: argparse.Namespace) -> dict[str, Any]:
     """Return the figures of a child process."""
     threads = {f"{name}_NUM_THREADS": str(args.threads) for name in ("OMP", "OPENBLAS", "MKL")}
     command = [
@@ -102,6 +102,7 @@ def measured(library: str, folder: Path, python: Path, args: argparse.Namespace)
         folder,
         PICKS,
         args.repeats,
+        score,
     ]
     child = subprocess.run(
         [str(word) for word in command], env={**os.environ, **threads}, capture_output=True, text=True, check=False
@@ -112,16 +113,14 @@ def measured(library: str, folder: Path, python: Path, args: argparse.Namespace)
     return result
 
 
-def table(project: Project, case: str, size: int, python: Path, args: argparse.Namespace) -> Table:
-    """Return one line for each library."""
+def table(home: Path, case: str, size: int, score: str, python: Path, args: argparse.Namespace) -> Table:
+    """Return one line for each library, on the inputs in `home`."""
     lines = {library: list[dict[str, Any]]() for library in CASES[case]}
-    with tempfile.TemporaryDirectory(dir=args.folder) as home:
-        write_inputs(project, Path(home), case, size)
-        for _ in range(args.rounds):
-            for library, results in lines.items():
-                results.append(measured(library, Path(home), python, args))
+    for _ in range(args.rounds):
+        for library, results in lines.items():
+            results.append(measured(library, home, python, score, args))
     heads = ("", "seconds", "× scikit-activeml's", "extra MiB", "× scikit-activeml's", "mapped MiB", "the same picks")
-    shown = Table(*heads, title=f"{PICKS} of {size:,} images by entropy, a linear classifier of {case}")
+    shown = Table(*heads, title=f"{PICKS} of {size:,} images by {score}, a linear classifier of {case}")
     first = lines["scikit-activeml"]
     picks = set(first[0]["picked"])
     for library, results in lines.items():
@@ -149,6 +148,7 @@ def main() -> None:
     parser.add_argument("--spec", type=Path, default=Path("specs/mnist-ten.toml"))
     parser.add_argument("--sizes", type=int, nargs="+", default=[100_000, 1_000_000])
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--scores", nargs="+", choices=("margin", "entropy"), default=["margin", "entropy"])
     parser.add_argument("--environment", type=Path, default=Path(".venv/peers"), help="where the peers are installed")
     parser.add_argument("--python", type=Path, help="a Python that has the peers")
     parser.add_argument("--threads", type=int, default=1, help="of each process")
@@ -160,7 +160,10 @@ def main() -> None:
     console, project = Console(width=130), Project(args.project, load(args.spec))
     for case in args.cases:
         for size in args.sizes:
-            console.print(table(project, case, size, python, args))
+            with tempfile.TemporaryDirectory(dir=args.folder) as home:
+                write_inputs(project, Path(home), case, size)
+                for score in args.scores:
+                    console.print(table(Path(home), case, size, score, python, args))
     console.print({**machine.hardware(), "threads": args.threads, "commit": machine.commit()})
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+METHODS = {"entropy": "entropy", "margin": "margin_sampling"}  # asal's names and scikit-activeml's
 WARM = 4096  # images of the selection that loads libraries, before anything is measured
 
 
@@ -29,7 +30,7 @@ def linear(inputs, rows, labels):
     return fitted
 
 
-def scikit_activeml(inputs: Path, rows, known, labels, n: int) -> Callable[[int], np.ndarray]:
+def scikit_activeml(inputs: Path, rows, known, labels, n: int, score: str) -> Callable[[int], np.ndarray]:
     """Return uncertainty sampling by scikit-activeml, over the first so many rows."""
     from skactiveml.classifier import SklearnClassifier
     from skactiveml.pool import UncertaintySampling
@@ -42,18 +43,19 @@ def scikit_activeml(inputs: Path, rows, known, labels, n: int) -> Callable[[int]
     answers[known] = labels
 
     def select(first):
-        strategy = UncertaintySampling(method="entropy", random_state=0)
+        strategy = UncertaintySampling(method=METHODS[score], random_state=0)
         return strategy.query(rows[:first], answers[:first], classifier, fit_clf=False, batch_size=n)
 
     return select
 
 
-def modal(inputs: Path, rows, known, labels, n: int) -> Callable[[int], np.ndarray]:
-    """Return entropy sampling by modAL; the labelled rows come first, and it gets the rest."""
+def modal(inputs: Path, rows, known, labels, n: int, score: str) -> Callable[[int], np.ndarray]:
+    """Return uncertainty sampling by modAL; the labelled rows come first, and it gets the rest."""
     from modAL.models import ActiveLearner
-    from modAL.uncertainty import entropy_sampling
+    from modAL.uncertainty import entropy_sampling, margin_sampling
 
-    learner = ActiveLearner(linear(inputs, rows[known], labels), query_strategy=entropy_sampling)
+    strategy = {"entropy": entropy_sampling, "margin": margin_sampling}[score]
+    learner = ActiveLearner(linear(inputs, rows[known], labels), query_strategy=strategy)
     start = len(known)
     return lambda first: start + np.asarray(learner.query(rows[start:first], n_instances=n)[0])
 
@@ -61,10 +63,11 @@ def modal(inputs: Path, rows, known, labels, n: int) -> Callable[[int], np.ndarr
 def asal_on(kind: str):
     """Return asal's `uncertainty` over rows in memory, or over what lies on the disk."""
 
-    def prepared(inputs: Path, rows, known, labels, n: int) -> Callable[[int], np.ndarray]:
+    def prepared(inputs: Path, rows, known, labels, n: int, score: str) -> Callable[[int], np.ndarray]:
         from torch import from_numpy, nn
 
         from asal.core import Round
+        from asal.models.learners.head import HeadModel
         from asal.models.learners.neural import NeuralModel
         from asal.strategies.uncertainty import uncertainty
 
@@ -73,55 +76,56 @@ def asal_on(kind: str):
         head.weight.data, head.bias.data = (
             from_numpy(shared[name].astype(np.float32)) for name in ("weights", "biases")
         )
-        net = nn.Sequential(nn.Flatten(), head).eval().requires_grad_(False)
-        model = NeuralModel(net) if kind == "images" else Head(net)
-
-        read = stored(inputs, kind) if rows is None else rows.__getitem__
+        reader = InMemory(rows) if kind == "memory" else stored(inputs, kind)
+        if kind == "images":
+            model = NeuralModel(nn.Sequential(nn.Flatten(), head).eval().requires_grad_(False), reader.shape)
+        else:
+            model = HeadModel(nn.Sequential(head).eval().requires_grad_(False))
 
         def select(first):
-            now = Round(0, First(read, first), known, labels, model, None)
-            return uncertainty(now, n, None, score="entropy").ids
+            now = Round(0, First(reader, first), known, labels, model, None, reader=reader)
+            return uncertainty(now, n, None, score=score).ids
 
         return select
 
     return prepared
 
 
-class Head:
-    """A linear classifier of rows, with the same computation as `NeuralModel` has for images."""
+class InMemory:
+    """Rows in memory, as what a classifier reads."""
 
-    def __init__(self, net) -> None:
-        self.net = net
+    def __init__(self, rows) -> None:
+        self._rows = rows
 
-    def predict(self, rows: np.ndarray) -> np.ndarray:
-        """Return probabilities (n, k)."""
-        from torch import from_numpy, inference_mode
+    def read(self, ids: np.ndarray) -> np.ndarray:
+        """Return some rows."""
+        return self._rows[ids]
 
-        with inference_mode():
-            logits = self.net(from_numpy(rows)).T.contiguous()
-            return logits.double().softmax(0).numpy().T
+    def view(self, first: int, end: int) -> np.ndarray:
+        """Return consecutive rows without a copy."""
+        return self._rows[first:end]
 
 
 class First:
-    """The first rows, as a pool."""
+    """The first images, as a pool."""
 
-    def __init__(self, read: Callable[[np.ndarray], np.ndarray], size: int) -> None:
-        self.read, self._size = read, size
+    def __init__(self, reader, size: int) -> None:
+        self.read, self._size = reader.read, size
 
     def __len__(self) -> int:
         return self._size
 
 
-def stored(inputs: Path, kind: str) -> Callable[[np.ndarray], np.ndarray]:
-    """Return a function that reads rows from disk: images of one byte per pixel, or features, through memory maps."""
+def stored(inputs: Path, kind: str):
+    """Return what reads from disk: images of one byte per pixel, or features, through memory maps."""
     if kind == "images":
         from asal.data.pool import StoredPool
 
         facts = json.loads((inputs / "images.json").read_text())
-        return StoredPool(inputs, facts, "peers").read
+        return StoredPool(inputs, facts, "peers")
     from asal.features.store import StoredVectors
 
-    return StoredVectors.open(inputs / "vectors").read
+    return StoredVectors.open(inputs / "vectors")
 
 
 LIBRARIES = {
@@ -139,14 +143,14 @@ def memory(name: str) -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
 
 
-def main(who: str, folder: str, n: str, repeats: str) -> None:
+def main(who: str, folder: str, n: str, repeats: str, score: str) -> None:
     """Measure, and print."""
     warnings.simplefilter("ignore")
     inputs = Path(folder)
     known, labels = np.load(inputs / "known.npy"), np.load(inputs / "labels.npy")
     size = json.loads((inputs / "size.json").read_text())
     rows = None if "stored" in who else np.load(inputs / "rows.npy")  # float32 (n, d), all of it in memory
-    select = LIBRARIES[who](inputs, rows, known, labels, int(n))
+    select = LIBRARIES[who](inputs, rows, known, labels, int(n), score)
     select(WARM)
     seconds, extra, mapped, picked = [], [], [], np.empty(0)
     for _ in range(int(repeats)):
