@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from asal.core import Features, Ids, Inputs, Probs, Round, as_ids
+from asal.models.linear_map import LinearMap
 from asal.runtime.rng import stream
 from asal.strategies import strategies
 
@@ -51,6 +52,12 @@ class Drawn:
     def predict(self, inputs: Inputs) -> Probs:
         powers = np.exp((inputs @ self.weights).astype(np.float64))
         return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+    def linear_map(self) -> LinearMap:
+        return LinearMap(self.weights.T.astype(np.float64), np.zeros(CLASSES))
+
+    def view(self, first: int, end: int) -> Features:
+        return self.features[first:end]
 
     def embed(self, inputs: Inputs) -> Features:
         return inputs

@@ -9,6 +9,7 @@ from annotated_types import Ge
 
 from asal.core import Round, Selection, not_enough
 from asal.strategies import strategies
+from asal.strategies.contenders import candidate_blocks
 from asal.strategies.scoring import best
 from asal.strategies.typiclust import typiclust
 
@@ -37,7 +38,7 @@ def tcm(
         raise not_enough(n, len(now.candidates))
     if _begins(now, per_class):
         return typiclust(now, n, rng, size=size)
-    return best(now, now.candidates.blocks(), n, "margin")
+    return best(now, candidate_blocks(now), n, "margin")
 
 
 def _begins(now: Round, per_class: int) -> bool:
