@@ -19,6 +19,7 @@ from asal.core import Inputs, Model, Probs
 ROUNDING = 2.0**-24  # float32's unit roundoff
 UNDERFLOW = 2.0**-120  # more than what is lost where a float32 product is too small for a normal number
 SQUARABLE = 2.0**-60  # the square of a larger number is a normal one
+FEW = 16  # classes up to which the product is laid out by image and then transposed
 EXACT_BLOCK = 1 << 20  # float64 inputs that are laid out together (8 MB)
 
 Floats: TypeAlias = npt.NDArray[np.float64]
@@ -47,16 +48,27 @@ class LinearMap:
         """d."""
         return int(self.weights.shape[1])
 
-    def logits(self, inputs: Inputs) -> tuple[Block, Block]:
-        """Return float32 logits (k, n), and for each image a bound (n,) on the error of any logit.
+    def logits(self, inputs: Inputs) -> tuple[Block, float]:
+        """Return float32 logits (k, n), and a bound on the error of all of them: loose, for it takes one pass.
 
         The bound also covers that a softmax subtracts the largest logit first. Not finite: nothing is known.
         """
         x = _flat(inputs).astype(np.float32, copy=False)
-        z = np.matmul(self._single, x.T)  # (k, n): what follows runs along the images
-        z += self._single_biases
+        if self.classes <= FEW:  # whichever product is faster
+            z = np.empty((self.classes, len(x)), np.float32)  # what follows runs along the images
+            np.add(np.matmul(x, self._columns).T, self._single_biases, out=z)
+        else:
+            z = np.matmul(self._columns.T, x.T)
+            z += self._single_biases
+        numbers, lost = x.ravel(), x.size * ROUNDING  # the sum of squares may be too small by this share
+        longest = np.sqrt(np.dot(numbers, numbers)) / (1 - lost) if lost < 1 else np.inf  # ‖x‖ of all together
+        return z, float(longest * self._per_length + self._at_least)
+
+    def bounds(self, inputs: Inputs) -> Block:
+        """Return for each image a tighter bound (n,) on the error of any of its logits."""
+        x = _flat(inputs).astype(np.float32, copy=False)
         lengths = np.sqrt(np.einsum("nd,nd->n", x, x))
-        return z, np.asarray(lengths * self._per_length + self._at_least, np.float32)
+        return np.asarray(lengths * self._per_length + self._at_least, np.float32)
 
     def predict(self, inputs: Inputs) -> Probs:
         """Return the softmax of the logits, in float64; the same of an image whatever is beside it."""
@@ -71,8 +83,8 @@ class LinearMap:
         return np.asarray(powers / np.einsum("nk->n", powers)[:, None])
 
     @cached_property
-    def _single(self) -> Block:
-        return self.weights.astype(np.float32)
+    def _columns(self) -> Block:
+        return np.ascontiguousarray(self.weights.T, np.float32)  # (d, k)
 
     @cached_property
     def _single_biases(self) -> Block:

@@ -25,8 +25,9 @@ TOGETHER = 1024  # images that are computed in float64 together: the bar has ris
 NUMBERS = 1 << 19  # float32 numbers of a block (2 MB): they should stay in the cache
 FEWEST, MOST = 64, 8192  # images of a block, however many numbers each has
 
+INFINITE = np.float32(np.inf)
+
 Block: TypeAlias = npt.NDArray[np.float32]
-Rows: TypeAlias = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,9 @@ def contenders(now: Round, blocks: Iterable[Ids], n: int, value: Value) -> Itera
         for ids in blocks:
             yield ids, now.predict(ids)
         return
-    estimated = map_in_threads(partial(_estimated, linear, value, constant), _read(now, blocks, _rows(linear)))
-    found = _found(now, estimated, n)
+    error = partial(_error, constant, linear.classes)
+    estimated = map_in_threads(partial(_estimated, linear, value, error), _read(now, blocks, _rows(linear)))
+    found = _found(now, estimated, n, lambda inputs: error(linear.bounds(inputs)))
     while True:
         with now.meter.part("score"):
             some = next(found, None)
@@ -71,9 +73,11 @@ def contenders(now: Round, blocks: Iterable[Ids], n: int, value: Value) -> Itera
         yield some[0], probs
 
 
-def _found(now: Round, estimated: Iterable[_Estimated], n: int) -> Iterator[tuple[Ids, Inputs]]:
+def _found(
+    now: Round, estimated: Iterable[_Estimated], n: int, errors: Callable[[Inputs], Block]
+) -> Iterator[tuple[Ids, Inputs]]:
     """Yield what passes the bar, once there is enough to be computed together."""
-    bar = _Bar(n)
+    bar = _Bar(n, errors)
     for block in estimated:
         now.meter.evaluations += len(block.ids)
         bar.meet(block)
@@ -106,42 +110,50 @@ class _Estimated:
     inputs: Inputs  # (m, …)
     places: Ids  # (n,) of the ids' inputs
     estimates: Block  # (n,) of their values
-    errors: Block  # (n,) bounds
+    error: float  # a loose bound, for all of them
 
 
-def _estimated(linear: LinearMap, value: Value, constant: float, read: tuple[Ids, Inputs, Ids]) -> _Estimated:
+def _error(constant: float, classes: int, of_logits: Any) -> Any:
+    """Return how wrong a value may be whose logits may be so wrong: rounding comes on top."""
+    return constant * (of_logits + 2 * ROUNDING * (classes + 16))
+
+
+def _estimated(
+    linear: LinearMap, value: Value, error: Callable[[float], float], read: tuple[Ids, Inputs, Ids]
+) -> _Estimated:
     ids, inputs, places = read
     with np.errstate(all="ignore"):  # what is not finite is not ruled out
-        z, errors = linear.logits(inputs)  # (k, m), (m,)
+        z, loose = linear.logits(inputs)  # (k, m)
         z -= z.max(axis=0)
         np.exp(z, out=z)
         z /= z.sum(axis=0)
-        errors += np.float32(2 * ROUNDING * (linear.classes + 16))
-        errors *= np.float32(constant)
         estimates = np.asarray(value.of(z.T), np.float32)
-    if len(ids) < len(inputs):
-        estimates, errors = estimates[places], errors[places]
-    return _Estimated(ids, inputs, places, estimates, errors)
+    return _Estimated(ids, inputs, places, estimates[places] if len(ids) < len(inputs) else estimates, error(loose))
 
 
 class _Bar:
     """The value that n images are known to reach: what cannot reach it is not among the n highest."""
 
-    def __init__(self, n: int) -> None:
-        self._n, self._limit = n, np.float32(-np.inf)
+    def __init__(self, n: int, errors: Callable[[Inputs], Block]) -> None:
+        self._n, self._errors, self._limit = n, errors, np.float32(-np.inf)
         self._reached: Block = np.empty(0, np.float32)  # the highest values that images surely have
         self._waiting: list[tuple[Ids, Inputs, Block]] = []  # and the values that they may have
         self.waiting = 0
 
     def meet(self, block: _Estimated) -> None:
         """Raise the bar by a block of images, and keep those that may reach it."""
-        with np.errstate(invalid="ignore"):
-            self._raise(block.estimates - block.errors)
-            highest = block.estimates + block.errors
-            rows = np.flatnonzero(~(highest < self._limit))  # what is not a number is not ruled out
-        if len(rows):
-            self._waiting.append((block.ids[rows], block.inputs[block.places[rows]], highest[rows]))
-            self.waiting += len(rows)
+        with np.errstate(all="ignore"):  # what is not a number is not ruled out
+            rows = np.flatnonzero(~(block.estimates < np.nextafter(self._limit - np.float32(block.error), -INFINITE)))
+            if not len(rows):
+                return
+            inputs, estimates = block.inputs[block.places[rows]], block.estimates[rows]
+            errors = self._errors(inputs)
+            self._raise(estimates - errors)
+            highest = estimates + errors
+            kept = np.flatnonzero(~(highest < self._limit))
+        if len(kept):
+            self._waiting.append((block.ids[rows[kept]], inputs[kept], highest[kept]))
+            self.waiting += len(kept)
 
     def _raise(self, surely: Block) -> None:
         higher = surely[surely > self._limit]

@@ -32,7 +32,8 @@ def test_no_logit_is_wrong_by_more_than_the_bound(data: st.DataObject, d: int, c
     x = np.array([data.draw(row) for _ in range(3)], np.float32)
     weights = np.array([data.draw(row) for _ in range(classes)])
     linear = LinearMap(weights, np.array(data.draw(st.lists(numbers, min_size=classes, max_size=classes))))
-    z, bounds = linear.logits(x)
+    z, loosely = linear.logits(x)
+    bounds = np.minimum(linear.bounds(x), loosely)
     for i, image in enumerate(x.tolist()):
         for c in range(classes):
             exact = sum(Fraction(w) * Fraction(v) for w, v in zip(weights[c].tolist(), image, strict=True))
@@ -43,8 +44,9 @@ def test_no_logit_is_wrong_by_more_than_the_bound(data: st.DataObject, d: int, c
 
 def test_the_bound_is_of_the_size_of_rounding() -> None:
     x = stream(0, "x").normal(size=(500, 64)).astype(np.float32)
-    z, bounds = toy_map(64, 10).logits(x)
-    assert bounds.max() < 1e-4 * np.abs(z).max()
+    z, loosely = toy_map(64, 10).logits(x)
+    assert toy_map(64, 10).bounds(x).max() < 2e-5 * np.abs(z).max()
+    assert loosely < np.sqrt(500) * 2e-5 * np.abs(z).max()
 
 
 @pytest.mark.parametrize(("d", "classes"), [(64, 10), (50, 10), (7, 3), (3, 2), (784, 10), (16, 100)])

@@ -22,5 +22,5 @@ def margin(probs: Any) -> Any:
     # By maxima: sorting takes ten times as long.
     first = xp.max(probs, axis=-1)
     likeliest = xp.astype(probs == first[..., None], probs.dtype)
-    second = xp.max(probs - 2 * likeliest, axis=-1)  # of the others
+    second = xp.max(probs - likeliest, axis=-1)  # of the others, which are at least 0
     return xp.where(xp.sum(likeliest, axis=-1) > 1, first, second) - first
