@@ -143,6 +143,6 @@ class Dashboard:
 
 
 def _facts(reason: Reason, score: float, by_classifier: bool) -> list[Line]:
-    """Return what the strategy noted, in words; where it noted no score, the one that it ranked the image by."""
-    own = {"score": score} if by_classifier and (reason.score or score) else {}
+    """Return what the strategy noted, in words; where it noted no score and no gain, the score that it ranked by."""
+    own = {"score": score} if by_classifier and (reason.score or score) and "gain" not in reason.facts else {}
     return lines({**own, **reason.facts}, reason.score)

@@ -18,6 +18,8 @@ FIRST = {  # of strategies that need no classifier
     "max-herding": " It stands for many others that are unlike what is labelled.",
     "prob-cover": " It has many images near it that are unlike what is labelled.",
 }
+OTHERS = {"random": "This image was drawn at random."}  # of strategies without a score
+RANGES = {"margin": (-1.0, 0.0), "least-confidence": (0.0, 1.0)}  # of scores
 SOURCES = {  # where a pick came from, as a strategy notes it: a sentence, and a value in the table
     "random": (f"{LESS_SURE} that were drawn at random.", "at random"),
     "search": (
@@ -45,7 +47,7 @@ def sentence(notes: Notes, strategy: str = "", because: str | None = None, *, sy
         return first + FIRST.get(strategy, "")
     source = "generator" if "synthetic_score" in notes else notes.get("source")
     stands = "gain" in notes and "score" in notes
-    said = SOURCES[source][0] if source in SOURCES else f"{LESS_SURE}." if stands else HIGHEST
+    said = SOURCES[source][0] if source in SOURCES else f"{LESS_SURE}." if stands else OTHERS.get(strategy, HIGHEST)
     return f"{said} {STANDS}" if stands else said
 
 
@@ -84,11 +86,14 @@ def rounded(value: float | bool) -> str:
 
 
 def uncertainty(score: str, value: float) -> Line:
-    """Return what a score says of an image.
+    """Return what a score says of an image; one that an image cannot have was another one, before a default changed.
 
     >>> uncertainty("least-confidence", 0.6), uncertainty("margin", -0.001)
     (('its likeliest class', '40% sure'), ('its two likeliest classes', 'less than 1% apart'))
     """
+    low, high = RANGES.get(score, (value, value))
+    if not low <= value <= high:
+        return "score", rounded(value)
     if score == "margin":
         percent = round(-100 * value)
         apart = "less than 1%" if percent < 1 else "more than 99%" if percent > 99 else f"{percent}%"
@@ -119,7 +124,7 @@ WORDS: Mapping[str, Callable[[Any, Notes, str], Line | None]] = {  # in the orde
     "score": lambda value, notes, score: uncertainty(score, value),
     "class_weight": _weight,
     "gain": lambda value, notes, score: (
-        "uncertainty that it stands for",
+        "uncertainty that it stands for" if {"score", "uncertainty"} & notes.keys() else "what it stands for",
         rounded(value) if value >= 0.01 else "less than 0.01",
     ),
     "labelled_distance": lambda value, notes, score: ("distance to the nearest labelled", rounded(value)),

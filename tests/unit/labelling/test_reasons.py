@@ -69,6 +69,21 @@ def test_a_first_batch_says_that_there_was_no_classifier_and_what_was_chosen_ins
     assert "nobody has seen it" in sentence({"gap": 0.1}, "gaal", synthetic=True)
 
 
+def test_an_image_that_was_drawn_at_random_has_no_high_score() -> None:
+    assert sentence({}, "random") == "This image was drawn at random."
+    assert "highest scores" in sentence({}, "subset")
+
+
+def test_a_gain_is_one_of_uncertainty_only_where_there_is_any() -> None:
+    assert lines({"gain": 9.19}) == [("what it stands for", "9.19")], "of max-herding, which knows no classifier"
+    assert lines({"gain": 9.19, "uncertainty": 0.9})[0] == ("uncertainty that it stands for", "9.19")
+
+
+def test_a_score_from_before_a_default_changed_is_shown_as_a_number() -> None:
+    assert lines({"score": 1.49}, "margin") == [("score", "1.49")], "an entropy"
+    assert lines({"score": 1.49}, "least-confidence") == [("score", "1.49")]
+
+
 def test_notes_that_nobody_translated_are_shown_as_they_are() -> None:
     notes = {"my_number": 0.123456, "my_count": 12_345, "hashed": True, "text": "x" * 3, "latent": [0.1, 0.2]}
     assert lines(notes) == [("hashed", "yes"), ("my count", "12,345"), ("my number", "0.123")]
