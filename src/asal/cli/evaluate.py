@@ -49,8 +49,10 @@ def evaluate(
     from asal.cli.progress import show_progress
     from asal.experiments.labelled_images import assess
     from asal.project.project import Project
-    from asal.reports.assessment import lines, write_assessment
+    from asal.reports.assessment import check_replaceable, lines, write_assessment
 
+    if out is not None:
+        check_replaceable(out)  # before what may take long
     with show_progress(console) as progress:
         found = assess(Project.open(project, progress), labelled, strategy)
     table = Table("class", "images", "recall", "predicted", "precision", box=None, pad_edge=False)

@@ -25,11 +25,11 @@ NAME = 24  # letters of a class's name in a picture
 CONFUSED = 5  # pairs of classes that are named
 
 
-def write_assessment(found: Assessed, out: Path) -> list[Path]:
-    """Write an assessment into a folder, and return its files.
+def check_replaceable(out: Path) -> None:
+    """Refuse a folder that `write_assessment` would not write into.
 
     Raises:
-        UserError: the folder holds something else.
+        UserError: it holds something else.
     """
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / FACTS).exists())):
         raise UserError(
@@ -37,6 +37,15 @@ def write_assessment(found: Assessed, out: Path) -> list[Path]:
             rule="asal overwrites only what it wrote",
             hint="choose another folder",
         )
+
+
+def write_assessment(found: Assessed, out: Path) -> list[Path]:
+    """Write an assessment into a folder, and return its files.
+
+    Raises:
+        UserError: the folder holds something else.
+    """
+    check_replaceable(out)
     its = found.assessment
     files: dict[str, bytes] = {
         "classes.csv": csv_bytes(CLASS_COLUMNS, _class_rows(its)),

@@ -149,3 +149,9 @@ def test_what_it_was_trained_on_is_left_out_also_as_a_copy(project: Project, tmp
         shutil.copy(tmp_path / "images" / sorted(labelled)[0], file)
     with pytest.raises(UserError, match="nothing is left of the 2 files"):
         assess(project, tmp_path / "only")
+
+
+def test_a_folder_that_holds_something_else_is_refused_before_anything_is_opened(asal: Command, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    said = asal("evaluate", tmp_path / "no-project", "--out", tmp_path)
+    assert said.code != 0 and "it holds no earlier evaluation" in said.out + said.err
