@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from asal.errors import counted
 from asal.experiments.metrics import Needed, Paired, Summary
 from asal.experiments.pairwise import Matrix, Pairwise
 from asal.experiments.results import Reference, Results
@@ -92,12 +93,19 @@ def _needed(needed: Needed) -> Line:
 
 
 def summary_md(summaries: Sequence[Summary], baseline: str) -> bytes:
-    """Return the main numbers as a table in Markdown, one row per strategy, to paste into a document."""
+    """Return the main numbers as a table in Markdown, one row per strategy, to paste into a document.
+
+    Where strategies have different numbers of seeds, each name has its own behind it: their means are not of the same.
+    """
     budgets, targets = list(summaries[0].accuracy), list(summaries[0].needed)
     heads = ["strategy", "area", f"minus {baseline} (95% CI)", "p, Holm", "won–tied–lost"]
     heads += [f"at {n:,}" for n in budgets] + [f"labels to {target.accuracy:.1%}" for target in targets]
     heads += ["score of picks", f"× {baseline}", "evaluations per round", "seconds per round"]
-    lines = [[s.strategy, f"{s.aubc.mean:.4f}", *_gain_md(s), *_costs_md(s)] for s in summaries]
+    seeds = {s.aubc.seeds for s in summaries}
+    names = [s.strategy + (f" ({counted(s.aubc.seeds, 'seed')})" if len(seeds) > 1 else "") for s in summaries]
+    lines = [
+        [name, f"{s.aubc.mean:.4f}", *_gain_md(s), *_costs_md(s)] for name, s in zip(names, summaries, strict=True)
+    ]
     rows = ["| " + " | ".join(line) + " |" for line in (heads, *lines)]
     return "\n".join([rows[0], "|---" * len(heads) + "|", *rows[1:], ""]).encode()
 

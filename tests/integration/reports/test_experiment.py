@@ -25,6 +25,7 @@ from asal.experiments.metrics import Summary, summarise
 from asal.experiments.results import load
 from asal.experiments.statistics import Estimate
 from asal.project.spec import to_toml
+from asal.reports.csv_files import summary_md
 from asal.reports.experiment import report
 from asal.reports.page import Paths
 from asal.reports.plots import spread
@@ -415,9 +416,18 @@ def test_the_summary_can_be_pasted_into_a_document(folder: Path) -> None:
     summaries = summarise(load(folder), [20, 40, 60, 80], "random")
     assert heads[:3] == ["strategy", "area", "minus random (95% CI)"] and set(rule) == {"---"}
     assert {len(line) for line in (heads, rule, *lines)} == {len(heads)}
-    assert [line[0] for line in lines] == [summary.strategy for summary in summaries]
+    assert [line[0].partition(" (")[0] for line in lines] == [summary.strategy for summary in summaries]
     assert [float(line[1]) for line in lines] == [round(summary.aubc.mean, 4) for summary in summaries]
     gain = summaries[1].gain
     assert gain is not None and lines[1][2].startswith(f"{gain.estimate.mean:+.4f} (".replace("-", "−"))
     assert lines[1][4] == f"{gain.wins}–{gain.ties}–{gain.losses}"
     assert lines[0][heads.index("at 40")] == f"{summaries[0].accuracy[40].mean:.2%}"
+
+
+def test_the_summary_says_of_how_many_seeds_a_mean_is_where_these_differ(summaries: list[Summary]) -> None:
+    first, *more = summaries
+    fewer = replace(first, aubc=replace(first.aubc, seeds=first.aubc.seeds - 1))
+    names = [line.split("|")[1].strip() for line in summary_md([fewer, *more], "random").decode().splitlines()[2:]]
+    assert names == [f"{s.strategy} ({s.aubc.seeds} seeds)" for s in [fewer, *more]]
+    plain = [line.split("|")[1].strip() for line in summary_md(summaries, "random").decode().splitlines()[2:]]
+    assert plain == [s.strategy for s in summaries]
