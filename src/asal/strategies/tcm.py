@@ -27,9 +27,10 @@ def tcm(
 
     "Bridging Diversity and Uncertainty in Active Learning with Self-Supervised Pre-Training" (arXiv 2403.03728): its
     heuristic TypiClust, then Margin. The number of labels alone says which phase a round belongs to; a batch is of one
-    phase. A first batch needs no classifier. That the authors change over at 20 labels for each class on average is
-    second-hand: we could not read that section. Typical images are those of `size` random ones, as in `typiclust`
-    (they take the whole pool; our choice, for its cost). Scores are typicalities, or margins.
+    phase. It needs no classifier while there are labels of fewer than two classes, as in a first batch. That the
+    authors change over at 20 labels for each class on average is second-hand: we could not read that section. Typical
+    images are those of `size` random ones, as in `typiclust` (they take the whole pool; our choice, for its cost).
+    Scores are typicalities, or margins.
 
     Cost: in the first phase constant, with one network evaluation, which tells the number of classes; then one for
     every image of the pool.
@@ -43,7 +44,7 @@ def tcm(
 
 def _begins(now: Round, per_class: int) -> bool:
     """Say whether there are fewer than so many labels for each class on average."""
-    if not len(now.labelled):
-        return True  # there is no classifier yet
+    if len(np.unique(now.labels)) < 2:
+        return True  # there may be no classifier yet
     probs = now.predict(next(now.candidates.blocks())[:1])
     return len(now.labelled) < per_class * int(probs.shape[1])

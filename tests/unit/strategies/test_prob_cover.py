@@ -134,7 +134,7 @@ def test_tcm_takes_typical_images_first_and_the_smallest_margins_later() -> None
     smallest = picked("uncertainty", now, 5, score="margin")
     assert picked("tcm", now, 5).ids.tolist() == typical.ids.tolist(), "8 labels are fewer than 20 for each class"
     assert picked("tcm", now, 5, per_class=3).ids.tolist() == typical.ids.tolist()
-    eight = replace(now, labelled=np.arange(9), labels=np.zeros(9, np.int64))
+    eight = replace(now, labelled=np.arange(9), labels=np.arange(9) % 2)
     after = picked("tcm", eight, 5, per_class=3)
     assert after.ids.tolist() == picked("uncertainty", eight, 5, score="margin").ids.tolist()
     assert picked("tcm", now, 5, per_class=0).ids.tolist() == smallest.ids.tolist() != typical.ids.tolist()
@@ -149,3 +149,10 @@ def test_a_first_batch_of_tcm_asks_no_classifier_and_the_first_phase_one_image()
     later = world(SEEDS[0], KNOWN)
     picked("tcm", later, 5)
     assert later.meter.evaluations == 1
+
+
+def test_tcm_asks_no_classifier_while_all_labels_are_of_one_class() -> None:
+    now = replace(world(SEEDS[0], 8), labels=np.zeros(8, np.int64))
+    nobody: Any = SimpleNamespace(reads="features")
+    chosen = picked("tcm", replace(now, model=nobody), 5)
+    assert chosen.ids.tolist() == picked("typiclust", now, 5).ids.tolist(), "none can be trained yet"
