@@ -2,7 +2,7 @@
 
     import asal
 
-    session = asal.Project.open("my-project").session("asal")     # ask and tell
+    session = asal.Project.open("my-project").session()           # ask and tell
     results = asal.load("runs/mnist-two")                         # an experiment, for a notebook
     asal.report("runs/mnist-two")                                 # its page, tables and pictures
 

@@ -24,7 +24,7 @@ def check_strategy(project: ProjectFolder, strategy: str = "") -> Callable[[Sequ
         strategy: the one that people label with; by default the spec's for labelling.
     """
     spec = project.spec
-    chosen = strategy or spec.labelling.strategy or next(iter(spec.strategies), "random")
+    chosen = strategy or spec.default_strategy
     return check(spec, [chosen]).strategies[chosen].check_classes
 
 

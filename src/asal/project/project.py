@@ -113,16 +113,17 @@ class Project:
         return self.validate([name]).strategies[name]
 
     def session(
-        self, strategy: str = "asal", *, classes: Sequence[str] = (), seed: int = 0, record: str | Path = ""
+        self, strategy: str = "", *, classes: Sequence[str] = (), seed: int = 0, record: str | Path = ""
     ) -> Session:
         """Ask and tell over this project, going on where its record ends.
 
         Args:
-            strategy: one of the spec's, or a registered one.
+            strategy: one of the spec's, or a registered one; the one that people label with, where none is given.
             classes: their names; the spec's under [labelling], or those that came with the images, where none is given.
                 Names that the record lacks are added to it; it may have others by now: see `Session.classes`.
             record: a file or a database URL; the spec's, or `labels.db` in the project, where none is given.
         """
+        strategy = strategy or self.spec.default_strategy
         plan = self.plan(strategy, tuple(classes) or self.classes, seed)
         opened, root = Record.open(record or self.folder.record_place), str(self.root)
         try:

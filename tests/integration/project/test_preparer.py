@@ -86,6 +86,12 @@ def test_no_index_and_no_generator_is_made_that_no_strategy_uses(
         _ = project.tools("spread").index
 
 
+def test_a_session_takes_the_strategy_that_people_label_with(write_spec: Callable[..., Path], tmp_path: Path) -> None:
+    project = Project.open(write_spec(tmp_path, labelling={"strategy": "subset"}, strategies={"subset": {"size": 50}}))
+    project.prepare(["subset"])
+    assert project.session().plan.name == "subset"
+
+
 def test_spread_without_features_prepares_nothing_and_asks(write_spec: Callable[..., Path], tmp_path: Path) -> None:
     plain = {
         "generator": None,

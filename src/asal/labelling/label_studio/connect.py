@@ -46,7 +46,7 @@ def bridged(
     spec = project.spec
     with Record.open(spec.labelling.place(folder)) as record:
         opened = fold(State(), record.read()).opened or {"seed": 0}
-    name = strategy or spec.labelling.strategy or next(iter(spec.strategies), "random")
+    name = strategy or spec.default_strategy
     session = project.session(name, seed=int(opened["seed"]))
     rules = OverlapRules(spec.labelling.overlap, spec.labelling.share)
     try:
