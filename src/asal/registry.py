@@ -175,11 +175,16 @@ class Part:
 
 def explain(place: str, error: Any) -> UserError:
     """Turn a pydantic error about "options of …" or "settings in …" into one that names the value and the rule."""
-    first = error.errors()[0]
-    where = ".".join(str(step) for step in first["loc"]) or place
+    errors = error.errors()
+    first, loc = errors[0], errors[0]["loc"]
+    same = [one for one in errors if one["loc"][:-1] == loc[:-1] and one["input"] == first["input"]]
+    # Of a value that may be a number or a word, such as "auto", each kind has an error of its own at loc + its name.
+    kinds = same if len(loc) > 1 and any("[" in str(one["loc"][-1]) for one in same) else []
+    where = ".".join(str(step) for step in (loc[:-1] if kinds else loc)) or place
     if first["type"] == "missing":
         return UserError(f"'{where}' is missing from the {place}", hint=f"add `{where} = …`")
-    message = first["msg"].replace("Input should", "the value should")
+    rules = [one["msg"].replace("Input should be ", "") for one in kinds]
+    message = f"the value should be {', or '.join(rules)}" if kinds else first["msg"].replace("Input", "the value", 1)
     if first["type"] == "value_error":  # raised by a check of several values, whose message names them
         message = message.removeprefix("Value error, ")
         return UserError(f"the {place} do not fit together: {message}", hint="change one of them")

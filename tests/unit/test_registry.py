@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Lt
 
 from asal.data.sources import sources
 from asal.errors import UserError
@@ -161,6 +161,18 @@ def test_an_option_can_be_given_under_its_former_name() -> None:
         part.options({"spin": 0})
     with pytest.raises(UserError, match="called 'spim'"):
         part.value_of("score", {"spim": 0})
+
+
+def test_a_number_or_a_word_is_one_rule() -> None:
+    registry = Registry("toy", package=None)
+
+    @registry.register("top")
+    def top(now: Any, *, share: Annotated[float, Lt(1)] | Literal["auto"] = "auto") -> None: ...
+
+    for value in (2, "many"):
+        with pytest.raises(UserError, match=f"^share = {value!r} does not fit .*the value should be .*, or 'auto';"):
+            registry["top"].options({"share": value})
+    assert registry["top"].options({"share": "auto"}) == {"share": "auto"}
 
 
 def test_a_later_option_leaves_the_names_of_folders_as_they_were_unless_it_is_used() -> None:
