@@ -103,7 +103,7 @@ class Dashboard:
             "synthetic": f"/why/{image}.png" if reason.synthetic else None,
             "synthetic_score": reason.facts.get("synthetic_score"),
             "distance": reason.facts.get("distance"),
-            "trained_on": asked.labelled,
+            "trained_on": asked.labelled if asked.fallback_reason is None else None,
             "topped": asked.topped,
         }
 

@@ -159,7 +159,8 @@ def test_the_first_images_are_typical_while_features_are_computed(
                 bot.answer((task["image"], right(task["image"])))
                 time.sleep(0.7)  # as people do: the features of a sample take some seconds
             assert (root / "features").exists() is False or not any((root / "features").glob("*/part.json"))
-            assert "features are still being computed" in bot.get(f"/api/why/{typical.ids[0]}")["chosen_from"]
+            why = bot.get(f"/api/why/{typical.ids[0]}")
+            assert "features are still being computed" in why["chosen_from"] and why["trained_on"] is None
         wait_until_prepared(root, bot)
         bot.label(right)
     found = rounds(root)

@@ -371,6 +371,15 @@ def test_the_team_panel_shows_how_far_people_agree(tmp_path: Path, visit: Callab
         expect(body.get_by_role("heading", name="Disputed images (1)")).to_be_visible()
 
 
+def test_a_tab_says_that_another_one_has_the_images(tmp_path: Path, visit: Callable[..., Visit]) -> None:
+    with Served(project(tmp_path / "few", 21)) as serving:
+        browser = visit()
+        for _ in range(4):  # each holds six ready
+            browser.open(link(serving))
+        page = browser.open(link(serving), "#empty:not([hidden])")
+        expect(page.locator("#empty")).to_contain_text("Another tab of yours has the rest")
+
+
 def test_a_duplicated_tab_has_images_of_its_own(served: Served, visit: Callable[..., Visit]) -> None:
     page = visit().open(link(served))
     with page.expect_popup() as opened:

@@ -52,6 +52,7 @@ function reason({ feed, outbox, away }, loading) {
   if (doing.stage === "finished") return finished(doing);
   if (WORKING.has(doing.stage)) return working(doing);
   if (waiting.others > 0) return others(waiting);
+  if (waiting.open > 0) return elsewhere(waiting);
   return { title: "Nothing to label at present", text: ["The page goes on by itself as soon as there is."], busy: true };
 }
 
@@ -77,6 +78,12 @@ function others({ others: n }) {
   return { title: "Other people have the rest", busy: true, text: [
     `${plural(n, "image waits", "images wait")} for another person's answer.`,
     "An image that they do not answer comes to you when its reservation ends."] };
+}
+
+function elsewhere({ open: n }) {
+  return { title: "Another tab of yours has the rest", busy: true, text: [
+    `${plural(n, "image waits", "images wait")} there, in this browser or in another one where you are signed in.`,
+    "They come here soon after that tab is closed."] };
 }
 
 /** Return the progress and the time left, once that can be estimated: by the server for all steps, else for this one. */

@@ -168,7 +168,7 @@ function pace({ median_seconds: seconds, skipped }) {
 
 function explained(why, { task }) {
   const facts = [["strategy", why.strategy], ...why.facts,
-    ["model trained on", `${plural(why.trained_on, "label", "labels")}${why.topped ? ", one round behind" : ""}`], ["round", why.round]];
+    ["model trained on", why.trained_on === null ? null : `${plural(why.trained_on, "label", "labels")}${why.topped ? ", one round behind" : ""}`], ["round", why.round]];
   const known = facts.filter(([, value]) => value !== null && value !== undefined);
   const pair = why.synthetic && el("div", { class: "pair" },
     el("figure", {}, el("img", { src: here(why.synthetic), alt: "The synthetic image", class: "crisp" }), el("figcaption", {}, "synthetic: the model is unsure")),
