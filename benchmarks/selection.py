@@ -2,6 +2,7 @@
 
     python benchmarks/selection_features.py --out FEATURES
     python benchmarks/selection.py --features FEATURES --out OUT --regimes bal10,tail --strategies spread,subset-margin
+    python benchmarks/selection.py --features FEATURES --out OUT --shown
     python benchmarks/selection.py --out OUT --report
 
 Seeds 0–19 are for showing. Whoever chooses an option, or tries an idea, takes seeds from 100 on, and no Fashion-MNIST.
@@ -25,6 +26,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,7 @@ from typing import Any
 import numpy as np
 import torch
 from selection_regimes import REGIMES, Regime, World, world
+from selection_shown import SHOWN
 
 from asal.core import Model, Round
 from asal.features.store import VectorPool
@@ -216,6 +219,16 @@ def jobs(args: argparse.Namespace) -> Iterator[Job]:
                 yield Job(regime, seed, missing, args.features, l2)
 
 
+def shown(args: argparse.Namespace) -> None:
+    """Make all runs behind the page; those of scikit-activeml where it is installed."""
+    for regimes, names, seeds, l2, others in SHOWN:
+        if others and find_spec("skactiveml") is None:
+            print("scikit-activeml is not installed: its strategies are left out")
+            continue
+        given = {"regimes": regimes, "strategies": names, "seeds": seeds, "l2": l2, "tried": others}
+        make(argparse.Namespace(**{**vars(args), **given}))
+
+
 def make(args: argparse.Namespace) -> None:
     """Make the runs that are missing, and write each when it is there."""
     args.out.mkdir(parents=True, exist_ok=True)
@@ -265,6 +278,7 @@ def main() -> None:
     parser.add_argument("--seeds", default="0-19")
     parser.add_argument("--l2", help="of the head: a number, or auto; by default that of selection_regimes.json")
     parser.add_argument("--jobs", type=int, default=1, help="processes, with one thread each")
+    parser.add_argument("--shown", action="store_true", help="make the runs behind docs/results/selection.md")
     parser.add_argument("--tune", action="store_true", help="print what each l2 gives random labels; makes no rows")
     parser.add_argument("--report", action="store_true", help="write the tables and pictures; makes no runs")
     parser.add_argument("--page", type=Path, help="with --report: a page whose tables are written again")
@@ -278,6 +292,8 @@ def main() -> None:
         parser.error("runs need --features")
     elif args.tune:
         tune(args)
+    elif args.shown:
+        shown(args)
     else:
         make(args)
 

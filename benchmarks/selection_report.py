@@ -22,6 +22,7 @@ from asal.experiments.statistics import SAME, holm, signed_rank
 
 DEFAULT, CONTROL, FORMER, RANDOM = "spread", "subset-margin", "subset-entropy", "random"
 SEARCH = "climb"
+SHOWN_AS = {SEARCH: "`asal`"}  # what a strategy is called on the page
 SHOWN = range(20)  # seeds
 PEER = "scikit-activeml "  # what the labels of its strategies begin with
 CHOSEN = ("bal10", "bal50", "dup", "tail", "bal10R", "bal10:mnist", "tail:mnist")
@@ -109,7 +110,7 @@ class Runs:
 def table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     """Return a table in Markdown."""
     every = [heads, ["---"] * len(heads), *lines]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in every)
+    return "\n".join(f"| {' | '.join(SHOWN_AS.get(cell, cell) for cell in cells)} |" for cells in every)
 
 
 def number(value: float, digits: int = 4) -> str:
@@ -171,9 +172,12 @@ def rare(runs: Runs) -> str:
         if way in runs.strategies
     ]
     regimes = [name for name in runs.regimes if REGIMES[name].metric != "accuracy"]
-    return table(
-        ("regime", *ways), [[name, *(number(runs.mean(name, way, found), 1) for way in ways)] for name in regimes]
-    )
+
+    def cell(name: str, way: str) -> str:  # the same seeds in a row
+        complete = runs.of(name, way).keys() >= runs.of(name, CONTROL).keys()
+        return number(runs.mean(name, way, found), 1) if complete else "–"
+
+    return table(("regime", *ways), [[name, *(cell(name, way) for way in ways)] for name in regimes])
 
 
 def needles(runs: Runs) -> str:
@@ -206,9 +210,8 @@ def heads(runs: Runs) -> str:
             some = Runs(runs.every, l2)
             one = some.delta(name, DEFAULT, CONTROL)
             end, former = some.delta(name, DEFAULT, CONTROL, final), some.delta(name, DEFAULT, FORMER)
-            level = number(some.mean(name, CONTROL, area))
-            lines.append([name, text, str(one.seeds), level, one.text(), end.text(), former.text()])
-    names = ("regime", "l2", "seeds", f"{CONTROL}: area", f"{DEFAULT} − {CONTROL}: area", "final")
+            lines.append([name, text, str(one.seeds), one.text(), end.text(), former.text()])
+    names = ("regime", "l2", "seeds", f"{DEFAULT} − {CONTROL}: area", "final")
     return table((*names, f"{DEFAULT} − {FORMER}: area"), lines)
 
 
@@ -287,11 +290,11 @@ def write_csv(runs: Runs, path: Path) -> None:
         out.writerow(
             ("regime", "strategy", "seed", "l2", "area", "final", "rare", "evaluations", "seconds", "extra_mib")
         )
-        for (regime, strategy), rows in sorted(runs.by.items()):
-            for seed, row in sorted(rows.items()):
-                facts = (f"{area(row):.5f}", f"{final(row):.5f}", row["rare"][-1], f"{row['evaluations']:.0f}")
-                costs = (f"{row['seconds']:.4f}", row["extra_mib"])
-                out.writerow((regime, strategy, seed, row["l2"], *facts, *costs))
+        shown = (row for row in runs.every if row["seed"] in SHOWN)
+        for row in sorted(shown, key=lambda row: (row["regime"], str(row["l2"]), row["strategy"], row["seed"])):
+            facts = (f"{area(row):.5f}", f"{final(row):.5f}", row["rare"][-1], f"{row['evaluations']:.0f}")
+            costs = (f"{row['seconds']:.4f}", row["extra_mib"])
+            out.writerow((*(row[name] for name in ("regime", "strategy", "seed", "l2")), *facts, *costs))
 
 
 def picture(runs: Runs, regimes: Sequence[str], ways: Sequence[str], path: Path, key: str = "curve") -> None:
@@ -304,15 +307,18 @@ def picture(runs: Runs, regimes: Sequence[str], ways: Sequence[str], path: Path,
     columns = min(4, len(shown))
     lines = -(-len(shown) // columns)
     figure = Figure(figsize=(3 * columns, 2.6 * lines), layout="constrained")
-    colours = dict(zip(ways, (GREY, *HUES), strict=False))
+    colours = dict(zip((RANDOM, FORMER, CONTROL, DEFAULT, SEARCH, "pool-margin"), (GREY, *HUES), strict=True))
     for place, name in enumerate(shown):
         axes, regime = figure.add_subplot(lines, columns, place + 1), REGIMES[name]
         for way in (way for way in ways if runs.of(name, way)):
             curves = np.array([row[key] for row in runs.of(name, way).values()], float)
             x = regime.initial + regime.batch * np.arange(curves.shape[1])
-            axes.plot(x, curves.mean(axis=0), color=colours[way], linewidth=1.4, label=way)
+            axes.plot(
+                x, curves.mean(axis=0), color=colours[way], linewidth=1.4, label=SHOWN_AS.get(way, way).strip("`")
+            )
         axes.set_title(name, fontsize=9)
         axes.set_ylabel(regime.metric if key == "curve" else "rare images labelled", fontsize=8)
+        axes.set_xlabel("labelled images" if place >= len(shown) - columns else "", fontsize=8)
         axes.tick_params(labelsize=7)
         axes.spines[["top", "right"]].set_visible(False)
         if key == "curve":  # the steep beginning would press the differences together
