@@ -204,6 +204,7 @@ def main() -> None:
     if args.case:
         print(json.dumps(measure(args, args.folder, args.case)))
         return
+    args.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=args.folder) as home:
         write(Path(home), args.images, args.dim)
         shown = table(args, Path(home))

@@ -61,7 +61,7 @@ def spec_of(path: Path | str, source: dict[str, Any] | None = None, **table: Any
             "features": {"photos": photos},
             "learner": reads,
             "protocol": {"initial": 4, "batch": 2, "budget": 10},
-            "strategies": {"coreset": {}},
+            "strategies": {"coreset": {}, "seals": {}},  # which needs an index
         }
     )
 

@@ -73,16 +73,26 @@ def test_every_form_has_every_image_with_all_probabilities(
     assert not (tmp_path / "found.unreadable.csv").exists()
 
 
-def test_parquet_has_row_groups_and_one_schema_also_without_rows(
+def test_parquet_has_row_groups(
     project: Project, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prediction_files.ParquetTable, "ROWS", 4)
     monkeypatch.setattr("asal.project.prediction.CHUNK", 3)
     write_predictions(project, tmp_path / "some.parquet", [home / "new"])
-    (tmp_path / "empty").mkdir()
-    written = write_predictions(project, tmp_path / "none.parquet", [tmp_path / "empty"])
-    assert written.images == 0 and pq.ParquetFile(tmp_path / "some.parquet").num_row_groups > 2
-    assert pq.read_schema(tmp_path / "none.parquet") == pq.read_schema(tmp_path / "some.parquet")
+    assert pq.ParquetFile(tmp_path / "some.parquet").num_row_groups > 2
+
+
+def test_where_nothing_can_be_read_an_earlier_table_stays(project: Project, home: Path, tmp_path: Path) -> None:
+    out, empty = tmp_path / "found.csv", tmp_path / "empty"
+    write_predictions(project, out, [home / "new"])
+    before = out.read_bytes()
+    empty.mkdir()
+    with pytest.raises(UserError, match="there are no images in"):
+        write_predictions(project, out, [empty])
+    (empty / "broken.jpg").write_text("no image")
+    with pytest.raises(UserError, match="none of 1 file in .* could be read: .*broken.jpg: it is not an image"):
+        write_predictions(project, out, [empty])
+    assert out.read_bytes() == before and not list(tmp_path.glob("*.partial"))
 
 
 def test_what_cannot_be_read_is_listed_until_it_can(project: Project, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import io
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -77,7 +77,8 @@ def write_predictions(
         strategy: one of the spec's, where it has a classifier of its own.
 
     Raises:
-        UserError: another ending; a file that is no earlier table of predictions; no classifier, or no such images.
+        UserError: another ending; a file that is no earlier table of predictions; no classifier, or no such images,
+            or none that can be read.
     """
     kind, new = _kind(out), NewImages(list(places)) if places else None
     _check_replaceable(out)
@@ -93,6 +94,8 @@ def write_predictions(
                 written.images += len(block)
                 written.likeliest.update(block.labels)
                 unreadable |= block.unreadable
+            if new is not None and not written.images:
+                raise _nothing_readable(places, unreadable)  # and an earlier table stays
             table.close()
         listed = out.with_name(f"{out.stem}.unreadable.csv")
         if unreadable:
@@ -114,6 +117,17 @@ def _of_new(predictor: Predictor, new: NewImages) -> Iterator[Predictions]:
         done += len(block) + len(block.unreadable)
         if pace.due(always=done == total):
             progress("predicting", done, total, f"{done / (time.monotonic() - begun):,.0f} images/s")
+
+
+def _nothing_readable(places: Sequence[Place], unreadable: Mapping[str, str]) -> UserError:
+    named = ", ".join(map(str, places))
+    if not unreadable:
+        return UserError(f"there are no images in {named}", hint="name image files, or a folder that holds some")
+    file, reason = next(iter(unreadable.items()))
+    return UserError(
+        f"none of {counted(len(unreadable), 'file')} in {named} could be read: {file}: {reason}",
+        hint="name files that are images",
+    )
 
 
 def _kind(out: Path) -> str:
