@@ -73,9 +73,7 @@ def test_every_form_has_every_image_with_all_probabilities(
     assert not (tmp_path / "found.unreadable.csv").exists()
 
 
-def test_parquet_has_row_groups(
-    project: Project, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_parquet_has_row_groups(project: Project, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prediction_files.ParquetTable, "ROWS", 4)
     monkeypatch.setattr("asal.project.prediction.CHUNK", 3)
     write_predictions(project, tmp_path / "some.parquet", [home / "new"])
@@ -90,7 +88,7 @@ def test_where_nothing_can_be_read_an_earlier_table_stays(project: Project, home
     with pytest.raises(UserError, match="there are no images in"):
         write_predictions(project, out, [empty])
     (empty / "broken.jpg").write_text("no image")
-    with pytest.raises(UserError, match="none of 1 file in .* could be read: .*broken.jpg: it is not an image"):
+    with pytest.raises(UserError, match=r"none of 1 file in .* could be read: .*broken\.jpg: it is not an image"):
         write_predictions(project, out, [empty])
     assert out.read_bytes() == before and not list(tmp_path.glob("*.partial"))
 
