@@ -23,6 +23,14 @@ ProjectOption = Annotated[
     ),
 ]
 JobsOption = Annotated[int, typer.Option("--jobs", "-j", min=1, help="Runs at a time, each with one thread.")]
+ClassifierOption = Annotated[
+    str,
+    typer.Option(
+        "--strategy",
+        help="One of the spec's, if its classifier is another one. [default: the one that labelling uses]",
+        show_default=False,
+    ),
+]
 CORES = cores()
 
 

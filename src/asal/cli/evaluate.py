@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 import typer
 from rich.table import Table
 
-from asal.cli.common import console, print_lines
+from asal.cli.common import ClassifierOption, console, print_lines
 
 
 def evaluate(
@@ -26,14 +26,7 @@ def evaluate(
         Optional[Path],  # noqa: UP045
         typer.Option("--out", help="A folder for tables, pictures and the list of mistakes.", show_default=False),
     ] = None,
-    strategy: Annotated[
-        str,
-        typer.Option(
-            "--strategy",
-            help="One of the spec's, if its classifier is another one. [default: the one that labelling uses]",
-            show_default=False,
-        ),
-    ] = "",
+    strategy: ClassifierOption = "",
 ) -> None:
     """Measure the classifier of all labels so far on labelled images that it was not trained on.
 

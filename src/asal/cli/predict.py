@@ -7,7 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from asal.cli.common import console, print_lines
+from asal.cli.common import ClassifierOption, console, print_lines
 
 
 def predict(
@@ -26,14 +26,7 @@ def predict(
     labelled: Annotated[
         bool, typer.Option("--all", help="Of the pool: also images that have a label, on which it was trained.")
     ] = False,
-    strategy: Annotated[
-        str,
-        typer.Option(
-            "--strategy",
-            help="One of the spec's, if its classifier is another one. [default: the one that labelling uses]",
-            show_default=False,
-        ),
-    ] = "",
+    strategy: ClassifierOption = "",
 ) -> None:
     """Write which class each image is likely of, with the probabilities of all classes.
 
