@@ -48,7 +48,7 @@ def _given(answers: Any, features: Any = None) -> Any:
             return answers.pop(0), features
 
         def predict_proba(self, X: Any) -> Any:
-            raise NotImplementedError
+            raise AssertionError("what these strategies ask of it are predictions and samples")
 
         def sampled(self, X: Any) -> Any:
             return answers

@@ -83,7 +83,7 @@ def central(features: Features, n: int, seed: int) -> Rows:
     """
     from sklearn.cluster import KMeans
 
-    points = unit(features)
+    points = centred_unit(features)
     means = KMeans(min(n, len(np.unique(points, axis=0))), n_init=1, random_state=seed)
     distances = means.fit_transform(points)  # (m, clusters)
     gaps = distances[np.arange(len(points)), means.labels_]
@@ -92,10 +92,10 @@ def central(features: Features, n: int, seed: int) -> Rows:
     return np.concatenate([first, order[~np.isin(order, first)]])[:n]
 
 
-def unit(features: Features) -> npt.NDArray[np.float64]:
+def centred_unit(features: Features) -> npt.NDArray[np.float64]:
     """Return features (m, d) less their mean, divided by their length; those at the mean stay there.
 
-    >>> unit(np.array([[3.0, 1.0], [1.0, 1.0]], np.float32)).tolist()
+    >>> centred_unit(np.array([[3.0, 1.0], [1.0, 1.0]], np.float32)).tolist()
     [[1.0, 0.0], [-1.0, 0.0]]
     """
     points = features - features.mean(axis=0, dtype=np.float64)

@@ -36,7 +36,7 @@ def facts_of(out: Path) -> dict[str, Any]:
 
 
 def older(out: Path, strategies: dict[str, Any]) -> None:
-    """Let `run.json` be as an asal wrote it whose strategies ranked by entropy unless they were told otherwise."""
+    """Let `run.json` be as an asal wrote it whose strategies ranked by entropy unless a spec said otherwise."""
     facts = facts_of(out)
     facts["spec"] = spec(strategies).model_dump(mode="json")
     del facts["options"]

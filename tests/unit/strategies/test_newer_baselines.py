@@ -22,7 +22,7 @@ from asal.strategies import bald, strategies
 from asal.strategies.anchoral import anchors_of, subpool
 from asal.strategies.bald import mutual_information
 from asal.strategies.cluster_margin import average_linkage, clusters_of, in_turns
-from asal.strategies.dropquery import candidates, central, unit
+from asal.strategies.dropquery import candidates, central, centred_unit
 from asal.testing.learner import CLASSES, toy_set
 from asal.testing.rounds import Setting, setting
 from asal.testing.strategy import LABELLED, choose
@@ -96,7 +96,7 @@ def test_dropquery_takes_the_nearest_to_the_mean_of_each_group_that_changes_its_
         gaps = np.linalg.norm(centred[rows] - centred[rows].mean(axis=0), axis=1)
         picks.add(int(rows[gaps.argmin()]))
     assert set(central(points, 6, seed=0).tolist()) == picks
-    assert np.allclose(unit(points), centred)
+    assert np.allclose(centred_unit(points), centred)
 
 
 @pytest.mark.parametrize(

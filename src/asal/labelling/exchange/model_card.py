@@ -138,9 +138,9 @@ def _accuracy(measured: Sequence[Measured]) -> str:
 def _chosen(facts: Mapping[str, Any]) -> str:
     strategies, skipped = facts["strategies"], facts["cant_tell"]
     chosen = f"Images were chosen by: {', '.join(strategies)}. " if strategies else ""
-    told = f'{skipped:,} more were answered with "can\'t tell", and not used. ' if skipped else ""
+    rest = f'{skipped:,} more were answered with "can\'t tell", and not used. ' if skipped else ""
     return (
-        f"{chosen}{told}Images that a strategy chose are harder, and their classes more even, than those of the pool: "
+        f"{chosen}{rest}Images that a strategy chose are harder, and their classes more even, than those of the pool: "
         "their shares are not the shares that the classes have.\n"
     )
 
